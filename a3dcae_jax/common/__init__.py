@@ -1,1 +1,1 @@
-"""What every room may use: errors for people, files written whole, the allocator's settings."""
+"""What every room may use: errors for people, files written whole, settings of the process."""

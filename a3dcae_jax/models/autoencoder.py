@@ -1,0 +1,87 @@
+"""The 3D convolutional auto-encoder of Fig. 2: un-pooling at the recorded places of the maxima."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from a3dcae_jax.models.blocks import ConvBlock, DeconvBlock, torch_uniform
+from a3dcae_jax.ops.conv3d import deconv3d
+from a3dcae_jax.ops.outer import deconv_unpooled
+from a3dcae_jax.ops.pooling import max_unpool3d
+
+PLACES = ('recorded', 'fixed')
+
+
+def pool_windows(layers):
+  """The pool after each encoder layer but the last: 1x2x2 after Conv1, 2x2x2 after the others (Fig. 2)."""
+  return ((1, 2, 2),) + ((2, 2, 2),) * (layers - 2)
+
+
+def size_multiples(layers):
+  """(frames, pixels) that the window length and the image size must be multiples of, for an encoder of `layers` layers."""
+  return 2 ** (layers - 2), 2 ** (layers - 1)
+
+
+class AutoEncoder(nn.Module):
+  """R_theta: encoder Conv1..n with pools, decoder De-Conv1..n with un-pooling (n = 5 is the 10-layer model, n = 3 the 6-layer one).
+
+  Attributes:
+    widths: channels of Conv1..n. The decoder mirrors them.
+    first_kernel: (kt, kh, kw) of Conv1 and of the last deconvolution: 1x3x3 in Fig. 2.
+    places: 'recorded' un-pools at the maxima's places, 'fixed' at the upper left of each window (Table V, w/o recording).
+    split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
+    lowering: see `ops.lowering`. dtype: of the computation; parameters and statistics are float32.
+    axis_name: the mapped axis over which batch statistics are averaged in training, or None.
+  """
+  widths: tuple
+  first_kernel: tuple = (1, 3, 3)
+  places: str = 'recorded'
+  split_phases: bool = True
+  lowering: str = 'auto'
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, clips, train=False):
+    """Reconstructs clips: [B, T, H, W, 1] float32, zero-mean -> [B, T, H, W, 1] float32.
+
+    T must be divisible by 2**(n-2), H and W by 2**(n-1). With `train`, batch statistics are used and the running ones
+    (collection 'batch_stats') updated. The pooled maps of Conv1.. are sown as 'intermediates'.
+    """
+    if self.places not in PLACES:
+      raise ValueError(f'places must be one of {PLACES}, got {self.places!r}')
+    features, places = self._encode(clips, train)
+    return self._decode(features, places, train)
+
+  def _common(self):
+    return {'lowering': self.lowering, 'dtype': self.dtype, 'axis_name': self.axis_name}
+
+  def _encode(self, x, train):
+    all_places = []
+    for layer, (width, window) in enumerate(zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)):
+      kernel = self.first_kernel if layer == 0 else (3, 3, 3)
+      block = ConvBlock(width, kernel, window, split_phases=self.split_phases and layer == 0, name=f'conv{layer + 1}', **self._common())
+      x, places = block(x, train)
+      self.sow('intermediates', f'conv{layer + 1}', x)
+      all_places.append(jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places)
+    return x, all_places[:-1]
+
+  def _decode(self, x, all_places, train):
+    layers = len(self.widths)
+    windows = pool_windows(layers)
+    for layer in range(layers - 2, -1, -1):
+      block = DeconvBlock(self.widths[layer], (3, 3, 3), name=f'deconv{layers - 1 - layer}', **self._common())
+      x = block(x, train)
+      if layer > 0:
+        x = max_unpool3d(x, all_places[layer], windows[layer])
+    return self._last(x, all_places[0], windows[0])
+
+  def _last(self, x, places, window):
+    kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1)).astype(self.dtype)
+    bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
+    if self.split_phases:
+      y = deconv_unpooled(x, places, kernel)
+    else:
+      y = deconv3d(max_unpool3d(x, places, window), kernel, lowering=self.lowering)
+    return y.astype(jnp.float32) + bias

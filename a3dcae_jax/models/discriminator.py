@@ -1,0 +1,47 @@
+"""The discriminator of Fig. 2: three convolutions with pools, two fully connected layers, a logit out."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from a3dcae_jax.models.blocks import torch_uniform
+from a3dcae_jax.ops.conv3d import conv3d
+from a3dcae_jax.ops.outer import conv_phases, max_over_phases
+from a3dcae_jax.ops.pooling import max_pool3d_argmax
+
+
+class Discriminator(nn.Module):
+  """D_phi: Conv 1x3x3 - pool 1x2x2 - Conv 3x3x3 - pool 2x2x2 - Conv 3x3x3 - pool 2x2x2 - FC - FC 1; ReLU, no normalisation.
+
+  ReLU rises, so it is applied after each pool: the same values from a quarter to an eighth of the work.
+
+  Attributes:
+    widths: channels of the three convolutions. units: of the first fully connected layer.
+    split_phases, lowering, dtype: as in `AutoEncoder`.
+  """
+  widths: tuple
+  units: int
+  first_kernel: tuple = (1, 3, 3)
+  split_phases: bool = True
+  lowering: str = 'auto'
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, clips):
+    """[B, T, H, W, 1] float32 -> logits [B] float32: log D / (1 - D); the sigmoid lives in the loss."""
+    x = clips.astype(self.dtype)
+    for layer, width in enumerate(self.widths):
+      kernel_size = self.first_kernel if layer == 0 else (3, 3, 3)
+      kernel = self.param(f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width)).astype(self.dtype)
+      bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,)).astype(self.dtype)
+      if layer == 0 and self.split_phases:
+        pooled, _ = max_over_phases(conv_phases(x, kernel))
+      else:
+        pooled, _ = max_pool3d_argmax(conv3d(x, kernel, lowering=self.lowering), (1, 2, 2) if layer == 0 else (2, 2, 2))
+      x = jax.nn.relu(pooled + bias)  # a channel's bias moves all its places alike: it may follow the pool
+    x = x.reshape(x.shape[0], -1)
+    x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, name='fc4')(x))
+    # One output: float32, since the loss is.
+    return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(x.astype(jnp.float32))[:, 0]

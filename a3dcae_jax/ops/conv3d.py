@@ -1,0 +1,92 @@
+"""3D convolution and stride-1 deconvolution, each the other's adjoint."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, laid_out
+from a3dcae_jax.ops.shapes import check_rank
+
+
+def conv3d(x, kernel, *, lowering='auto'):
+  """Stride-1 3D convolution (cross-correlation) that keeps the size of its input; zeros beyond the border.
+
+      y[b, t, h, w, f] = sum over i, j, k, c of x[b, t + i - lt, h + j - lh, w + k - lw, c] kernel[i, j, k, c, f]
+
+  with l = (size - 1) // 2 along each axis.
+
+  Args:
+    x: [B, T, H, W, Cin] floating.
+    kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
+    lowering: 'auto' (see `choose_lowering`), 'direct', 'folded' or 'summed'.
+
+  Returns:
+    [B, T, H, W, Cout], dtype of `x`.
+
+  Raises: ValueError naming the shape at fault.
+  """
+  pads = [((size - 1) // 2, size // 2) for size in kernel.shape[:3]]
+  return _correlate(x, kernel, pads, lowering)
+
+
+def deconv3d(x, kernel, *, lowering='auto'):
+  """Stride-1 3D deconvolution: the full convolution of `x` with `kernel`, cropped to the size of `x`.
+
+      y[b, t, h, w, f] = sum over i, j, k, c of x[b, t - i + lt, h - j + lh, w - k + lw, c] kernel[i, j, k, c, f]
+
+  It is the adjoint of `conv3d`: <conv3d(x, K), y> = <x, deconv3d(y, K with its two channel axes swapped)>.
+
+  Args:
+    x: [B, T, H, W, Cin] floating.
+    kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
+    lowering: as in `conv3d`.
+
+  Returns:
+    [B, T, H, W, Cout], dtype of `x`.
+
+  Source: Zeiler et al., Deconvolutional networks, CVPR 2010; the decoder of Fig. 2 in Sun et al. 2021.
+  """
+  pads = [(size // 2, (size - 1) // 2) for size in kernel.shape[:3]]
+  return _correlate(x, kernel[::-1, ::-1, ::-1], pads, lowering)
+
+
+def _correlate(x, kernel, pads, lowering):
+  check_rank('x', x, 'BTHWC')
+  check_rank('kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
+  if x.shape[-1] != kernel.shape[3]:
+    raise ValueError(f'x has {x.shape[-1]} channels (shape {x.shape}), the kernel takes {kernel.shape[3]} (shape {kernel.shape})')
+  if lowering == 'auto':
+    lowering = choose_lowering(kernel.shape)
+  if lowering not in LOWERINGS:
+    raise ValueError(f'lowering must be auto, {", ".join(LOWERINGS)}; got {lowering!r}')
+  return laid_out({'direct': _direct, 'folded': _folded, 'summed': _summed}[lowering](x, kernel, pads))
+
+
+def _direct(x, kernel, pads):
+  return lax.conv_general_dilated(x, kernel, (1, 1, 1), pads, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
+
+
+def _conv2d(x, kernel, pads):
+  return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def _time_taps(x, taps, pad):
+  frames = x.shape[1]
+  padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
+  return [padded[:, i:i + frames] for i in range(taps)]
+
+
+def _folded(x, kernel, pads):
+  batch, frames, height, width, features = x.shape
+  taps, kernel_h, kernel_w, _, out = kernel.shape
+  folded = jnp.concatenate(_time_taps(x, taps, pads[0]), axis=-1) if taps > 1 else x
+  flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(kernel_h, kernel_w, taps * features, out)
+  y = _conv2d(folded.reshape(batch * frames, height, width, taps * features), flat_kernel, pads[1:])
+  return y.reshape(batch, frames, height, width, out)
+
+
+def _summed(x, kernel, pads):
+  batch, frames, height, width, features = x.shape
+  taps = _time_taps(x, kernel.shape[0], pads[0])
+  flat = (batch * frames, height, width, features)
+  y = sum(_conv2d(tap.reshape(flat), kernel[i], pads[1:]) for i, tap in enumerate(taps))
+  return y.reshape(batch, frames, height, width, kernel.shape[-1])

@@ -1,0 +1,1 @@
+"""Training: losses, state, one update, how it is spread over devices, the loop, checkpoints, writers."""

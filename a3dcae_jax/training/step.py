@@ -1,0 +1,106 @@
+"""One update of both networks from one forward pass (Algorithm 1)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from a3dcae_jax.training.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
+
+
+class Objective(NamedTuple):
+  """What is minimised: Eq. 9, L_R = L_rec + adversarial_weight * L_adv, and how clips are corrupted.
+
+  adversarial_weight: lambda. 0 leaves the discriminator out of the program. noise_std: of the Gaussian noise on
+  [0, 1] pixels. reduction, form: see `losses`.
+  """
+  adversarial_weight: float = 1e-3
+  noise_std: float = 0.005
+  reduction: str = 'mean'
+  form: str = 'non_saturating'
+
+
+def zero_mean(clips, mean_image):
+  """uint8 [B, T, H, W] -> float32 [B, T, H, W, 1]: pixels in [0, 1] minus the training frames' mean image [H, W]."""
+  return (clips.astype(jnp.float32) / 255.0 - mean_image)[..., None]
+
+
+def clip_noise(seed, step, first_example, shape, std):
+  """Gaussian noise [B, ...] whose every example depends on (seed, step, its index in the whole batch) alone.
+
+  So a run draws the same noise on one device as on many. `first_example` is the index of this replica's first one.
+  """
+  step_key = jax.random.fold_in(jax.random.key(seed), step)
+  examples = first_example + jnp.arange(shape[0], dtype=jnp.int32)
+  return std * jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(step_key, i), shape[1:], jnp.float32))(examples)
+
+
+def make_train_step(generator, discriminator, optimizer, objective, *, seed, axis_name=None):
+  """The update `(state, clips uint8 [B, T, H, W], mean_image [H, W]) -> (state, metrics)` as a pure function.
+
+  Both networks are updated from the same reconstruction (Algorithm 1, line 6): the discriminator's pass over it is
+  linearised once, at its parameters and at the reconstruction, and each of the two losses pulls its own cotangent
+  back through it. So the discriminator's loss never reaches the auto-encoder, nor the other way round.
+
+  Args:
+    generator, discriminator: linen modules. optimizer: an optax transformation, the same for both.
+    objective: `Objective`. seed: of the noise.
+    axis_name: the mapped axis of the replicas, over which gradients and metrics are averaged; None for one.
+
+  Returns:
+    The step. Metrics are float32 scalars: `rec` (per pixel), `adv` (the discriminator's loss, 2 ln 2 when confused), `gen`
+    (Eq. 9), `d_real` and `d_fake` (mean probabilities), `grad_norm` (of both gradients together; not finite as soon as
+    anything is).
+  """
+  def step(state, clips, mean_image):
+    real = zero_mean(clips, mean_image)
+    first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
+    noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
+
+    def reconstruct(theta):
+      return generator.apply({'params': theta, 'batch_stats': state.batch_stats}, noisy, train=True, mutable=['batch_stats'])
+
+    recon, pull_generator, updates = jax.vjp(reconstruct, state.generator, has_aux=True)
+    rec, recon_cotangent = jax.value_and_grad(reconstruction_loss)(recon, real, objective.reduction)
+    metrics = {'rec': jnp.square(recon - real).mean(), 'gen': rec}
+    phi_grads = None
+    if objective.adversarial_weight:
+      adversarial_cotangent, phi_grads, adversarial = _adversarial(discriminator, state.discriminator, real, recon, objective)
+      recon_cotangent += objective.adversarial_weight * adversarial_cotangent
+      metrics |= adversarial | {'gen': rec + objective.adversarial_weight * adversarial['gen_adv']}
+    theta_grads, = pull_generator(recon_cotangent)
+    grads, metrics = _average((theta_grads, phi_grads), metrics, axis_name)
+    metrics['grad_norm'] = optax.global_norm(grads)
+    return _apply(state, optimizer, grads, updates['batch_stats']), metrics
+
+  return step
+
+
+def _adversarial(discriminator, phi, real, recon, objective):
+  """(cotangent of the reconstruction, gradient of phi, metrics) from one pass over the reconstructions and one over the clips."""
+  def judge(phi, clips):
+    return discriminator.apply({'params': phi}, clips)
+
+  real_logits, pull_real = jax.vjp(lambda phi: judge(phi, real), phi)
+  fake_logits, pull_fake = jax.vjp(judge, phi, recon)
+  gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(fake_logits, objective.form)
+  adv, (real_cotangent, fake_cotangent) = jax.value_and_grad(discriminator_loss, (0, 1))(real_logits, fake_logits)
+  recon_cotangent = pull_fake(gen_cotangent)[1]
+  phi_grads = jax.tree.map(jnp.add, pull_real(real_cotangent)[0], pull_fake(fake_cotangent)[0])
+  metrics = {'adv': adv, 'gen_adv': gen_adv, 'd_real': jax.nn.sigmoid(real_logits).mean(), 'd_fake': jax.nn.sigmoid(fake_logits).mean()}
+  return recon_cotangent, phi_grads, metrics
+
+
+def _average(grads, metrics, axis_name):
+  return jax.lax.pmean((grads, metrics), axis_name) if axis_name else (grads, metrics)
+
+
+def _apply(state, optimizer, grads, batch_stats):
+  theta_grads, phi_grads = grads
+  theta_updates, generator_opt = optimizer.update(theta_grads, state.generator_opt, state.generator)
+  changes = {'generator': optax.apply_updates(state.generator, theta_updates), 'generator_opt': generator_opt}
+  if phi_grads is not None:
+    phi_updates, discriminator_opt = optimizer.update(phi_grads, state.discriminator_opt, state.discriminator)
+    changes |= {'discriminator': optax.apply_updates(state.discriminator, phi_updates), 'discriminator_opt': discriminator_opt}
+  return state.replace(step=state.step + 1, batch_stats=batch_stats, **changes)

@@ -1,0 +1,95 @@
+"""Every field of every config, with its meaning and unit. Data-set files and variants only change values.
+
+A subtree is the keyword arguments of one function, named beside it.
+"""
+
+from ml_collections import config_dict
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.models.presets import PRESETS
+
+STRIDES = (1, 2, 3)
+
+
+def get_config():
+  """All fields at their defaults (the paper's values where it gives any), locked: an unknown key is an error."""
+  config = config_dict.ConfigDict()
+  config.seed = 0  # of the parameters, the batches and the noise
+  config.variant = ''  # which variant of the file this is
+
+  config.data = config_dict.ConfigDict({  # -> runs.datasets.prepare_data
+      'name': '',  # which builder: synthetic, ucsd_ped1, ucsd_ped2, avenue, ...
+      'root': '',  # folder of the footage as shipped; not needed by synthetic, nor where the frame store is ready
+      'store_dir': '',  # where frame stores are kept; '' is ./data/stores
+      'height': 224,  # frames are resized to this, pixels
+      'width': 224,
+      'label_set': '',  # '' is the data set's own default; the name stands in every result
+      'options': {},  # what this builder alone takes; see its README
+  })
+  config.clips = config_dict.ConfigDict({  # -> data.windows.training_clips
+      'window': 16,  # frames a clip, T
+      'strides': STRIDES,  # temporal strides of training clips (Hasan et al. 2016)
+      'every_frames': 2,  # distance between the starts of training clips
+  })
+  config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks
+      'widths': PRESETS['paper'].widths,  # channels of Conv1..n; 5 make the 10-layer model, 3 the 6-layer one
+      'discriminator_widths': PRESETS['paper'].discriminator_widths,
+      'discriminator_units': PRESETS['paper'].discriminator_units,
+      'first_kernel': (1, 3, 3),  # of Conv1 and the last deconvolution (Fig. 2)
+      'places': 'recorded',  # un-pool at the maxima's places, or 'fixed' at the upper left (Table V)
+      'split_phases': True,  # compute the outer layers by pool phase (exact)
+      'lowering': 'auto',  # of 3D convolutions: auto, direct, folded, summed
+      'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
+  })
+  config.objective = config_dict.ConfigDict({  # -> training.step.Objective
+      'adversarial_weight': 1e-3,  # lambda of Eq. 9; the paper gives none
+      'noise_std': 0.005,  # of the Gaussian noise in training, on pixels in [0, 1]
+      'reduction': 'mean',  # of the squared error over a clip: mean or sum
+      'form': 'non_saturating',  # of the generator's adversarial loss, or 'saturating'
+  })
+  config.optimizer = config_dict.ConfigDict({  # -> training.state.make_optimizer; PyTorch's RMSprop
+      'learning_rate': 2e-4,
+      'decay': 0.99,
+      'eps': 1e-8,
+      'momentum': 0.0,
+  })
+  config.train = config_dict.ConfigDict({  # -> runs.fit.train
+      'steps': 20_000,  # updates
+      'batch_size': 16,  # clips, over all devices
+      'feeding': 'auto',  # resident (frames live on the device), streamed (tf.data), auto: resident where they fit
+      'log_every_steps': 10,  # how often metrics are read from the device
+      'checkpoint_every_steps': 500,
+      'keep_checkpoints': 3,
+      'time_limit_s': 0.0,  # stop early, with a checkpoint, after this many seconds; 0 is never
+  })
+  config.eval = config_dict.ConfigDict({  # -> runs.score.evaluate_run
+      'batch_size': 16,  # windows
+      'normalisation': 'eq14',  # whose figures head the report: eq14, minmax, none, train; all are computed
+      'every_frames': 0,  # distance between test windows; 0 is back to back, each frame scored once
+      'max_train_windows': 512,  # training windows whose errors calibrate 'train' and thresholds
+      'smoothing_frames': 0.0,  # standard deviation of a Gaussian over the scores; 0 is none
+      'divide_by_position': False,  # divide errors by the training error of their place in the window
+  })
+  return config.lock()
+
+
+def with_preset(config, name):
+  """Sets the network's and the frames' sizes to those of a preset of `models.presets`."""
+  preset = PRESETS[name]
+  config.model.widths = preset.widths
+  config.model.discriminator_widths = preset.discriminator_widths
+  config.model.discriminator_units = preset.discriminator_units
+  config.data.height = config.data.width = preset.size_px
+  return config
+
+
+def with_variant(config, variants, variant):
+  """Overlays the flat overrides of `variants[variant]`; its key 'preset' names a preset. An unknown variant or key is refused."""
+  if variant not in variants:
+    raise UserError(f'unknown variant {variant!r}; this config has: {", ".join(variants)}')
+  overrides = dict(variants[variant])
+  if 'preset' in overrides:
+    with_preset(config, overrides.pop('preset'))
+  config.update_from_flattened_dict(overrides)
+  config.variant = variant
+  return config
