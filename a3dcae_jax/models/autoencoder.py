@@ -47,7 +47,7 @@ class AutoEncoder(nn.Module):
     """Reconstructs clips: [B, T, H, W, 1] float32, zero-mean -> [B, T, H, W, 1] float32.
 
     T must be divisible by 2**(n-2), H and W by 2**(n-1). With `train`, batch statistics are used and the running ones
-    (collection 'batch_stats') updated. The pooled maps of Conv1.. are sown as 'intermediates'.
+    (collection 'batch_stats') updated. The pooled maps of Conv1.. are sown as conv1_map.. in 'intermediates'.
     """
     if self.places not in PLACES:
       raise ValueError(f'places must be one of {PLACES}, got {self.places!r}')
@@ -63,7 +63,7 @@ class AutoEncoder(nn.Module):
       kernel = self.first_kernel if layer == 0 else (3, 3, 3)
       block = ConvBlock(width, kernel, window, split_phases=self.split_phases and layer == 0, name=f'conv{layer + 1}', **self._common())
       x, places = block(x, train)
-      self.sow('intermediates', f'conv{layer + 1}', x)
+      self.sow('intermediates', f'conv{layer + 1}_map', x)
       all_places.append(jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places)
     return x, all_places[:-1]
 

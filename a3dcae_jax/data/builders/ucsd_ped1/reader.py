@@ -1,0 +1,9 @@
+"""UCSD Ped1: the community layout, labels from `UCSDped1.m` (official) or `ped1.mat` (community)."""
+
+import functools
+
+from a3dcae_jax.data.layouts import ucsd
+
+LABEL_SETS = ucsd.LABEL_SETS
+layout = ucsd.layout
+videos = functools.partial(ucsd.videos, script='UCSDped1.m', mat='ped1.mat')

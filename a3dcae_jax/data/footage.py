@@ -1,0 +1,62 @@
+"""One video as every reader yields it, and how pictures become grey frames."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from a3dcae_jax.common.errors import UserError
+
+
+class Region(NamedTuple):
+  """One abnormal region: pixels x1 <= x < x2, y1 <= y < y2 of 0-based `frame`, in the footage's own resolution; `track` joins frames."""
+  track: int
+  frame: int
+  x1: float
+  y1: float
+  x2: float
+  y2: float
+
+
+@dataclass(frozen=True)
+class Video:
+  """A video of a split, read on demand.
+
+  Attributes:
+    name: unique in its split. frames: call it for an iterator over grey uint8 frames [H, W], in order.
+    labels: label set -> uint8 [N], 1 = abnormal; empty where there are no labels.
+    masks: call it for an iterator over uint8 0/1 masks [H, W], one a frame; None where there are none.
+    tracks: abnormal regions; None where there are none. scene: which camera. source: the file or folder, for messages.
+  """
+  name: str
+  frames: Callable[[], Iterator[np.ndarray]]
+  labels: dict = field(default_factory=dict)
+  masks: Callable[[], Iterator[np.ndarray]] | None = None
+  tracks: tuple | None = None
+  scene: str = ''
+  source: str = ''
+
+
+def read_grey(path):
+  """An image file as grey uint8 [H, W] (ITU-R 601 luma, as Pillow computes it)."""
+  try:
+    with Image.open(path) as image:
+      return np.asarray(image.convert('L'))
+  except (UnidentifiedImageError, OSError) as error:
+    raise UserError(f'{path} is no readable image: {error}') from None
+
+
+def resize(frame, height, width):
+  """A grey uint8 frame [H, W] at another size, each pixel the mean of the area it covers (bilinear where it grows)."""
+  if frame.shape == (height, width):
+    return frame
+  shrinks = height <= frame.shape[0] and width <= frame.shape[1]
+  resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+  return np.asarray(Image.fromarray(frame).resize((width, height), resample))
+
+
+def resize_mask(mask, height, width):
+  """A 0/1 mask [H, W] at another size: 1 where at least half of the area is."""
+  return (resize((mask > 0).astype(np.uint8) * 255, height, width) >= 128).astype(np.uint8)

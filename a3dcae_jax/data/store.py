@@ -1,0 +1,112 @@
+"""The frame store: a data set once, resized, as one uint8 array a split on disk, beside a small JSON index.
+
+    index.json   train.npy [N, H, W]   test.npy [N, H, W]   labels.npy uint8 [N]   masks.npy uint8 0/1 [N, H, W]
+
+Clips are never written: they overlap, and would take T times the space. Arrays are memory-mapped when read.
+"""
+
+import hashlib
+import pathlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import read_json
+from a3dcae_jax.data.footage import Region
+
+FORMAT = 1
+
+
+class StoredVideo(NamedTuple):
+  """A video's place in its split: frames first .. first + num_frames - 1."""
+  name: str
+  first: int
+  num_frames: int
+  scene: str
+
+
+@dataclass(frozen=True)
+class Split:
+  """One split. `labels`, `masks`, `tracks` are None where the set has none; tracks are in the store's pixels."""
+  frames: np.ndarray
+  videos: tuple
+  labels: np.ndarray | None = None
+  masks: np.ndarray | None = None
+  tracks: dict | None = None
+
+
+@dataclass(frozen=True)
+class FrameStore:
+  """An opened store: its folder, its index as read, and its splits."""
+  folder: pathlib.Path
+  index: dict
+  train: Split
+  test: Split
+  _cache: dict = field(default_factory=dict, compare=False, repr=False)
+
+  @classmethod
+  def open(cls, folder):
+    """Opens a store; a missing, half-made or foreign one is a `UserError` that names the file and the reason."""
+    folder = pathlib.Path(folder)
+    index = read_json(folder / 'index.json')
+    if index.get('format') != FORMAT:
+      raise UserError(f'{folder}/index.json: format {index.get("format")!r}, this version reads {FORMAT}; remove the folder to make it anew')
+    return cls(folder, index, _open_split(folder, index, 'train'), _open_split(folder, index, 'test'))
+
+  @property
+  def data_hash(self):
+    """SHA-256 over both splits' frames and the labels: what results depend on."""
+    return self.index['sha256']
+
+  def mean_image(self):
+    """Mean of the training frames, float32 [H, W] in [0, 1]."""
+    if 'mean' not in self._cache:
+      frames = self.train.frames
+      total = sum(frames[start:start + 256].sum(axis=0, dtype=np.uint64) for start in range(0, len(frames), 256))
+      self._cache['mean'] = (total / (255.0 * len(frames))).astype(np.float32)
+    return self._cache['mean']
+
+  def verify(self):
+    """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""
+    if content_hash(self.folder, self.index) != self.data_hash:
+      raise UserError(f'{self.folder}: its arrays are not the ones that were written (SHA-256 differs); remove the folder to make it anew')
+
+
+def content_hash(folder, index):
+  """SHA-256 over the arrays of a store, in the order of the index's file list."""
+  digest = hashlib.sha256()
+  for name in index['files']:
+    with open(pathlib.Path(folder) / name, 'rb') as file:
+      while block := file.read(2**22):
+        digest.update(block)
+  return digest.hexdigest()
+
+
+def _open_split(folder, index, split):
+  entry = index['splits'][split]
+  videos, first = [], 0
+  for video in entry['videos']:
+    videos.append(StoredVideo(video['name'], first, video['num_frames'], video.get('scene', '')))
+    first += video['num_frames']
+  frames = _map_array(folder, f'{split}.npy', (first, index['height'], index['width']))
+  if split == 'train':
+    return Split(frames, tuple(videos))
+  labels = _map_array(folder, 'labels.npy', (first,)) if entry['labels'] else None
+  masks = _map_array(folder, 'masks.npy', frames.shape) if entry['masks'] else None
+  tracks = entry['tracks'] and {name: tuple(Region(*row) for row in rows) for name, rows in entry['tracks'].items()}
+  return Split(frames, tuple(videos), labels, masks, tracks)
+
+
+def _map_array(folder, name, shape):
+  path = folder / name
+  try:
+    array = np.load(path, mmap_mode='r', allow_pickle=False)
+  except (OSError, ValueError) as error:
+    if shape[0] == 0:
+      return np.zeros(shape, np.uint8)
+    raise UserError(f'{path} cannot be read: {error}') from None
+  if array.dtype != np.uint8 or array.shape != tuple(shape):
+    raise UserError(f'{path} holds {array.dtype}{list(array.shape)}, the index says uint8{list(shape)}; remove the folder to make it anew')
+  return array

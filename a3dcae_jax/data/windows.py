@@ -1,0 +1,73 @@
+"""Which frames make a clip: for training drawn densely at several strides, at test each frame exactly once."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+
+
+class ClipTable(NamedTuple):
+  """Training clips as indices into a split's frames: clip i is frames first[i] + stride[i] * (0 .. T-1)."""
+  first: np.ndarray  # int64 [M]
+  stride: np.ndarray  # int32 [M]
+
+
+class TestWindows(NamedTuple):
+  """Test windows of T consecutive frames: window i starts at frame first[i]; keep[i, t] says whether its frame t counts."""
+  first: np.ndarray  # int64 [M]
+  keep: np.ndarray  # bool [M, T]
+  __test__ = False  # pytest takes classes of this name for tests
+
+
+def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
+  """All training clips: every stride from every `every_frames`-th frame, as long as the clip stays inside its video.
+
+  Args:
+    videos: objects with `name`, `first` (index of their first frame) and `num_frames`.
+    window: T. strides: temporal distances between a clip's frames (Hasan et al. 2016, sec. 3.1). every_frames: between starts.
+
+  Returns: `ClipTable`, ordered by video, stride, start.
+  Raises: UserError when no video is long enough for a single clip.
+  """
+  parts = []
+  for video in videos:
+    for stride in strides:
+      span = (window - 1) * stride + 1
+      starts = np.arange(0, video.num_frames - span + 1, every_frames, dtype=np.int64)
+      parts.append((video.first + starts, np.full(len(starts), stride, np.int32)))
+  first, stride = (np.concatenate([part[i] for part in parts]) for i in (0, 1)) if parts else (np.empty(0), np.empty(0))
+  if not len(first):
+    longest = max((video.num_frames for video in videos), default=0)
+    raise UserError(f'no training clip: the longest training video has {longest} frames, a clip of {window} needs as many')
+  return ClipTable(first, stride)
+
+
+def test_windows(videos, *, window, every_frames=0):
+  """Windows that score a split.
+
+  With `every_frames` 0 they stand back to back, the last one of a video aligned to its end and keeping only the frames
+  that no earlier window has: each frame is kept exactly once. Otherwise windows start every `every_frames` frames
+  (and one is aligned to the end) and keep all their frames, whose errors are then averaged.
+
+  Args: as in `training_clips`.
+  Returns: `TestWindows`, in order of the frames.
+  Raises: UserError naming a video that is shorter than the window.
+  """
+  first, keep = [], []
+  step = every_frames or window
+  if not 0 < step <= window:
+    raise UserError(f'eval.every_frames (={every_frames}) must be between 0 and the window (={window}), or frames go unscored')
+  for video in videos:
+    if video.num_frames < window:
+      raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})')
+    last = video.num_frames - window
+    starts = [*range(0, last, step), last]
+    for index, start in enumerate(starts):
+      seen = starts[index - 1] + window if index and not every_frames else start
+      first.append(video.first + start)
+      keep.append(np.arange(start, start + window) >= seen)
+  return TestWindows(np.asarray(first, np.int64), np.asarray(keep))
+
+
+test_windows.__test__ = False

@@ -1,0 +1,23 @@
+"""Every test runs strictly: no silent dtype promotion, four CPU devices, warnings are errors (setup.cfg)."""
+
+import os
+
+# Before JAX is imported anywhere; subprocesses of the tests inherit it.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('JAX_NUM_CPU_DEVICES', '4')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+from a3dcae_jax.common.tuning import tune_process  # noqa: E402
+
+tune_process()
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update('jax_numpy_dtype_promotion', 'strict')
+
+
+@pytest.fixture
+def rng():
+  return np.random.default_rng(0)

@@ -1,0 +1,95 @@
+"""conv3d and deconv3d against the float64 reference, against each other, and every lowering against the direct one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from a3dcae_jax.ops import reference
+from a3dcae_jax.ops.cases import CONV_CASES
+from a3dcae_jax.ops.conv3d import conv3d, deconv3d
+from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering
+
+OPERATORS = {'conv3d': (conv3d, reference.conv3d), 'deconv3d': (deconv3d, reference.deconv3d)}
+cases = pytest.mark.parametrize('case', CONV_CASES, ids=[case.name for case in CONV_CASES])
+operators = pytest.mark.parametrize('name', OPERATORS)
+
+
+def draw(rng, case):
+  x = rng.standard_normal(case.shape).astype(np.float32)
+  kernel = rng.standard_normal((*case.kernel, case.shape[-1], case.features)).astype(np.float32)
+  return x, kernel
+
+
+def test_conv3d_by_hand():
+  x = jnp.arange(1.0, 4.0).reshape(1, 3, 1, 1, 1)  # frames 1, 2, 3
+  kernel = jnp.asarray([1.0, 10.0, 100.0]).reshape(3, 1, 1, 1, 1)  # previous, this, next
+  np.testing.assert_array_equal(conv3d(x, kernel).ravel(), [210.0, 321.0, 32.0])
+
+
+def test_deconv3d_by_hand():
+  x = jnp.asarray([0.0, 1.0, 0.0]).reshape(1, 3, 1, 1, 1)  # an impulse prints the kernel
+  kernel = jnp.asarray([1.0, 10.0, 100.0]).reshape(3, 1, 1, 1, 1)
+  np.testing.assert_array_equal(deconv3d(x, kernel).ravel(), [1.0, 10.0, 100.0])
+
+
+@cases
+@operators
+@pytest.mark.parametrize('lowering', LOWERINGS)
+def test_value_and_gradient_equal_reference(rng, name, case, lowering):
+  operator, slow = OPERATORS[name]
+  x, kernel = draw(rng, case)
+  value, pullback = jax.vjp(lambda x, k: operator(x, k, lowering=lowering), x, kernel)
+  np.testing.assert_allclose(value, slow(x, kernel), rtol=1e-5, atol=1e-5)
+  cotangent = rng.standard_normal(value.shape).astype(np.float32)
+  grad_x, grad_kernel = pullback(jnp.asarray(cotangent))
+  # Both operators are linear in each argument: <cotangent, op(dx, kernel)> must equal <gradient, dx>, for every unit dx.
+  for argument, gradient, probe in ((x, grad_x, lambda d: slow(d, kernel)), (kernel, grad_kernel, lambda d: slow(x, d))):
+    for direction in (rng.standard_normal(argument.shape) for _ in range(4)):
+      np.testing.assert_allclose(np.sum(cotangent * probe(direction)), np.sum(np.asarray(gradient, np.float64) * direction), rtol=2e-5, atol=2e-4)
+
+
+@cases
+def test_deconv3d_is_adjoint_of_conv3d(rng, case):
+  x, kernel = draw(rng, case)
+  y = rng.standard_normal((*case.shape[:4], case.features)).astype(np.float32)
+  forward = np.vdot(np.asarray(conv3d(x, kernel), np.float64), y)
+  backward = np.vdot(np.asarray(deconv3d(y, kernel.swapaxes(3, 4)), np.float64), x)
+  np.testing.assert_allclose(forward, backward, rtol=1e-5, atol=1e-4)
+
+
+@cases
+def test_deconv3d_is_full_convolution_cropped(rng, case):
+  x, kernel = draw(rng, case)
+  padded = np.pad(x, [(0, 0), *[(s, s) for s in case.kernel], (0, 0)])
+  wide = reference.deconv3d(padded, kernel)
+  t, h, w = case.kernel
+  inner = wide[:, t:wide.shape[1] - t, h:wide.shape[2] - h, w:wide.shape[3] - w]
+  np.testing.assert_allclose(deconv3d(x, kernel), inner, rtol=1e-5, atol=1e-5)
+
+
+@operators
+def test_bfloat16_keeps_its_dtype(rng, name):
+  x, kernel = draw(rng, CONV_CASES[0])
+  y = OPERATORS[name][0](jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16))
+  assert y.dtype == jnp.bfloat16
+  np.testing.assert_allclose(y.astype(jnp.float32), OPERATORS[name][1](x, kernel), rtol=0.1, atol=0.4)
+
+
+def test_wrong_channels_are_named():
+  with pytest.raises(ValueError, match=r'x has 3 channels .* the kernel takes 2'):
+    conv3d(jnp.zeros((1, 2, 4, 4, 3)), jnp.zeros((3, 3, 3, 2, 1)))
+
+
+def test_wrong_rank_is_named():
+  with pytest.raises(ValueError, match=r'x must be \[B, T, H, W, C\], got shape \(4, 4\)'):
+    conv3d(jnp.zeros((4, 4)), jnp.zeros((3, 3, 3, 1, 1)))
+
+
+def test_unknown_lowering_is_named():
+  with pytest.raises(ValueError, match='fast'):
+    conv3d(jnp.zeros((1, 1, 2, 2, 1)), jnp.zeros((1, 1, 1, 1, 1)), lowering='fast')
+
+
+def test_accelerators_take_the_direct_lowering():
+  assert choose_lowering((3, 3, 3, 64, 128), 'gpu') == choose_lowering((3, 3, 3, 64, 128), 'tpu') == 'direct'

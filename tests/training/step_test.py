@@ -1,0 +1,158 @@
+"""One update: the losses' constants, RMSprop against PyTorch's rule, who gets which gradient, one device against four."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from a3dcae_jax.models.autoencoder import AutoEncoder
+from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.training import losses, parallel
+from a3dcae_jax.training.state import init_state, make_optimizer
+from a3dcae_jax.training.step import Objective, clip_noise, make_train_step, zero_mean
+
+SHAPE = (4, 16, 16)  # T, H, W
+
+
+def networks(axis_name=None):
+  return AutoEncoder((2, 3, 4), axis_name=axis_name), Discriminator((2, 2, 3), 3)
+
+
+def fresh(optimizer):
+  return init_state(*networks(), optimizer, clip_shape=SHAPE, seed=0)
+
+
+@pytest.fixture
+def batch(rng):
+  return rng.integers(0, 256, (4, *SHAPE), dtype=np.uint8), np.full(SHAPE[1:], 0.5, np.float32)
+
+
+def test_losses_when_the_discriminator_is_confused():
+  zero = jnp.zeros((3,))
+  np.testing.assert_allclose(losses.discriminator_loss(zero, zero), 2 * np.log(2), rtol=1e-6)
+  np.testing.assert_allclose(losses.generator_adversarial_loss(zero), np.log(2), rtol=1e-6)
+  np.testing.assert_allclose(losses.generator_adversarial_loss(zero, 'saturating'), -np.log(2), rtol=1e-6)
+
+
+def test_losses_by_hand():
+  real, fake = jnp.asarray([0.9, 0.6]), jnp.asarray([0.2, 0.5])
+  logit = lambda p: jnp.log(p / (1 - p))  # noqa: E731
+  expected = -np.log([0.9, 0.6]).mean() - np.log([0.8, 0.5]).mean()
+  np.testing.assert_allclose(losses.discriminator_loss(logit(real), logit(fake)), expected, rtol=1e-5)
+  np.testing.assert_allclose(losses.generator_adversarial_loss(logit(fake)), -np.log([0.2, 0.5]).mean(), rtol=1e-5)
+  clips, recon = jnp.zeros((2, 1, 1, 2, 1)), jnp.asarray([1.0, 2.0, 3.0, 0.0]).reshape(2, 1, 1, 2, 1)
+  np.testing.assert_allclose(losses.reconstruction_loss(recon, clips), 14 / 4)
+  np.testing.assert_allclose(losses.reconstruction_loss(recon, clips, 'sum'), 14 / 2)
+
+
+@pytest.mark.parametrize('call', [lambda: losses.reconstruction_loss(jnp.zeros(1), jnp.zeros(1), 'max'),
+                                  lambda: losses.generator_adversarial_loss(jnp.zeros(1), 'hinge')])
+def test_unknown_forms_are_named(call):
+  with pytest.raises(ValueError, match='must be one of'):
+    call()
+
+
+def test_rmsprop_is_pytorchs(rng):
+  """Ten steps of torch.optim.RMSprop(lr=2e-4, alpha=0.99, eps=1e-8), transcribed."""
+  optimizer = make_optimizer()
+  p = rng.standard_normal(5).astype(np.float32)
+  expected, square = p.astype(np.float64), np.zeros(5)
+  params, state = jnp.asarray(p), optimizer.init(jnp.asarray(p))
+  for _ in range(10):
+    g = rng.standard_normal(5).astype(np.float32) * 10 ** rng.uniform(-4, 1)
+    square = 0.99 * square + 0.01 * g.astype(np.float64) ** 2
+    expected = expected - 2e-4 * g / (np.sqrt(square) + 1e-8)
+    updates, state = optimizer.update(jnp.asarray(g), state, params)
+    params = params + updates
+  np.testing.assert_allclose(params, expected, rtol=1e-5)
+
+
+def test_noise_depends_on_seed_step_and_example_alone():
+  whole = clip_noise(0, 3, 0, (4, 2, 2), 1.0)
+  np.testing.assert_array_equal(whole[2:], clip_noise(0, 3, 2, (2, 2, 2), 1.0))
+  assert not np.array_equal(whole, clip_noise(0, 4, 0, (4, 2, 2), 1.0))
+  assert not np.array_equal(whole, clip_noise(1, 3, 0, (4, 2, 2), 1.0))
+  many = clip_noise(0, 0, 0, (1, 40_000), 0.005)
+  np.testing.assert_allclose([many.mean(), many.std()], [0, 0.005], atol=1e-4)
+
+
+def gradients(weight, batch):
+  """Updates of one step with plain gradient descent at rate 1: parameters move by minus the gradient."""
+  import optax
+  optimizer = optax.sgd(1.0)
+  state = fresh(optimizer)
+  step = make_train_step(*networks(), optimizer, Objective(adversarial_weight=weight), seed=0)
+  after, metrics = jax.jit(step)(state, *batch)
+  return state, jax.tree.map(jnp.subtract, state, after), metrics
+
+
+def test_each_network_gets_its_own_gradient(batch):
+  """Against plain jax.grad of each loss with the other network held still."""
+  weight = 0.3
+  state, moved, metrics = gradients(weight, batch)
+  generator, discriminator = networks()
+  real = zero_mean(*batch)
+  noisy = real + clip_noise(0, 0, 0, real.shape, 0.005)
+
+  def reconstruct(theta):
+    return generator.apply({'params': theta, 'batch_stats': state.batch_stats}, noisy, train=True, mutable=['batch_stats'])[0]
+
+  def judge(phi, clips):
+    return discriminator.apply({'params': phi}, clips)
+
+  def loss_r(theta):
+    recon = reconstruct(theta)
+    return losses.reconstruction_loss(recon, real) + weight * losses.generator_adversarial_loss(judge(state.discriminator, recon))
+
+  def loss_d(phi):
+    return losses.discriminator_loss(judge(phi, real), judge(phi, jax.lax.stop_gradient(reconstruct(state.generator))))
+
+  for got, loss, at in ((moved.generator, loss_r, state.generator), (moved.discriminator, loss_d, state.discriminator)):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5), got, jax.grad(loss)(at))
+  np.testing.assert_allclose(metrics['adv'], loss_d(state.discriminator), rtol=1e-5)
+  np.testing.assert_allclose(metrics['gen'], loss_r(state.generator), rtol=1e-5)
+
+
+def test_the_two_gradients_do_not_mix(batch):
+  """lambda scales the auto-encoder's adversarial gradient and leaves the discriminator's alone; 0 leaves the latter out."""
+  (_, small, _), (_, large, _), (_, none, metrics) = (gradients(weight, batch) for weight in (0.1, 0.2, 0.0))
+  jax.tree.map(np.testing.assert_array_equal, small.discriminator, large.discriminator)
+  assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(none.discriminator)) == 0
+  difference = jax.tree.map(lambda a, b, c: np.testing.assert_allclose(b - c, 2 * (a - c), rtol=1e-2, atol=1e-5),
+                            small.generator, large.generator, none.generator)
+  assert difference is not None and 'adv' not in metrics
+
+
+def run_on(devices, batch, steps=3):
+  optimizer = make_optimizer()
+  step = make_train_step(*networks(parallel.AXIS), optimizer, Objective(), seed=0, axis_name=parallel.AXIS)
+  mapped = parallel.map_step(step, num_shared=1, devices=devices)
+  state = parallel.replicate(fresh(optimizer), devices)
+  mean_image = parallel.replicate(batch[1], devices)
+  for _ in range(steps):
+    state, metrics = mapped(state, parallel.shard(batch[0], devices), mean_image)
+    jax.block_until_ready(metrics)
+  return jax.device_get((state, metrics))
+
+
+def test_four_devices_equal_one(batch):
+  """Gradients, statistics and noise: RMSprop's running squares show the gradients, the parameters everything."""
+  (one, one_metrics), (four, four_metrics) = run_on(jax.devices()[:1], batch), run_on(jax.devices()[:4], batch)
+  for name in ('generator', 'discriminator', 'batch_stats', 'generator_opt', 'discriminator_opt'):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), getattr(one, name), getattr(four, name))
+  for name in one_metrics:
+    np.testing.assert_allclose(one_metrics[name], four_metrics[name], rtol=1e-3, err_msg=name)
+
+
+def test_batch_that_does_not_divide_is_named():
+  with pytest.raises(ValueError, match=r'batch size \(=6\) must be divisible by the number of devices \(=4\)'):
+    parallel.check_batch_size(6, 4)
+
+
+def test_training_lowers_the_loss(batch):
+  optimizer = make_optimizer(learning_rate=1e-2)
+  step = jax.jit(make_train_step(*networks(), optimizer, Objective(), seed=0))
+  state, first = step(fresh(optimizer), *batch)
+  for _ in range(30):
+    state, last = step(state, *batch)
+  assert last['rec'] < 0.7 * first['rec'] and int(state.step) == 31
