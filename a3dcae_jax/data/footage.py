@@ -49,12 +49,10 @@ def read_grey(path):
 
 
 def resize(frame, height, width):
-  """A grey uint8 frame [H, W] at another size, each pixel the mean of the area it covers (bilinear where it grows)."""
+  """A grey uint8 frame [H, W] at another size, antialiased bilinear: a triangle over the area it covers."""
   if frame.shape == (height, width):
     return frame
-  shrinks = height <= frame.shape[0] and width <= frame.shape[1]
-  resample = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-  return np.asarray(Image.fromarray(frame).resize((width, height), resample))
+  return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def resize_mask(mask, height, width):

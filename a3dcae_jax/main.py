@@ -1,0 +1,25 @@
+"""Train the auto-encoder on a data set's normal days, score its test videos, write the report. The same command again resumes.
+
+  python -m a3dcae_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
+  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.root=FOLDER --workdir=runs/ped2
+
+What it leaves in the workdir: config.json, checkpoints/, metrics.jsonl, tensorboard/, mean_image.npy, scores.csv, metrics.json,
+report.html, provenance.json.
+"""
+
+from absl import flags
+
+from a3dcae_jax.runs.command import define_config, run_command
+
+_CONFIG = define_config()
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; made if it is not there, resumed if it is.')
+flags.mark_flags_as_required(['config', 'workdir'])
+
+
+def main():
+  from a3dcae_jax.runs.session import train_and_evaluate  # after the flags: --help stays quick
+  train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+
+
+if __name__ == '__main__':
+  run_command(main, usage=__doc__)

@@ -1,0 +1,44 @@
+"""From the config's model subtree to the two networks, with sizes checked before anything is compiled."""
+
+import jax
+import jax.numpy as jnp
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
+from a3dcae_jax.models.discriminator import Discriminator
+
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+def make_networks(*, widths, discriminator_widths, discriminator_units, first_kernel, places, split_phases, lowering, dtype, axis_name=None):
+  """(AutoEncoder, Discriminator). `dtype` 'auto' is bfloat16 on accelerators and float32 on CPUs; others as in `models`."""
+  common = {'first_kernel': tuple(first_kernel), 'split_phases': split_phases, 'lowering': lowering, 'dtype': compute_dtype(dtype)}
+  return (AutoEncoder(tuple(widths), places=places, axis_name=axis_name, **common),
+          Discriminator(tuple(discriminator_widths), discriminator_units, **common))
+
+
+def compute_dtype(name):
+  """The dtype that `model.dtype` names."""
+  if name == 'auto':
+    name = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  if name not in DTYPES:
+    raise UserError(f'model.dtype {name!r}: known are auto, {", ".join(DTYPES)}')
+  return DTYPES[name]
+
+
+def check_sizes(config):
+  """Raises `UserError` naming the first field whose value does not fit the pools of either network."""
+  if len(config.model.widths) < 2:
+    raise UserError(f'model.widths (={tuple(config.model.widths)}) needs at least two layers')
+  frames, pixels = size_multiples(len(config.model.widths))
+  judge = len(config.model.discriminator_widths)
+  frames, pixels = max(frames, 2 ** (judge - 1)), max(pixels, 2 ** judge)
+  for name, value, multiple in (('clips.window', config.clips.window, frames), ('data.height', config.data.height, pixels),
+                                ('data.width', config.data.width, pixels)):
+    if value <= 0 or value % multiple:
+      raise UserError(f'{name} (={value}) must be a multiple of {multiple}: the networks halve it {multiple.bit_length() - 1} times')
+  if config.model.split_phases and config.model.first_kernel[0] != 1:
+    raise UserError(f'model.split_phases needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}')
+  for name in ('steps', 'batch_size', 'log_every_steps', 'checkpoint_every_steps', 'keep_checkpoints'):
+    if config.train[name] <= 0:
+      raise UserError(f'train.{name} (={config.train[name]}) must be positive')

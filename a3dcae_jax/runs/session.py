@@ -1,0 +1,27 @@
+"""A whole run: prepare, train, evaluate, report."""
+
+import pathlib
+
+import numpy as np
+
+from a3dcae_jax.common.files import whole_file, write_json
+from a3dcae_jax.runs import workdir as workdirs
+from a3dcae_jax.runs.datasets import prepare_data
+from a3dcae_jax.runs.fit import train
+from a3dcae_jax.runs.networks import check_sizes
+from a3dcae_jax.runs.score import evaluate_run
+
+
+def train_and_evaluate(config, workdir):
+  """Does all of `main`: prepare if needed, train or go on training, evaluate, write the report."""
+  check_sizes(config)
+  workdir = pathlib.Path(workdir)
+  if (workdir / 'config.json').exists():
+    workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
+  store = prepare_data(**config.data)
+  workdirs.claim(workdir, config)
+  with whole_file(workdir / 'mean_image.npy', 'wb') as file:
+    np.save(file, store.mean_image())
+  write_json(workdir / 'provenance.json', workdirs.provenance(store))
+  train(config, workdir, store)
+  evaluate_run(config, workdir, store)

@@ -1,0 +1,71 @@
+"""A run's folder: which config it belongs to, and where its results came from."""
+
+import json
+import pathlib
+import platform
+import subprocess
+from importlib import metadata
+
+import jax
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import read_json, write_json
+
+# Fields that may differ when a run goes on: how long, how often, and how it is scored; not what is trained.
+MAY_CHANGE = ('variant', 'data.root', 'data.store_dir', 'train.steps', 'train.time_limit_s', 'train.log_every_steps',
+              'train.checkpoint_every_steps', 'train.keep_checkpoints', 'train.feeding', 'eval.')
+PACKAGES = ('a3dcae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn', 'tensorflow-cpu', 'tensorflow-datasets')
+
+
+def plain(config):
+  """A ConfigDict as what JSON gives back: dicts, lists, numbers, strings."""
+  return json.loads(config.to_json())
+
+
+def claim(workdir, config):
+  """Makes `workdir` this config's, or checks that it is.
+
+  Raises: UserError naming every field that differs from the config that `workdir` was made with.
+  """
+  path = pathlib.Path(workdir) / 'config.json'
+  if path.exists():
+    before, now = _flat(read_json(path)), _flat(plain(config))
+    different = [f'{key} is {before.get(key)!r} there, {now.get(key)!r} here' for key in sorted(before.keys() | now.keys())
+                 if before.get(key) != now.get(key) and not key.startswith(MAY_CHANGE)]
+    if different:
+      raise UserError(f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir')
+  write_json(path, plain(config))
+
+
+def provenance(store):
+  """Versions, devices, commit and the data's hash: what a figure depends on beside its config."""
+  devices = jax.devices()
+  return {
+      'python': platform.python_version(), 'machine': platform.machine(), 'versions': {name: _version(name) for name in PACKAGES},
+      'devices': {'platform': devices[0].platform, 'kind': devices[0].device_kind, 'count': len(devices)},
+      'commit': _commit(), 'data_sha256': store.data_hash}
+
+
+def _flat(tree, prefix=''):
+  if not isinstance(tree, dict):
+    return {prefix[:-1]: tree}
+  flat = {}
+  for key, value in tree.items():
+    flat |= _flat(value, f'{prefix}{key}.')
+  return flat
+
+
+def _version(name):
+  try:
+    return metadata.version(name)
+  except metadata.PackageNotFoundError:
+    return None
+
+
+def _commit():
+  here = pathlib.Path(__file__).parent
+  try:
+    result = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=12'], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return result.stdout.strip()

@@ -1,0 +1,1 @@
+"""From errors to scores, metrics and files, under protocols that are named. NumPy alone, but for `errors`, which runs on the device."""

@@ -1,0 +1,27 @@
+"""Reconstruction errors on the device (Eq. 13)."""
+
+import jax.numpy as jnp
+
+
+def error_maps(clips, recon):
+  """Squared error of each pixel: [B, T, H, W, 1] twice -> float32 [B, T, H, W]."""
+  return jnp.square(recon.astype(jnp.float32) - clips.astype(jnp.float32))[..., 0]
+
+
+def frame_errors(maps):
+  """Mean over the pixels of each frame (Eq. 13): [B, T, H, W] -> [B, T]."""
+  return maps.mean((2, 3))
+
+
+def block_errors(maps, block_px):
+  """The largest mean over any `block_px` x `block_px` block at half-block steps: [B, T, H, W] -> [B, T].
+
+  A small abnormal thing fills a block, where it disappears in the mean of a whole frame.
+  """
+  step = max(block_px // 2, 1)
+  sums = jnp.cumsum(jnp.cumsum(jnp.pad(maps, ((0, 0), (0, 0), (1, 0), (1, 0))), 2), 3)
+  rows, columns = (jnp.arange(0, size - block_px + 1, step) for size in maps.shape[2:])
+  top, left = rows[:, None], columns[None, :]
+  corner = lambda r, c: sums[:, :, r, c]  # noqa: E731
+  blocks = corner(top + block_px, left + block_px) - corner(top, left + block_px) - corner(top + block_px, left) + corner(top, left)
+  return blocks.max((2, 3)) / block_px**2
