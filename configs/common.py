@@ -42,7 +42,7 @@ def get_config():
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
   })
   config.objective = config_dict.ConfigDict({  # -> training.step.Objective
-      'adversarial_weight': 1e-3,  # lambda of Eq. 9; the paper gives none
+      'adversarial_weight': 1e-5,  # lambda of Eq. 9; the paper gives none. Larger, the adversarial gradient drowns the reconstruction's
       'noise_std': 0.005,  # of the Gaussian noise in training, on pixels in [0, 1]
       'reduction': 'mean',  # of the squared error over a clip: mean or sum
       'form': 'non_saturating',  # of the generator's adversarial loss, or 'saturating'

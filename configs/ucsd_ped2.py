@@ -9,7 +9,7 @@ from configs import common
 
 VARIANTS = {
     'paper': {'preset': 'paper'},
-    'small': {'preset': 'small', 'train.steps': 4_000, 'train.batch_size': 4, 'train.checkpoint_every_steps': 200},
+    'small': {'preset': 'small', 'train.steps': 3_000, 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3, 'train.checkpoint_every_steps': 200},
     'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2},
 }
 

@@ -1,9 +1,10 @@
 """Synthetic footage with known abnormal events: people-like figures walking along lanes over a textured background.
 
 What is normal: figures of one size walk along their lane at a walking pace, few or many of them. What is not, in test
-videos: one that runs, one twice the size, one that crosses the lanes, one that stops and stands. How many people
-are about changes far more of the picture than any event does, so that neither the frame difference nor the distance
-to the mean image tells the two apart.
+videos: one that runs, one twice the size, one that crosses the lanes, one that stops and stands. Beside the lanes an
+escalator runs, now fast, now slow, and clouds pass over everything. Both are in every training video, so they can be
+learnt, and both change far more of the picture than any event does: neither the frame difference nor the distance to
+the mean image tells events apart.
 """
 
 import functools
@@ -24,16 +25,22 @@ class SceneSpec:
   height: int = 64
   width: int = 64
   lanes: int = 5  # horizontal; figures keep to them, odd lanes walk left
-  crowd: tuple = (1.0, 9.0)  # figures in view, drifting between these within each video
+  crowd: tuple = (2.0, 4.0)  # figures in view, drifting between these within each video
   speed: tuple = (0.5, 0.9)
-  figure: tuple = (4.0, 9.0)  # width, height of a figure
-  contrast: tuple = (35.0, 60.0)  # how much darker than the background a figure is
-  texture: float = 18.0  # standard deviation of the background
-  camera_noise: float = 2.0  # standard deviation, new in each frame
+  figure: tuple = (4.5, 10.0)  # width, height of a figure
+  contrast: tuple = (50.0, 70.0)  # how much darker than the background a figure is
+  texture: float = 12.0  # standard deviation of the background
+  camera_noise: float = 1.5  # standard deviation, new in each frame
+  clouds: float = 15.0  # how far the light swings either way
+  escalator_rows: int = 14  # at the upper edge
+  escalator_contrast: float = 22.0
+  escalator_period: float = 8.0  # distance of its steps
+  escalator_speed: tuple = (0.2, 1.6)
   events: tuple = (2, 3)  # abnormal figures in a test video
   event_frames: tuple = (25, 45)  # how long one lasts
-  fast_factor: float = 3.5
-  large_factor: float = 2.0
+  fast: tuple = (3.0, 1.5)  # a cyclist: times the walking speed, times the size
+  large: tuple = (1.5, 2.2)  # a cart
+  group: int = 3  # figures that stop and stand together
 
 
 class Figure(NamedTuple):
@@ -94,7 +101,25 @@ def background(spec, seed):
 
 
 def _lane_y(spec, lane):
-  return spec.height * (lane + 0.75) / (spec.lanes + 0.5)
+  return spec.escalator_rows + (spec.height - spec.escalator_rows) * (lane + 0.75) / (spec.lanes + 0.5)
+
+
+def _wave(rng, frames, low, high, period):
+  """A slow wave between `low` and `high` with a random phase and a period up to twice as long as the shortest."""
+  angle = 2 * np.pi * (np.arange(frames) / rng.uniform(*period) + rng.uniform())
+  return np.interp(np.sin(angle), (-1, 1), (low, high))
+
+
+def _light(rng, spec, frames):
+  """Brightness added by the clouds, [frames]."""
+  return _wave(rng, frames, -spec.clouds, spec.clouds, (60, 150)).astype(np.float32)
+
+
+def _escalator(rng, spec, frames):
+  """Brightness of the escalator's steps, [frames, 1, W]: stripes that move at a speed that changes."""
+  travelled = np.cumsum(_wave(rng, frames, *spec.escalator_speed, (40, 100)))
+  angle = 2 * np.pi * (np.arange(spec.width) - travelled[:, None]) / spec.escalator_period
+  return (spec.escalator_contrast * np.sin(angle)).astype(np.float32)[:, None]
 
 
 def _walkers(rng, spec, frames):
@@ -124,22 +149,32 @@ def _events(rng, spec, frames, index):
   """Abnormal figures; the kinds take turns from video to video, spread over the video's length."""
   count = int(rng.integers(spec.events[0], spec.events[1] + 1))
   starts = (np.arange(count) + rng.uniform(0.15, 0.5, count)) * frames / count
-  return [_event(rng, spec, start, KINDS[(index * spec.events[1] + turn) % len(KINDS)], track=turn) for turn, start in enumerate(starts)]
+  kinds = [event_kind(spec, index, turn) for turn in range(count)]
+  return [figure for turn, start in enumerate(starts) for figure in _event(rng, spec, start, kinds[turn], turn)]
+
+
+def event_kind(spec, video_index, track):
+  """Which of `KINDS` the event `track` of test video `video_index` is."""
+  return KINDS[(video_index * spec.events[1] + track) % len(KINDS)]
 
 
 def _event(rng, spec, start, kind, track):
-  if kind == 'fast':
-    return _walker(rng, spec, start, speed_factor=spec.fast_factor, track=track)
-  if kind == 'large':
-    return _walker(rng, spec, start, speed_factor=1.5, size_factor=spec.large_factor, track=track)
-  length = float(rng.uniform(*spec.event_frames))
-  walker = _walker(rng, spec, start, track=track)
-  x = spec.width * rng.uniform(0.25, 0.75)
+  """The figures of one event: one, or a group that stands."""
+  if kind in ('fast', 'large'):
+    speed_factor, size_factor = spec.fast if kind == 'fast' else spec.large
+    return [_walker(rng, spec, start, speed_factor=speed_factor, size_factor=size_factor, track=track)]
+  length, x = float(rng.uniform(*spec.event_frames)), spec.width * rng.uniform(0.25, 0.75)
   if kind == 'across':
+    walker = _walker(rng, spec, start, track=track)
     speed = (spec.height + 2 * walker.height) / length
-    return walker._replace(x=x, y=-walker.height, speed_x=0.0, speed_y=speed, end=start + length)
-  walk = abs(x - walker.x) / abs(walker.speed_x)  # 'still': walks in, stands at x, walks on
-  return walker._replace(start=start - walk, stop=start, go=start + length, end=walker.end + length)
+    return [walker._replace(x=x, y=-walker.height, speed_x=0.0, speed_y=speed, end=start + length)]
+  return [_stander(_walker(rng, spec, start, track=track), start, length, x + place * spec.figure[0]) for place in range(spec.group)]
+
+
+def _stander(walker, start, length, x):
+  """A walker that is at `x` from `start` for `length` frames: it walks in before and walks on after."""
+  walk = abs(x - walker.x) / abs(walker.speed_x)
+  return walker._replace(start=start - walk, stop=start, go=start + length, end=start - walk + (walker.end - walker.start) + length)
 
 
 class _Rendered:
@@ -150,8 +185,10 @@ class _Rendered:
 
   def frames(self):
     noise = np.random.default_rng(self._noise_seed)
+    light, escalator = _light(noise, self._spec, self._num_frames), _escalator(noise, self._spec, self._num_frames)
     for frame in range(self._num_frames):
-      image = background(self._spec, self._seed).copy()
+      image = background(self._spec, self._seed) + light[frame]
+      image[:self._spec.escalator_rows] += escalator[frame]
       for figure in self._in_view(frame):
         rows, columns, alpha = _stencil(figure, frame, self._spec)
         image[rows, columns] -= figure.contrast * alpha
