@@ -3,6 +3,9 @@
   python -m a3dcae_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
   python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.root=FOLDER --workdir=runs/ped2
 
+  --config=FILE.py[:VARIANT]  which data set, which size; configs/ has one file a data set
+  --config.FIELD=VALUE        any field of it, as in --config.train.steps=100; all are explained in configs/common.py
+
 What it leaves in the workdir: config.json, checkpoints/, metrics.jsonl, tensorboard/, mean_image.npy, scores.csv, metrics.json,
 report.html, provenance.json.
 """

@@ -81,10 +81,8 @@ def _config_file(argv):
 
 def _unknown_field(message, argv):
   """One line that names the flag at fault and the nearest known field."""
-  near = re.search(r'Did you mean "([^"]+)"', message)
-  key = re.search(r'[\'"]([A-Za-z_0-9.]+)[\'"]', message)
-  name = key.group(1) if key else ''
-  given = next((a for a in argv if a.startswith('--config.') and (not name or f'.{name}' in a.partition('=')[0])), '')
-  flag = given.partition('=')[0] or name or message
-  hint = f'; did you mean {near.group(1)!r}?' if near else ''
-  return f'{flag}: no such field{hint} All fields are in configs/common.py'
+  near = re.search(r'Did you mean "([^"]+)"(?: instead of "([^"]+)")?', message)
+  name = near.group(2) if near and near.group(2) else next(iter(re.findall(r'[\'"]([A-Za-z_0-9]+)[\'"]', message)), message)
+  given = next((a.partition('=')[0] for a in argv if a.startswith('--config.') and name in a.partition('=')[0].split('.')), name)
+  hint = f'; did you mean {near.group(1)!r}?' if near else '.'
+  return f'{given}: no field {name!r}{hint} All fields are in configs/common.py'

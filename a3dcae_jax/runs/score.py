@@ -26,6 +26,7 @@ from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.step import zero_mean
 
 SCHEMA_VERSION = 1
+FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'none')  # they have no training errors to be calibrated by
 
 
 class Detector(NamedTuple):
@@ -57,6 +58,7 @@ def load_detector(config, workdir, mean_image):
   variables = {'params': state.generator, 'batch_stats': state.batch_stats}
   mean_image = jnp.asarray(mean_image)
 
+  @jax.jit
   def reconstruct(clips):
     clips = zero_mean(clips, mean_image)
     return clips, generator.apply(variables, clips, train=False)
@@ -104,14 +106,18 @@ def evaluate_run(config, workdir, store):
   errors, train_vector = _frame_errors(raw, windows, calibration, store, divide=config.eval.divide_by_position)
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   scores = {how: _scores(errors, how, train_vector, config.eval.smoothing_frames) for how in NORMALISATIONS}
+  floors = floor_errors(store.test.frames, store.test.videos, store.mean_image())
+  floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   metrics = _header(config, store, detector, calibration) | {
       'metrics': {how: _metrics(scores[how], labels) for how in NORMALISATIONS},
       'by_position': _by_position(raw, windows, calibration, store, labels, config.eval.smoothing_frames),
-      'floors': _floors(store, labels), 'seconds': round(time.monotonic() - start, 2)}
+      'floors': _floors(floors, labels), 'seconds': round(time.monotonic() - start, 2)}
   names = [video.name for video in store.test.videos]
   write_scores(workdir / 'scores.csv', names, errors, scores[config.eval.normalisation], labels)
   write_json(workdir / 'metrics.json', metrics)
-  write_page(config, workdir, store, detector, metrics, scores[config.eval.normalisation], labels)
+  how = config.eval.normalisation
+  floor_scores = {name: normalise(values, how if how in FLOOR_NORMALISATIONS else 'none') for name, values in floors.items()}
+  write_page(config, workdir, store, detector, metrics, scores[how], labels, floor_scores)
   print(summary(metrics))
   return metrics
 
@@ -135,12 +141,10 @@ def _by_position(raw, windows, calibration, store, labels, smoothing_frames):
   return {how: _metrics(_scores(errors, how, train_vector, smoothing_frames), labels) for how in NORMALISATIONS}
 
 
-def _floors(store, labels):
+def _floors(floors, labels):
   if labels is None:
     return None
-  vectors = floor_errors(store.test.frames, store.test.videos, store.mean_image())
-  return {name: {how: frame_metrics(normalise(split_by_video(vector, store.test.videos), how), labels) for how in ('none', 'eq14', 'minmax')}
-          for name, vector in vectors.items()}
+  return {name: {how: frame_metrics(normalise(errors, how), labels) for how in FLOOR_NORMALISATIONS} for name, errors in floors.items()}
 
 
 def _header(config, store, detector, calibration):

@@ -25,3 +25,13 @@ def train_and_evaluate(config, workdir):
   write_json(workdir / 'provenance.json', workdirs.provenance(store))
   train(config, workdir, store)
   evaluate_run(config, workdir, store)
+
+
+def evaluate_again(workdir, *, normalisation='', data_root=''):
+  """Does all of `evaluate`: the run's own config, but for the two overrides; '' leaves them."""
+  config = workdirs.read_config(workdir)
+  if normalisation:
+    config.eval.normalisation = normalisation
+  if data_root:
+    config.data.root = data_root
+  evaluate_run(config, workdir, prepare_data(**config.data))

@@ -7,6 +7,7 @@ import subprocess
 from importlib import metadata
 
 import jax
+from ml_collections import config_dict
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
@@ -44,6 +45,21 @@ def provenance(store):
       'python': platform.python_version(), 'machine': platform.machine(), 'versions': {name: _version(name) for name in PACKAGES},
       'devices': {'platform': devices[0].platform, 'kind': devices[0].device_kind, 'count': len(devices)},
       'commit': _commit(), 'data_sha256': store.data_hash}
+
+
+def read_config(workdir):
+  """The locked config that `workdir` was made with."""
+  path = pathlib.Path(workdir) / 'config.json'
+  if not path.exists():
+    raise UserError(f'{workdir} is no run: it has no config.json')
+  return config_dict.ConfigDict(_tuples(read_json(path))).lock()
+
+
+def _tuples(tree):
+  """Lists back to tuples, which is what configs hold."""
+  if isinstance(tree, dict):
+    return {key: _tuples(value) for key, value in tree.items()}
+  return tuple(tree) if isinstance(tree, list) else tree
 
 
 def _flat(tree, prefix=''):
