@@ -42,10 +42,10 @@ def train(config, workdir, store, *, hooks=()):
 
 def restore_or_init(config, checkpoints):
   """(state, step): the newest checkpoint's, or a fresh one's at step 0."""
-  shapes = jax.eval_shape(lambda: _fresh(config))
+  shapes = jax.eval_shape(lambda: fresh_state(config))
   step = checkpoints.latest_step()
   if step is None:
-    return _fresh(config), 0
+    return fresh_state(config), 0
   try:
     return checkpoints.restore(step, shapes), step
   except (ValueError, KeyError, TypeError) as error:
@@ -72,7 +72,8 @@ def choose_feeding(feeding, frames):
   return feeding if feeding != 'auto' else 'resident' if fits_on_device(frames.size) else 'streamed'
 
 
-def _fresh(config):
+def fresh_state(config):
+  """A `TrainState` of this config before its first update."""
   networks = make_networks(**config.model)
   shape = (config.clips.window, config.data.height, config.data.width)
   return init_state(*networks, make_optimizer(**config.optimizer), clip_shape=shape, seed=config.seed)

@@ -1,0 +1,120 @@
+"""Errors, normalisations, metrics, floors, files: by hand first, then against brute force."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.store import StoredVideo
+from a3dcae_jax.scoring import metrics
+from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors
+from a3dcae_jax.scoring.floors import floor_errors
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
+from a3dcae_jax.scoring.tables import read_scores, write_scores
+
+
+def test_eq13_by_hand():
+  clips = jnp.zeros((1, 2, 2, 2, 1))
+  recon = jnp.asarray([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 1, 2, 2, 1) * jnp.asarray([1.0, 2.0]).reshape(1, 2, 1, 1, 1)
+  np.testing.assert_allclose(frame_errors(error_maps(clips, recon)), [[0.5, 2.0]])
+
+
+def test_block_errors_find_the_largest_block(rng):
+  maps = rng.random((2, 3, 8, 12)).astype(np.float32)
+  blocks = [maps[:, :, i:i + 4, j:j + 4].mean((2, 3)) for i in range(0, 5, 2) for j in range(0, 9, 2)]
+  np.testing.assert_allclose(block_errors(jnp.asarray(maps), 4), np.max(blocks, 0), rtol=1e-5)
+
+
+def test_normalisations_by_hand():
+  errors = [np.asarray([1.0, 2.0, 4.0]), np.asarray([3.0, 3.0])]
+  expected = {'eq14': [[0, 0.25, 0.75], [0, 0]], 'minmax': [[0, 1 / 3, 1], [0, 0]], 'none': [[1, 2, 4], [3, 3]], 'train': [[-1, 0, 2], [1, 1]]}
+  assert set(expected) == set(NORMALISATIONS)
+  for how, values in expected.items():
+    for got, want in zip(normalise(errors, how, train_mean=2.0, train_std=1.0), values, strict=True):
+      np.testing.assert_allclose(got, want)
+  np.testing.assert_array_equal(normalise([np.zeros(3)], 'eq14')[0], 0)
+
+
+@pytest.mark.parametrize('how', NORMALISATIONS)
+def test_bad_errors_are_named(how):
+  with pytest.raises(UserError, match='frame 1 of video 1 is not finite'):
+    normalise([np.ones(2), np.asarray([1.0, np.nan])], how, train_mean=0.0, train_std=1.0)
+
+
+def test_unknown_or_uncalibrated_normalisation_is_refused():
+  with pytest.raises(UserError, match="normalisation 'zscore': known are eq14"):
+    normalise([np.ones(2)], 'zscore')
+  with pytest.raises(UserError, match='needs the mean'):
+    normalise([np.ones(2)], 'train')
+
+
+def test_smoothing_is_off_at_zero_and_keeps_the_mean():
+  scores = [np.eye(9)[4]]
+  assert smooth(scores, 0.0) is scores
+  np.testing.assert_allclose(smooth(scores, 1.0)[0].sum(), 1.0, rtol=1e-3)
+
+
+def test_metrics_by_hand():
+  scores, labels = [np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0.2, 0.3])], [np.asarray([0, 0, 1, 1]), np.asarray([0, 0])]
+  result = metrics.frame_metrics(scores, labels)
+  np.testing.assert_allclose(result['auc'], 7 / 8)  # of 2 x 4 pairs, only 0.35 < 0.4 is wrong
+  np.testing.assert_allclose(result['macro_auc'], 3 / 4)
+  assert result['undefined_videos'] == 1
+  np.testing.assert_allclose(result['score_gap'], (0.35 + 0.8) / 2 - (0.1 + 0.4 + 0.2 + 0.3) / 4)
+  # ROC: (0, 0.5), (0.25, 0.5), (0.25, 1): false positive rate 0.25 meets the miss rate on the way up.
+  np.testing.assert_allclose(result['eer'], 0.25)
+
+
+def test_one_class_has_no_figures():
+  result = metrics.frame_metrics([np.asarray([0.1, 0.2])], [np.asarray([1, 1])])
+  assert result['auc'] is result['eer'] is result['ap'] is result['macro_auc'] is result['score_gap'] is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=30).filter(lambda r: len({label for _, label in r}) == 2))
+def test_auc_and_eer_against_brute_force(rows):
+  scores, labels = np.asarray([s for s, _ in rows], float), np.asarray([l for _, l in rows], int)
+  positive, negative = scores[labels == 1], scores[labels == 0]
+  pairs = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
+  np.testing.assert_allclose(metrics.auc(scores, labels), pairs, atol=1e-12)
+  eer = metrics.equal_error_rate(scores, labels)
+  thresholds = np.r_[np.inf, np.unique(scores)[::-1]]
+  points = [((negative >= t).mean(), (positive < t).mean()) for t in thresholds]  # false positives rise, misses fall
+  below = max(min(p) for p in points)  # at any threshold the smaller of the two rates is a lower bound, the larger an upper one
+  above = min(max(p) for p in points)
+  assert below - 1e-9 <= eer <= above + 1e-9
+
+
+def test_frame_vector_averages_overlaps_and_keeps_each_frame():
+  errors = np.asarray([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
+  keep = np.asarray([[True, True, True], [False, False, True]])
+  np.testing.assert_array_equal(frame_vector(errors, [0, 1], keep, 4), [1, 2, 3, 30])
+  np.testing.assert_array_equal(frame_vector(errors, [0, 1], np.ones((2, 3), bool), 4), [1, 6, 11.5, 30])
+  with pytest.raises(AssertionError):
+    frame_vector(errors, [0, 1], keep, 5)
+  with pytest.raises(UserError, match='frame 2 is not finite'):
+    frame_vector(np.asarray([[1.0, 2.0, np.inf]]), [0], np.ones((1, 3), bool), 3)
+
+
+def test_floors_by_hand():
+  frames = np.asarray([0, 255, 255, 51], np.uint8).reshape(4, 1, 1)
+  videos = (StoredVideo('a', 0, 2, ''), StoredVideo('b', 2, 2, ''))
+  floors = floor_errors(frames, videos, np.full((1, 1), 0.2, np.float32))
+  np.testing.assert_allclose(floors['frame_difference'], [1, 1, 0.64, 0.64], rtol=1e-6)
+  np.testing.assert_allclose(floors['mean_image_distance'], [0.04, 0.64, 0.64, 0], rtol=1e-5, atol=1e-12)
+  assert [len(part) for part in split_by_video(floors['frame_difference'], videos)] == [2, 2]
+
+
+@pytest.mark.parametrize('labels', [None, [np.asarray([0, 1], np.uint8), np.asarray([1], np.uint8)]])
+def test_scores_round_trip(tmp_path, labels):
+  errors, scores = [np.asarray([1e-7, 2.0]), np.asarray([3.0])], [np.asarray([0.0, 1.0]), np.asarray([-0.5])]
+  write_scores(tmp_path / 'scores.csv', ['01', 'b'], errors, scores, labels)
+  names, got_errors, got_scores, got_labels = read_scores(tmp_path / 'scores.csv')
+  assert names == ['01', 'b']
+  for got, want in zip((*got_errors, *got_scores), (*errors, *scores), strict=True):
+    np.testing.assert_allclose(got, want, rtol=1e-8)
+  assert (got_labels is None) == (labels is None)
+  if labels:
+    np.testing.assert_array_equal(np.concatenate(got_labels), [0, 1, 1])
