@@ -31,12 +31,12 @@ def read_mat(path):
 
 
 def interval_labels(intervals, num_frames, *, source):
-  """[(first, last), ...], 1-based and inclusive -> uint8 [num_frames].
+  """[(first, last), ...], 1-based and inclusive -> uint8 [num_frames]; none for a clip without frames.
 
   Raises: UserError where an interval reaches beyond the clip.
   """
   labels = np.zeros(num_frames, np.uint8)
-  for first, last in intervals:
+  for first, last in intervals if num_frames else ():
     if not 1 <= first <= last <= num_frames:
       raise UserError(f'{source}: interval {first}:{last} does not fit a clip of {num_frames} frames (1-based, inclusive)')
     labels[first - 1:last] = 1

@@ -28,8 +28,8 @@ def videos(root, split, *, script, mat):
   labels = _label_files(pathlib.Path(root), script, mat) if split == 'test' else {}
   clips = []
   for folder in community.clip_folders(root, split):
-    found = {name: intervals.interval_labels(_of_clip(clips_of_set, folder.name, name), len(community.image_files(folder)), source=name)
-             for name, clips_of_set in labels.items()}
+    found = {name: intervals.interval_labels(_of_clip(clips_of_set, folder.name, name), _num_frames(folder),
+                                             source=f'test clip {folder.name}, {name} labels') for name, clips_of_set in labels.items()}
     masks = community.masks_of(root, folder.name) if split == 'test' else None
     clips.append(Video(name=folder.name, frames=community.frames_of(folder), labels=found, masks=masks, source=str(folder)))
   return clips
@@ -50,3 +50,11 @@ def _of_clip(clips, name, label_set):
   if not 1 <= number <= len(clips):
     raise UserError(f'test clip {name}: the {label_set} labels have {len(clips)} clips')
   return clips[number - 1]
+
+
+def _num_frames(folder):
+  """How many images a clip has; 0 where its folder is faulty, which `Video.frames` says later, together with all other faults."""
+  try:
+    return len(community.image_files(folder))
+  except UserError:
+    return 0
