@@ -7,7 +7,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '4')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
-from a3dcae_jax.common.tuning import tune_process  # noqa: E402
+from a3dcae_jax.common.tuning import tune_process
 
 tune_process()
 

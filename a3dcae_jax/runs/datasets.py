@@ -1,5 +1,7 @@
 """From the config's data subtree to an opened frame store."""
 
+import numpy as np
+
 from a3dcae_jax.data.ingest import prepare_store
 
 DEFAULT_STORE_DIR = 'data/stores'
@@ -9,3 +11,22 @@ def prepare_data(*, name, root, store_dir, height, width, label_set, options):
   """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores."""
   return prepare_store(name, root=root, store_dir=store_dir or DEFAULT_STORE_DIR, height=height, width=width, label_set=label_set,
                        options=dict(options))
+
+
+def ingest_table(store):
+  """What a store holds, as text: a row for each clip, a total for each split."""
+  index = store.index
+  lines = [f'{index["name"]}: {index["layout"]}; labels: {index["label_set"] if store.test.labels is not None else "none"}; '
+           f'stored at {index["width"]}x{index["height"]} in {store.folder}',
+           f'{"split":6s}{"clip":>12s}{"frames":>9s}{"size":>10s}{"abnormal":>10s}{"runs":>6s}']
+  for name, split in (('train', store.train), ('test', store.test)):
+    totals = np.zeros(3, int)
+    for video, entry in zip(split.videos, index['splits'][name]['videos'], strict=True):
+      labels = None if split.labels is None else split.labels[video.first:video.first + video.num_frames]
+      counts = (0, 0) if labels is None else (int(labels.sum()), int((np.diff(np.r_[0, labels.astype(int)]) == 1).sum()))
+      totals += (video.num_frames, *counts)
+      height, width = entry['source_size']
+      shown = ('-', '-') if labels is None else counts
+      lines.append(f'{name:6s}{video.name:>12s}{video.num_frames:>9,}{f"{width}x{height}":>10s}{shown[0]:>10}{shown[1]:>6}')
+    lines.append(f'{name:6s}{f"{len(split.videos)} clips":>12s}{totals[0]:>9,}{"":>10s}{totals[1]:>10,}{totals[2]:>6}')
+  return '\n'.join(lines)

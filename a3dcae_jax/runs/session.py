@@ -4,9 +4,10 @@ import pathlib
 
 import numpy as np
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_file, write_json
 from a3dcae_jax.runs import workdir as workdirs
-from a3dcae_jax.runs.datasets import prepare_data
+from a3dcae_jax.runs.datasets import ingest_table, prepare_data
 from a3dcae_jax.runs.fit import train
 from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.runs.score import evaluate_run
@@ -35,3 +36,12 @@ def evaluate_again(workdir, *, normalisation='', data_root=''):
   if data_root:
     config.data.root = data_root
   evaluate_run(config, workdir, prepare_data(**config.data))
+
+
+def prepare_and_show(config):
+  """Does all of `prepare`: ingests or opens the store, compares its arrays with their hash, prints the table."""
+  if config is None:
+    raise UserError('--config is missing, as in --config=configs/ucsd_ped2.py')
+  store = prepare_data(**config.data)
+  store.verify()
+  print(ingest_table(store))

@@ -81,7 +81,8 @@ def _version(name):
 def _commit():
   here = pathlib.Path(__file__).parent
   try:
-    result = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=12'], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
+    result = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True)
   except (OSError, subprocess.SubprocessError):
     return None
   return result.stdout.strip()
