@@ -2,13 +2,20 @@
 
 import numpy as np
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.store import FrameStore
 
 DEFAULT_STORE_DIR = 'data/stores'
 
 
-def prepare_data(*, name, root, store_dir, height, width, label_set, options):
-  """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores."""
+def prepare_data(*, name, root, store, store_dir, height, width, label_set, options):
+  """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores.
+
+  With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set.
+  """
+  if store:
+    return _open_given(store, {'name': name, 'height': height, 'width': width} | ({'label_set': label_set} if label_set else {}))
   return prepare_store(name, root=root, store_dir=store_dir or DEFAULT_STORE_DIR, height=height, width=width, label_set=label_set,
                        options=dict(options))
 
@@ -30,3 +37,11 @@ def ingest_table(store):
       lines.append(f'{name:6s}{video.name:>12s}{video.num_frames:>9,}{f"{width}x{height}":>10s}{shown[0]:>10}{shown[1]:>6}')
     lines.append(f'{name:6s}{f"{len(split.videos)} clips":>12s}{totals[0]:>9,}{"":>10s}{totals[1]:>10,}{totals[2]:>6}')
   return '\n'.join(lines)
+
+
+def _open_given(folder, expected):
+  store = FrameStore.open(folder)
+  for field, value in expected.items():
+    if store.index[field] != value:
+      raise UserError(f'data.store {folder}: its {field} is {store.index[field]!r}, the config says {value!r}')
+  return store

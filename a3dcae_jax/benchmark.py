@@ -1,0 +1,71 @@
+"""Measure frames/s of scoring and of the full adversarial step, beside this machine's own matrix-product rate and beside a peer.
+
+  python -m a3dcae_jax.benchmark --preset=small --batch=4
+  python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 --peer=torch_peer.py --peer_python=python3
+
+With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Medians after warm-up.
+"""
+
+import statistics
+import sys
+
+from absl import flags
+
+from a3dcae_jax.runs.command import run_command
+
+_PRESET = flags.DEFINE_string('preset', 'small', 'paper, paper6, small, small6 or tiny.')
+_BATCH = flags.DEFINE_list('batch', ['4'], 'Clips a batch; several, as in 8,16,32, are measured one after another.')
+_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
+_DTYPE = flags.DEFINE_string('dtype', 'auto', 'float32, bfloat16; auto is bfloat16 on accelerators.')
+_SIZE = flags.DEFINE_integer('size', 0, 'Frame height and width, pixels; 0 is the preset\'s.')
+_LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.')
+_SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
+_REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each.')
+_JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
+_PEER = flags.DEFINE_string('peer', '', 'Script of another implementation that prints one JSON line.')
+_PEER_PYTHON = flags.DEFINE_string('peer_python', sys.executable, 'Python that runs the peer.')
+_PEER_OPTIONS = flags.DEFINE_string('peer_options', '', 'Further flags of the peer, as in "--compile max-autotune".')
+_PEER_TUNED = flags.DEFINE_bool('peer_tuned', True, 'Give the peer this process\'s allocator settings.')
+_PAIRS = flags.DEFINE_integer('pairs', 3, 'How often the two take turns.')
+
+
+def main():
+  from a3dcae_jax.common.files import write_json
+  from a3dcae_jax.runs import timing
+  rows, rate = [], timing.matrix_rate(_DTYPE.value)
+  facts = timing.device_facts() | {'matrix_tflops_per_s': rate}
+  print(', '.join(f'{name} {value:.3g}' if isinstance(value, float) else f'{name} {value}' for name, value in facts.items()))
+  for mode in _MODES.value:
+    for batch in map(int, _BATCH.value):
+      setting = timing.Setting(mode, _PRESET.value, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value)
+      rows += _measure(timing, setting, rate)
+      if _JSON.value:
+        write_json(_JSON.value, facts | {'rows': rows})  # after each row: what was measured is kept
+
+
+def _measure(timing, setting, rate):
+  from a3dcae_jax.runs.peer import run_peer
+  program, rows = timing.make_program(setting), []
+  for pair in range(_PAIRS.value if _PEER.value else 1):
+    row = timing.measure(program, setting, reps=_REPS.value)
+    row['share_of_matrix_rate'] = row['tflops_per_s'] and row['tflops_per_s'] / rate
+    if _PEER.value:
+      peer = run_peer(_PEER_PYTHON.value, _PEER.value, row, reps=_REPS.value, options=_PEER_OPTIONS.value, tuned=_PEER_TUNED.value)
+      row |= {'pair': pair, 'peer': peer, 'ratio': row['clips_per_s'] / peer['clips_per_s']}
+    rows.append(row)
+    print(_line(row), flush=True)
+  if _PEER.value:
+    print(f'{setting.mode} batch {setting.batch}: median ratio to the peer {statistics.median(row["ratio"] for row in rows):.2f}')
+  return rows
+
+
+def _line(row):
+  share = f', {100 * row["share_of_matrix_rate"]:.0f} % of the matrix rate' if row['share_of_matrix_rate'] else ''
+  memory = f', peak {row["peak_gib"]:.1f} GiB' if row['peak_gib'] else ''
+  peer = f'; peer {row["peer"]["clips_per_s"]:.2f} clips/s, ratio {row["ratio"]:.2f}' if 'peer' in row else ''
+  return (f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}: {row["frames_per_s"]:,.0f} frames/s, '
+          f'{row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}')
+
+
+if __name__ == '__main__':
+  run_command(main, usage=__doc__)

@@ -1,0 +1,65 @@
+"""The GPU script, tried on the CPU with tiny settings: every part runs and leaves its file."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.store import FrameStore
+from launch import pack_store
+
+ROOT = pathlib.Path(__file__).parents[2]
+PEER = """import argparse, json
+p = argparse.ArgumentParser()
+for name in 'mode preset size batch dtype reps'.split(): p.add_argument('--' + name)
+print(json.dumps({'clips_per_s': 2.0} | vars(p.parse_args())))
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+  options = {'num_videos': 2, 'frames_per_video': 40}
+  return prepare_store('synthetic', root='', store_dir=str(tmp_path / 'stores'), height=32, width=32, options=options)
+
+
+@pytest.mark.parametrize('quality', [0, 95])
+def test_a_packed_store_comes_back(tmp_path, store, quality):
+  pack_store.pack(store.folder, tmp_path / 'packed.npz', quality)
+  pack_store.unpack(tmp_path / 'packed.npz', tmp_path / 'again')
+  again = FrameStore.open(tmp_path / 'again')
+  again.verify()
+  difference = np.abs(again.train.frames.astype(int) - store.train.frames)
+  assert difference.max() == 0 if quality == 0 else difference.mean() < 2
+  np.testing.assert_array_equal(again.test.labels, store.test.labels)
+  np.testing.assert_array_equal(again.test.masks, store.test.masks)
+  assert 'packed as' in again.index['layout']
+
+
+@pytest.mark.slow
+def test_the_script_measures_and_trains(tmp_path, store):
+  pack_store.pack(store.folder, tmp_path / 'packed.npz', 95)
+  (tmp_path / 'peer.py').write_text(PEER)
+  out = tmp_path / 'out'
+  environment = os.environ | {
+      'STORE': str(tmp_path / 'packed.npz'), 'OUT': str(out), 'PEER': str(tmp_path / 'peer.py'), 'PEER_OPTIONS': '', 'LIMIT_S': '600', 'PRESET': 'tiny',
+      'CHECK_PRESET': 'tiny', 'BATCHES': '2', 'TRAIN_BATCHES': '2', 'REPS': '1', 'PAIRS': '1', 'CONFIG': 'configs/synthetic.py:tiny',
+      'PYTHON': sys.executable}
+  result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
+  assert result.returncode == 0, result.stdout[-3000:]
+  assert json.loads((out / 'check.json').read_text())['passed']
+  for mode in ('infer', 'train'):
+    row, = json.loads((out / f'{mode}.json').read_text())['rows']
+    assert row['mode'] == mode and row['peer']['dtype'] == 'f32' and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
+  assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
+def test_scripts_parse():
+  for script in (*ROOT.glob('launch/*.sh'), ROOT / '.ci' / 'run'):
+    subprocess.run(['bash', '-n', str(script)], check=True)
