@@ -68,6 +68,14 @@ def get_config():
       'normalisation': 'eq14',  # whose figures head the report: eq14, minmax, none, train; all are computed
       'every_frames': 0,  # distance between test windows; 0 is back to back, each frame scored once
       'max_train_windows': 512,  # training windows whose errors calibrate 'train' and thresholds
+      'error': 'eq13',  # mean over pixels, or 'block': the largest mean of a block
+      'block_px': 16,  # its side
+      'threshold_rule': 'quantile',  # of events, from training scores: quantile, rate (false alarms an hour there), fixed
+      'threshold_value': 0.999,
+      'event_persistence': 1.0,  # of the peaks that make events, in standard deviations of the training error
+      'event_window_frames': 20,  # that a peak spans
+      'merge_frames': 50,  # events nearer than this are one
+      'frames_per_s': 25.0,  # of the footage: only for rates an hour and delays
       'smoothing_frames': 0.0,  # standard deviation of a Gaussian over the scores; 0 is none
       'divide_by_position': False,  # divide errors by the training error of their place in the window
   })

@@ -7,10 +7,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class VideoScores:
-  """One test video. scores: float [N]; labels: 0/1 [N] or None."""
+  """One test video. scores: float [N]; labels: 0/1 [N] or None; detected: intervals [(start, end), ...], end exclusive."""
   name: str
   scores: np.ndarray
   labels: np.ndarray | None = None
+  detected: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,15 @@ class Report:
 
   Attributes:
     title: of the page. metrics: the run's `metrics.json`. videos: `VideoScores`. rocs: name -> (fpr, tpr).
-    losses: name -> (steps, values). abnormal, normal: `Strip`s. config, provenance: dicts printed at the end.
+    losses: name -> (steps, values). strips: title -> `Strip`s. feature_maps: layer -> (caption, [h, w]).
+    config, provenance: dicts printed at the end.
   """
   title: str
   metrics: dict
   videos: tuple
   rocs: dict = field(default_factory=dict)
   losses: dict = field(default_factory=dict)
-  abnormal: tuple = ()
-  normal: tuple = ()
+  strips: dict = field(default_factory=dict)
+  feature_maps: dict = field(default_factory=dict)
   config: dict = field(default_factory=dict)
   provenance: dict = field(default_factory=dict)

@@ -40,8 +40,9 @@ def write_report(path, report):
   for name, (steps, values) in report.losses.items():
     figures[f'loss{name}'] = plots.loss_plot(name, steps, values)
   script, drawn = components(figures) if figures else ('', {})
-  body = ''.join([_summary(report), _roc_section(drawn), _videos(report, drawn), _strips('Most abnormal frames', report.abnormal),
-                  _strips('Most normal frames', report.normal), _losses(report, drawn), _appendix(report)])
+  body = ''.join([_summary(report), _detections(report.metrics), _roc_section(drawn), _videos(report, drawn),
+                  *(_strips(title, strips) for title, strips in report.strips.items()), _feature_maps(report), _losses(report, drawn),
+                  _appendix(report)])
   title = html.escape(report.title)
   with whole_file(path) as file:
     file.write(f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -93,6 +94,35 @@ def _more(metrics):
           f'together (micro) unless said. The floors learn nothing: a figure says something by its distance from them.</p>')
 
 
+def _detections(metrics):
+  """Events, and where in the picture: a table each, as far as there are labels."""
+  events, regions = metrics.get('events'), metrics.get('regions')
+  if not events:
+    return ''
+  rows = [('detected events', events['detected']), ('threshold', f'{events["threshold"]:.3g} ({events["protocol"]["threshold_rule"]} of training scores)')]
+  if 'true_events' in events:
+    delay = events['median_delay_s']
+    rows += [('true events found', f'{events["true_positives"]} of {events["true_events"]}'), ('false alarms', events['false_alarms']),
+             ('false alarms an hour', f'{events["false_alarms_per_hour"]:.1f}'), ('median delay', '' if delay is None else f'{delay:.1f} s'),
+             ('precision, recall of frames', ', '.join('-' if events[n] is None else f'{100 * events[n]:.1f} %' for n in ('frame_precision', 'frame_recall')))]
+  if regions and 'rbdc' in regions:
+    rows += [('pixel AUC', f'{100 * regions["pixel_auc"]:.1f} %')]
+    for name in ('rbdc', 'tbdc'):
+      flat, point = (100 * regions[name][end] for end in ('flat', 'point'))
+      rows.append((name.upper(), f'{flat:.1f} % (curve held flat), {point:.1f} % (ended at 1, 1)'))
+  table = ''.join(f'<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>' for name, value in rows)
+  notes = [events.get('matching_rule', ''), regions['rule'] if regions else '']
+  return _section('Events and regions', f'<div class="wide"><table>{table}</table></div><p class="note">{html.escape(". ".join(n for n in notes if n))}</p>')
+
+
+def _feature_maps(report):
+  if not report.feature_maps:
+    return ''
+  figures = ''.join(f'<figure><img style="width:100%" alt="{html.escape(caption)}" src="{heat_picture(image, float(image.max()))}">'
+                    f'<figcaption>{html.escape(caption)}</figcaption></figure>' for caption, image in report.feature_maps.values())
+  return _section('Feature maps of the most abnormal frame (Fig. 5)', f'<div class="strips">{figures}</div>')
+
+
 def _roc_section(drawn):
   return _section('ROC', drawn['roc'] + '<p class="note">The dashed line is where both kinds of error are equal.</p>') if 'roc' in drawn else ''
 
@@ -101,7 +131,7 @@ def _videos(report, drawn):
   shown = ''.join(drawn[f'video{index}'] for index in range(min(len(report.videos), MAX_VIDEO_PLOTS)))
   left = len(report.videos) - MAX_VIDEO_PLOTS
   note = f'<p class="note">{left} more videos are in scores.csv.</p>' if left > 0 else ''
-  return _section('Scores', f'<p class="note">Shaded: labelled abnormal. Drag to zoom.</p>{shown}{note}')
+  return _section('Scores', f'<p class="note">Shaded: labelled abnormal. Bars: detected. Drag to zoom.</p>{shown}{note}')
 
 
 def _strips(title, strips):

@@ -22,12 +22,16 @@ def roc_plot(rocs):
 
 
 def score_plot(video):
-  """A video's score over its frames, abnormal intervals shaded."""
+  """A video's score over its frames: abnormal intervals shaded, detected ones as bars along the lower edge."""
   plot = figure(height=190, sizing_mode='stretch_width', tools=TOOLS, active_drag='box_zoom', x_axis_label='frame', y_axis_label='score',
                 title=f'video {video.name}')
   for start, end in intervals(video.labels):
     plot.add_layout(BoxAnnotation(left=start - 0.5, right=end - 0.5, fill_color='#d55e00', fill_alpha=0.18, line_color=None))
   plot.line(np.arange(len(video.scores)), np.asarray(video.scores, np.float32), color=COLOURS[0], line_width=1.5)
+  if video.detected:
+    low, high = float(np.min(video.scores)), float(np.max(video.scores))
+    bar = low - 0.06 * max(high - low, 1e-9)
+    plot.segment(x0=[a for a, _ in video.detected], x1=[b for _, b in video.detected], y0=bar, y1=bar, color='#009e73', line_width=6)
   plot.add_tools(HoverTool(tooltips=[('frame', '@x'), ('score', '@y{0.0000}')], mode='vline'))
   return plot
 

@@ -13,16 +13,20 @@ from a3dcae_jax.training.hooks import read_metrics
 STRIPS = 6
 
 
-def write_page(config, workdir, store, detector, metrics, scores, labels, floor_scores):
-  """Writes `report.html`. scores, labels: a list with one entry a video; floor_scores: name -> the same."""
+def write_page(config, workdir, store, detector, metrics, scores, labels, floor_scores, intervals):
+  """Writes `report.html`. scores, labels, intervals (detected): a list with one entry a video; floor_scores: name -> the same."""
   workdir = pathlib.Path(workdir)
   videos = store.test.videos
-  shown = tuple(VideoScores(video.name, scores[i], labels[i] if labels else None) for i, video in enumerate(videos))
-  abnormal, normal = _extreme_frames(scores, most=True), _extreme_frames(scores, most=False)
+  shown = tuple(VideoScores(video.name, scores[i], labels[i] if labels else None, intervals[i]) for i, video in enumerate(videos))
+  strips = {'Most abnormal frames': _extreme_frames(scores, most=True), 'Most normal frames': _extreme_frames(scores, most=False)}
+  if labels:
+    strips['Worst mistakes: normal frames with the highest scores'] = _extreme_frames(scores, most=True, where=[video == 0 for video in labels])
+    strips['Worst mistakes: abnormal frames with the lowest scores'] = _extreme_frames(scores, most=False, where=[video == 1 for video in labels])
   write_report(workdir / 'report.html', Report(
       title=f'{config.data.name} {config.variant}: abnormal events', metrics=metrics, videos=shown, rocs=_rocs(scores, labels, floor_scores),
       losses=_losses(workdir), config=read_json(workdir / 'config.json'), provenance=read_json(workdir / 'provenance.json'),
-      abnormal=_strips(config, store, detector, scores, abnormal), normal=_strips(config, store, detector, scores, normal)))
+      strips={title: _strips(config, store, detector, scores, places) for title, places in strips.items()},
+      feature_maps=_feature_maps(config, store, detector, strips['Most abnormal frames'][0])))
 
 
 def _rocs(scores, labels, floor_scores):
@@ -40,22 +44,40 @@ def _losses(workdir):
   return {title: ([row['step'] for row in rows], [row[name] for row in rows]) for name, title in names.items() if rows and name in rows[0]}
 
 
-def _extreme_frames(scores, *, most):
-  """(video, frame) of the highest or lowest score of each video, the most extreme videos first."""
-  choose = np.argmax if most else np.argmin
-  frames = [(index, int(choose(video))) for index, video in enumerate(scores)]
+def _extreme_frames(scores, *, most, where=None):
+  """(video, frame) of the highest or lowest score of each video, the most extreme videos first; `where` (bool [N_v]) limits the frames."""
+  worst = -np.inf if most else np.inf
+  allowed = [np.where(where[i], video, worst) if where else video for i, video in enumerate(scores)]
+  frames = [(i, int(np.argmax(video) if most else np.argmin(video))) for i, video in enumerate(allowed)]
+  frames = [(i, frame) for i, frame in frames if np.isfinite(allowed[i][frame])]
   return sorted(frames, key=lambda at: scores[at[0]][at[1]], reverse=most)[:STRIPS]
 
 
+def _window_at(config, store, place):
+  """(uint8 clip [1, T, H, W], the frame's place in it) of the back-to-back window that has frame `place` (video, frame)."""
+  video = store.test.videos[place[0]]
+  start = min(place[1] // config.clips.window * config.clips.window, video.num_frames - config.clips.window)
+  rows = video.first + start + np.arange(config.clips.window)
+  return np.asarray(store.test.frames[rows])[None], place[1] - start
+
+
+def _feature_maps(config, store, detector, place):
+  """Layer -> (caption, [h, w] in [0, 1]): the channel of Conv1 and Conv2 that responds most at one frame (Fig. 5)."""
+  clip, at = _window_at(config, store, place)
+  shown = {}
+  for layer in ('conv1', 'conv2'):
+    maps = np.asarray(detector.feature_maps(clip)[f'{layer}_map'], np.float32)[0]
+    response = np.abs(maps[at * maps.shape[0] // clip.shape[1]])
+    channel = int(response.std((0, 1)).argmax())
+    shown[layer] = (f'{layer}, channel {channel}', response[..., channel])
+  return shown
+
+
 def _strips(config, store, detector, scores, places):
-  window, mean_image = config.clips.window, store.mean_image()
-  strips = []
-  for index, frame in places:
-    video = store.test.videos[index]
-    start = min(frame // window * window, video.num_frames - window)
-    rows = video.first + start + np.arange(window)
-    clips, recon = detector.reconstruct(store.test.frames[rows][None])
-    clip, again = (np.asarray(array)[0, frame - start, :, :, 0] for array in (clips, recon))
-    strips.append(Strip(f'video {video.name}, frame {frame}, score {scores[index][frame]:.3g}', clip + mean_image, again + mean_image,
-                        np.square(clip - again)))
+  mean_image, strips = store.mean_image(), []
+  for video, frame in places:
+    window, at = _window_at(config, store, (video, frame))
+    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window))
+    caption = f'video {store.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
+    strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)

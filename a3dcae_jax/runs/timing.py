@@ -13,7 +13,6 @@ from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.runs.networks import compute_dtype
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
-from a3dcae_jax.training import parallel
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
 

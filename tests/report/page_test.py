@@ -20,10 +20,11 @@ def make_report(rng, *, labels=True, videos=2, **changes):
       'protocol': {'error': 'eq13', 'normalisation': 'eq14', 'window': 16, 'smoothing_frames': 0.0}, 'checkpoint_step': 3, 'seed': 0,
       'metrics': {'eq14': VALUES, 'train': VALUES}, 'by_position': {'eq14': VALUES},
       'floors': {'frame_difference': {'eq14': VALUES}} if labels else None}
-  shown = tuple(VideoScores(f'<{i}>', rng.random(20), rng.integers(0, 2, 20) if labels else None) for i in range(videos))
+  shown = tuple(VideoScores(f'<{i}>', rng.random(20), rng.integers(0, 2, 20) if labels else None, ((2, 5),)) for i in range(videos))
   strip = Strip('video <1>', rng.random((8, 8)), rng.random((8, 8)), rng.random((8, 8)))
   return Report(title='a <title>', metrics=metrics, videos=shown, rocs={'this run': (np.linspace(0, 1, 5), np.linspace(0, 1, 5))} if labels else {},
-                losses={'rec': (np.arange(5), rng.random(5))}, abnormal=(strip,), normal=(strip,), config={'seed': 0}, **changes)
+                losses={'rec': (np.arange(5), rng.random(5))}, strips={'Most abnormal': (strip,)}, config={'seed': 0},
+                feature_maps={'conv1': ('conv1, channel 2', rng.random((4, 4)))}, **changes)
 
 
 def test_intervals():

@@ -1,0 +1,49 @@
+"""Where the errors are: pixel AUC, RBDC and TBDC of a run, gathered while its windows are scored."""
+
+import numpy as np
+
+from a3dcae_jax.scoring.regions import PixelAuc, area_to_one, detection_curve, reduce_map, regions_of_masks
+
+STEP, SIGMA_PX, MIN_AREA = 4, 2.0, 2  # maps are smoothed by 2 px and reduced 4 x 4; a region has at least 2 reduced pixels
+
+
+class Localiser:
+  """Takes error maps window by window (`add`), then gives `metrics()`. Where windows overlap, the last one's map counts."""
+
+  def __init__(self, split, windows):
+    self._split, self._windows, self._pixels = split, windows, PixelAuc()
+    height, width = split.frames.shape[1:]
+    self._reduced = np.zeros((len(split.frames), height // STEP, width // STEP), np.float32)
+
+  @classmethod
+  def of(cls, split, windows):
+    return cls(split, windows)
+
+  def add(self, start, maps):
+    """maps: [b, T, H, W] of windows start .. start + b."""
+    for index, window_maps in enumerate(maps, start=start):
+      keep = self._windows.keep[index]
+      rows = self._windows.first[index] + np.flatnonzero(keep)
+      self._pixels.add(window_maps[keep], np.asarray(self._split.masks[rows]))
+      self._reduced[rows] = reduce_map(window_maps[keep], STEP, SIGMA_PX)
+
+  def metrics(self):
+    """Dict for JSON: pixel AUC; RBDC and TBDC with either end of the curve; how regions were made."""
+    truth, source = self._truth()
+    result = {'pixel_auc': self._pixels.value(), 'true_regions': len(truth), 'tracks': len({region[0] for region in truth}), 'truth': source,
+              'rule': f'squared error smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes'}
+    if truth:
+      curve = detection_curve(self._reduced, truth, scale=STEP, min_area=MIN_AREA)
+      for name, rates in (('rbdc', curve.region), ('tbdc', curve.track)):
+        result[name] = {end: area_to_one(curve.rate, rates, end=end) for end in ('flat', 'point')}
+    return result
+
+  def _truth(self):
+    """([(track, frame, x1, y1, x2, y2), ...] with frames and tracks counted over all videos, where they come from)."""
+    regions, tracks = [], 0
+    given = self._split.tracks
+    for video in self._split.videos:
+      of_video = given.get(video.name, ()) if given else regions_of_masks(np.asarray(self._split.masks[video.first:video.first + video.num_frames]))
+      regions += [(track + tracks, frame + video.first, *box) for track, frame, *box in of_video]
+      tracks += 1 + max((region[0] for region in of_video), default=-1)
+    return regions, 'tracks' if given else 'components of the pixel masks, linked where they touch'

@@ -1,0 +1,43 @@
+"""A run's figures as text, for the terminal."""
+
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS
+
+
+def summary(metrics):
+  """The run, its by-position twin and the floors as a table; events and regions as lines."""
+  data = metrics['data']
+  lines = [f'{data["name"]}: {data["frames"]} test frames in {data["videos"]} videos, checkpoint of step {metrics["checkpoint_step"]}']
+  if metrics['floors'] is None:
+    return '\n'.join([*lines, f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'])
+  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; AUC / EER in percent, all frames together (micro)')
+  lines.append(f'{"":26s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
+  rows = {f'this run ({metrics["protocol"]["error"]})': metrics['metrics'], 'divided by position': metrics['by_position']}
+  rows |= {f'floor: {name.replace("_", " ")}': floor for name, floor in metrics['floors'].items()}
+  lines += [f'{name:26.26s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS) for name, row in rows.items()]
+  return '\n'.join([*lines, _interval(metrics), *_events(metrics['events']), *_regions(metrics['regions'])])
+
+
+def _interval(metrics):
+  interval = metrics['auc_interval']
+  if interval['low'] is None:
+    return 'one class alone: AUC is not defined'
+  return (f'{metrics["protocol"]["normalisation"]}: {100 * interval["level"]:.0f} % interval of the AUC over videos '
+          f'{100 * interval["low"]:.1f} to {100 * interval["high"]:.1f}')
+
+
+def _events(events):
+  return [f'events: {events["true_positives"]} of {events["true_events"]} found, {events["false_alarms"]} false alarms '
+          f'({events["false_alarms_per_hour"]:.0f} an hour), threshold {events["threshold"]:.2f} by training {events["protocol"]["threshold_rule"]}']
+
+
+def _regions(regions):
+  if not regions or 'rbdc' not in regions:
+    return []
+  return [f'pixel AUC {100 * regions["pixel_auc"]:.1f}, RBDC {100 * regions["rbdc"]["flat"]:.1f}, TBDC {100 * regions["tbdc"]["flat"]:.1f} '
+          '(curves held flat to 1 false positive a frame)']
+
+
+def _cell(metrics):
+  if metrics is None:
+    return '-'
+  return 'one class' if metrics['auc'] is None else f'{100 * metrics["auc"]:.1f} / {100 * metrics["eer"]:.1f}'
