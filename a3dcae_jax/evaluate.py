@@ -3,21 +3,31 @@
   python -m a3dcae_jax.evaluate --workdir=runs/ped2
   python -m a3dcae_jax.evaluate --workdir=runs/ped2 --normalisation=train
 
+  python -m a3dcae_jax.evaluate --compare runs/a runs/b --page=compare.html
+
+The last puts runs that are scored already into one table; those under different protocols get tables of their own.
 The frame store is found by the run's own config; nothing is trained.
 """
 
 from absl import flags
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.runs.command import run_command
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _NORMALISATION = flags.DEFINE_string('normalisation', '', 'Whose figures head the report: eq14, minmax, none, train. Default: the run\'s own.')
 _ROOT = flags.DEFINE_string('data_root', '', 'Folder of the footage, if it has moved since training.')
-flags.mark_flags_as_required(['workdir'])
+_COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
+_PAGE = flags.DEFINE_string('page', '', 'Write the comparison to this HTML file too.')
 
 
-def main():
-  from a3dcae_jax.runs.session import evaluate_again
+def main(folders):
+  from a3dcae_jax.runs.session import compare_runs, evaluate_again
+  if _COMPARE.value:
+    compare_runs(folders, page=_PAGE.value)
+    return
+  if not _WORKDIR.value:
+    raise UserError('--workdir is missing, as in --workdir=runs/ped2')
   evaluate_again(_WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value)
 
 

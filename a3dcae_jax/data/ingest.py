@@ -136,7 +136,7 @@ class ArrayWriter:
     self._path, self._shape, self._count = path, shape, 0
 
   def __enter__(self):
-    self._file = open(self._path, 'wb')  # noqa: SIM115: closed in __exit__
+    self._file = open(self._path, 'wb')
     self._file.write(b'\0' * self._HEADER_BYTES)
     return self
 

@@ -14,7 +14,7 @@ from a3dcae_jax.report.pictures import grey_picture, heat_picture
 _BOKEH = Resources(mode='inline', components=['bokeh'])  # the plots alone: widgets, tables and formulas would treble the page
 MAX_VIDEO_PLOTS = 40  # beyond, the first ones are drawn and the page says so: a page must stay light
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 62rem; color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
@@ -46,7 +46,7 @@ def write_report(path, report):
   title = html.escape(report.title)
   with whole_file(path) as file:
     file.write(f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-               f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
+               f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
                f'{_BOKEH.render()}</head><body><h1>{title}</h1>{body}{script}</body></html>\n')
 
 
@@ -74,11 +74,12 @@ def _summary(report):
 
 
 def _row(name, values, style, main):
-  cells = ''.join(f'<td{" class=main" if style and how == main else ""}>{_cell(values.get(how))}</td>' for how in _NORMALISATIONS)
+  cells = ''.join(f'<td{" class=main" if style and how == main else ""}>{figures_cell(values.get(how))}</td>' for how in _NORMALISATIONS)
   return f'<tr class="{style}"><td>{html.escape(name)}</td>{cells}</tr>'
 
 
-def _cell(values):
+def figures_cell(values):
+  """'AUC / EER' in percent; '' where there is no such figure."""
   if not values:
     return ''
   return 'one class' if values['auc'] is None else f'{100 * values["auc"]:.1f} / {100 * values["eer"]:.1f}'

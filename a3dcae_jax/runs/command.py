@@ -1,5 +1,6 @@
 """What every command does around its one call: flags in, one line for what a person can mend, exit status out."""
 
+import inspect
 import pathlib
 import re
 import sys
@@ -21,7 +22,7 @@ def define_config():
 
 
 def run_command(body, *, usage):
-  """Parses the flags, runs `body()` and ends the process.
+  """Parses the flags, runs `body()`, or `body(arguments)` if it takes what follows the flags, and ends the process.
 
   `UserError`s and mistakes in flags become one line on standard error and exit status 2. `usage` is what `--help` shows first.
   """
@@ -29,13 +30,17 @@ def run_command(body, *, usage):
   logging.set_verbosity(logging.ERROR)
   sys.modules['__main__'].__doc__ = usage
   try:
-    app.run(lambda _: sys.exit(_guarded(body)), flags_parser=_parse)
+    app.run(lambda argv: sys.exit(_guarded(body, argv[1:])), flags_parser=_parse)
   except UserError as error:
     sys.exit(_say(error))
 
 
-def _guarded(body):
+def _guarded(body, arguments):
   try:
+    if inspect.signature(body).parameters:
+      return body(arguments)
+    if arguments:
+      raise UserError(f'{arguments[0]!r} is no flag: flags begin with --')
     return body()
   except UserError as error:
     return _say(error)

@@ -19,10 +19,10 @@ from a3dcae_jax.scoring.events import detect_events, event_metrics
 from a3dcae_jax.scoring.floors import floor_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
+from a3dcae_jax.scoring.schema import VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
 
-SCHEMA_VERSION = 1
 FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'none')  # they have no training errors to be calibrated by
 
 
@@ -65,7 +65,7 @@ def evaluate_run(config, workdir, store):
   write_scores(workdir / 'scores.csv', names, errors.test, scores[how], labels)
   floor_scores = {name: normalise(values, how if how in FLOOR_NORMALISATIONS else 'none') for name, values in floors.items()}
   metrics['seconds'] = {'forward_passes': round(forward_s, 2), 'before_report': round(time.monotonic() - start, 2)}
-  write_json(workdir / 'metrics.json', metrics)
+  write_json(workdir / 'metrics.json', validate_metrics(metrics))
   write_page(config, workdir, store, detector, metrics, scores[how], labels, floor_scores, intervals)
   print(summary(metrics))
   return metrics
@@ -135,7 +135,7 @@ def _header(config, store, detector, errors, position_mean):
   labels, train = store.test.labels, np.concatenate(errors.train)
   kind = config.eval.error if config.eval.error == 'eq13' else f'block of {config.eval.block_px} px'
   return {
-      'schema_version': SCHEMA_VERSION,
+      'schema_version': VERSION,
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],
                'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
                'abnormal_frames': int(labels.sum()) if labels is not None else None},

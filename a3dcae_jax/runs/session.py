@@ -5,12 +5,14 @@ import pathlib
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_file, write_json
+from a3dcae_jax.common.files import read_json, whole_file, write_json
+from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
 from a3dcae_jax.runs import workdir as workdirs
 from a3dcae_jax.runs.datasets import ingest_table, prepare_data
 from a3dcae_jax.runs.fit import train
 from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.runs.score import evaluate_run
+from a3dcae_jax.scoring.schema import validate_metrics
 
 
 def train_and_evaluate(config, workdir):
@@ -45,3 +47,14 @@ def prepare_and_show(config):
   store = prepare_data(**config.data)
   store.verify()
   print(ingest_table(store))
+
+
+def compare_runs(folders, *, page=''):
+  """Does `evaluate --compare`: prints the tables, and writes them to `page` if it is given."""
+  if len(folders) < 2:
+    raise UserError(f'--compare takes two or more folders of runs, got {len(folders)}')
+  groups = group_runs([(str(folder), validate_metrics(read_json(pathlib.Path(folder) / 'metrics.json'), source=f'{folder}/metrics.json'))
+                       for folder in folders])
+  print(compare_text(groups))
+  if page:
+    write_comparison(page, groups)

@@ -1,0 +1,63 @@
+"""Several runs side by side; runs under different protocols stand in tables of their own."""
+
+import html
+
+from a3dcae_jax.common.files import whole_file
+from a3dcae_jax.report.page import STYLE, figures_cell
+
+NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')
+
+
+def protocol_of(metrics):
+  """What two figures must share to be comparable: footage, labels, error, smoothing, windows."""
+  data, protocol = metrics['data'], metrics['protocol']
+  return (data['name'], data['label_set'] or 'no labels', data['sha256'], protocol['error'], protocol['smoothing_frames'], protocol['window'],
+          protocol['every_frames'])
+
+
+def group_runs(runs):
+  """[(name, metrics), ...] -> list of groups of runs under one protocol, each [(name, metrics), ...], in order of appearance."""
+  groups = {}
+  for name, metrics in runs:
+    groups.setdefault(protocol_of(metrics), []).append((name, metrics))
+  return list(groups.values())
+
+
+def describe(group):
+  """One line that says what a group's runs share."""
+  name, labels, digest, error, smoothing, window, every = protocol_of(group[0][1])
+  return (f'{name}, labels {labels}, frames {digest[:8]}, error {error}, smoothing {smoothing or "none"}, windows of {window} '
+          f'{f"every {every} frames" if every else "back to back"}')
+
+
+def rows_of(group):
+  """(name, [cell, ...]) of each run and of the floors that they share: AUC / EER in percent under each normalisation."""
+  rows = [(name, [figures_cell((metrics['metrics'] or {}).get(how)) for how in NORMALISATIONS]) for name, metrics in group]
+  floors = group[0][1]['floors'] or {}
+  return rows + [(f'floor: {name.replace("_", " ")}', [figures_cell(values.get(how)) for how in NORMALISATIONS]) for name, values in floors.items()]
+
+
+def compare_text(groups):
+  """The tables as text."""
+  lines = [_warning(groups)] if len(groups) > 1 else []
+  for group in groups:
+    lines += [describe(group), f'{"AUC / EER, %":32s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS)]
+    lines += [f'{name[-32:]:32s}' + ''.join(f'{cell:>16s}' for cell in cells) for name, cells in rows_of(group)]
+  return '\n'.join(lines)
+
+
+def write_comparison(path, groups):
+  """The tables as one self-contained HTML file."""
+  head = ''.join(f'<th>{how}</th>' for how in NORMALISATIONS)
+  body = f'<p><strong>{html.escape(_warning(groups))}</strong></p>' if len(groups) > 1 else ''
+  for group in groups:
+    rows = ''.join(f'<tr><td>{html.escape(name)}</td>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>' for name, cells in rows_of(group))
+    table = f'<div class="wide"><table><thead><tr><th>AUC / EER, %</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    body += f'<section><h2>{html.escape(describe(group))}</h2>{table}</section>'
+  with whole_file(path) as file:
+    file.write('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Runs compared</title><meta name="viewport" '
+               f'content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><h1>Runs compared</h1>{body}</body></html>\n')
+
+
+def _warning(groups):
+  return f'These runs stand under {len(groups)} different protocols: figures of different tables cannot be compared.'

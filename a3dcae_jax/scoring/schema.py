@@ -1,0 +1,53 @@
+"""The shape of `metrics.json`, with a version: what may be relied upon, and a check of it."""
+
+from a3dcae_jax.common.errors import UserError
+
+VERSION = 1
+_NUMBER, _MAYBE = (int, float), (int, float, type(None))
+_FIGURES = {'auc': _MAYBE, 'eer': _MAYBE, 'ap': _MAYBE, 'macro_auc': _MAYBE, 'undefined_videos': int, 'score_gap': _MAYBE}
+_ROW = dict.fromkeys(('eq14', 'minmax', 'none'), _FIGURES)
+
+# A dict is a JSON object with at least these fields; a tuple of types is what a field may be. `...` as key: every field.
+_SCHEMA = {
+    'schema_version': int,
+    'data': {'name': str, 'label_set': (str, type(None)), 'layout': str, 'sha256': str, 'videos': int, 'frames': int, 'abnormal_frames': (int, type(None))},
+    'protocol': {'error': str, 'normalisation': str, 'smoothing_frames': _NUMBER, 'window': int, 'every_frames': int, 'lambda': _NUMBER, 'macro_rule': str},
+    'checkpoint_step': int,
+    'seed': int,
+    'variant': str,
+    'train_errors': {'frames': int, 'mean': _NUMBER, 'std': _NUMBER, 'position_mean': list},
+    'events': {'detected': int, 'threshold': _NUMBER, 'protocol': dict},
+    'seconds': {'forward_passes': _NUMBER, 'before_report': _NUMBER},
+}
+_LABELLED = {
+    'metrics': _ROW | {'train': _FIGURES},
+    'by_position': _ROW | {'train': _FIGURES},
+    'floors': {'frame_difference': _ROW, 'mean_image_distance': _ROW},
+    'auc_interval': {'low': _MAYBE, 'high': _MAYBE, 'level': float, 'resamples': int, 'undefined': int},
+    'events': {'true_events': int, 'true_positives': int, 'false_alarms': int, 'false_alarms_per_hour': _NUMBER, 'median_delay_s': _MAYBE,
+               'frame_precision': _MAYBE, 'frame_recall': _MAYBE, 'matching_rule': str},
+}
+
+
+def validate_metrics(metrics, *, source='metrics.json'):
+  """Raises a `UserError` naming the first field of `metrics` that is missing or of another type; returns `metrics`."""
+  version = metrics.get('schema_version')
+  if version != VERSION:
+    raise UserError(f'{source}: schema_version is {version!r}, this version reads {VERSION}; evaluate the run again')
+  _check(metrics, _SCHEMA, source, '')
+  if metrics['data']['label_set'] is not None:
+    _check(metrics, _LABELLED, source, '')
+  return metrics
+
+
+def _check(value, schema, source, path):
+  if not isinstance(schema, dict):
+    if not isinstance(value, schema) or isinstance(value, bool):
+      raise UserError(f'{source}: {path[1:]} is {value!r}, which is of the wrong type')
+    return
+  if not isinstance(value, dict):
+    raise UserError(f'{source}: {path[1:]} must be an object, it is {value!r}')
+  for field, inner in schema.items():
+    if field not in value:
+      raise UserError(f'{source}: {path[1:]}.{field} is missing'.replace(': .', ': '))
+    _check(value[field], inner, source, f'{path}.{field}')
