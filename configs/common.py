@@ -10,6 +10,14 @@ from a3dcae_jax.models.presets import PRESETS
 
 STRIDES = (1, 2, 3)
 
+# Variants that every data set has: Fig. 2, a smaller network for CPUs, and one for tests.
+SIZES = {
+    'paper': {'preset': 'paper'},
+    'small': {'preset': 'small', 'train.steps': 3_000, 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3, 'train.checkpoint_every_steps': 200},
+    'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2,
+             'eval.max_train_windows': 8},
+}
+
 
 def get_config():
   """All fields at their defaults (the paper's values where it gives any), locked: an unknown key is an error."""
@@ -24,6 +32,7 @@ def get_config():
       'store_dir': '',  # where frame stores are kept; '' is ./data/stores
       'height': 224,  # frames are resized to this, pixels
       'width': 224,
+      'train_fraction': 0.0,  # of each video of video_folder that trains, where it has no training/ folder
       'label_set': '',  # '' is the data set's own default; the name stands in every result
       'options': {},  # what this builder alone takes; see its README
   })

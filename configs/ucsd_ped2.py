@@ -7,14 +7,11 @@ Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (112x112, 
 
 from configs import common
 
-VARIANTS = {
-    'paper': {'preset': 'paper'},
-    'small': {'preset': 'small', 'train.steps': 3_000, 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3, 'train.checkpoint_every_steps': 200},
-    'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2},
-}
+VARIANTS = common.SIZES
 
 
 def get_config(variant='paper'):
   config = common.get_config()
   config.data.name = 'ucsd_ped2'
+  config.eval.frames_per_s = 10.0
   return common.with_variant(config, VARIANTS, variant)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -46,6 +47,39 @@ def read_grey(path):
       return np.asarray(image.convert('L'))
   except (UnidentifiedImageError, OSError) as error:
     raise UserError(f'{path} is no readable image: {error}') from None
+
+
+def read_video(path):
+  """Iterates over a video file's frames as grey uint8 [H, W]: FFmpeg's luma, by PyAV, whatever the container.
+
+  Frames are counted by decoding: headers are often wrong.
+
+  Raises: UserError naming the frame where decoding stops, or a file that is cut off or no video.
+  """
+  _check_whole(path)
+  count = 0
+  try:
+    with av.open(str(path)) as container:
+      if not container.streams.video:
+        raise UserError(f'{path} has no video stream')
+      container.streams.video[0].thread_type = 'AUTO'
+      for frame in container.decode(video=0):
+        yield frame.to_ndarray(format='gray')
+        count += 1
+  except (av.FFmpegError, OSError) as error:
+    raise UserError(f'{path} stops decoding at frame {count}: {error}') from None
+  if not count:
+    raise UserError(f'{path} has no frames')
+
+
+def _check_whole(path):
+  """An AVI file says in its first bytes how long it is; FFmpeg plays a shorter one to its end without a word."""
+  with open(path, 'rb') as file:
+    head = file.read(12)
+    file.seek(0, 2)
+    size = file.tell()
+  if head[:4] == b'RIFF' and head[8:] == b'AVI ' and int.from_bytes(head[4:8], 'little') + 8 > size + 1:
+    raise UserError(f'{path} is cut off: it has {size} of {int.from_bytes(head[4:8], "little") + 8} bytes')
 
 
 def resize(frame, height, width):

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import re
 
 import numpy as np
 import tqdm
@@ -38,14 +39,15 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
   _check_root(name, root)
   with whole_folder(folder) as temporary:
     index = {'format': FORMAT, 'name': name, 'label_set': label_set, 'height': height, 'width': width, 'splits': {}, 'files': []}
-    faults = []
+    faults, seen = [], {}
     for split in ('train', 'test'):
       videos = reader.videos(root, split, **options)
-      if split == 'train' and not videos:
-        faults.append(f'{root}: no training video')
-      index['splits'][split] = _write_split(temporary, index, split, videos, label_set, faults)
+      if not videos and split == 'test' and not index['splits']['train']['videos']:
+        faults.append(f'{root}: no video')
+      index['splits'][split] = _write_split(temporary, index, split, videos, label_set, faults, seen)
     if faults:
       raise UserError(f'{name}: {len(faults)} fault{"s" if len(faults) > 1 else ""} in the footage, nothing was written:\n  ' + '\n  '.join(faults))
+    index['notes'] = _notes(reader, index)
     index['layout'] = getattr(reader, 'LAYOUT', '') or reader.layout(root)
     index['sha256'] = content_hash(temporary, index)
     write_json(temporary / 'index.json', index)
@@ -64,12 +66,15 @@ def _check_root(name, root):
     return
   if not root:
     raise UserError(f'data.root is empty: give the folder of {name}, as in --config.data.root=FOLDER')
-  if not pathlib.Path(root).is_dir():
-    raise UserError(f'data.root {root} is no folder')
+  if not pathlib.Path(root).exists():
+    raise UserError(f'data.root {root}: there is no such folder')
 
 
-def _write_split(folder, index, split, videos, label_set, faults):
-  """Streams a split's arrays into `folder`; returns its entry of the index. What is wrong with a video goes to `faults`."""
+def _write_split(folder, index, split, videos, label_set, faults, seen):
+  """Streams a split's arrays into `folder`; returns its entry of the index.
+
+  What is wrong with a video goes to `faults`; `seen` (content -> video) shows videos that are there twice.
+  """
   shape = (index['height'], index['width'])
   labelled = split == 'test' and bool(videos) and all(label_set in video.labels for video in videos)
   masked = split == 'test' and bool(videos) and all(video.masks for video in videos)
@@ -79,7 +84,10 @@ def _write_split(folder, index, split, videos, label_set, faults):
     mask_writer = stack.enter_context(ArrayWriter(folder / 'masks.npy', shape)) if masked else None
     for video in tqdm.tqdm(videos, desc=f'prepare {index["name"]} {split}', unit='video', dynamic_ncols=True):
       try:
-        count, size = _write_frames(video, writer, shape)
+        count, size, content = _write_frames(video, writer, shape)
+        if content in seen:
+          raise UserError(f'the same frames as {seen[content]}')
+        seen[content] = f'{split} video {video.name}'
         if labelled and len(video.labels[label_set]) != count:
           raise UserError(f'{count} frames, but {len(video.labels[label_set])} labels ({label_set})')
         if masked:
@@ -87,7 +95,8 @@ def _write_split(folder, index, split, videos, label_set, faults):
       except UserError as error:
         faults.append(f'{split} video {video.name} ({video.source}): {error}')
         continue
-      entries.append({'name': video.name, 'num_frames': count, 'scene': video.scene, 'source_size': size})
+      entries.append({'name': video.name, 'num_frames': count, 'scene': video.scene, 'source_size': size,
+                      'other_labels': _differences(video.labels, label_set)})
       if labelled:
         labels.append(np.asarray(video.labels[label_set], np.uint8))
       if split == 'test' and video.tracks is not None:
@@ -99,17 +108,40 @@ def _write_split(folder, index, split, videos, label_set, faults):
   return {'videos': entries, 'labels': labelled, 'masks': masked, 'tracks': tracks or None}
 
 
+def _differences(labels, chosen):
+  """Other label set -> on how many frames it differs from the chosen one."""
+  if chosen not in labels:
+    return {}
+  return {name: int((values != labels[chosen]).sum()) for name, values in labels.items() if name != chosen and len(values) == len(labels[chosen])}
+
+
+def _notes(reader, index):
+  """What a user should know of this copy: where it differs from the set as published, and where its label sets differ."""
+  notes = []
+  for split, lengths in getattr(reader, 'PUBLISHED_FRAMES', {}).items():
+    for video in index['splits'][split]['videos']:
+      number = int('0' + re.sub(r'\D', '', video['name']))
+      if not 1 <= number <= len(lengths) or lengths[number - 1] != video['num_frames']:
+        published = lengths[number - 1] if 1 <= number <= len(lengths) else 'no such clip'
+        notes.append(f'{split} clip {video["name"]} has {video["num_frames"]} frames, as published {published}')
+  for video in index['splits']['test']['videos']:
+    notes += [f'test clip {video["name"]}: label set {other} differs from {index["label_set"]} on {count} frames'
+              for other, count in video['other_labels'].items() if count]
+  return notes
+
+
 def _write_frames(video, writer, shape):
-  count, size = 0, None
+  count, size, digest = 0, None, hashlib.sha256()
   for frame in video.frames():
     if size is not None and frame.shape != size:
       raise UserError(f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, the ones before {size[1]}x{size[0]}')
     size = frame.shape
     writer.append(resize(frame, *shape))
+    digest.update(np.ascontiguousarray(frame))
     count += 1
   if not count:
     raise UserError('no frames')
-  return count, list(size)
+  return count, list(size), digest.hexdigest()
 
 
 def _write_masks(video, writer, shape, count):

@@ -62,6 +62,8 @@ class FrameStore:
 
   def mean_image(self):
     """Mean of the training frames, float32 [H, W] in [0, 1]."""
+    if not len(self.train.frames):
+      raise UserError(f'{self.folder}: the set has no training frames, so no mean image and nothing to train on')
     if 'mean' not in self._cache:
       frames = self.train.frames
       total = sum(frames[start:start + 256].sum(axis=0, dtype=np.uint64) for start in range(0, len(frames), 256))

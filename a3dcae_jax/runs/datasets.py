@@ -9,7 +9,7 @@ from a3dcae_jax.data.store import FrameStore
 DEFAULT_STORE_DIR = 'data/stores'
 
 
-def prepare_data(*, name, root, store, store_dir, height, width, label_set, options):
+def prepare_data(*, name, root, store, store_dir, height, width, label_set, train_fraction, options):
   """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores.
 
   With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set.
@@ -17,7 +17,7 @@ def prepare_data(*, name, root, store, store_dir, height, width, label_set, opti
   if store:
     return _open_given(store, {'name': name, 'height': height, 'width': width} | ({'label_set': label_set} if label_set else {}))
   return prepare_store(name, root=root, store_dir=store_dir or DEFAULT_STORE_DIR, height=height, width=width, label_set=label_set,
-                       options=dict(options))
+                       options=dict(options) | ({'train_fraction': train_fraction} if train_fraction else {}))
 
 
 def ingest_table(store):
@@ -36,6 +36,7 @@ def ingest_table(store):
       shown = ('-', '-') if labels is None else counts
       lines.append(f'{name:6s}{video.name:>12s}{video.num_frames:>9,}{f"{width}x{height}":>10s}{shown[0]:>10}{shown[1]:>6}')
     lines.append(f'{name:6s}{f"{len(split.videos)} clips":>12s}{totals[0]:>9,}{"":>10s}{totals[1]:>10,}{totals[2]:>6}')
+  lines += [f'note: {note}' for note in index.get('notes', ())]
   return '\n'.join(lines)
 
 

@@ -95,7 +95,7 @@ def test_all_faults_come_in_one_go(root, tmp_path):
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'root': ''}, 'data.root is empty'), ({'root': '/none'}, 'data.root /none is no folder'), ({'label_set': 'mine'}, "data.label_set 'mine'"),
+    ({'root': ''}, 'data.root is empty'), ({'root': '/none'}, 'data.root /none: there is no such folder'), ({'label_set': 'mine'}, "data.label_set 'mine'"),
 ])
 def test_wrong_arguments_are_named(root, tmp_path, changes, message):
   with pytest.raises(UserError, match=message):

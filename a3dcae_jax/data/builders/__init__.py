@@ -5,7 +5,7 @@ import importlib
 
 from a3dcae_jax.common.errors import UserError
 
-NAMES = ('synthetic', 'ucsd_ped1', 'ucsd_ped2')
+NAMES = ('synthetic', 'ucsd_ped1', 'ucsd_ped2', 'avenue', 'shanghaitech', 'subway_entrance', 'subway_exit', 'video_folder')
 
 
 def reader(name):

@@ -5,5 +5,6 @@ import functools
 from a3dcae_jax.data.layouts import ucsd
 
 LABEL_SETS = ucsd.LABEL_SETS
+PUBLISHED_FRAMES = {'train': (200,) * 34, 'test': (200,) * 36}
 layout = ucsd.layout
 videos = functools.partial(ucsd.videos, script='UCSDped1.m', mat='ped1.mat')

@@ -1,0 +1,17 @@
+"""TFDS builder of ShanghaiTech Campus."""
+
+from a3dcae_jax.data.builders.base import FootageBuilder
+
+
+class Shanghaitech(FootageBuilder):
+  """ShanghaiTech Campus: one example a frame; see README.md beside this file."""
+
+  name = 'shanghaitech'
+  HAS_MASKS = True
+  DESCRIPTION = (
+      'Thirteen cameras on a campus: 330 training videos, 107 test videos of 40,791 frames, 856x480. '
+      'Bicycles, chases, fights and more are abnormal. ')
+  HOMEPAGE = 'https://svip-lab.github.io/dataset/campus_dataset.html'
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+      'Get the archive from its authors and put training/videos/*.avi, testing/frames/*/, '
+      'testing/test_frame_mask/*.npy and testing/test_pixel_mask/*.npy into the manual folder. ')

@@ -1,0 +1,10 @@
+"""Subway exit: one long video; lengths and ground truth by `data.options`."""
+
+import functools
+
+from a3dcae_jax.data.layouts import subway
+
+LABEL_SETS = subway.LABEL_SETS
+layout = subway.layout
+# One public annotation starts its test part at frame 22500; others differ, so both are options.
+videos = functools.partial(subway.videos, train_frames=22500, test_start=22500)

@@ -1,0 +1,16 @@
+r"""ShanghaiTech Campus: 13 cameras; bicycles, chases, fights and more are abnormal.
+
+  python -m a3dcae_jax.main --config=configs/shanghaitech.py --config.data.root=SHANGHAITECH --workdir=runs/shanghaitech
+
+Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (112x112, for CPUs), tiny (for tests).
+"""
+
+from configs import common
+
+VARIANTS = common.SIZES
+
+
+def get_config(variant='paper'):
+  config = common.get_config()
+  config.data.name = 'shanghaitech'
+  return common.with_variant(config, VARIANTS, variant)

@@ -1,0 +1,21 @@
+r"""Subway exit: one long video; wrong direction, loitering and cleaning are abnormal.
+
+  python -m a3dcae_jax.main --config=configs/subway_exit.py --config.data.root=SUBWAY --workdir=runs/subway_exit
+
+There is no single public ground truth: give yours as --config.data.options.labels=FILE (.csv, .json or .txt).
+
+Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (112x112, for CPUs), tiny (for tests).
+"""
+
+from configs import common
+
+VARIANTS = common.SIZES
+
+
+def get_config(variant='paper'):
+  config = common.get_config()
+  config.data.name = 'subway_exit'
+  config.unlock()
+  config.data.options = {'train_frames': 22500, 'test_start': 22500, 'labels': ''}  # of the one long video; see the builder's README
+  config.lock()
+  return common.with_variant(config, VARIANTS, variant)

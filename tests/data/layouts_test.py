@@ -1,0 +1,206 @@
+"""Every layout on dummy footage: the authors' archives, the community's copies, your own videos; and what each refuses."""
+
+import json
+import pathlib
+
+import av
+import numpy as np
+import pytest
+import scipy.io
+
+import a3dcae_jax.data.builders.avenue.reader  # noqa: F401
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.builders import avenue, reader
+from a3dcae_jax.data.footage import read_video
+from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.runs.datasets import ingest_table
+from tests.data.footage_helper import SIZE, write_frames
+
+SHAPE = (32, 48)  # what video encoders take
+
+
+def write_video(path, rng, frames=20, shade=None):
+  """An MPEG-4 video of noise in slow motion."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('mpeg4', rate=25)
+    stream.width, stream.height, stream.pix_fmt = SHAPE[1], SHAPE[0], 'yuv420p'
+    base = rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
+    for index in range(frames):
+      picture = np.full((*SHAPE, 3), shade, np.uint8) if shade is not None else np.roll(base, index, 1)
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+    container.mux(stream.encode())
+  return path
+
+
+def prepare(name, root, tmp_path, options=None, **changes):
+  size = {'height': SHAPE[0], 'width': SHAPE[1]}
+  return prepare_store(name, root=str(root), store_dir=str(tmp_path / 'stores'), options=options, **size | changes)
+
+
+def noise(rng, frames=20):
+  return rng.integers(0, 256, (frames, *SIZE), dtype=np.uint8)
+
+
+def test_ucsd_as_its_authors_ship_it(tmp_path, rng):
+  root = tmp_path / 'archive' / 'UCSDped2'
+  for clip in ('001', '002'):
+    write_frames(root / 'Train' / f'Train{clip}', noise(rng), '.tif')
+    write_frames(root / 'Test' / f'Test{clip}', noise(rng), '.tif')
+  masks = 255 * rng.integers(0, 2, (20, *SIZE), dtype=np.uint8)
+  write_frames(root / 'Test' / 'Test002_gt', masks, '.bmp')
+  for path in list((root / 'Test' / 'Test002_gt').iterdir()):
+    path.rename(path.with_name(f'frame{path.name}'))  # the second of the two naming schemes
+  (root / 'Test' / 'Test001' / '._000.tif').write_text('junk')
+  (root / 'Train' / '.DS_Store').write_text('junk')
+  (root / 'Test' / 'UCSDped2.m').write_text('T{end+1}.gt_frame = [3:7];\nT{end+1}.gt_frame = [1:20];\n')
+  store = prepare('ucsd_ped2', tmp_path / 'archive', tmp_path)
+  assert store.index['layout'].startswith('official') and [v.name for v in store.test.videos] == ['Test001', 'Test002']
+  assert store.test.labels.sum() == 25 and store.test.masks is None  # masks of some clips only
+  clip = reader('ucsd_ped2').videos(str(root), 'test')[1]
+  np.testing.assert_array_equal(list(clip.masks()), masks > 0)
+
+
+@pytest.fixture
+def avenue_root(tmp_path, rng):
+  root = tmp_path / 'avenue'
+  write_video(root / 'training_videos' / '01.avi', rng)
+  write_video(root / 'testing_videos' / '08.avi', rng, frames=36)
+  cells = np.empty((1, 36), object)
+  for index in range(36):
+    cells[0, index] = np.full(SHAPE, 10 <= index < 15, np.uint8)
+  (root / 'ground_truth_demo' / 'testing_label_mask').mkdir(parents=True)
+  scipy.io.savemat(root / 'ground_truth_demo' / 'testing_label_mask' / '8_label.mat', {'volLabel': cells})
+  return root
+
+
+def test_avenue_as_its_authors_ship_it(avenue_root, tmp_path):
+  store = prepare('avenue', avenue_root, tmp_path)
+  assert store.index['label_set'] == 'vollabel' and np.flatnonzero(store.test.labels).tolist() == [10, 11, 12, 13, 14]
+  np.testing.assert_array_equal(store.test.masks.any((1, 2)), store.test.labels)
+  assert not store.index['notes'] and '36' in ingest_table(store)
+
+
+def test_avenue_with_hasans_labels(avenue_root, tmp_path):
+  lengths = avenue.reader.TEST_FRAMES
+  assert sum(lengths) == 15_324
+  rows = np.zeros(15_324, np.uint8)
+  start = sum(lengths[:7])
+  rows[start:start + 3] = 1
+  np.save(tmp_path / 'hasan.npy', rows)
+  store = prepare('avenue', avenue_root, tmp_path, {'hasan_labels': str(tmp_path / 'hasan.npy')}, label_set='hasan')
+  assert np.flatnonzero(store.test.labels).tolist() == [0, 1, 2]
+  assert 'note: test clip 08: label set vollabel differs from hasan on 8 frames' in ingest_table(store)
+  np.save(tmp_path / 'short.npy', rows[:-1])
+  with pytest.raises(UserError, match='15323 labels, the 21 test videos have 15324'):
+    prepare('avenue', avenue_root, tmp_path, {'hasan_labels': str(tmp_path / 'short.npy')})
+
+
+def test_label_count_and_published_count_are_compared(avenue_root, tmp_path, rng):
+  write_video(avenue_root / 'testing_videos' / '08.avi', rng, frames=30)
+  with pytest.raises(UserError, match=r'test video 08 .*30 frames, but 36 labels \(vollabel\)'):
+    prepare('avenue', avenue_root, tmp_path)
+  (avenue_root / 'ground_truth_demo' / 'testing_label_mask' / '8_label.mat').unlink()
+  assert 'note: test clip 08 has 30 frames, as published 36' in ingest_table(prepare('avenue', avenue_root, tmp_path))
+
+
+@pytest.mark.parametrize('kind', ['frames', 'videos'])
+def test_shanghaitech(tmp_path, rng, kind):
+  root = tmp_path / 'shanghaitech'
+  write_video(root / 'training' / 'videos' / '01_001.avi', rng)
+  if kind == 'frames':
+    write_frames(root / 'testing' / 'frames' / '02_0014', rng.integers(0, 256, (20, *SHAPE), dtype=np.uint8), '.jpg')
+  else:
+    write_video(root / 'testing' / 'videos' / '02_0014.mp4', rng)
+  labels = rng.integers(0, 2, 20)
+  masks = labels[:, None, None] * np.ones((1, *SHAPE), np.uint8)
+  for folder, array in (('test_frame_mask', labels), ('test_pixel_mask', masks)):
+    (root / 'testing' / folder).mkdir()
+    np.save(root / 'testing' / folder / '02_0014.npy', array)
+  store = prepare('shanghaitech', root, tmp_path)
+  assert store.train.videos[0].scene == '01' and store.test.videos[0].scene == '02'
+  np.testing.assert_array_equal(store.test.labels, labels)
+  np.testing.assert_array_equal(store.test.masks, masks)
+
+
+def test_subway_with_each_kind_of_ground_truth(tmp_path, rng):
+  write_video(tmp_path / 'subway' / 'exit.avi', rng, frames=40)
+  (tmp_path / 'a.csv').write_text('video,start,end\nexit,22,25\nexit,2,4\n')
+  (tmp_path / 'b.json').write_text(json.dumps({'exit': [[22, 25], [2, 4]]}))
+  (tmp_path / 'c.txt').write_text(''.join(f'0,{frame},1,2,3,4\n' for frame in (2, 3, 22, 23, 24)))
+  for labels in ('a.csv', 'b.json', 'c.txt'):
+    store = prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / labels)})
+    assert (len(store.train.frames), len(store.test.frames)) == (18, 20) and np.flatnonzero(store.test.labels).tolist() == [2, 3, 4]
+  assert [region.frame for region in store.test.tracks['exit']] == [2, 3, 4]
+  (tmp_path / 'd.csv').write_text('video,start,end\nexit,22,99\n')
+  with pytest.raises(UserError, match=r'22..99 reaches beyond the 40 frames'):
+    prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / 'd.csv')})
+  write_video(tmp_path / 'subway' / 'second.avi', rng)
+  with pytest.raises(UserError, match='one video is wanted .* found 2'):
+    prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20})
+
+
+def test_your_own_footage(tmp_path, rng):
+  root = tmp_path / 'mine'
+  write_video(root / 'training' / 'monday.avi', rng)
+  write_frames(root / 'training' / 'tuesday', rng.integers(0, 256, (5, *SHAPE), dtype=np.uint8))
+  store = prepare('video_folder', root, tmp_path)
+  assert [(v.name, v.num_frames) for v in store.train.videos] == [('monday', 20), ('tuesday', 5)] and not store.test.videos
+  write_video(root / 'testing' / 'wednesday.mp4', rng)
+  (root / 'labels.csv').write_text('video,start,end\nwednesday,3,5\n')
+  store = prepare('video_folder', root, tmp_path, {'labels': str(root / 'labels.csv')})
+  assert np.flatnonzero(store.test.labels).tolist() == [3, 4]
+
+
+def test_one_video_cut_in_two(tmp_path, rng):
+  path = write_video(tmp_path / 'camera.avi', rng)
+  store = prepare('video_folder', path, tmp_path, {'train_fraction': 0.7})
+  frames = np.stack(list(read_video(path)))
+  np.testing.assert_array_equal(store.train.frames, frames[:14])
+  np.testing.assert_array_equal(store.test.frames, frames[14:])
+  assert store.test.labels is None
+  with pytest.raises(UserError, match='set data.options.train_fraction'):
+    prepare('video_folder', path, tmp_path)
+
+
+@pytest.mark.parametrize('text, message', [
+    ('video,from,to\n', 'the first line must name video,start,end'), ('video,start,end\na,5,2\n', '5..2 is empty'),
+    ('video,start,end\na,x,2\n', 'must be whole numbers'),
+])
+def test_bad_intervals_are_named(tmp_path, rng, text, message):
+  write_video(tmp_path / 'mine' / 'training' / 'a.avi', rng)
+  write_video(tmp_path / 'mine' / 'testing' / 'a.avi', rng)
+  (tmp_path / 'mine' / 'labels.csv').write_text(text)
+  with pytest.raises(UserError, match=message):
+    prepare('video_folder', tmp_path / 'mine', tmp_path)
+
+
+def test_broken_videos_are_named(tmp_path, rng):
+  root = tmp_path / 'mine' / 'training'
+  whole = write_video(root / 'a.avi', rng, frames=60)
+  write_video(root / 'b.mp4', rng)
+  (root / 'copy.avi').write_bytes(whole.read_bytes())
+  whole_bytes = write_video(root / 'cut.avi', rng, frames=60, shade=90).read_bytes()
+  (root / 'cut.avi').write_bytes(whole_bytes[:len(whole_bytes) // 2])
+  (root / 'b.mp4').write_bytes((root / 'b.mp4').read_bytes()[:200])
+  with pytest.raises(UserError, match=r'(?s)3 faults .*b.mp4 stops decoding at frame 0.*same frames as train video a.*cut.avi is cut off') as error:
+    prepare('video_folder', tmp_path / 'mine', tmp_path)
+  assert len(str(error.value).splitlines()) == 4
+  for name in ('b.mp4', 'copy.avi', 'cut.avi'):
+    (root / name).unlink()
+  assert len(prepare('video_folder', tmp_path / 'mine', tmp_path).train.frames) == 60
+
+
+@pytest.mark.parametrize('name', ['avenue', 'shanghaitech', 'subway_entrance', 'video_folder'])
+def test_an_empty_folder_says_what_was_looked_for(tmp_path, name):
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserError, match='looked for|one video is wanted|no training/ folder'):
+    prepare(name, tmp_path / 'empty', tmp_path)
+
+
+def test_every_builder_folder_is_complete():
+  folders = [path for path in (pathlib.Path(avenue.__file__).parents[1]).iterdir() if (path / 'reader.py').exists()]
+  assert len(folders) == 8
+  for folder in folders:
+    for name in ('README.md', 'CITATIONS.bib', 'checksums.tsv', 'TAGS.txt', f'{folder.name}_dataset_builder.py'):
+      assert (folder / name).exists(), folder / name
