@@ -66,6 +66,7 @@ def get_config():
   config.train = config_dict.ConfigDict({  # -> runs.fit.train
       'steps': 20_000,  # updates
       'batch_size': 16,  # clips, over all devices
+      'holdout_videos': 0,  # last training videos kept out of training: their errors calibrate 'train' and thresholds
       'feeding': 'auto',  # resident (frames live on the device), streamed (tf.data), auto: resident where they fit
       'log_every_steps': 10,  # how often metrics are read from the device
       'checkpoint_every_steps': 500,
@@ -77,8 +78,9 @@ def get_config():
       'normalisation': 'eq14',  # whose figures head the report: eq14, minmax, none, train; all are computed
       'every_frames': 0,  # distance between test windows; 0 is back to back, each frame scored once
       'max_train_windows': 512,  # training windows whose errors calibrate 'train' and thresholds
-      'error': 'eq13',  # mean over pixels, or 'block': the largest mean of a block
-      'block_px': 16,  # its side
+      'error': 'eq13',  # mean over pixels; 'block': the largest mean of a block; 'smoothed': the largest value after smoothing
+      'block_px': 16,  # side of the block
+      'sigma_px': 4.0,  # of the smoothing
       'threshold_rule': 'quantile',  # of events, from training scores: quantile, rate (false alarms an hour there), fixed
       'threshold_value': 0.999,
       'event_persistence': 1.0,  # of the peaks that make events, in standard deviations of the training error
@@ -86,6 +88,7 @@ def get_config():
       'merge_frames': 50,  # events nearer than this are one
       'frames_per_s': 25.0,  # of the footage: only for rates an hour and delays
       'smoothing_frames': 0.0,  # standard deviation of a Gaussian over the scores; 0 is none
+      'smoothing_mode': 'centred',  # looks ahead; 'causal' does not
       'divide_by_position': False,  # divide errors by the training error of their place in the window
   })
   return config.lock()

@@ -12,11 +12,11 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors
+from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, smoothed_errors
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.step import zero_mean
 
-ERRORS = ('eq13', 'block')
+ERRORS = ('eq13', 'block', 'smoothed')
 
 
 class Detector(NamedTuple):
@@ -51,24 +51,25 @@ def load_detector(config, workdir, mean_image):
   return Detector(reconstruct, jax.jit(feature_maps), step)
 
 
-def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, on_maps=None, progress=''):
+def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress=''):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
     detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T.
-    error: 'eq13' (mean over pixels) or 'block' (largest mean of a `block_px` block).
+    error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`).
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
     progress: title of a progress bar, '' for none.
   """
   if error not in ERRORS:
     raise UserError(f'eval.error {error!r}: known are {", ".join(ERRORS)}')
+  kinds = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, block_px), 'smoothed': lambda maps: smoothed_errors(maps, sigma_px)}
   resident, offsets = fits_on_device(frames.size), np.arange(window)
 
   @jax.jit
   def errors_of(clips_or_rows, *resident_frames):
     clips = gather_clips(resident_frames[0], clips_or_rows, jnp.ones_like(clips_or_rows), window=window) if resident else clips_or_rows
     maps = error_maps(*detector.reconstruct(clips))
-    return frame_errors(maps) if error == 'eq13' else block_errors(maps, block_px), (maps if on_maps else None)
+    return kinds[error](maps), (maps if on_maps else None)
 
   shared = [jax.device_put(np.asarray(frames))] if resident else []
   pending, done = [], []

@@ -85,7 +85,7 @@ def _run(config, workdir, store, checkpoints, state, first_step, hooks):
     raise UserError(f'train.batch_size (={config.train.batch_size}) must be divisible by the number of devices (={len(devices)})')
   frames = store.train.frames
   feeding = choose_feeding(config.train.feeding, frames)
-  table = training_clips(store.train.videos, **config.clips)
+  table = training_clips(trained_on(store.train.videos, config.train.holdout_videos), **config.clips)
   print(f'training clips {len(table.first)}, {feeding}; {len(devices)} x {devices[0].device_kind}; compiling ...', flush=True)
   shared = [store.mean_image()] + ([np.asarray(frames)] if feeding == 'resident' else [])
   shared = [parallel.replicate(array) for array in shared]
@@ -105,6 +105,13 @@ def _run(config, workdir, store, checkpoints, state, first_step, hooks):
     for hook in hooks:
       hook.close()
   return last_step
+
+
+def trained_on(videos, holdout):
+  """The training videos but for the last `holdout`, which calibrate thresholds."""
+  if not 0 <= holdout < len(videos):
+    raise UserError(f'train.holdout_videos (={holdout}) must leave some of the {len(videos)} training videos')
+  return videos[:len(videos) - holdout]
 
 
 def batches(config, feeding, frames, table, first_step):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import test_windows
@@ -31,29 +32,31 @@ class Errors(NamedTuple):
   test: list
   train: list
 
-  def scores(self, how, smoothing_frames):
-    """Scores of the test videos under a normalisation."""
+  def scores(self, how, smoothing):
+    """Scores of the test videos under a normalisation; `smoothing`: (frames, mode)."""
     train = np.concatenate(self.train)
-    return smooth(normalise(self.test, how, train_mean=train.mean(), train_std=train.std()), smoothing_frames)
+    return smooth(normalise(self.test, how, train_mean=train.mean(), train_std=train.std()), *smoothing)
 
-  def train_scores(self, smoothing_frames):
+  def train_scores(self, smoothing):
     """z-scores of the training videos."""
     train = np.concatenate(self.train)
-    return smooth(normalise(self.train, 'train', train_mean=train.mean(), train_std=train.std()), smoothing_frames)
+    return smooth(normalise(self.train, 'train', train_mean=train.mean(), train_std=train.std()), *smoothing)
 
 
 def evaluate_run(config, workdir, store):
   """Scores the newest checkpoint of `workdir` and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics."""
   workdir, start = pathlib.Path(workdir), time.monotonic()
+  if not store.test.videos:
+    raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
   detector = load_detector(config, workdir, store.mean_image())
   plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store)
   errors = divided if config.eval.divide_by_position else plain
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
-  smoothing, how = config.eval.smoothing_frames, config.eval.normalisation
+  smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
   floors = floor_errors(store.test.frames, store.test.videos, store.mean_image())
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
-  events, intervals = _events(config.eval, errors, labels)
+  events, intervals = _events(config.eval, errors, labels, smoothing)
   metrics = _header(config, store, detector, plain, position_mean) | {
       'metrics': {name: _metrics(scores[name], labels) for name in NORMALISATIONS},
       'by_position': {name: _metrics(divided.scores(name, smoothing), labels) for name in NORMALISATIONS},
@@ -73,8 +76,10 @@ def evaluate_run(config, workdir, store):
 
 def _all_errors(config, detector, store):
   """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
-  shared = {'window': config.clips.window, 'batch_size': config.eval.batch_size, 'error': config.eval.error, 'block_px': config.eval.block_px}
-  train_videos = calibration_videos(store.train.videos, window=config.clips.window, max_windows=config.eval.max_train_windows)
+  shared = {'window': config.clips.window, 'batch_size': config.eval.batch_size, 'error': config.eval.error,
+            'block_px': config.eval.block_px, 'sigma_px': config.eval.sigma_px}
+  train_videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), window=config.clips.window,
+                                    max_windows=config.eval.max_train_windows)
   train_windows = test_windows(train_videos, window=config.clips.window)
   windows = test_windows(store.test.videos, window=config.clips.window, every_frames=config.eval.every_frames)
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
@@ -89,6 +94,11 @@ def _all_errors(config, detector, store):
                   _assemble_train(train / scale, train_windows, train_videos))
 
   return assembled(1.0), assembled(position_mean), position_mean, localiser, seconds
+
+
+def calibrating(videos, holdout):
+  """The training videos whose errors calibrate: the held-out ones where there are any."""
+  return videos[-holdout:] if holdout else videos
 
 
 def calibration_videos(videos, *, window, max_windows):
@@ -116,12 +126,12 @@ def _assemble_train(errors, windows, videos):
   return split_by_video(frame_vector(errors, first, windows.keep, start), moved)
 
 
-def _events(options, errors, labels):
+def _events(options, errors, labels, smoothing):
   """(event metrics, intervals a video), on z-scores: the only ones whose threshold training can give."""
   spans = {'persistence': options.event_persistence, 'window_frames': options.event_window_frames, 'merge_frames': options.merge_frames}
-  threshold = choose_threshold(errors.train_scores(options.smoothing_frames), rule=options.threshold_rule, value=options.threshold_value,
+  threshold = choose_threshold(errors.train_scores(smoothing), rule=options.threshold_rule, value=options.threshold_value,
                                frames_per_s=options.frames_per_s, **spans)
-  scores = errors.scores('train', options.smoothing_frames)
+  scores = errors.scores('train', smoothing)
   intervals = [detect_events(video, threshold=threshold, **spans) for video in scores]
   protocol = {'scores': 'train', 'threshold_rule': options.threshold_rule, 'threshold_value': options.threshold_value, **spans}
   return event_metrics(scores, labels, intervals, threshold=threshold, frames_per_s=options.frames_per_s) | {'protocol': protocol}, intervals
@@ -133,15 +143,16 @@ def _metrics(scores, labels):
 
 def _header(config, store, detector, errors, position_mean):
   labels, train = store.test.labels, np.concatenate(errors.train)
-  kind = config.eval.error if config.eval.error == 'eq13' else f'block of {config.eval.block_px} px'
+  kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px'}[config.eval.error]
   return {
       'schema_version': VERSION,
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],
                'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
       'protocol': {'error': kind + (', divided by position' if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
-                   'smoothing_frames': config.eval.smoothing_frames, 'window': config.clips.window, 'every_frames': config.eval.every_frames,
+                   'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,
+                   'window': config.clips.window, 'every_frames': config.eval.every_frames,
                    'lambda': config.objective.adversarial_weight, 'macro_rule': 'mean over videos that have both classes'},
       'checkpoint_step': detector.step, 'seed': config.seed, 'variant': config.variant,
-      'train_errors': {'frames': len(train), 'mean': float(train.mean()), 'std': float(train.std()),
+      'train_errors': {'held_out': bool(config.train.holdout_videos), 'frames': len(train), 'mean': float(train.mean()), 'std': float(train.std()),
                        'position_mean': [float(value) for value in position_mean]}}

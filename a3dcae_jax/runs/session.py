@@ -22,9 +22,10 @@ def train_and_evaluate(config, workdir):
   if (workdir / 'config.json').exists():
     workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
   store = prepare_data(**config.data)
+  mean_image = store.mean_image()  # fails where there is nothing to train on: before the workdir is made
   workdirs.claim(workdir, config)
   with whole_file(workdir / 'mean_image.npy', 'wb') as file:
-    np.save(file, store.mean_image())
+    np.save(file, mean_image)
   write_json(workdir / 'provenance.json', workdirs.provenance(store))
   train(config, workdir, store)
   evaluate_run(config, workdir, store)

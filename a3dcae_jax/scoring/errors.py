@@ -1,6 +1,7 @@
 """Reconstruction errors on the device (Eq. 13)."""
 
 import jax.numpy as jnp
+from jax import lax
 
 
 def error_maps(clips, recon):
@@ -25,3 +26,17 @@ def block_errors(maps, block_px):
   corner = lambda r, c: sums[:, :, r, c]  # noqa: E731
   blocks = corner(top + block_px, left + block_px) - corner(top, left + block_px) - corner(top + block_px, left) + corner(top, left)
   return blocks.max((2, 3)) / block_px**2
+
+
+def smoothed_errors(maps, sigma_px):
+  """The largest value of each error map after Gaussian smoothing: [B, T, H, W] -> [B, T].
+
+  The kernel reaches 3 standard deviations; beyond the border the error counts as zero.
+  """
+  radius = max(int(3 * sigma_px + 0.5), 1)
+  weights = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1, dtype=jnp.float32) / sigma_px))
+  weights = (weights / weights.sum()).astype(maps.dtype)
+  flat = maps.reshape(-1, 1, *maps.shape[2:])
+  for kernel in (weights[:, None], weights[None, :]):
+    flat = lax.conv_general_dilated(flat, kernel[None, None], (1, 1), 'SAME')
+  return flat.max((1, 2, 3)).reshape(maps.shape[:2])

@@ -43,6 +43,18 @@ def _per_video(video, how):
   return shifted / span if span > 0 else np.zeros_like(video)
 
 
-def smooth(scores, sigma_frames):
-  """Gaussian smoothing along each video, centred (it looks ahead): a named option, off by default; 0 returns `scores`."""
-  return [ndimage.gaussian_filter1d(video, sigma_frames, mode='nearest') for video in scores] if sigma_frames else scores
+def smooth(scores, sigma_frames, mode='centred'):
+  """Gaussian smoothing along each video: a named option, off by default; 0 returns `scores`.
+
+  Args:
+    scores: list of float [N_v]. sigma_frames: standard deviation. mode: 'centred' looks ahead; 'causal' weighs the frame
+      and those before it alone, which a stream can do.
+  """
+  if mode not in ('centred', 'causal'):
+    raise UserError(f"eval.smoothing_mode {mode!r}: known are 'centred', 'causal'")
+  if not sigma_frames:
+    return scores
+  if mode == 'centred':
+    return [ndimage.gaussian_filter1d(video, sigma_frames, mode='nearest') for video in scores]
+  weights = np.exp(-0.5 * np.square(np.arange(int(4 * sigma_frames) + 1) / sigma_frames))
+  return [np.convolve(np.r_[np.full(len(weights) - 1, video[0]), video], weights / weights.sum(), 'valid') for video in scores]

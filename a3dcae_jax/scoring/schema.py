@@ -11,7 +11,8 @@ _ROW = dict.fromkeys(('eq14', 'minmax', 'none'), _FIGURES)
 _SCHEMA = {
     'schema_version': int,
     'data': {'name': str, 'label_set': (str, type(None)), 'layout': str, 'sha256': str, 'videos': int, 'frames': int, 'abnormal_frames': (int, type(None))},
-    'protocol': {'error': str, 'normalisation': str, 'smoothing_frames': _NUMBER, 'window': int, 'every_frames': int, 'lambda': _NUMBER, 'macro_rule': str},
+    'protocol': {'error': str, 'normalisation': str, 'smoothing_frames': _NUMBER, 'smoothing_mode': str, 'window': int,
+                 'every_frames': int, 'lambda': _NUMBER, 'macro_rule': str},
     'checkpoint_step': int,
     'seed': int,
     'variant': str,

@@ -10,7 +10,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors
+from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, smoothed_errors
 from a3dcae_jax.scoring.floors import floor_errors
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import read_scores, write_scores
@@ -49,6 +49,29 @@ def test_unknown_or_uncalibrated_normalisation_is_refused():
     normalise([np.ones(2)], 'zscore')
   with pytest.raises(UserError, match='needs the mean'):
     normalise([np.ones(2)], 'train')
+
+
+def test_smoothed_errors_find_the_brightest_place():
+  maps = jnp.zeros((1, 2, 32, 32)).at[0, 0, 10:14, 10:14].set(1.0).at[0, 1, ::2, ::2].set(1 / 16)  # equal sums, one together, one spread
+  together, spread = smoothed_errors(maps, 2.0)[0]
+  assert together > 5 * spread
+  np.testing.assert_allclose(smoothed_errors(jnp.ones((1, 1, 32, 32)), 2.0), 1.0, rtol=1e-5)
+
+
+def test_causal_smoothing_never_looks_ahead():
+  impulse = [np.eye(40)[20]]
+  causal, centred = smooth(impulse, 3.0, 'causal')[0], smooth(impulse, 3.0)[0]
+  assert not causal[:20].any() and causal[20] == causal.max() and centred[17] == pytest.approx(centred[23])
+  np.testing.assert_allclose(smooth([np.full(9, 2.0)], 3.0, 'causal')[0], 2.0)
+  with pytest.raises(UserError, match='smoothing_mode'):
+    smooth(impulse, 1.0, 'acausal')
+
+
+def test_scores_load_with_pandas(tmp_path):
+  import pandas
+  write_scores(tmp_path / 'scores.csv', ['01'], [np.asarray([0.5, 0.25])], [np.asarray([1.0, 0.0])], [np.asarray([1, 0])])
+  frame = pandas.read_csv(tmp_path / 'scores.csv')
+  assert list(frame.columns) == ['video', 'frame', 'error', 'score', 'label'] and frame['label'].tolist() == [1, 0] and frame['error'].sum() == 0.75
 
 
 def test_smoothing_is_off_at_zero_and_keeps_the_mean():
