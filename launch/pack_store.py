@@ -18,7 +18,7 @@ from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_file, whole_folder, write_json
-from a3dcae_jax.data.ingest import ArrayWriter
+from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.store import FrameStore, content_hash
 
 

@@ -1,10 +1,12 @@
-"""From a reader's videos to a frame store: one frame at a time, whole or not at all, every fault named in one go."""
+"""From a reader's videos to a frame store: one frame at a time on every core, whole or not at all, every fault named in one go."""
 
-import contextlib
 import hashlib
 import json
+import os
 import pathlib
 import re
+import shutil
+from concurrent import futures
 
 import numpy as np
 import tqdm
@@ -12,7 +14,8 @@ import tqdm
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_folder, write_json
 from a3dcae_jax.data import builders
-from a3dcae_jax.data.footage import resize, resize_mask
+from a3dcae_jax.data.arrays import ArrayWriter
+from a3dcae_jax.data.parts import ingest_video
 from a3dcae_jax.data.store import FORMAT, FrameStore, content_hash
 
 
@@ -24,7 +27,7 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
     label_set: '' for the set's default. options: the builder's own keyword arguments.
 
   Returns: `FrameStore`.
-  Raises: UserError listing every fault of the footage; nothing is then left behind.
+  Raises: UserError listing every fault of the footage. There is then no store; videos that were well are kept beside its place for the next try.
   """
   options = dict(options or {})
   reader = builders.reader(name)
@@ -37,6 +40,7 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
   if (folder / 'index.json').exists():
     return FrameStore.open(folder)
   _check_root(name, root)
+  parts = folder.with_name(f'.{folder.name}.parts')  # what was ingested well outlives a fault, so that a second try does the rest alone
   with whole_folder(folder) as temporary:
     index = {'format': FORMAT, 'name': name, 'label_set': label_set, 'height': height, 'width': width, 'splits': {}, 'files': []}
     faults, seen = [], {}
@@ -44,13 +48,14 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
       videos = reader.videos(root, split, **options)
       if not videos and split == 'test' and not index['splits']['train']['videos']:
         faults.append(f'{root}: no video')
-      index['splits'][split] = _write_split(temporary, index, split, videos, label_set, faults, seen)
+      index['splits'][split] = _write_split(temporary, parts, index, split, videos, label_set, faults, seen)
     if faults:
       raise UserError(f'{name}: {len(faults)} fault{"s" if len(faults) > 1 else ""} in the footage, nothing was written:\n  ' + '\n  '.join(faults))
     index['notes'] = _notes(reader, index)
     index['layout'] = getattr(reader, 'LAYOUT', '') or reader.layout(root)
     index['sha256'] = content_hash(temporary, index)
     write_json(temporary / 'index.json', index)
+  shutil.rmtree(parts, ignore_errors=True)
   return FrameStore.open(folder)
 
 
@@ -70,42 +75,57 @@ def _check_root(name, root):
     raise UserError(f'data.root {root}: there is no such folder')
 
 
-def _write_split(folder, index, split, videos, label_set, faults, seen):
-  """Streams a split's arrays into `folder`; returns its entry of the index.
+def _write_split(folder, parts, index, split, videos, label_set, faults, seen):
+  """Ingests a split's videos on all cores and joins them in `folder`; returns the split's entry of the index.
 
   What is wrong with a video goes to `faults`; `seen` (content -> video) shows videos that are there twice.
   """
   shape = (index['height'], index['width'])
   labelled = split == 'test' and bool(videos) and all(label_set in video.labels for video in videos)
   masked = split == 'test' and bool(videos) and all(video.masks for video in videos)
-  entries, labels, tracks = [], [], {}
-  with contextlib.ExitStack() as stack:
-    writer = stack.enter_context(ArrayWriter(folder / f'{split}.npy', shape))
-    mask_writer = stack.enter_context(ArrayWriter(folder / 'masks.npy', shape)) if masked else None
-    for video in tqdm.tqdm(videos, desc=f'prepare {index["name"]} {split}', unit='video', dynamic_ncols=True):
-      try:
-        count, size, content = _write_frames(video, writer, shape)
-        if content in seen:
-          raise UserError(f'the same frames as {seen[content]}')
-        seen[content] = f'{split} video {video.name}'
-        if labelled and len(video.labels[label_set]) != count:
-          raise UserError(f'{count} frames, but {len(video.labels[label_set])} labels ({label_set})')
-        if masked:
-          _write_masks(video, mask_writer, shape, count)
-      except UserError as error:
-        faults.append(f'{split} video {video.name} ({video.source}): {error}')
-        continue
-      entries.append({'name': video.name, 'num_frames': count, 'scene': video.scene, 'source_size': size,
-                      'other_labels': _differences(video.labels, label_set)})
-      if labelled:
-        labels.append(np.asarray(video.labels[label_set], np.uint8))
-      if split == 'test' and video.tracks is not None:
-        tracks[video.name] = _scaled(video.tracks, size, shape)
-  index['files'] += [f'{split}.npy', *(['masks.npy'] if masked else [])]
+  entries, labels, tracks, done = [], [], {}, []
+  for video, result in _ingest_all(videos, parts, index['name'], split=split, shape=shape, masked=masked):
+    try:
+      path, part = result()
+      count = part['num_frames']
+      if part['content'] in seen:
+        raise UserError(f'the same frames as {seen[part["content"]]}')
+      seen[part['content']] = f'{split} video {video.name}'
+      if labelled and len(video.labels[label_set]) != count:
+        raise UserError(f'{count} frames, but {len(video.labels[label_set])} labels ({label_set})')
+    except UserError as error:
+      faults.append(f'{split} video {video.name} ({video.source}): {error}')
+      continue
+    done.append(path)
+    entries.append({'name': video.name, 'num_frames': count, 'scene': video.scene, 'source_size': part['source_size'],
+                    'other_labels': _differences(video.labels, label_set)})
+    if labelled:
+      labels.append(np.asarray(video.labels[label_set], np.uint8))
+    if split == 'test' and video.tracks is not None:
+      tracks[video.name] = _scaled(video.tracks, part['source_size'], shape)
+  for target, source in ((f'{split}.npy', 'frames.npy'), *((('masks.npy', 'masks.npy'),) if masked else ())):
+    _join([path / source for path in done], folder / target, shape)
+    index['files'].append(target)
   if labelled:
     np.save(folder / 'labels.npy', np.concatenate(labels) if labels else np.zeros(0, np.uint8))
     index['files'].append('labels.npy')
   return {'videos': entries, 'labels': labelled, 'masks': masked, 'tracks': tracks or None}
+
+
+def _ingest_all(videos, parts, name, **arguments):
+  """Yields (video, callable that gives its part or raises) in order. Decoding and resizing release the interpreter: threads do."""
+  with tqdm.tqdm(desc=f'prepare {name} {arguments["split"]}', unit=' frames', dynamic_ncols=True) as bar, \
+       futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    running = [(video, pool.submit(ingest_video, video, parts, on_frame=bar.update, **arguments)) for video in videos]
+    for count, (video, future) in enumerate(running, start=1):
+      bar.set_postfix_str(f'video {count} of {len(videos)}', refresh=False)
+      yield video, future.result
+
+
+def _join(sources, target, shape):
+  with ArrayWriter(target, shape) as writer:
+    for source in sources:
+      writer.extend(np.load(source, mmap_mode='r'))
 
 
 def _differences(labels, chosen):
@@ -130,56 +150,7 @@ def _notes(reader, index):
   return notes
 
 
-def _write_frames(video, writer, shape):
-  count, size, digest = 0, None, hashlib.sha256()
-  for frame in video.frames():
-    if size is not None and frame.shape != size:
-      raise UserError(f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, the ones before {size[1]}x{size[0]}')
-    size = frame.shape
-    writer.append(resize(frame, *shape))
-    digest.update(np.ascontiguousarray(frame))
-    count += 1
-  if not count:
-    raise UserError('no frames')
-  return count, list(size), digest.hexdigest()
-
-
-def _write_masks(video, writer, shape, count):
-  masks = 0
-  for mask in video.masks():
-    writer.append(resize_mask(mask, *shape))
-    masks += 1
-  if masks != count:
-    raise UserError(f'{count} frames, but {masks} masks')
-
-
 def _scaled(tracks, size, shape):
   scale_y, scale_x = shape[0] / size[0], shape[1] / size[1]
   return [[int(r.track), int(r.frame), float(r.x1 * scale_x), float(r.y1 * scale_y), float(r.x2 * scale_x), float(r.y2 * scale_y)]
           for r in tracks]
-
-
-class ArrayWriter:
-  """Appends uint8 frames to a .npy file whose length is known only at the end."""
-
-  _HEADER_BYTES = 128
-
-  def __init__(self, path, shape):
-    self._path, self._shape, self._count = path, shape, 0
-
-  def __enter__(self):
-    self._file = open(self._path, 'wb')
-    self._file.write(b'\0' * self._HEADER_BYTES)
-    return self
-
-  def append(self, frame):
-    self._file.write(np.ascontiguousarray(frame, np.uint8).tobytes())
-    self._count += 1
-
-  def __exit__(self, *_):
-    """Writes the header of version 1.0 of NumPy's format, padded to its fixed place."""
-    fields = repr({'descr': '|u1', 'fortran_order': False, 'shape': (self._count, *self._shape)})
-    magic = b'\x93NUMPY\x01\x00' + (self._HEADER_BYTES - 10).to_bytes(2, 'little')
-    self._file.seek(0)
-    self._file.write(magic + fields.ljust(self._HEADER_BYTES - 11).encode('latin1') + b'\n')
-    self._file.close()

@@ -98,10 +98,19 @@ def test_avenue_with_hasans_labels(avenue_root, tmp_path):
 
 def test_label_count_and_published_count_are_compared(avenue_root, tmp_path, rng):
   write_video(avenue_root / 'testing_videos' / '08.avi', rng, frames=30)
-  with pytest.raises(UserError, match=r'test video 08 .*30 frames, but 36 labels \(vollabel\)'):
+  with pytest.raises(UserError, match=r'test video 08 .*30 frames, but 36 masks'):
     prepare('avenue', avenue_root, tmp_path)
   (avenue_root / 'ground_truth_demo' / 'testing_label_mask' / '8_label.mat').unlink()
   assert 'note: test clip 08 has 30 frames, as published 36' in ingest_table(prepare('avenue', avenue_root, tmp_path))
+
+
+def test_labels_of_another_length_are_named(tmp_path, rng):
+  root = tmp_path / 'shanghaitech'
+  write_video(root / 'testing' / 'videos' / '02_0014.mp4', rng)
+  (root / 'testing' / 'test_frame_mask').mkdir()
+  np.save(root / 'testing' / 'test_frame_mask' / '02_0014.npy', np.zeros(19, np.uint8))
+  with pytest.raises(UserError, match=r'test video 02_0014 .*20 frames, but 19 labels \(official\)'):
+    prepare('shanghaitech', root, tmp_path)
 
 
 @pytest.mark.parametrize('kind', ['frames', 'videos'])

@@ -9,9 +9,11 @@ import pytest
 import scipy.io
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.builders import reader
-from a3dcae_jax.data.footage import resize
-from a3dcae_jax.data.ingest import ArrayWriter, prepare_store
+from a3dcae_jax.data.footage import read_grey, resize
+from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.store import FrameStore
 from tests.data.footage_helper import SIZE, write_frames, write_ucsd
 
@@ -84,7 +86,22 @@ def test_faults_are_named_and_leave_nothing(root, tmp_path, message):
   with pytest.raises(UserError, match=message):
     prepare(root, tmp_path)
   stores = tmp_path / 'stores'
-  assert not stores.exists() or not list(stores.iterdir())
+  assert not stores.exists() or all(path.name.endswith('.parts') for path in stores.iterdir())  # whole videos, for the next try
+
+
+def test_the_next_try_does_the_rest_alone(root, tmp_path, monkeypatch):
+  broken = root / 'training/frames/02/003.png'
+  good = broken.read_bytes()
+  broken.write_text('no image')
+  with pytest.raises(UserError, match='video 02'):
+    prepare(root, tmp_path)
+  broken.write_bytes(good)
+  read = []
+  monkeypatch.setattr(community, 'read_grey', lambda path: read.append(path.parent.name) or read_grey(path))
+  store = prepare(root, tmp_path)
+  assert set(read) == {'02'} and len(read) == 20  # the mended clip, and no other
+  np.testing.assert_array_equal(store.train.frames, [f for v in reader('ucsd_ped2').videos(str(root), 'train') for f in v.frames()])
+  assert [path.name for path in (tmp_path / 'stores').iterdir()] == [store.folder.name]
 
 
 def test_all_faults_come_in_one_go(root, tmp_path):
