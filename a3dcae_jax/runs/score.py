@@ -60,6 +60,7 @@ def evaluate_run(config, workdir, store):
   metrics = _header(config, store, detector, plain, position_mean) | {
       'metrics': {name: _metrics(scores[name], labels) for name in NORMALISATIONS},
       'by_position': {name: _metrics(divided.scores(name, smoothing), labels) for name in NORMALISATIONS},
+      'scenes': _scenes(store, scores[how], labels),
       'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
       'floors': None if labels is None else {
           name: {h: frame_metrics(normalise(values, h), labels) for h in FLOOR_NORMALISATIONS} for name, values in floors.items()},
@@ -135,6 +136,15 @@ def _events(options, errors, labels, smoothing):
   intervals = [detect_events(video, threshold=threshold, **spans) for video in scores]
   protocol = {'scores': 'train', 'threshold_rule': options.threshold_rule, 'threshold_value': options.threshold_value, **spans}
   return event_metrics(scores, labels, intervals, threshold=threshold, frames_per_s=options.frames_per_s) | {'protocol': protocol}, intervals
+
+
+def _scenes(store, scores, labels):
+  """Metrics of each camera's videos, where there are several cameras; None otherwise."""
+  scenes = sorted({video.scene for video in store.test.videos})
+  if labels is None or len(scenes) < 2:
+    return None
+  of_scene = {scene: [i for i, video in enumerate(store.test.videos) if video.scene == scene] for scene in scenes}
+  return {scene: frame_metrics([scores[i] for i in chosen], [labels[i] for i in chosen]) for scene, chosen in of_scene.items()}
 
 
 def _metrics(scores, labels):
