@@ -25,6 +25,7 @@ td.main { box-shadow: inset 0 0 0 2px #0072b2; } .note { color: #555; font-size:
 .strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } figure div { display: flex; gap: 2px; } figure img { width: 33.3%; image-rendering: pixelated; }
 figcaption { font-size: .85rem; color: #555; } pre { overflow-x: auto; background: #f6f6f6; padding: .7rem; font-size: .8rem; }
+@media (max-width: 40rem) { body { padding: .6rem; } th, td { white-space: normal; padding: .3rem .35rem; font-size: .82rem; } }
 @media print { body { max-width: none; } section { break-inside: avoid; } details > * { display: block; } }
 """
 _NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')

@@ -1,16 +1,19 @@
 """The report: written from plain arrays, self-contained, and every plot drawn in a real browser where one is installed."""
 
+import pathlib
 import re
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import MAX_VIDEO_PLOTS, write_report
 from a3dcae_jax.report.plots import intervals
 
+ARTEFACTS = pathlib.Path(__file__).parents[1] / 'artefacts'
 VALUES = {'auc': 0.9, 'eer': 0.1, 'ap': 0.8, 'macro_auc': None, 'undefined_videos': 2, 'score_gap': 0.2}
 
 
@@ -67,3 +70,9 @@ def test_browser_draws_every_plot(tmp_path, rng):
   found = re.search(r'canvases (\d+) errors (\d+)', run.stdout)
   assert found, run.stderr[-500:]
   assert int(found.group(1)) >= 4 and found.group(2) == '0'  # ROC, two videos, one loss
+  ARTEFACTS.mkdir(exist_ok=True)
+  for name, size in (('desktop', '1200,3000'), ('phone', '390,4500')):  # kept, for people to look at
+    picture = ARTEFACTS / f'report_{name}.png'
+    picture.unlink(missing_ok=True)
+    subprocess.run(['chromium', *flags, f'--window-size={size}', f'--screenshot={picture}', path.as_uri()], capture_output=True, timeout=120, check=False)
+    assert np.asarray(Image.open(picture).convert('L')).std() > 5  # something is drawn on the white
