@@ -25,6 +25,8 @@ CONV_CASES = (
     ConvCase('even_kernel', (1, 3, 4, 4, 2), (1, 2, 2), 3),
     ConvCase('wide_kernel', (1, 6, 7, 5, 1), (5, 3, 1), 2),
     ConvCase('one_frame', (2, 1, 4, 4, 2), (3, 3, 3), 2),
+    ConvCase('two_tiles', (2, 8, 4, 6, 3), (3, 3, 3), 2),
+    ConvCase('tiles_of_two', (1, 6, 4, 4, 2), (3, 3, 3), 3),
 )
 
 POOL_CASES = (

@@ -5,6 +5,7 @@ from jax import lax
 
 from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, laid_out
 from a3dcae_jax.ops.shapes import check_rank
+from a3dcae_jax.ops.winograd import convolve_time, tile_frames
 
 
 def conv3d(x, kernel, *, lowering='auto'):
@@ -17,7 +18,7 @@ def conv3d(x, kernel, *, lowering='auto'):
   Args:
     x: [B, T, H, W, Cin] floating.
     kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
-    lowering: 'auto' (see `choose_lowering`), 'direct', 'folded' or 'summed'.
+    lowering: 'auto' (see `choose_lowering`), 'direct', 'folded', 'summed' or 'winograd'.
 
   Returns:
     [B, T, H, W, Cout], dtype of `x`.
@@ -55,10 +56,10 @@ def _correlate(x, kernel, pads, lowering):
   if x.shape[-1] != kernel.shape[3]:
     raise ValueError(f'x has {x.shape[-1]} channels (shape {x.shape}), the kernel takes {kernel.shape[3]} (shape {kernel.shape})')
   if lowering == 'auto':
-    lowering = choose_lowering(kernel.shape)
+    lowering = choose_lowering(kernel.shape, x.shape[1], x.dtype)
   if lowering not in LOWERINGS:
     raise ValueError(f'lowering must be auto, {", ".join(LOWERINGS)}; got {lowering!r}')
-  return laid_out({'direct': _direct, 'folded': _folded, 'summed': _summed}[lowering](x, kernel, pads))
+  return laid_out({'direct': _direct, 'folded': _folded, 'summed': _summed, 'winograd': _winograd}[lowering](x, kernel, pads))
 
 
 def _direct(x, kernel, pads):
@@ -90,3 +91,10 @@ def _summed(x, kernel, pads):
   flat = (batch * frames, height, width, features)
   y = sum(_conv2d(tap.reshape(flat), kernel[i], pads[1:]) for i, tap in enumerate(taps))
   return y.reshape(batch, frames, height, width, kernel.shape[-1])
+
+
+def _winograd(x, kernel, pads):
+  tile = tile_frames(kernel.shape[0], x.shape[1])
+  if not tile:
+    return _folded(x, kernel, pads)
+  return convolve_time(x, kernel, pads[0], lambda frames, taps: _conv2d(frames, taps, pads[1:]), tile)

@@ -5,25 +5,30 @@ All lowerings give the same numbers to rounding:
 - `direct`: one 3D convolution. Best on GPUs and TPUs, whose libraries tile it well.
 - `folded`: the kernel's time taps are laid side by side in the channels and one 2D convolution does the rest.
 - `summed`: one 2D convolution a time tap, added up: no folded copy, better where few channels come out.
+- `winograd`: half to two thirds of the products by minimal filtering along time (`ops.winograd`), then 2D convolutions.
 
 XLA's CPU back end runs 2D convolutions through a tuned kernel and 3D ones at a quarter to a half of its rate.
-Measured on 2 cores, float32, B = 4, GFLOP/s of (direct, folded, summed): 16->32 at 56x56 (42, 201, 94), 32->64 at 28x28
-(104, 220, 207), 64->128 at 14x14 (172, 407, 221), 64->32 at 28x28 (58, 175, 196), 32->16 at 56x56 (31, 63, 103).
+Measured on 2 cores, float32, B = 4, GFLOP/s (of the direct method's FLOPs) of direct, folded, summed, winograd: 16->32 at
+16x56x56 56, 195, 111, 362; 32->64 at 8x28x28 102, 211, 276, 403; 64->128 at 4x14x14 173, 417, 286, 426; 64->32 at 8x28x28
+56, 179, 195, 348; 32->16 at 16x56x56 29, 60, 93, 277.
 """
 
 import jax
+import jax.numpy as jnp
 
-LOWERINGS = ('direct', 'folded', 'summed')
+LOWERINGS = ('direct', 'folded', 'summed', 'winograd')
 
 
-def choose_lowering(kernel_shape, platform=None):
-  """The lowering for a kernel `(kt, kh, kw, Cin, Cout)` on `platform` (default: the one JAX runs on)."""
+def choose_lowering(kernel_shape, frames, dtype, platform=None):
+  """The lowering for a kernel `(kt, kh, kw, Cin, Cout)` over `frames` frames on `platform` (default: the one JAX runs on)."""
   platform = platform or jax.default_backend()
   if platform != 'cpu':
     return 'direct'
   kernel_t, _, _, features_in, features_out = kernel_shape
   if kernel_t == 1:
     return 'folded'  # nothing to fold: a plain 2D convolution
+  if dtype == jnp.float32 and kernel_t == 3 and frames % 2 == 0:
+    return 'winograd'  # its combinations lose two bits: not for bfloat16
   return 'summed' if features_out < features_in and features_out <= 32 else 'folded'
 
 

@@ -40,8 +40,8 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
   """The update `(state, clips uint8 [B, T, H, W], mean_image [H, W]) -> (state, metrics)` as a pure function.
 
   Both networks are updated from the same reconstruction (Algorithm 1, line 6): the discriminator's pass over it is
-  linearised once, at its parameters and at the reconstruction, and each of the two losses pulls its own cotangent
-  back through it. So the discriminator's loss never reaches the auto-encoder, nor the other way round.
+  linearised once, at its parameters and at the reconstruction, and one pass back gives each of the two losses its own
+  gradient. So the discriminator's loss never reaches the auto-encoder, nor the other way round.
 
   Args:
     generator, discriminator: linen modules. optimizer: an optax transformation, the same for both.
@@ -77,8 +77,15 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
   return step
 
 
+_SMALLEST = 1e-20  # a cotangent of a logit below it is raised to it, so that the ratio of two stays finite
+
+
 def _adversarial(discriminator, phi, real, recon, objective):
-  """(cotangent of the reconstruction, gradient of phi, metrics) from one pass over the reconstructions and one over the clips."""
+  """(cotangent of the reconstruction, gradient of phi, metrics) from one pass over the reconstructions and one over the clips.
+
+  The discriminator judges each clip by itself, so what it sends back to a clip is proportional to the cotangent of that
+  clip's logit: one pass back serves both losses, scaled clip by clip by the ratio of their cotangents.
+  """
   def judge(phi, clips):
     return discriminator.apply({'params': phi}, clips)
 
@@ -86,8 +93,10 @@ def _adversarial(discriminator, phi, real, recon, objective):
   fake_logits, pull_fake = jax.vjp(judge, phi, recon)
   gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(fake_logits, objective.form)
   adv, (real_cotangent, fake_cotangent) = jax.value_and_grad(discriminator_loss, (0, 1))(real_logits, fake_logits)
-  recon_cotangent = pull_fake(gen_cotangent)[1]
-  phi_grads = jax.tree.map(jnp.add, pull_real(real_cotangent)[0], pull_fake(fake_cotangent)[0])
+  fake_cotangent = jnp.maximum(fake_cotangent, _SMALLEST)
+  fake_grads, pulled = pull_fake(fake_cotangent)
+  recon_cotangent = pulled * (gen_cotangent / fake_cotangent)[:, None, None, None, None]
+  phi_grads = jax.tree.map(jnp.add, pull_real(real_cotangent)[0], fake_grads)
   metrics = {'adv': adv, 'gen_adv': gen_adv, 'd_real': jax.nn.sigmoid(real_logits).mean(), 'd_fake': jax.nn.sigmoid(fake_logits).mean()}
   return recon_cotangent, phi_grads, metrics
 
