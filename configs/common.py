@@ -56,6 +56,8 @@ def get_config():
       'noise_std': 0.005,  # of the Gaussian noise in training, on pixels in [0, 1]
       'reduction': 'mean',  # of the squared error over a clip: mean or sum
       'form': 'non_saturating',  # of the generator's adversarial loss, or 'saturating'
+      'hide_every': 0,  # hide frames from the auto-encoder, a run every so many, and reconstruct these alone; 0 (the paper) hides none
+      'hide_frames': 1,  # frames a run; at test every frame is hidden in turn
   })
   config.optimizer = config_dict.ConfigDict({  # -> training.state.make_optimizer; PyTorch's RMSprop
       'learning_rate': 2e-4,

@@ -10,6 +10,7 @@ import tqdm
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
+from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, smoothed_errors
@@ -42,6 +43,9 @@ def load_detector(config, workdir, mean_image):
   @jax.jit
   def reconstruct(clips):
     clips = zero_mean(clips, mean_image)
+    if config.objective.hide_every:
+      every, run = config.objective.hide_every, config.objective.hide_frames
+      return clips, predict_hidden(lambda seen: generator.apply(variables, seen, train=False), clips, every=every, run=run)
     return clips, generator.apply(variables, clips, train=False)
 
   def feature_maps(clips):

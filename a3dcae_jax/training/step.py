@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from a3dcae_jax.ops.hiding import fill_hidden, hidden_frames
 from a3dcae_jax.training.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
 
 
@@ -13,12 +14,15 @@ class Objective(NamedTuple):
   """What is minimised: Eq. 9, L_R = L_rec + adversarial_weight * L_adv, and how clips are corrupted.
 
   adversarial_weight: lambda. 0 leaves the discriminator out of the program. noise_std: of the Gaussian noise on
-  [0, 1] pixels. reduction, form: see `losses`.
+  [0, 1] pixels. reduction, form: see `losses`. hide_every: with k > 0, runs of `hide_frames` frames, one every k, are hidden
+  from the auto-encoder (at a random offset a clip) and they alone are reconstructed; 0, as in the paper, hides none.
   """
   adversarial_weight: float = 1e-3
   noise_std: float = 0.005
   reduction: str = 'mean'
   form: str = 'non_saturating'
+  hide_every: int = 0
+  hide_frames: int = 1
 
 
 def zero_mean(clips, mean_image):
@@ -34,6 +38,14 @@ def clip_noise(seed, step, first_example, shape, std):
   step_key = jax.random.fold_in(jax.random.key(seed), step)
   examples = first_example + jnp.arange(shape[0], dtype=jnp.int32)
   return std * jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(step_key, i), shape[1:], jnp.float32))(examples)
+
+
+def clip_hiding(seed, step, first_example, shape, objective):
+  """Hidden frames bool [B, T], at offsets that depend on (seed, step, index in the whole batch) alone, as the noise does."""
+  step_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), 2**31)  # apart from the examples' noise keys
+  examples = first_example + jnp.arange(shape[0], dtype=jnp.int32)
+  offsets = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(step_key, i), (), 0, objective.hide_every))(examples)
+  return hidden_frames(offsets, shape[1], every=objective.hide_every, run=objective.hide_frames)
 
 
 def make_train_step(generator, discriminator, optimizer, objective, *, seed, axis_name=None):
@@ -57,9 +69,12 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
     real = zero_mean(clips, mean_image)
     first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
     noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
+    hidden = clip_hiding(seed, state.step, first, real.shape, objective) if objective.hide_every else None
 
     def reconstruct(theta):
-      return generator.apply({'params': theta, 'batch_stats': state.batch_stats}, noisy, train=True, mutable=['batch_stats'])
+      seen = noisy if hidden is None else fill_hidden(noisy, jnp.zeros_like(noisy), hidden)
+      recon, updates = generator.apply({'params': theta, 'batch_stats': state.batch_stats}, seen, train=True, mutable=['batch_stats'])
+      return (recon if hidden is None else fill_hidden(real, recon, hidden)), updates
 
     recon, pull_generator, updates = jax.vjp(reconstruct, state.generator, has_aux=True)
     rec, recon_cotangent = jax.value_and_grad(reconstruction_loss)(recon, real, objective.reduction)

@@ -1,0 +1,37 @@
+"""Hidden frames: what a network cannot see it cannot copy, and has to predict from the frames around it."""
+
+import jax.numpy as jnp
+
+
+def hidden_frames(offsets, window, *, every, run):
+  """Which frames of each clip are hidden: runs of `run` frames, one every `every` frames.
+
+      hidden[b, t] = (t + offsets[b]) mod every < run
+
+  Args: offsets: int [B], 0 .. every - 1. window: T. every, run: static, 0 < run < every.
+  Returns: bool [B, T].
+  """
+  return (jnp.arange(window) + offsets[:, None]) % every < run
+
+
+def fill_hidden(visible, predicted, hidden):
+  """`predicted` where frames are hidden, `visible` elsewhere: [B, T, H, W, C] twice and bool [B, T] -> [B, T, H, W, C]."""
+  return jnp.where(hidden[:, :, None, None, None], predicted, visible)
+
+
+def predict_hidden(reconstruct, clips, *, every, run):
+  """Every frame as predicted from clips in which it was hidden, in ceil(every / run) passes.
+
+  Args:
+    reconstruct: [B, T, H, W, C] -> [B, T, H, W, C]. clips: zero-mean. every, run: as in `hidden_frames`.
+
+  Returns:
+    [B, T, H, W, C]. A frame hidden in two passes is taken from the first.
+  """
+  predicted, done = jnp.zeros_like(clips), jnp.zeros(clips.shape[:2], bool)
+  for offset in range(0, every, run):
+    hidden = hidden_frames(jnp.full(clips.shape[0], offset), clips.shape[1], every=every, run=run)
+    recon = reconstruct(fill_hidden(clips, jnp.zeros_like(clips), hidden))
+    predicted = fill_hidden(predicted, recon, hidden & ~done)
+    done = done | hidden
+  return predicted
