@@ -13,11 +13,11 @@ from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, smoothed_errors
+from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.step import zero_mean
 
-ERRORS = ('eq13', 'block', 'smoothed')
+ERRORS = ('eq13', 'block', 'smoothed', 'motion')
 
 
 class Detector(NamedTuple):
@@ -60,19 +60,23 @@ def window_errors(detector, frames, first, *, window, batch_size, error='eq13', 
 
   Args:
     detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T.
-    error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`).
+    error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`),
+      'motion' (root of the mean of `motion_maps`, which are then the maps).
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
     progress: title of a progress bar, '' for none.
   """
   if error not in ERRORS:
     raise UserError(f'eval.error {error!r}: known are {", ".join(ERRORS)}')
-  kinds = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, block_px), 'smoothed': lambda maps: smoothed_errors(maps, sigma_px)}
+  kinds = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, block_px), 'smoothed': lambda maps: smoothed_errors(maps, sigma_px),
+           'motion': lambda maps: jnp.sqrt(frame_errors(maps))}
   resident, offsets = fits_on_device(frames.size), np.arange(window)
 
   @jax.jit
   def errors_of(clips_or_rows, *resident_frames):
     clips = gather_clips(resident_frames[0], clips_or_rows, jnp.ones_like(clips_or_rows), window=window) if resident else clips_or_rows
-    maps = error_maps(*detector.reconstruct(clips))
+    clips, recon = detector.reconstruct(clips)
+    maps = error_maps(clips, recon)
+    maps = motion_maps(maps, clips) if error == 'motion' else maps
     return kinds[error](maps), (maps if on_maps else None)
 
   shared = [jax.device_put(np.asarray(frames))] if resident else []

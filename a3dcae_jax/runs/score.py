@@ -153,7 +153,10 @@ def _metrics(scores, labels):
 
 def _header(config, store, detector, errors, position_mean):
   labels, train = store.test.labels, np.concatenate(errors.train)
-  kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px'}[config.eval.error]
+  kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px',
+          'motion': 'weighted by motion'}[config.eval.error]
+  if config.objective.hide_every:
+    kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
   return {
       'schema_version': VERSION,
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],

@@ -14,6 +14,17 @@ def frame_errors(maps):
   return maps.mean((2, 3))
 
 
+def motion_maps(maps, clips):
+  """Error maps weighted by the squared frame difference: a pixel counts where it is both unexpected and moving.
+
+      m[b, t] = maps[b, t] * (clips[b, t] - clips[b, t-1])^2,   the first frame takes the difference to the second
+
+  Args: maps: [B, T, H, W]. clips: [B, T, H, W, 1]. Returns: float32 [B, T, H, W].
+  """
+  motion = jnp.square(jnp.diff(clips[..., 0].astype(jnp.float32), axis=1))
+  return maps * jnp.concatenate([motion[:, :1], motion], axis=1)
+
+
 def block_errors(maps, block_px):
   """The largest mean over any `block_px` x `block_px` block at half-block steps: [B, T, H, W] -> [B, T].
 
