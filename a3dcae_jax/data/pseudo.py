@@ -45,7 +45,7 @@ def write_pseudo_store(store, folder, *, holdout, seed=0):
       for _, frames, _ in made:
         writer.extend(frames)
     np.save(temporary / 'labels.npy', np.concatenate([labels for _, _, labels in made]))
-    train = [entry for entry in store.index['splits']['train']['videos'][:-holdout]]
+    train = list(store.index['splits']['train']['videos'][:-holdout])
     test = [{'name': name, 'num_frames': len(frames), 'scene': '', 'source_size': list(shape), 'other_labels': {}} for name, frames, _ in made]
     index = store.index | {
         'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; the last {holdout} training videos made abnormal, seed {seed}',

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.ops.lowering import laid_out
+from a3dcae_jax.ops.lowering import kept, laid_out, target_platform
 from a3dcae_jax.ops.pooling import running_argmax
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
@@ -53,7 +53,7 @@ def max_over_phases(y):
 
   Gradient: that of the values goes to the recorded phase.
   """
-  return laid_out(running_argmax([y[..., phase, :] for phase in range(4)]))
+  return kept(running_argmax([y[..., phase, :] for phase in range(4)]))
 
 
 def _max_over_phases_fwd(y):
@@ -85,11 +85,15 @@ def deconv_unpooled(values, places, kernel):
   _check_outer('deconv_unpooled', kernel, 4)
   kernel_h, kernel_w, features = kernel.shape[1:4]
   zero = jnp.zeros((), values.dtype)
-  phases = jnp.concatenate([jnp.where(places == place, values, zero) for place in range(4)], axis=-1)
+  phases = [jnp.where(places == place, values, zero) for place in range(4)]
   weights = _phase_kernel(kernel[0, :, :, :, 0])  # [kh + 1, kw + 1, 4, F]
   weights = weights.reshape((kernel_h + 1) * (kernel_w + 1), 4 * features).T
+  if target_platform() == 'cpu':
+    patches = laid_out(jnp.concatenate(phases, axis=-1) @ weights)  # one product with a long row, which its library wants
+  else:  # four products, each of which reads `values` and `places` and selects on the way: the four phases are never written
+    patches = sum(phase @ part for phase, part in zip(phases, jnp.split(weights, 4), strict=True))
   low = ((kernel_h - 1) // 2, (kernel_w - 1) // 2)
-  return _overlap_add(laid_out(phases @ weights), (kernel_h + 1, kernel_w + 1), low)[..., None]
+  return _overlap_add(patches, (kernel_h + 1, kernel_w + 1), low)[..., None]
 
 
 def _check_outer(name, kernel, single):

@@ -1,0 +1,87 @@
+"""Reads a compiled program's text: where its FLOPs are, what it moves about, what it sends between devices."""
+
+import math
+import re
+from typing import NamedTuple
+
+_BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'f32': 32, 's64': 64, 'u64': 64, 'f64': 64}
+_SHAPE = re.compile(r'\b(' + '|'.join(_BITS) + r')\[([0-9,]*)\]')
+_LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
+MOVES = ('transpose', 'copy', 'gather', 'scatter', 'copy-start', 'select-and-scatter')
+COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute',
+               'all-reduce-start', 'all-gather-start', 'collective-permute-start')
+
+
+class Instruction(NamedTuple):
+  """One line of HLO text. `num_bytes` of what it gives; `op_name` where in our code it comes from."""
+  name: str
+  shape: str
+  opcode: str
+  rest: str
+  fused: bool
+
+  @property
+  def num_bytes(self):
+    return shape_bytes(self.shape)
+
+  @property
+  def op_name(self):
+    found = re.search(r'op_name="([^"]*)"', self.rest)
+    return found.group(1) if found else ''
+
+
+def shape_bytes(text):
+  """Bytes of all arrays in an HLO shape such as 'f32[2,3]' or '(bf16[4], u8[4])'."""
+  return sum(math.prod(_dims(dims)) * _BITS[kind] // 8 for kind, dims in _SHAPE.findall(text))
+
+
+def instructions(text):
+  """All instructions of a module's text. `fused`: inside a fusion's computation, where nothing is written to memory."""
+  fused = False
+  for line in text.splitlines():
+    if line.rstrip().endswith('{') and '=' not in line.split('(')[0]:
+      fused = 'fused' in line.split('(')[0] or 'fusion' in line.split('(')[0]
+      continue
+    found = _LINE.match(line)
+    if found:
+      yield Instruction(*found.groups(), fused)
+
+
+def convolution_flops(text):
+  """FLOPs of the convolutions and matrix products, 2 a multiplication. Taps that fall on padding are counted: an upper bound."""
+  shapes, total = {}, 0
+  for item in instructions(text):
+    shapes[item.name] = item.shape
+    if item.opcode in ('convolution', 'dot'):
+      total += 2 * math.prod(_dims(_SHAPE.search(item.shape).group(2))) * _contracted(item, shapes)
+  return total
+
+
+def _contracted(item, shapes):
+  operands = re.findall(r'%([\w.\-]+)', item.rest.split(')')[0])
+  right = _SHAPE.search(shapes.get(operands[1], '')) if len(operands) > 1 else None
+  if right is None:
+    return 0
+  dims = _dims(right.group(2))
+  if item.opcode == 'dot':
+    axes = re.search(r'rhs_contracting_dims=\{([0-9,]+)\}', item.rest)
+    return math.prod(dims[int(axis)] for axis in axes.group(1).split(',')) if axes else 1
+  labels = re.search(r'dim_labels=\w+_(\w+)->', item.rest)
+  return math.prod(dims) // dims[labels.group(1).index('o')] if labels else 0
+
+
+def large_moves(text, *, min_bytes=2**20):
+  """Transposes, copies, gathers and scatters that write at least `min_bytes` to memory, the largest first."""
+  found = [item for item in instructions(text) if item.opcode in MOVES and not item.fused and item.num_bytes >= min_bytes]
+  return [{'name': item.name, 'opcode': item.opcode, 'shape': item.shape[:80], 'mb': round(item.num_bytes / 1e6, 2), 'op_name': item.op_name}
+          for item in sorted(found, key=lambda item: -item.num_bytes)]
+
+
+def collectives(text):
+  """What is sent between devices: a row for each collective, with the bytes of its result."""
+  return [{'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(_SHAPE.findall(item.shape))}
+          for item in instructions(text) if item.opcode in COLLECTIVES]
+
+
+def _dims(text):
+  return [int(size) for size in text.split(',') if size]
