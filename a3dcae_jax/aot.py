@@ -20,7 +20,6 @@ _MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
 _DTYPE = flags.DEFINE_string('dtype', 'bfloat16', 'Of the computation; parameters, statistics and losses are float32.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.')
-_REMAT = flags.DEFINE_string('remat', 'none', 'Of the auto-encoder in training: none, layers.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
 
 
@@ -33,15 +32,16 @@ def main():
   for topology in _TOPOLOGY.value:
     for mode in _MODES.value:
       for batch in map(int, _BATCH.value):
-        rows.append(report(Plan(mode, _PRESET.value, batch, topology, _DTYPE.value, split_phases=_SPLIT.value, lowering=_LOWERING.value, remat=_REMAT.value)))
+        rows.append(report(Plan(mode, _PRESET.value, batch, topology, _DTYPE.value, split_phases=_SPLIT.value, lowering=_LOWERING.value)))
         print(_text(rows[-1]), flush=True)
         if _JSON.value:
           write_json(_JSON.value, {'rows': rows})
 
 
 def _text(row):
-  lines = [f'{row["mode"]} {row["preset"]}, {row["chips"]} x {row["topology"]}, {row["batch"]} clips a chip, {row["dtype"]}: {row["gflops_per_clip"]:,.0f} GFLOP and '
-           f'{row["gb_per_clip"]:.2f} GB a clip, {row["memory_gb"]:.1f} GB ({100 * row["memory_share"]:.0f} % of the chip), '
+  lines = [f'{row["mode"]} {row["preset"]}, {row["chips"]} x {row["topology"]}, {row["batch"]} clips a chip, {row["dtype"]}: '
+           f'{row["gflops_per_clip"]:,.0f} GFLOP and {row["gb_per_clip"]:.2f} GB a clip, '
+           f'{row["memory_gb"]:.1f} GB ({100 * row["memory_share"]:.0f} % of the chip), '
            f'at most {row["roofline_frames_per_s"]:,.0f} frames/s a chip, limited by {row["limited_by"]}; '
            f'{100 * row["convolution_share"]:.0f} % of FLOPs in convolutions; compiled in {row["compile_s"]:.0f} s']
   lines += [f'  {move["mb"]:8.1f} MB {move["opcode"]:12s} {move["op_name"][-70:]}' for move in row['large_moves'][:10]]

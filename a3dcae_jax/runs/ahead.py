@@ -44,7 +44,6 @@ class Plan(NamedTuple):
   size_px: int = 0
   split_phases: bool = True
   lowering: str = 'auto'
-  remat: str = 'none'
 
 
 def topology_devices(name):

@@ -63,11 +63,11 @@ def evaluate_run(config, workdir, store):
       'scenes': _scenes(store, scores[how], labels),
       'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
       'floors': None if labels is None else {
-          name: {h: frame_metrics(normalise(values, h), labels) for h in FLOOR_NORMALISATIONS} for name, values in floors.items()},
+          name: {h: frame_metrics(smooth(normalise(values, h), *smoothing), labels) for h in FLOOR_NORMALISATIONS} for name, values in floors.items()},
       'events': events, 'regions': localiser.metrics() if localiser else None}
   names = [video.name for video in store.test.videos]
   write_scores(workdir / 'scores.csv', names, errors.test, scores[how], labels)
-  floor_scores = {name: normalise(values, how if how in FLOOR_NORMALISATIONS else 'none') for name, values in floors.items()}
+  floor_scores = {name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing) for name, values in floors.items()}
   metrics['seconds'] = {'forward_passes': round(forward_s, 2), 'before_report': round(time.monotonic() - start, 2)}
   write_json(workdir / 'metrics.json', validate_metrics(metrics))
   write_page(config, workdir, store, detector, metrics, scores[how], labels, floor_scores, intervals)
