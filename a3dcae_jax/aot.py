@@ -27,12 +27,14 @@ def main():
   os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for devices
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # or libtpu asks a metadata server that is not there, for minutes
   from a3dcae_jax.common.files import write_json
-  from a3dcae_jax.runs.ahead import Plan, report
+  from a3dcae_jax.runs.ahead import report
+  from a3dcae_jax.runs.programs import Setting
   rows = []
   for topology in _TOPOLOGY.value:
     for mode in _MODES.value:
       for batch in map(int, _BATCH.value):
-        rows.append(report(Plan(mode, _PRESET.value, batch, topology, _DTYPE.value, split_phases=_SPLIT.value, lowering=_LOWERING.value)))
+        setting = Setting(mode, _PRESET.value, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value)
+        rows.append(report(setting, topology))
         print(_text(rows[-1]), flush=True)
         if _JSON.value:
           write_json(_JSON.value, {'rows': rows})

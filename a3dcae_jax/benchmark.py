@@ -32,12 +32,13 @@ _PAIRS = flags.DEFINE_integer('pairs', 3, 'How often the two take turns.')
 def main():
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.runs import timing
+  from a3dcae_jax.runs.programs import Setting
   rows, rate = [], timing.matrix_rate(_DTYPE.value)
   facts = timing.device_facts() | {'matrix_tflops_per_s': rate}
   print(', '.join(f'{name} {value:.3g}' if isinstance(value, float) else f'{name} {value}' for name, value in facts.items()))
   for mode in _MODES.value:
     for batch in map(int, _BATCH.value):
-      setting = timing.Setting(mode, _PRESET.value, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value)
+      setting = Setting(mode, _PRESET.value, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value)
       rows += _measure(timing, setting, rate)
       if _JSON.value:
         write_json(_JSON.value, facts | {'rows': rows})  # after each row: what was measured is kept

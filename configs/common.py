@@ -11,12 +11,12 @@ from a3dcae_jax.models.presets import PRESETS
 STRIDES = (1, 2, 3)
 
 # Variants that every data set has: Fig. 2, a smaller network for CPUs, a better detector, and one for tests.
+_SMALL = {'preset': 'small', 'train.steps': 3_000, 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3, 'train.checkpoint_every_steps': 200}
 SIZES = {
     'paper': {'preset': 'paper'},
-    'small': {'preset': 'small', 'train.steps': 3_000, 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3, 'train.checkpoint_every_steps': 200},
+    'small': _SMALL,
     # Beyond the paper (docs/notes/0004): frames are hidden and predicted, errors count where something moves, scores are smoothed.
-    'best': {'preset': 'small', 'train.steps': 3_000, 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3, 'train.checkpoint_every_steps': 200,
-             'objective.hide_every': 8, 'objective.hide_frames': 3, 'eval.error': 'motion', 'eval.smoothing_frames': 5.0},
+    'best': {**_SMALL, 'objective.hide_every': 8, 'objective.hide_frames': 3, 'eval.error': 'motion', 'eval.smoothing_frames': 5.0},
     'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2,
              'eval.max_train_windows': 8},
 }

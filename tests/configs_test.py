@@ -38,3 +38,11 @@ def test_unknown_variant_and_field():
     common.with_variant(config, {'a': {}}, 'x')
   with pytest.raises((KeyError, AttributeError)):
     common.with_variant(config, {'a': {'train.stepz': 1}}, 'a')
+
+
+@pytest.mark.parametrize(('every', 'run'), [(4, 0), (4, 4), (32, 1)])
+def test_hiding_that_hides_nothing_or_everything_is_refused(every, run):
+  config = common.get_config()
+  config.objective.hide_every, config.objective.hide_frames = every, run
+  with pytest.raises(UserError, match='objective.hide_frames'):
+    check_sizes(config)

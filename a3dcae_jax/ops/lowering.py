@@ -53,14 +53,6 @@ def choose_lowering(kernel_shape, frames, dtype, platform=None):
   return 'summed' if features_out < features_in and features_out <= 32 else 'folded'
 
 
-def kept(x):
-  """`x` (any tree) stored once: XLA would otherwise compute small results, such as places, again from large ones in every reader.
-
-  Measured by compilation for a v5e (`paper`, batch 8, bfloat16): inference moves 1.67 GB a clip without, see docs/benchmarks.
-  """
-  return _laid_out(x)
-
-
 def laid_out(x):
   """`x` (any tree), and the gradient that comes back to it, laid out in memory once on CPUs; `x` as it is elsewhere.
 

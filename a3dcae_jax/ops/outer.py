@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.ops.lowering import kept, laid_out, target_platform
+from a3dcae_jax.ops.lowering import laid_out
 from a3dcae_jax.ops.pooling import running_argmax
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
@@ -53,7 +53,7 @@ def max_over_phases(y):
 
   Gradient: that of the values goes to the recorded phase.
   """
-  return kept(running_argmax([y[..., phase, :] for phase in range(4)]))
+  return laid_out(running_argmax([y[..., phase, :] for phase in range(4)]))
 
 
 def _max_over_phases_fwd(y):
@@ -88,10 +88,7 @@ def deconv_unpooled(values, places, kernel):
   phases = [jnp.where(places == place, values, zero) for place in range(4)]
   weights = _phase_kernel(kernel[0, :, :, :, 0])  # [kh + 1, kw + 1, 4, F]
   weights = weights.reshape((kernel_h + 1) * (kernel_w + 1), 4 * features).T
-  if target_platform() == 'cpu':
-    patches = laid_out(jnp.concatenate(phases, axis=-1) @ weights)  # one product with a long row, which its library wants
-  else:  # four products, each of which reads `values` and `places` and selects on the way: the four phases are never written
-    patches = sum(phase @ part for phase, part in zip(phases, jnp.split(weights, 4), strict=True))
+  patches = laid_out(jnp.concatenate(phases, axis=-1) @ weights)
   low = ((kernel_h - 1) // 2, (kernel_w - 1) // 2)
   return _overlap_add(patches, (kernel_h + 1, kernel_w + 1), low)[..., None]
 

@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.ops.lowering import kept
+from a3dcae_jax.ops.lowering import laid_out
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 
@@ -103,7 +103,7 @@ def _spread(values, places, window):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _pool(x, window):
-  return kept(running_argmax(window_phases(x, window)))
+  return laid_out(running_argmax(window_phases(x, window)))
 
 
 def _pool_fwd(x, window):

@@ -39,6 +39,10 @@ def check_sizes(config):
       raise UserError(f'{name} (={value}) must be a multiple of {multiple}: the networks halve it {multiple.bit_length() - 1} times')
   if config.model.split_phases and config.model.first_kernel[0] != 1:
     raise UserError(f'model.split_phases needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}')
+  every, run = config.objective.hide_every, config.objective.hide_frames
+  if every and not 0 < run < every <= config.clips.window:
+    raise UserError(f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
+                    f'which the window (={config.clips.window}) must hold')
   for name in ('steps', 'batch_size', 'log_every_steps', 'checkpoint_every_steps', 'keep_checkpoints'):
     if config.train[name] <= 0:
       raise UserError(f'train.{name} (={config.train[name]}) must be positive')

@@ -8,31 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.models.autoencoder import AutoEncoder
-from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.runs.networks import compute_dtype
-from a3dcae_jax.scoring.errors import error_maps, frame_errors
-from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
-
-MODES = ('infer', 'train')
-
-
-class Setting(NamedTuple):
-  """What is timed. size_px 0 takes the preset's."""
-  mode: str
-  preset: str
-  batch: int
-  dtype: str = 'auto'
-  window: int = 16
-  size_px: int = 0
-  lowering: str = 'auto'
-  split_phases: bool = True
-
-  @property
-  def size(self):
-    return self.size_px or PRESETS[self.preset].size_px
+from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, train_program, variables_of
 
 
 class Program(NamedTuple):
@@ -44,33 +21,23 @@ class Program(NamedTuple):
 
 
 def make_program(setting):
-  """Compiles a setting on the default device, its input already there."""
-  preset, dtype = PRESETS[setting.preset], compute_dtype(setting.dtype)
-  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': dtype}
-  networks = AutoEncoder(preset.widths, **common), Discriminator(preset.discriminator_widths, preset.discriminator_units, **common)
-  optimizer, shape = make_optimizer(), (setting.window, setting.size, setting.size)
-  state = init_state(*networks, optimizer, clip_shape=shape, seed=0)
-  clips = jnp.asarray(np.random.default_rng(0).integers(0, 256, (setting.batch, *shape), dtype=np.uint8))
-  mean_image = jnp.full(shape[1:], 0.5, jnp.float32)
+  """Compiles a `programs.Setting` on the default device, its input already there."""
+  state = fresh_state(setting)
+  clips, mean_image = input_shapes(setting)
+  clips = jnp.asarray(np.random.default_rng(0).integers(0, 256, clips.shape, dtype=np.uint8))
+  mean_image = jnp.full(mean_image.shape, 0.5, jnp.float32)
   if setting.mode == 'infer':
-    return _inference(networks[0], state, clips, mean_image)
-  return _training(networks, optimizer, state, clips, mean_image)
+    return _inference(error_program(setting), variables_of(state), clips, mean_image)
+  return _training(train_program(setting), state, clips, mean_image)
 
 
-def _inference(generator, state, clips, mean_image):
-  variables = {'params': state.generator, 'batch_stats': state.batch_stats}
-
-  def errors(variables, clips):
-    real = zero_mean(clips, mean_image)
-    return frame_errors(error_maps(real, generator.apply(variables, real, train=False)))
-
-  compiled, seconds = _compile(jax.jit(errors), variables, clips)
-  return Program(lambda: jax.block_until_ready(compiled(variables, clips)), seconds, _flops(compiled), _count(state.generator))
+def _inference(errors, variables, clips, mean_image):
+  compiled, seconds = _compile(jax.jit(errors), variables, clips, mean_image)
+  return Program(lambda: jax.block_until_ready(compiled(variables, clips, mean_image)), seconds, _flops(compiled), _count(variables['params']))
 
 
-def _training(networks, optimizer, state, clips, mean_image):
-  step = jax.jit(make_train_step(*networks, optimizer, Objective(), seed=0), donate_argnums=0)
-  compiled, seconds = _compile(step, state, clips, mean_image)
+def _training(step, state, clips, mean_image):
+  compiled, seconds = _compile(jax.jit(step, donate_argnums=0), state, clips, mean_image)
   parameters = _count((state.generator, state.discriminator))
   held = [state]
 

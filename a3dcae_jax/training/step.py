@@ -35,17 +35,20 @@ def clip_noise(seed, step, first_example, shape, std):
 
   So a run draws the same noise on one device as on many. `first_example` is the index of this replica's first one.
   """
-  step_key = jax.random.fold_in(jax.random.key(seed), step)
-  examples = first_example + jnp.arange(shape[0], dtype=jnp.int32)
-  return std * jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(step_key, i), shape[1:], jnp.float32))(examples)
+  keys = _example_keys(jax.random.fold_in(jax.random.key(seed), step), first_example, shape[0])
+  return std * jax.vmap(lambda key: jax.random.normal(key, shape[1:], jnp.float32))(keys)
 
 
 def clip_hiding(seed, step, first_example, shape, objective):
   """Hidden frames bool [B, T], at offsets that depend on (seed, step, index in the whole batch) alone, as the noise does."""
   step_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), 2**31)  # apart from the examples' noise keys
-  examples = first_example + jnp.arange(shape[0], dtype=jnp.int32)
-  offsets = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(step_key, i), (), 0, objective.hide_every))(examples)
+  keys = _example_keys(step_key, first_example, shape[0])
+  offsets = jax.vmap(lambda key: jax.random.randint(key, (), 0, objective.hide_every))(keys)
   return hidden_frames(offsets, shape[1], every=objective.hide_every, run=objective.hide_frames)
+
+
+def _example_keys(step_key, first_example, count):
+  return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(first_example + jnp.arange(count, dtype=jnp.int32))
 
 
 def make_train_step(generator, discriminator, optimizer, objective, *, seed, axis_name=None):

@@ -8,7 +8,7 @@ import pytest
 from a3dcae_jax.ops import reference
 from a3dcae_jax.ops.cases import CONV_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering
+from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, lowered_for, target_platform
 from a3dcae_jax.ops.winograd import F2, F4
 
 OPERATORS = {'conv3d': (conv3d, reference.conv3d), 'deconv3d': (deconv3d, reference.deconv3d)}
@@ -113,3 +113,10 @@ def test_minimal_filtering_is_exact_in_rationals(transforms):
       x, k = np.eye(tile + 2)[i], np.eye(3)[j]
       got = transforms.output @ ((transforms.kernel @ k) * (transforms.data @ x))
       np.testing.assert_allclose(got, np.correlate(x, k, 'valid'), atol=1e-12)
+
+
+def test_programs_traced_for_another_platform_choose_its_lowering():
+  shape = (3, 3, 3, 16, 32)
+  with lowered_for('tpu'):
+    assert target_platform() == 'tpu' and choose_lowering(shape, 16, jnp.float32) == 'direct'
+  assert target_platform() == 'cpu' and choose_lowering(shape, 16, jnp.float32) == 'winograd'

@@ -10,7 +10,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, smoothed_errors
+from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
 from a3dcae_jax.scoring.floors import floor_errors
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import read_scores, write_scores
@@ -20,6 +20,12 @@ def test_eq13_by_hand():
   clips = jnp.zeros((1, 2, 2, 2, 1))
   recon = jnp.asarray([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 1, 2, 2, 1) * jnp.asarray([1.0, 2.0]).reshape(1, 2, 1, 1, 1)
   np.testing.assert_allclose(frame_errors(error_maps(clips, recon)), [[0.5, 2.0]])
+
+
+def test_motion_maps_by_hand():
+  """Frames 0, 1, 3 of one pixel: differences 1 (taken for the first frame too) and 2."""
+  clips = jnp.asarray([0.0, 1.0, 3.0]).reshape(1, 3, 1, 1, 1)
+  np.testing.assert_allclose(motion_maps(jnp.full((1, 3, 1, 1), 5.0), clips).ravel(), [5, 5, 20])
 
 
 def test_block_errors_find_the_largest_block(rng):

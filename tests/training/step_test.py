@@ -9,7 +9,7 @@ from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.training import losses, parallel
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, clip_noise, make_train_step, zero_mean
+from a3dcae_jax.training.step import Objective, clip_hiding, clip_noise, make_train_step, zero_mean
 
 SHAPE = (4, 16, 16)  # T, H, W
 
@@ -143,6 +143,23 @@ def test_four_devices_equal_one(batch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), getattr(one, name), getattr(four, name))
   for name in one_metrics:
     np.testing.assert_allclose(one_metrics[name], four_metrics[name], rtol=1e-3, err_msg=name)
+
+
+def test_hidden_frames_reach_neither_the_network_nor_the_loss_of_the_others(batch):
+  """Changing hidden frames' pixels changes the loss only through their own targets; visible frames add nothing to it."""
+  objective = Objective(adversarial_weight=0.0, noise_std=0.0, hide_every=4, hide_frames=1)
+  hidden = np.asarray(clip_hiding(0, 0, 0, (4, SHAPE[0]), objective))
+  assert hidden.sum(1).tolist() == [1] * 4  # T = 4: one frame of each clip
+  step, state = jax.jit(make_train_step(*networks(), make_optimizer(), objective, seed=0)), fresh(make_optimizer())
+  clips, mean_image = batch
+  recon_of = lambda clips: float(step(state, clips, mean_image)[1]['rec'])  # noqa: E731
+  black, white = (np.where(hidden[..., None, None], value, clips).astype(np.uint8) for value in (0, 255))
+  generator = networks()[0]
+  seen = np.where(hidden[..., None, None, None], 0, zero_mean(clips, mean_image))
+  recon = generator.apply({'params': state.generator, 'batch_stats': state.batch_stats}, seen, train=True, mutable=['batch_stats'])[0]
+  for changed in (black, white):
+    expected = np.square(np.where(hidden[..., None, None, None], recon - zero_mean(changed, mean_image), 0)).mean()
+    np.testing.assert_allclose(recon_of(changed), expected, rtol=1e-4)
 
 
 def test_batch_that_does_not_divide_is_named():

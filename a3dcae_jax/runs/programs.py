@@ -1,0 +1,77 @@
+"""The two programs that are timed and compiled ahead: clips in, frame errors out; and the full adversarial step."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from a3dcae_jax.models.autoencoder import AutoEncoder
+from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.models.presets import PRESETS
+from a3dcae_jax.runs.networks import compute_dtype
+from a3dcae_jax.scoring.errors import error_maps, frame_errors
+from a3dcae_jax.training.state import init_state, make_optimizer
+from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
+
+MODES = ('infer', 'train')
+
+
+class Setting(NamedTuple):
+  """What is computed. batch: clips a device. size_px 0 takes the preset's."""
+  mode: str
+  preset: str
+  batch: int
+  dtype: str = 'auto'
+  window: int = 16
+  size_px: int = 0
+  lowering: str = 'auto'
+  split_phases: bool = True
+
+  @property
+  def size(self):
+    return self.size_px or PRESETS[self.preset].size_px
+
+  @property
+  def clip_shape(self):
+    return (self.window, self.size, self.size)
+
+
+def networks(setting, axis_name=None):
+  """(AutoEncoder, Discriminator) of a setting."""
+  preset = PRESETS[setting.preset]
+  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype)}
+  return (AutoEncoder(preset.widths, axis_name=axis_name, **common),
+          Discriminator(preset.discriminator_widths, preset.discriminator_units, **common))
+
+
+def fresh_state(setting):
+  """A `TrainState` before its first update."""
+  return init_state(*networks(setting), make_optimizer(), clip_shape=setting.clip_shape, seed=0)
+
+
+def error_program(setting):
+  """`(variables, clips uint8 [B, T, H, W], mean_image [H, W]) -> errors [B, T]` (Eq. 13)."""
+  generator, _ = networks(setting)
+
+  def errors(variables, clips, mean_image):
+    real = zero_mean(clips, mean_image)
+    return frame_errors(error_maps(real, generator.apply(variables, real, train=False)))
+
+  return errors
+
+
+def train_program(setting, axis_name=None):
+  """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
+  return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name)
+
+
+def variables_of(state):
+  """What `error_program` reads of a `TrainState`."""
+  return {'params': state.generator, 'batch_stats': state.batch_stats}
+
+
+def input_shapes(setting, num_devices=None):
+  """(clips, mean image) as shapes; with `num_devices` the clips have a leading device axis."""
+  leading = () if num_devices is None else (num_devices,)
+  return (jax.ShapeDtypeStruct((*leading, setting.batch, *setting.clip_shape), jnp.uint8),
+          jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32))

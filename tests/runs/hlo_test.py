@@ -1,0 +1,47 @@
+"""Reading of compiled programs: by hand on small texts, and on a program compiled here."""
+
+import jax
+import jax.numpy as jnp
+
+from a3dcae_jax.runs import hlo
+
+TEXT = '''
+%fused_computation (p: f32[512,1024]) -> f32[1024,512] {
+  %p = f32[512,1024]{1,0} parameter(0)
+  ROOT %transpose.1 = f32[1024,512]{1,0} transpose(%p), dimensions={1,0}
+}
+
+ENTRY %main (x: f32[512,1024]) -> f32[512,1024] {
+  %x = f32[512,1024]{1,0} parameter(0)
+  %copy.7 = f32[512,1024]{0,1} copy(%x), metadata={op_name="jit(f)/conv1/add"}
+  %copy.8 = f32[2,2]{0,1} copy(%x)
+  ROOT %all-reduce.1 = (f32[512]{0}, bf16[4]{0}) all-reduce(%x, %x), replica_groups={}
+}
+'''
+
+
+def test_shape_bytes_by_hand():
+  assert hlo.shape_bytes('f32[2,3]{1,0}') == 24
+  assert hlo.shape_bytes('(bf16[4], u8[4], f32[])') == 8 + 4 + 4
+
+
+def test_moves_are_those_that_are_written():
+  moves = hlo.large_moves(TEXT)
+  assert [(move['name'], move['mb'], move['op_name']) for move in moves] == [('copy.7', 2.1, 'jit(f)/conv1/add')]
+
+
+def test_collectives_by_hand():
+  assert hlo.collectives(TEXT) == [{'name': 'all-reduce.1', 'opcode': 'all-reduce', 'bytes': 2056, 'arrays': 2}]
+
+
+def test_flops_of_convolution_and_product():
+  text = '''
+ENTRY %main () -> f32[1,4,4,5] {
+  %a = f32[1,4,4,3]{3,2,1,0} parameter(0)
+  %k = f32[3,3,3,5]{3,2,1,0} parameter(1)
+  ROOT %c = f32[1,4,4,5]{3,2,1,0} convolution(%a, %k), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f
+}
+'''
+  assert hlo.convolution_flops(text) == 2 * (4 * 4 * 5) * (9 * 3)
+  compiled = jax.jit(lambda a, b: a @ b).lower(jnp.ones((8, 16)), jnp.ones((16, 4))).compile()
+  assert hlo.convolution_flops(compiled.as_text()) in (0, 2 * 8 * 16 * 4)  # a library call is no instruction of its own

@@ -1,0 +1,144 @@
+"""A whole run on tiny synthetic footage: what it leaves, how it resumes, what it refuses."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.runs import fit, session, workdir
+from a3dcae_jax.runs.datasets import prepare_data
+from a3dcae_jax.runs.score import evaluate_run
+from a3dcae_jax.scoring.tables import read_scores
+from a3dcae_jax.training.checkpoints import Checkpoints
+from a3dcae_jax.training.hooks import Hook, read_metrics
+from configs import synthetic
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('runs')
+
+
+def tiny(folder, **changes):
+  config = synthetic.get_config('tiny')
+  config.unlock()
+  config.data.store_dir = str(folder / 'stores')
+  config.data.options = {'num_videos': 2, 'frames_per_video': 40}
+  config.update_from_flattened_dict(changes)
+  return config.lock()
+
+
+@pytest.fixture(scope='module')
+def finished(folder):
+  """One run of 6 updates, never interrupted."""
+  config = tiny(folder, **{'train.steps': 6})
+  session.train_and_evaluate(config, folder / 'whole')
+  return config, folder / 'whole'
+
+
+def final_state(config, workdir_):
+  checkpoints = Checkpoints(workdir_ / 'checkpoints')
+  state, step = fit.restore_or_init(config, checkpoints)
+  checkpoints.close()
+  return jax.device_get(state), step
+
+
+def test_a_run_leaves_everything(finished):
+  _, run = finished
+  names = {'config.json', 'checkpoints', 'metrics.jsonl', 'tensorboard', 'mean_image.npy', 'scores.csv', 'metrics.json', 'report.html', 'provenance.json'}
+  assert names <= {path.name for path in run.iterdir()}
+  metrics = json.loads((run / 'metrics.json').read_text())
+  assert metrics['data']['frames'] == 80 and metrics['checkpoint_step'] == 6 and set(metrics['metrics']) == {'eq14', 'minmax', 'none', 'train'}
+  assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance'}
+  names, errors, _, labels = read_scores(run / 'scores.csv')
+  assert names == ['01', '02'] and [len(e) for e in errors] == [40, 40] and labels is not None
+  assert [row['step'] for row in read_metrics(run / 'metrics.jsonl')] == [1, 2, 3, 4, 5, 6]
+  assert np.load(run / 'mean_image.npy').shape == (32, 32)
+
+
+class Interrupt(Hook):
+  def __init__(self, at):
+    self.at = at
+
+  def on_step(self, step, state):
+    if step >= self.at:
+      raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_ends_bit_equal(folder, finished):
+  config, whole = finished
+  run = folder / 'interrupted'
+  store = prepare_data(**config.data)
+  workdir.claim(run, config)
+  with pytest.raises(KeyboardInterrupt):
+    fit.train(config, run, store, hooks=[Interrupt(4)])
+  assert final_state(config, run)[1] == 4
+  assert fit.train(config, run, store) == 6
+  (expected, _), (got, step) = final_state(config, whole), final_state(config, run)
+  assert step == 6
+  jax.tree.map(np.testing.assert_array_equal, expected, got)
+  assert read_metrics(run / 'metrics.jsonl') == read_metrics(whole / 'metrics.jsonl')
+
+
+def test_streamed_feeding_trains_the_same_parameters(folder, finished):
+  config, whole = finished
+  streamed = tiny(folder, **{'train.steps': 6, 'train.feeding': 'streamed'})
+  fit.train(streamed, folder / 'streamed', prepare_data(**config.data))
+  jax.tree.map(np.testing.assert_array_equal, final_state(config, whole)[0], final_state(config, folder / 'streamed')[0])
+
+
+def test_evaluating_again_gives_the_same_files(finished):
+  _, run = finished
+  before = (run / 'scores.csv').read_bytes()
+  session.evaluate_again(run)
+  assert (run / 'scores.csv').read_bytes() == before
+  session.evaluate_again(run, normalisation='train')
+  assert json.loads((run / 'metrics.json').read_text())['protocol']['normalisation'] == 'train'
+
+
+def test_a_foreign_workdir_is_refused_by_field(folder, finished):
+  with pytest.raises(UserError, match=r'belongs to another config: seed is 0 there, 5 here'):
+    session.train_and_evaluate(tiny(folder, seed=5), finished[1])
+
+
+def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder, finished):
+  config = tiny(folder, **{'optimizer.learning_rate': 1e30, 'train.steps': 8, 'train.log_every_steps': 1, 'train.checkpoint_every_steps': 1})
+  with pytest.raises(UserError, match=r'training stopped: .* not finite at step \d+; the last good checkpoint'):
+    fit.train(config, folder / 'bad', prepare_data(**config.data))
+
+
+@pytest.mark.parametrize('field, value, message', [
+    ('data.height', 50, r'data.height \(=50\) must be a multiple of 16'),
+    ('clips.window', 12, r'clips.window \(=12\) must be a multiple of 8'),
+    ('train.batch_size', 0, r'train.batch_size \(=0\) must be positive'),
+])
+def test_impossible_sizes_are_named(folder, field, value, message):
+  with pytest.raises(UserError, match=message):
+    session.train_and_evaluate(tiny(folder, **{field: value}), folder / 'never')
+  assert not (folder / 'never').exists()
+
+
+def test_held_out_videos_calibrate(folder, finished):
+  config = tiny(folder, **{'train.holdout_videos': 1, 'train.steps': 2, 'eval.error': 'smoothed', 'eval.smoothing_frames': 2.0,
+                           'eval.smoothing_mode': 'causal', 'eval.threshold_rule': 'rate', 'eval.threshold_value': 100.0})
+  session.train_and_evaluate(config, folder / 'holdout')
+  metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
+  assert metrics['train_errors']['held_out'] and metrics['train_errors']['frames'] == 40 and metrics['protocol']['smoothing_mode'] == 'causal'
+  with pytest.raises(UserError, match='must leave some of the 2 training videos'):
+    fit.trained_on(('a', 'b'), 2)
+
+
+def test_no_test_videos_is_said(folder, finished):
+  config, _ = finished
+  store = prepare_data(**config.data)
+  empty = dataclasses.replace(store, test=dataclasses.replace(store.test, videos=()))
+  with pytest.raises(UserError, match='no test videos'):
+    evaluate_run(config, folder / 'whole', empty)
+
+
+def test_evaluating_what_is_no_run(tmp_path):
+  with pytest.raises(UserError, match='is no run'):
+    session.evaluate_again(tmp_path)
