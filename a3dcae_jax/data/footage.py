@@ -30,6 +30,7 @@ class Video:
     labels: label set -> uint8 [N], 1 = abnormal; empty where there are no labels.
     masks: call it for an iterator over uint8 0/1 masks [H, W], one a frame; None where there are none.
     tracks: abnormal regions; None where there are none. scene: which camera. source: the file or folder, for messages.
+    faults: what is wrong with its labels, said together with all other faults.
   """
   name: str
   frames: Callable[[], Iterator[np.ndarray]]
@@ -38,6 +39,7 @@ class Video:
   tracks: tuple | None = None
   scene: str = ''
   source: str = ''
+  faults: tuple = ()
 
 
 def read_grey(path):

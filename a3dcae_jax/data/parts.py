@@ -12,8 +12,8 @@ from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.footage import resize, resize_mask
 
 
-def ingest_video(video, folder, *, split, shape, masked, on_frame=lambda: None):
-  """Writes `frames.npy`, `masks.npy` (with `masked`) and `part.json` for one video, whole or not at all.
+def ingest_video(video, folder, *, split, shape, on_frame=lambda: None):
+  """Writes `frames.npy`, `masks.npy` (where a test video has masks) and `part.json` for one video, whole or not at all.
 
   A part that an earlier try left, from a source that has not changed since, is used as it is.
 
@@ -23,6 +23,7 @@ def ingest_video(video, folder, *, split, shape, masked, on_frame=lambda: None):
   Raises: UserError saying what is wrong with the video.
   """
   path = pathlib.Path(folder) / f'{split}-{re.sub(r"[^A-Za-z0-9_.-]", "_", video.name)}'
+  masked = split == 'test' and video.masks is not None
   signature = [*_signature(video.source), masked]
   if (path / 'part.json').exists():
     part = read_json(path / 'part.json')

@@ -20,11 +20,12 @@ FORMAT = 1
 
 
 class StoredVideo(NamedTuple):
-  """A video's place in its split: frames first .. first + num_frames - 1."""
+  """A video's place in its split: frames first .. first + num_frames - 1. has_masks: its pixel masks say something, rather than being empty."""
   name: str
   first: int
   num_frames: int
   scene: str
+  has_masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def _open_split(folder, index, split):
   entry = index['splits'][split]
   videos, first = [], 0
   for video in entry['videos']:
-    videos.append(StoredVideo(video['name'], first, video['num_frames'], video.get('scene', '')))
+    videos.append(StoredVideo(video['name'], first, video['num_frames'], video.get('scene', ''),
+                              video.get('masks', bool(entry.get('masks')))))
     first += video['num_frames']
   frames = _map_array(folder, f'{split}.npy', (first, index['height'], index['width']))
   if split == 'train':

@@ -33,8 +33,9 @@ def _events(events):
 def _regions(regions):
   if not regions or 'rbdc' not in regions:
     return []
+  clips = '' if len(regions['videos']) == regions['of_videos'] else f', over the {len(regions["videos"])} clips that have masks'
   return [f'pixel AUC {100 * regions["pixel_auc"]:.1f}, RBDC {100 * regions["rbdc"]["flat"]:.1f}, TBDC {100 * regions["tbdc"]["flat"]:.1f} '
-          '(curves held flat to 1 false positive a frame)']
+          f'(curves held flat to 1 false positive a frame{clips})']
 
 
 def _cell(metrics):

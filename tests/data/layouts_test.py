@@ -11,7 +11,7 @@ import scipy.io
 import a3dcae_jax.data.builders.avenue.reader  # noqa: F401
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import avenue, reader
-from a3dcae_jax.data.footage import read_video
+from a3dcae_jax.data.footage import read_video, resize_mask
 from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.runs.datasets import ingest_table
 from tests.data.footage_helper import SIZE, write_frames
@@ -56,7 +56,9 @@ def test_ucsd_as_its_authors_ship_it(tmp_path, rng):
   (root / 'Test' / 'UCSDped2.m').write_text('T{end+1}.gt_frame = [3:7];\nT{end+1}.gt_frame = [1:20];\n')
   store = prepare('ucsd_ped2', tmp_path / 'archive', tmp_path)
   assert store.index['layout'].startswith('official') and [v.name for v in store.test.videos] == ['Test001', 'Test002']
-  assert store.test.labels.sum() == 25 and store.test.masks is None  # masks of some clips only
+  assert store.test.labels.sum() == 25 and [v.has_masks for v in store.test.videos] == [False, True]
+  np.testing.assert_array_equal(store.test.masks[20:], [resize_mask(mask, *SHAPE) for mask in masks])
+  assert not store.test.masks[:20].any() and 'note: pixel masks for Test002 alone' in ingest_table(store)
   clip = reader('ucsd_ped2').videos(str(root), 'test')[1]
   np.testing.assert_array_equal(list(clip.masks()), masks > 0)
 
@@ -78,7 +80,7 @@ def test_avenue_as_its_authors_ship_it(avenue_root, tmp_path):
   store = prepare('avenue', avenue_root, tmp_path)
   assert store.index['label_set'] == 'vollabel' and np.flatnonzero(store.test.labels).tolist() == [10, 11, 12, 13, 14]
   np.testing.assert_array_equal(store.test.masks.any((1, 2)), store.test.labels)
-  assert not store.index['notes'] and '36' in ingest_table(store)
+  assert store.index['notes'] == ['test: 1 of the 21 clips published are here; missing are 1-7, 9-21'] and '36' in ingest_table(store)
 
 
 def test_avenue_with_hasans_labels(avenue_root, tmp_path):
@@ -168,7 +170,7 @@ def test_one_video_cut_in_two(tmp_path, rng):
   np.testing.assert_array_equal(store.train.frames, frames[:14])
   np.testing.assert_array_equal(store.test.frames, frames[14:])
   assert store.test.labels is None
-  with pytest.raises(UserError, match='set data.options.train_fraction'):
+  with pytest.raises(UserError, match='set data.train_fraction'):
     prepare('video_folder', path, tmp_path)
 
 

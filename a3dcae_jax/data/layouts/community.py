@@ -11,8 +11,13 @@ FOLDERS = {'train': 'training', 'test': 'testing'}
 
 
 def is_community(root):
-  """Whether `root` has the community layout's training folder."""
-  return (pathlib.Path(root) / 'training' / 'frames').is_dir()
+  """Whether `root` has a frames folder of the community layout: the training part's or, in a copy of the test part, the test's."""
+  return any((pathlib.Path(root) / folder / 'frames').is_dir() for folder in FOLDERS.values())
+
+
+def is_image(path):
+  """Whether a file is named as a frame: hidden ones (._001.tif, .DS_Store) are junk."""
+  return path.suffix.lower() in IMAGES and not path.name.startswith('.')
 
 
 def clip_folders(root, split):
@@ -26,16 +31,19 @@ def clip_folders(root, split):
 def image_files(folder):
   """The images of a folder in the order of their numbers; hidden and other files are passed over.
 
-  Raises: UserError where a number is missing or there is no image.
+  Raises: UserError where a number is missing or there twice, or there is no image.
   """
   files = {}
   for path in pathlib.Path(folder).iterdir():
-    if path.name.startswith('.') or path.suffix.lower() not in IMAGES:
+    if not is_image(path):
       continue
     digits = re.search(r'(\d+)$', path.stem)
     if digits is None:
       raise UserError(f'{path.name}: an image without a frame number')
-    files[int(digits.group())] = path
+    number = int(digits.group())
+    if number in files:
+      raise UserError(f'frame number {number} is there twice: {", ".join(sorted((files[number].name, path.name)))}')
+    files[number] = path
   if not files:
     raise UserError('an empty folder: no images')
   missing = sorted(set(range(min(files), max(files) + 1)) - set(files))

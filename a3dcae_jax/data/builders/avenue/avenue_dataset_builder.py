@@ -12,6 +12,9 @@ class Avenue(FootageBuilder):
       'An avenue on a campus: 16 training and 21 test videos, 640x360, 25 frames/s. Running, throwing, '
       'loitering and walking in the wrong direction are abnormal. ')
   HOMEPAGE = 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/dataset.html'
-  MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'Put training_videos/NN.avi, testing_videos/NN.avi and '
-      'ground_truth_demo/testing_label_mask/N_label.mat into the manual folder. ')
+  DOWNLOADS = {
+      'videos': 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/Avenue_Dataset.zip',
+      'labels': 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/ground_truth_demo.zip'}
+
+  def unpacked(self, folders):
+    return str(folders['videos']), {'ground_truth': str(folders['labels'])}

@@ -13,5 +13,6 @@ class Shanghaitech(FootageBuilder):
       'Bicycles, chases, fights and more are abnormal. ')
   HOMEPAGE = 'https://svip-lab.github.io/dataset/campus_dataset.html'
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'Get the archive from its authors and put training/videos/*.avi, testing/frames/*/, '
-      'testing/test_frame_mask/*.npy and testing/test_pixel_mask/*.npy into the manual folder. ')
+      'The home page above links the archive (OneDrive, Baidu; about 30 GB unpacked). Unpack it into the manual folder so that '
+      'training/videos/*.avi, testing/frames/NN_NNNN/*.jpg, testing/test_frame_mask/*.npy and testing/test_pixel_mask/*.npy are there, '
+      'or give its folder as `root`. If the links are dead, ask the authors (svip-lab.github.io).')

@@ -13,4 +13,7 @@ class SubwayExit(FootageBuilder):
       'abnormal. ')
   HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'Ask the authors (Adam et al. 2008) for the video and put it, alone, into the manual folder. ')
+      'There is no public address. Ask the authors for the video of the subway exit: A. Adam, E. Rivlin, I. Shimshoni, D. Reinitz, "Robust '
+      'real-time unusual event detection using multiple fixed-location monitors", IEEE TPAMI 30(3), 2008; write to the corresponding author '
+      'named there. Put the video, alone, into the manual folder, or give its folder as `root`. Ground truth, lengths and the start of the '
+      'test part go into `options`; README.md beside this file explains them.')

@@ -12,6 +12,4 @@ class UcsdPed1(FootageBuilder):
       'A walkway seen from its end: 34 training and 36 test clips of 200 frames, 238x158, grey. Bicycles, '
       'skaters, carts and people on the grass are abnormal. ')
   HOMEPAGE = 'http://www.svcl.ucsd.edu/projects/anomaly/dataset.htm'
-  MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'Put the footage into the manual folder as training/frames/NN/NNN.jpg and testing/frames/NN/NNN.jpg, with UCSDped1.m '
-      '(the authors\' label script) beside them, or give its folder as `root`.')
+  DOWNLOADS = {'archive': 'http://www.svcl.ucsd.edu/projects/anomaly/UCSD_Anomaly_Dataset.tar.gz'}  # both Ped1 and Ped2

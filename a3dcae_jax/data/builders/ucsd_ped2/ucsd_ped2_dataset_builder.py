@@ -12,6 +12,4 @@ class UcsdPed2(FootageBuilder):
       'A walkway seen from the side: 16 training and 12 test clips, 360x240, grey. Bicycles, skaters and a '
       'cart are abnormal. ')
   HOMEPAGE = 'http://www.svcl.ucsd.edu/projects/anomaly/dataset.htm'
-  MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'Put the footage into the manual folder as training/frames/NN/NNN.jpg and testing/frames/NN/NNN.jpg, with UCSDped2.m '
-      '(the authors\' label script) beside them, or give its folder as `root`.')
+  DOWNLOADS = {'archive': 'http://www.svcl.ucsd.edu/projects/anomaly/UCSD_Anomaly_Dataset.tar.gz'}  # both Ped1 and Ped2

@@ -16,7 +16,7 @@ def layout(root):
   root = pathlib.Path(root)
   if media_in(root / 'training'):
     return 'training and testing folders' if media_in(root / 'testing') else 'training folder alone: no test part'
-  return 'videos cut in two by data.options.train_fraction'
+  return 'videos cut in two by data.train_fraction'
 
 
 def videos(root, split, *, train_fraction=0.0, labels=''):
@@ -33,18 +33,23 @@ def videos(root, split, *, train_fraction=0.0, labels=''):
   found = read_intervals(labels) if labels and split == 'test' else None
   if media_in(root / 'training'):
     paths = media_in(root / {'train': 'training', 'test': 'testing'}[split])
+    _check_names(found, paths, labels)
     return [_video(path, reader_of(path), found, 0, labels) for path in paths]
   if not 0 < train_fraction < 1:
-    raise UserError(f'{root}: no training/ folder with videos in it; to cut videos in two, set data.options.train_fraction between 0 and 1')
+    raise UserError(f'{root}: no training/ folder with videos in it; to cut videos in two, set data.train_fraction between 0 and 1')
   paths = [root] if is_video(root) else [path for path in media_in(root) if path.name not in ('training', 'testing')]
   if not paths:
     raise UserError(f'{root}: no video')
+  _check_names(found, paths, labels)
   return [_cut(path, split, train_fraction, found, labels) for path in paths]
 
 
 def _cut(path, split, fraction, found, labels):
   frames = reader_of(path)
-  border = int(count_frames(frames, path) * fraction)
+  try:
+    border = int(count_frames(frames, path) * fraction)
+  except UserError:
+    return Video(name=name_of(path), frames=frames, source=str(path))  # reading it says what is wrong, together with all other faults
   if split == 'train':
     return Video(name=name_of(path), frames=part(frames, 0, border), source=str(path))
   return _video(path, part(frames, border, None), found, border, labels)
@@ -53,6 +58,19 @@ def _cut(path, split, fraction, found, labels):
 def _video(path, frames, found, start, source):
   if found is None:
     return Video(name=name_of(path), frames=frames, source=str(path))
-  total = start + count_frames(frames, path)
-  marked = labels_of(found.get(name_of(path), []), total, f'{source}, video {name_of(path)}')[start:]
-  return Video(name=name_of(path), frames=frames, labels={'user': marked}, source=str(path))
+  try:
+    total = start + count_frames(frames, path)
+  except UserError:
+    return Video(name=name_of(path), frames=frames, source=str(path))
+  try:
+    labels = {'user': labels_of(found.get(name_of(path), []), total, source)[start:]}
+  except UserError as error:
+    return Video(name=name_of(path), frames=frames, source=str(path), faults=(str(error),))
+  return Video(name=name_of(path), frames=frames, labels=labels, source=str(path))
+
+
+def _check_names(found, paths, source):
+  """Intervals of a video that is not there are a slip of the pen that would pass as a video without events."""
+  unknown = sorted(set(found or ()) - {name_of(path) for path in paths})
+  if unknown:
+    raise UserError(f'{source}: intervals of {", ".join(unknown)}, which is no test video; there are {", ".join(map(name_of, paths)) or "none"}')
