@@ -40,11 +40,12 @@ class Split:
 
 @dataclass(frozen=True)
 class FrameStore:
-  """An opened store: its folder, its index as read, and its splits."""
+  """An opened store: its folder, its index as read, and its splits. means: one mean image for the 'set', or one for each 'scene'."""
   folder: pathlib.Path
   index: dict
   train: Split
   test: Split
+  means: str = 'set'
   _cache: dict = field(default_factory=dict, compare=False, repr=False)
 
   @classmethod
@@ -62,19 +63,48 @@ class FrameStore:
     return self.index['sha256']
 
   def mean_image(self):
-    """Mean of the training frames, float32 [H, W] in [0, 1]."""
+    """Mean of the training frames in [0, 1]: float32 [H, W], or [S, H, W] with means 'scene', in the order of `scenes`."""
     if not len(self.train.frames):
       raise UserError(f'{self.folder}: the set has no training frames, so no mean image and nothing to train on')
-    if 'mean' not in self._cache:
-      frames = self.train.frames
-      total = sum(frames[start:start + 256].sum(axis=0, dtype=np.uint64) for start in range(0, len(frames), 256))
-      self._cache['mean'] = (total / (255.0 * len(frames))).astype(np.float32)
-    return self._cache['mean']
+    if self.means not in self._cache:
+      videos = self.train.videos
+      self._cache[self.means] = (mean_of_videos(self.train.frames, videos) if self.means == 'set' else np.stack(
+          [mean_of_videos(self.train.frames, [video for video in videos if video.scene == scene]) for scene in self.scenes]))
+    return self._cache[self.means]
+
+  @property
+  def scenes(self):
+    """Names of the scenes that there is training footage of, sorted."""
+    return tuple(sorted({video.scene for video in self.train.videos}))
+
+  def scene_of(self, split, first):
+    """Which of the mean images belongs to frames `first` (int [M]) of a `Split`: int32 [M]; None where there is one for the set.
+
+    Raises: UserError naming a video whose scene no training video shows.
+    """
+    if self.means == 'set':
+      return None
+    unknown = [video for video in split.videos if video.scene not in self.scenes]
+    if unknown:
+      raise UserError(f'data.mean_image scene: no training video shows scene {unknown[0].scene!r} of video {unknown[0].name}; use data.mean_image=set')
+    starts = np.asarray([video.first for video in split.videos])
+    of_video = np.asarray([self.scenes.index(video.scene) for video in split.videos], np.int32)
+    return of_video[np.searchsorted(starts, first, side='right') - 1]
 
   def verify(self):
     """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""
     if content_hash(self.folder, self.index) != self.data_hash:
       raise UserError(f'{self.folder}: its arrays are not the ones that were written (SHA-256 differs); remove the folder to make it anew')
+
+
+def mean_of_videos(frames, videos):
+  """Mean over all frames of `videos`, float32 [H, W] in [0, 1]; sums are exact."""
+  total, count = np.zeros(frames.shape[1:], np.uint64), 0
+  for video in videos:
+    for start in range(video.first, video.first + video.num_frames, 256):
+      total += frames[start:min(start + 256, video.first + video.num_frames)].sum(axis=0, dtype=np.uint64)
+    count += video.num_frames
+  return (total / (255.0 * count)).astype(np.float32)
 
 
 def content_hash(folder, index):

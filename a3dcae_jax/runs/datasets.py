@@ -1,5 +1,7 @@
 """From the config's data subtree to an opened frame store."""
 
+import dataclasses
+
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
@@ -7,17 +9,23 @@ from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.data.store import FrameStore
 
 DEFAULT_STORE_DIR = 'data/stores'
+MEANS = ('set', 'scene')
 
 
-def prepare_data(*, name, root, store, store_dir, height, width, label_set, train_fraction, options):
+def prepare_data(*, name, root, store, store_dir, height, width, label_set, train_fraction, options, mean_image='set'):
   """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores.
 
-  With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set.
+  With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set. mean_image: of the whole 'set', or
+  of each 'scene'; what `FrameStore.mean_image` then gives.
   """
+  if mean_image not in MEANS:
+    raise UserError(f'data.mean_image {mean_image!r}: known are {", ".join(MEANS)}')
   if store:
-    return _open_given(store, {'name': name, 'height': height, 'width': width} | ({'label_set': label_set} if label_set else {}))
-  return prepare_store(name, root=root, store_dir=store_dir or DEFAULT_STORE_DIR, height=height, width=width, label_set=label_set,
-                       options=dict(options) | ({'train_fraction': train_fraction} if train_fraction else {}))
+    opened = _open_given(store, {'name': name, 'height': height, 'width': width} | ({'label_set': label_set} if label_set else {}))
+  else:
+    opened = prepare_store(name, root=root, store_dir=store_dir or DEFAULT_STORE_DIR, height=height, width=width, label_set=label_set,
+                           options=dict(options) | ({'train_fraction': train_fraction} if train_fraction else {}))
+  return dataclasses.replace(opened, means=mean_image)
 
 
 def ingest_table(store):

@@ -15,20 +15,23 @@ from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
 from a3dcae_jax.training.checkpoints import Checkpoints
-from a3dcae_jax.training.step import zero_mean
+from a3dcae_jax.training.step import clip_means, zero_mean
 
 ERRORS = ('eq13', 'block', 'smoothed', 'motion')
 
 
 class Detector(NamedTuple):
-  """`reconstruct(uint8 [B, T, H, W])` -> (clips, recon), both [B, T, H, W, 1] float32; `feature_maps` likewise -> dict of arrays."""
+  """`reconstruct(uint8 [B, T, H, W])` -> (clips, recon), both [B, T, H, W, 1] float32; `feature_maps` likewise -> dict of arrays.
+
+  Where there is a mean image for each scene, both take the clips' scenes (int [B]) as second argument.
+  """
   reconstruct: object
   feature_maps: object
   step: int
 
 
 def load_detector(config, workdir, mean_image):
-  """The newest checkpoint of a run; a `UserError` if there is none."""
+  """The newest checkpoint of a run; a `UserError` if there is none. mean_image: [H, W], or one a scene, [S, H, W]."""
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints)
   try:
     if checkpoints.latest_step() is None:
@@ -40,22 +43,26 @@ def load_detector(config, workdir, mean_image):
   variables = {'params': state.generator, 'batch_stats': state.batch_stats}
   mean_image = jnp.asarray(mean_image)
 
+  def centred(clips, scene):
+    return zero_mean(clips, mean_image if scene is None else clip_means(mean_image, scene))
+
   @jax.jit
-  def reconstruct(clips):
-    clips = zero_mean(clips, mean_image)
+  def reconstruct(clips, scene=None):
+    clips = centred(clips, scene)
     if config.objective.hide_every:
       every, run = config.objective.hide_every, config.objective.hide_frames
       return clips, predict_hidden(lambda seen: generator.apply(variables, seen, train=False), clips, every=every, run=run)
     return clips, generator.apply(variables, clips, train=False)
 
-  def feature_maps(clips):
-    _, sown = generator.apply(variables, zero_mean(clips, mean_image), train=False, mutable=['intermediates'])
+  def feature_maps(clips, scene=None):
+    _, sown = generator.apply(variables, centred(clips, scene), train=False, mutable=['intermediates'])
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
   return Detector(reconstruct, jax.jit(feature_maps), step)
 
 
-def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress=''):
+def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress='',
+                  scenes=None):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
@@ -63,7 +70,7 @@ def window_errors(detector, frames, first, *, window, batch_size, error='eq13', 
     error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`),
       'motion' (root of the mean of `motion_maps`, which are then the maps).
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
-    progress: title of a progress bar, '' for none.
+    progress: title of a progress bar, '' for none. scenes: int [M], whose mean image each window takes; None where there is one for all.
   """
   if error not in ERRORS:
     raise UserError(f'eval.error {error!r}: known are {", ".join(ERRORS)}')
@@ -72,9 +79,9 @@ def window_errors(detector, frames, first, *, window, batch_size, error='eq13', 
   resident, offsets = fits_on_device(frames.size), np.arange(window)
 
   @jax.jit
-  def errors_of(clips_or_rows, *resident_frames):
+  def errors_of(clips_or_rows, scene, *resident_frames):
     clips = gather_clips(resident_frames[0], clips_or_rows, jnp.ones_like(clips_or_rows), window=window) if resident else clips_or_rows
-    clips, recon = detector.reconstruct(clips)
+    clips, recon = detector.reconstruct(clips, scene)
     maps = error_maps(clips, recon)
     maps = motion_maps(maps, clips) if error == 'motion' else maps
     return kinds[error](maps), (maps if on_maps else None)
@@ -91,7 +98,8 @@ def window_errors(detector, frames, first, *, window, batch_size, error='eq13', 
 
   for start in tqdm.tqdm(range(0, len(first), batch_size), desc=progress, unit='batch', disable=not progress, dynamic_ncols=True):
     rows = np.resize(first[start:start + batch_size], batch_size).astype(np.int32)  # the last batch repeats itself
-    pending.append((start, errors_of(rows if resident else frames[rows[:, None] + offsets], *shared)))
+    scene = None if scenes is None else np.resize(scenes[start:start + batch_size], batch_size)
+    pending.append((start, errors_of(rows if resident else frames[rows[:, None] + offsets], scene, *shared)))
     if len(pending) > 2:  # the device works on the next batches while this one is taken
       finish(*pending.pop(0))
   for item in pending:

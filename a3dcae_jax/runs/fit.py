@@ -17,7 +17,7 @@ from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import MetricsFile, Progress, SaveCheckpoints
 from a3dcae_jax.training.loop import NonFiniteLoss, fit
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, make_train_step
+from a3dcae_jax.training.step import Objective, clip_means, make_train_step
 
 FEEDINGS = ('auto', 'resident', 'streamed')
 
@@ -53,16 +53,21 @@ def restore_or_init(config, checkpoints):
 
 
 def make_step(config, feeding, axis_name=parallel.AXIS):
-  """The per-replica update of this config: `(state, batch, mean_image[, frames])`, `batch` clips or, resident, their indices."""
+  """The per-replica update of this config: `(state, batch, mean_image[, frames])`, `batch` clips or, resident, their indices.
+
+  With data.mean_image 'scene' the batch is (clips, scene) or (first, stride, scene) and the mean image [S, H, W].
+  """
   networks = make_networks(**config.model, axis_name=axis_name)
   step = make_train_step(*networks, make_optimizer(**config.optimizer), Objective(**config.objective), seed=config.seed, axis_name=axis_name)
-  if feeding == 'streamed':
-    return step
+  resident, per_scene = feeding == 'resident', config.data.get('mean_image', 'set') == 'scene'
 
-  def resident_step(state, batch, mean_image, frames):
-    return step(state, gather_clips(frames, *batch, window=config.clips.window), mean_image)
+  def fed_step(state, batch, mean_image, *frames):
+    if per_scene:
+      *batch, scene = batch
+      mean_image, batch = clip_means(mean_image, scene), batch if resident else batch[0]
+    return step(state, gather_clips(*frames, *batch, window=config.clips.window) if resident else batch, mean_image)
 
-  return resident_step
+  return fed_step if resident or per_scene else step
 
 
 def choose_feeding(feeding, frames):
@@ -95,7 +100,7 @@ def _run(config, workdir, store, checkpoints, state, first_step, hooks):
            SaveCheckpoints(checkpoints, first_step=first_step, every_steps=config.train.checkpoint_every_steps), *hooks]
   try:
     _, last_step = fit(
-        parallel.replicate(state), lambda state, batch: mapped(state, batch, *shared), batches(config, feeding, frames, table, first_step),
+        parallel.replicate(state), lambda state, batch: mapped(state, batch, *shared), batches(config, feeding, store, table, first_step),
         first_step=first_step, last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
         wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s))
   except NonFiniteLoss as error:
@@ -114,13 +119,17 @@ def trained_on(videos, holdout):
   return videos[:len(videos) - holdout]
 
 
-def batches(config, feeding, frames, table, first_step):
+def batches(config, feeding, store, table, first_step):
   """Endless batches on the devices, from that of update `first_step + 1` on."""
   arguments = {'batch_size': config.train.batch_size, 'seed': config.seed}
+  indices = (clip_batch(table, step=step, **arguments) for step in itertools.count(first_step))
   if feeding == 'resident':
-    return (parallel.shard(clip_batch(table, step=step, **arguments)) for step in itertools.count(first_step))
+    return (parallel.shard((*batch, store.scene_of(store.train, batch[0])) if store.means == 'scene' else batch) for batch in indices)
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches  # TensorFlow, which a resident run does not need
-  return prefetch_to_device(stream_batches(frames, table, window=config.clips.window, first_step=first_step, **arguments), parallel.shard)
+  clips = stream_batches(store.train.frames, table, window=config.clips.window, first_step=first_step, **arguments)
+  if store.means == 'scene':
+    clips = ((batch, store.scene_of(store.train, first)) for batch, (first, _) in zip(clips, indices, strict=True))
+  return prefetch_to_device(clips, parallel.shard)
 
 
 def _deadline(time_limit_s):

@@ -66,7 +66,7 @@ def _feature_maps(config, store, detector, place):
   clip, at = _window_at(config, store, place)
   shown = {}
   for layer in ('conv1', 'conv2'):
-    maps = np.asarray(detector.feature_maps(clip)[f'{layer}_map'], np.float32)[0]
+    maps = np.asarray(detector.feature_maps(clip, _scene(store, place[0]))[f'{layer}_map'], np.float32)[0]
     response = np.abs(maps[at * maps.shape[0] // clip.shape[1]])
     channel = int(response.std((0, 1)).argmax())
     shown[layer] = (f'{layer}, channel {channel}', response[..., channel])
@@ -74,10 +74,17 @@ def _feature_maps(config, store, detector, place):
 
 
 def _strips(config, store, detector, scores, places):
-  mean_image, strips = store.mean_image(), []
+  strips = []
   for video, frame in places:
     window, at = _window_at(config, store, (video, frame))
-    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window))
+    scene = _scene(store, video)
+    mean_image = store.mean_image() if scene is None else store.mean_image()[scene[0]]
+    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene))
     caption = f'video {store.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
+
+
+def _scene(store, video):
+  """int32 [1] for the detector, or None where there is one mean image for all."""
+  return store.scene_of(store.test, np.asarray([store.test.videos[video].first]))

@@ -54,7 +54,7 @@ def evaluate_run(config, workdir, store):
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
-  floors = floor_errors(store.test.frames, store.test.videos, store.mean_image())
+  floors = floor_errors(store.test.frames, store.test.videos, video_means(store))
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)
   metrics = _header(config, store, detector, plain, position_mean) | {
@@ -75,6 +75,12 @@ def evaluate_run(config, workdir, store):
   return metrics
 
 
+def video_means(store):
+  """Mean images of the test videos: [H, W] for all, or one a video, [V, H, W]."""
+  scenes = store.scene_of(store.test, np.asarray([video.first for video in store.test.videos]))
+  return store.mean_image() if scenes is None else store.mean_image()[scenes]
+
+
 def _all_errors(config, detector, store):
   """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
   shared = {'window': config.clips.window, 'batch_size': config.eval.batch_size, 'error': config.eval.error,
@@ -85,8 +91,10 @@ def _all_errors(config, detector, store):
   windows = test_windows(store.test.videos, window=config.clips.window, every_frames=config.eval.every_frames)
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
   start = time.monotonic()
-  train = window_errors(detector, store.train.frames, train_windows.first, progress='training errors', **shared)
-  test = window_errors(detector, store.test.frames, windows.first, progress='test errors', on_maps=localiser and localiser.add, **shared)
+  train = window_errors(detector, store.train.frames, train_windows.first, progress='training errors',
+                        scenes=store.scene_of(store.train, train_windows.first), **shared)
+  test = window_errors(detector, store.test.frames, windows.first, progress='test errors', on_maps=localiser and localiser.add,
+                       scenes=store.scene_of(store.test, windows.first), **shared)
   seconds = time.monotonic() - start
   position_mean = train.mean(0)
 
@@ -160,7 +168,7 @@ def _header(config, store, detector, errors, position_mean):
   return {
       'schema_version': VERSION,
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],
-               'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
+               'mean_image': store.means, 'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
       'protocol': {'error': kind + (', divided by position' if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
                    'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,

@@ -23,6 +23,7 @@ def train_and_evaluate(config, workdir):
     workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
   store = prepare_data(**config.data)
   mean_image = store.mean_image()  # fails where there is nothing to train on: before the workdir is made
+  store.scene_of(store.test, np.asarray([video.first for video in store.test.videos], int))  # as does a test video of a scene without a mean image
   workdirs.claim(workdir, config)
   with whole_file(workdir / 'mean_image.npy', 'wb') as file:
     np.save(file, mean_image)

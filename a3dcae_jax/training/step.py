@@ -30,6 +30,11 @@ def zero_mean(clips, mean_image):
   return (clips.astype(jnp.float32) / 255.0 - mean_image)[..., None]
 
 
+def clip_means(mean_images, scene):
+  """Each clip's own mean image, where there is one a scene: [S, H, W], int [B] -> [B, 1, H, W], which `zero_mean` takes as well."""
+  return mean_images[scene][:, None]
+
+
 def clip_noise(seed, step, first_example, shape, std):
   """Gaussian noise [B, ...] whose every example depends on (seed, step, its index in the whole batch) alone.
 

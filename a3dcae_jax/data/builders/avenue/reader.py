@@ -113,4 +113,5 @@ def _hasan(root, given):
   clips = intervals.read_mat(path)
   if len(clips) != len(TEST_FRAMES):
     raise UserError(f'{path}: intervals of {len(clips)} videos, the set has {len(TEST_FRAMES)} test videos')
-  return [intervals.interval_labels(clip, frames, source=f'{path}, video {i}') for i, (clip, frames) in enumerate(zip(clips, TEST_FRAMES, strict=True), start=1)]
+  return [intervals.interval_labels(clip, frames, source=f'{path}, video {number}')
+          for number, (clip, frames) in enumerate(zip(clips, TEST_FRAMES, strict=True), start=1)]

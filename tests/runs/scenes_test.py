@@ -1,0 +1,116 @@
+"""One mean image for each camera: used in training, resident and streamed, and in scoring; one for the set changes nothing."""
+
+import dataclasses
+import itertools
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.batches import clip_batch
+from a3dcae_jax.data.resident import gather_clips
+from a3dcae_jax.data.store import mean_of_videos
+from a3dcae_jax.data.windows import test_windows, training_clips
+from a3dcae_jax.runs import fit, session
+from a3dcae_jax.runs.datasets import prepare_data
+from a3dcae_jax.runs.detector import Detector, window_errors
+from a3dcae_jax.runs.score import video_means
+from a3dcae_jax.training.step import clip_means, zero_mean
+from configs import shanghaitech
+from tests.data.footage_helper import write_frames
+
+SHADES = {'01': 60, '02': 190}  # grey levels of the two cameras
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  """A dark and a bright camera in ShanghaiTech's layout: two training videos and one test video each."""
+  root, rng = tmp_path_factory.mktemp('footage'), np.random.default_rng(0)
+  for scene, shade in SHADES.items():
+    for split, name in (('training', '001'), ('training', '002'), ('testing', '0001')):
+      write_frames(root / split / 'frames' / f'{scene}_{name}', rng.integers(shade - 40, shade + 40, (34, 32, 32), dtype=np.uint8))
+    (root / 'testing' / 'test_frame_mask').mkdir(exist_ok=True)
+    np.save(root / 'testing' / 'test_frame_mask' / f'{scene}_0001.npy', np.arange(34) > 20)
+  return root
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('runs')
+
+
+def configured(root, folder, **changes):
+  config = shanghaitech.get_config('tiny')
+  config.update_from_flattened_dict({'data.root': str(root), 'data.store_dir': str(folder / 'stores'), 'data.mean_image': 'scene', 'train.steps': 2} | changes)
+  return config
+
+
+def test_means_and_whose_they_are(root, folder):
+  store = prepare_data(**configured(root, folder).data)
+  whole = prepare_data(**configured(root, folder, **{'data.mean_image': 'set'}).data)
+  assert store.folder == whole.folder and store.scenes == ('01', '02')
+  np.testing.assert_array_equal(store.mean_image(), [mean_of_videos(store.train.frames, store.train.videos[:2]),
+                                                     mean_of_videos(store.train.frames, store.train.videos[2:])])
+  np.testing.assert_allclose(store.mean_image().mean(0), whole.mean_image(), atol=1e-6)
+  np.testing.assert_allclose(whole.mean_image(), store.train.frames.mean(0) / 255, rtol=1e-6)
+  assert store.scene_of(store.test, np.asarray([0, 33, 34, 67])).tolist() == [0, 0, 1, 1] and whole.scene_of(whole.test, np.zeros(1, int)) is None
+  assert video_means(store).shape == (2, 32, 32) and video_means(whole).shape == (32, 32)
+  other = store.test.videos[0]._replace(scene='13')
+  with pytest.raises(UserError, match="no training video shows scene '13' of video 01_0001"):
+    store.scene_of(dataclasses.replace(store.test, videos=(other,)), np.zeros(1, int))
+  with pytest.raises(UserError, match="data.mean_image 'camera': known are set, scene"):
+    prepare_data(**configured(root, folder, **{'data.mean_image': 'camera'}).data)
+
+
+@pytest.mark.slow
+def test_both_feedings_give_each_clip_its_scene(root, folder):
+  config = configured(root, folder)
+  store = prepare_data(**config.data)
+  table = training_clips(store.train.videos, **config.clips)
+  streamed, resident = (fit.batches(config, feeding, store, table, 1) for feeding in ('streamed', 'resident'))
+  for step, (clips, scene), (first, stride, same) in itertools.islice(zip(itertools.count(1), streamed, resident, strict=False), 2):
+    expected = clip_batch(table, batch_size=config.train.batch_size, seed=config.seed, step=step)
+    np.testing.assert_array_equal(np.ravel(first), expected[0])
+    np.testing.assert_array_equal(np.ravel(scene), expected[0] >= 68)
+    np.testing.assert_array_equal(scene, same)
+    gathered = gather_clips(np.asarray(store.train.frames), np.ravel(first), np.ravel(stride), window=16)
+    np.testing.assert_array_equal(np.reshape(clips, gathered.shape), gathered)
+
+
+@pytest.mark.parametrize('feeding', ['streamed', 'resident'])
+def test_training_subtracts_the_scenes_own_mean(root, folder, monkeypatch, feeding):
+  config = configured(root, folder)
+  store = prepare_data(**config.data)
+  monkeypatch.setattr(fit, 'make_train_step', lambda *_, **__: lambda state, clips, mean: zero_mean(clips, mean))
+  frames, first, scene = np.asarray(store.train.frames), np.asarray([0, 70]), np.asarray([0, 1], np.int32)
+  clips = np.stack([frames[start:start + 16] for start in first])
+  batch = (clips, scene) if feeding == 'streamed' else (first, np.ones(2, int), scene)
+  shared = (store.mean_image(),) + ((frames,) if feeding == 'resident' else ())
+  got = fit.make_step(config, feeding)(None, batch, *shared)
+  np.testing.assert_allclose(got[..., 0], clips / 255 - store.mean_image()[scene][:, None], atol=1e-6)
+
+
+def test_scoring_subtracts_the_scenes_own_mean(root, folder):
+  store = prepare_data(**configured(root, folder).data)
+  windows = test_windows(store.test.videos, window=16)
+
+  def reconstruct(clips, scene):
+    centred = zero_mean(clips, clip_means(store.mean_image(), scene))
+    return centred, jnp.zeros_like(centred)
+
+  scenes = store.scene_of(store.test, windows.first)
+  got = window_errors(Detector(reconstruct, None, 0), store.test.frames, windows.first, window=16, batch_size=4, scenes=scenes)
+  rows = windows.first[:, None] + np.arange(16)
+  expected = np.square(store.test.frames[rows] / 255 - store.mean_image()[scenes][:, None]).mean((2, 3))
+  np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_mean_for_each_scene(root, folder):
+  config, run = configured(root, folder), folder / 'scene'
+  session.train_and_evaluate(config, run)
+  assert np.load(run / 'mean_image.npy').shape == (2, 32, 32)
+  metrics = json.loads((run / 'metrics.json').read_text())
+  assert metrics['data']['mean_image'] == 'scene' and set(metrics['scenes']) == {'01', '02'}
