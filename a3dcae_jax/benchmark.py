@@ -3,6 +3,10 @@
   python -m a3dcae_jax.benchmark --preset=small --batch=4
   python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 --peer=torch_peer.py --peer_python=python3
 
+  python -m a3dcae_jax.benchmark --modes=pipeline --store=STORE
+  python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
+
+`pipeline` reads training clips of a prepared store through tf.data; `ingest` prepares a data set into a store that is thrown away.
 With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Medians after warm-up.
 """
 
@@ -15,7 +19,7 @@ from a3dcae_jax.runs.command import run_command
 
 _PRESET = flags.DEFINE_string('preset', 'small', 'paper, paper6, small, small6 or tiny.')
 _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips a batch; several, as in 8,16,32, are measured one after another.')
-_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
+_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train, pipeline, ingest.')
 _DTYPE = flags.DEFINE_string('dtype', 'auto', 'float32, bfloat16; auto is bfloat16 on accelerators.')
 _SIZE = flags.DEFINE_integer('size', 0, 'Frame height and width, pixels; 0 is the preset\'s.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.')
@@ -28,9 +32,36 @@ _PEER_OPTIONS = flags.DEFINE_string('peer_options', '', 'Further flags of the pe
 _PEER_TUNED = flags.DEFINE_bool('peer_tuned', True, 'Give the peer this process\'s allocator settings.')
 _PAIRS = flags.DEFINE_integer('pairs', 3, 'How often the two take turns.')
 
+_STORE = flags.DEFINE_string('store', '', 'Frame store that the mode pipeline reads.')
+_DATA = flags.DEFINE_string('data', '', 'Data set that the mode ingest prepares.')
+_ROOT = flags.DEFINE_string('root', '', 'Its folder.')
+_SECONDS = flags.DEFINE_float('seconds', 20.0, 'How long the mode pipeline reads.')
+
+
+def _feed():
+  """Rows of the modes that measure footage alone, without a network."""
+  from a3dcae_jax.common.errors import UserError
+  from a3dcae_jax.runs import feeding
+  rows = []
+  for mode in _MODES.value:
+    if mode == 'pipeline' and _STORE.value:
+      rows += [feeding.measure_pipeline(_STORE.value, batch_size=int(batch), seconds=_SECONDS.value) for batch in _BATCH.value]
+    elif mode == 'ingest' and _DATA.value:
+      rows.append(feeding.measure_ingest(_DATA.value, _ROOT.value, height=_SIZE.value or 224, width=_SIZE.value or 224))
+    else:
+      raise UserError(f'--modes={",".join(_MODES.value)}: pipeline needs --store, ingest needs --data; neither goes with infer or train')
+  for row in rows:
+    print(feeding.line(row))
+  return rows
+
 
 def main():
   from a3dcae_jax.common.files import write_json
+  if {'pipeline', 'ingest'} & set(_MODES.value):
+    rows = _feed()
+    if _JSON.value:
+      write_json(_JSON.value, {'rows': rows})
+    return
   from a3dcae_jax.runs import timing
   from a3dcae_jax.runs.programs import Setting
   rows, rate = [], timing.matrix_rate(_DTYPE.value)

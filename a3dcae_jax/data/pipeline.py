@@ -2,10 +2,10 @@
 
 import collections
 import itertools
-
-import numpy as np
+import os
 
 from a3dcae_jax.data.batches import clip_batch
+from a3dcae_jax.data.clip_reader import ClipReader
 
 
 def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, prefetch_batches=2):
@@ -22,19 +22,17 @@ def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, pre
   import tensorflow as tf
 
   tf.config.set_visible_devices([], 'GPU')  # the accelerator is JAX's alone
-  offsets = np.arange(window)
+  reader = ClipReader(frames, window=window)
 
   def read(step):
-    first, stride = clip_batch(table, batch_size=batch_size, seed=seed, step=int(step))
-    return np.stack([frames[row] for row in (first[:, None] + stride[:, None] * offsets).ravel()]).reshape(
-        batch_size, window, *frames.shape[1:])
+    return reader(*clip_batch(table, batch_size=batch_size, seed=seed, step=int(step)))
 
   def load(step):
     clips = tf.numpy_function(read, [step], tf.uint8, stateful=False)
     return tf.ensure_shape(clips, (batch_size, window, *frames.shape[1:]))
 
   dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
-  dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(prefetch_batches)
+  dataset = dataset.map(load, num_parallel_calls=os.cpu_count() or 1, deterministic=True).prefetch(prefetch_batches)
   return dataset.as_numpy_iterator()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, whole_file, write_json
+from a3dcae_jax.data.download import fetch
 from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
 from a3dcae_jax.runs import workdir as workdirs
 from a3dcae_jax.runs.datasets import ingest_table, prepare_data
@@ -42,10 +43,15 @@ def evaluate_again(workdir, *, normalisation='', data_root=''):
   evaluate_run(config, workdir, prepare_data(**config.data))
 
 
-def prepare_and_show(config):
-  """Does all of `prepare`: ingests or opens the store, compares its arrays with their hash, prints the table."""
+def prepare_and_show(config, *, download=False):
+  """Does all of `prepare`: fetches the set if asked to, ingests or opens the store, compares its arrays with their hash, prints the table."""
   if config is None:
     raise UserError('--config is missing, as in --config=configs/ucsd_ped2.py')
+  if download:
+    if not config.data.root:
+      raise UserError('--download needs data.root, the folder to fetch into')
+    if not fetch(config.data.name, config.data.root):
+      print(f'{config.data.root} holds something already: it is used as it is, nothing is fetched')
   store = prepare_data(**config.data)
   store.verify()
   print(ingest_table(store))

@@ -3,10 +3,8 @@
 import json
 import pathlib
 
-import av
 import numpy as np
 import pytest
-import scipy.io
 
 import a3dcae_jax.data.builders.avenue.reader  # noqa: F401
 from a3dcae_jax.common.errors import UserError
@@ -14,23 +12,7 @@ from a3dcae_jax.data.builders import avenue, reader
 from a3dcae_jax.data.footage import read_video, resize_mask
 from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.runs.datasets import ingest_table
-from tests.data.footage_helper import SIZE, write_frames
-
-SHAPE = (32, 48)  # what video encoders take
-
-
-def write_video(path, rng, frames=20, shade=None):
-  """An MPEG-4 video of noise in slow motion."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with av.open(str(path), 'w') as container:
-    stream = container.add_stream('mpeg4', rate=25)
-    stream.width, stream.height, stream.pix_fmt = SHAPE[1], SHAPE[0], 'yuv420p'
-    base = rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
-    for index in range(frames):
-      picture = np.full((*SHAPE, 3), shade, np.uint8) if shade is not None else np.roll(base, index, 1)
-      container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
-    container.mux(stream.encode())
-  return path
+from tests.data.footage_helper import SHAPE, SIZE, write_frames, write_video, write_vol_label
 
 
 def prepare(name, root, tmp_path, options=None, **changes):
@@ -68,11 +50,7 @@ def avenue_root(tmp_path, rng):
   root = tmp_path / 'avenue'
   write_video(root / 'training_videos' / '01.avi', rng)
   write_video(root / 'testing_videos' / '08.avi', rng, frames=36)
-  cells = np.empty((1, 36), object)
-  for index in range(36):
-    cells[0, index] = np.full(SHAPE, 10 <= index < 15, np.uint8)
-  (root / 'ground_truth_demo' / 'testing_label_mask').mkdir(parents=True)
-  scipy.io.savemat(root / 'ground_truth_demo' / 'testing_label_mask' / '8_label.mat', {'volLabel': cells})
+  write_vol_label(root / 'ground_truth_demo' / 'testing_label_mask' / '8_label.mat', (np.arange(36) >= 10) & (np.arange(36) < 15))
   return root
 
 

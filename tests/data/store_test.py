@@ -1,8 +1,6 @@
 """From footage to the frame store: the round trip, and every fault named with nothing left behind."""
 
 import json
-import os
-import pathlib
 
 import numpy as np
 import pytest
@@ -16,8 +14,6 @@ from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.store import FrameStore
 from tests.data.footage_helper import SIZE, write_frames, write_ucsd
-
-FOOTAGE = pathlib.Path(os.environ.get('A3DCAE_FOOTAGE', pathlib.Path(__file__).parents[3] / 'shared' / 'data'))
 
 
 def prepare(root, tmp_path, **changes):
@@ -150,14 +146,3 @@ def test_array_writer_is_numpys_format(tmp_path, rng):
     for frame in frames:
       writer.append(frame)
   np.testing.assert_array_equal(np.load(tmp_path / 'a.npy'), frames)
-
-
-@pytest.mark.skipif(not (FOOTAGE / 'ped2').is_dir(), reason='no Ped2 footage here')
-def test_real_ped2_counts(tmp_path):
-  store = prepare_store('ucsd_ped2', root=str(FOOTAGE / 'ped2'), store_dir=str(tmp_path), height=32, width=32)
-  labels = [int(store.test.labels[v.first:v.first + v.num_frames].sum()) for v in store.test.videos]
-  assert len(store.train.frames) == 2550 and [v.num_frames for v in store.test.videos] == [180, 180, 150, 180, 150, 180]
-  assert labels == [120, 86, 146, 150, 129, 159]
-  for name, masks in ((v.name, v.masks()) for v in reader('ucsd_ped2').videos(str(FOOTAGE / 'ped2'), 'test')):
-    video = next(v for v in store.test.videos if v.name == name)
-    np.testing.assert_array_equal([mask.any() for mask in masks], store.test.labels[video.first:video.first + video.num_frames])

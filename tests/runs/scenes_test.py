@@ -97,7 +97,7 @@ def test_scoring_subtracts_the_scenes_own_mean(root, folder):
   windows = test_windows(store.test.videos, window=16)
 
   def reconstruct(clips, scene):
-    centred = zero_mean(clips, clip_means(store.mean_image(), scene))
+    centred = zero_mean(clips, clip_means(jnp.asarray(store.mean_image()), scene))
     return centred, jnp.zeros_like(centred)
 
   scenes = store.scene_of(store.test, windows.first)

@@ -1,0 +1,62 @@
+"""Clips read from a frame array by position: only the frames that they need, outside the interpreter's lock, into aligned memory."""
+
+import os
+
+import numpy as np
+
+_ALIGNMENT_BYTES = 64  # so that TensorFlow takes the array as it is, without a copy
+
+
+class ClipReader:
+  """`reader(first, stride)` -> uint8 [B, T, H, W], the clips `frames[first[b] + stride[b] * t]`; any number of threads may call it.
+
+  A memory-mapped array's file is read with `pread`: mapped pages would count as this process's memory, and a page fault reads a page
+  where a `pread` reads a frame. Frames in a row (stride 1) are one read.
+
+  Args: frames: uint8 [N, H, W]. window: T.
+  """
+
+  def __init__(self, frames, *, window):
+    self._frames, self._window = np.asarray(frames), window
+    self._frame_bytes = int(np.prod(frames.shape[1:], dtype=np.int64))
+    self._file, self._offset = _file_of(frames)
+
+  def __call__(self, first, stride):
+    out = _aligned((len(first), self._window, *self._frames.shape[1:]))
+    if self._file is None:
+      rows = np.asarray(first)[:, None] + np.asarray(stride)[:, None] * np.arange(self._window)
+      np.take(self._frames, rows, axis=0, out=out, mode='clip')  # gives the lock back, which indexing does not
+      return out
+    for clip, start, step in zip(out, map(int, first), map(int, stride), strict=True):
+      if step == 1:
+        self._read(clip, start)
+      else:
+        for index, frame in enumerate(clip):
+          self._read(frame, start + step * index)
+    return out
+
+  def _read(self, target, frame):
+    view, offset = memoryview(target).cast('B'), self._offset + frame * self._frame_bytes
+    while view:
+      count = os.preadv(self._file.fileno(), [view], offset)
+      if not count:
+        raise OSError(f'{self._file.name} ended while frame {frame} was read')
+      view, offset = view[count:], offset + count
+
+
+def _file_of(frames):
+  """(open file, offset of the first frame) of an array that is a whole file but for its header; (None, 0) of any other."""
+  if not isinstance(frames, np.memmap) or not frames.flags.c_contiguous or frames.filename is None or not hasattr(os, 'preadv'):
+    return None, 0
+  file = open(frames.filename, 'rb')  # noqa: SIM115 - held as long as the reader
+  if frames.offset + frames.nbytes != os.fstat(file.fileno()).st_size:  # a part of the file: where it begins is not told
+    file.close()
+    return None, 0
+  return file, frames.offset
+
+
+def _aligned(shape):
+  size = int(np.prod(shape, dtype=np.int64))
+  buffer = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
+  start = -buffer.ctypes.data % _ALIGNMENT_BYTES
+  return buffer[start:start + size].reshape(shape)
