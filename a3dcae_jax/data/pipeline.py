@@ -2,10 +2,13 @@
 
 import collections
 import itertools
-import os
 
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
+
+# Batches read at once: a disk is fastest with many reads in flight, whatever the number of cores (measured on 2 cores, cold, clips/s of
+# 16x224x224: 2 readers 470 to 570, 4 920, 8 1330); together they take no more than this.
+_MOST_READERS, _IN_FLIGHT_BYTES = 8, 2**28
 
 
 def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, prefetch_batches=2):
@@ -32,7 +35,11 @@ def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, pre
     return tf.ensure_shape(clips, (batch_size, window, *frames.shape[1:]))
 
   dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
-  dataset = dataset.map(load, num_parallel_calls=os.cpu_count() or 1, deterministic=True).prefetch(prefetch_batches)
+  readers = min(_MOST_READERS, max(2, _IN_FLIGHT_BYTES // (batch_size * window * frames[0].size)))
+  dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True).prefetch(prefetch_batches)
+  options = tf.data.Options()
+  options.threading.private_threadpool_size = readers  # tf.data's own default is one thread a core, which leaves a disk idle
+  dataset = dataset.with_options(options)
   return dataset.as_numpy_iterator()
 
 

@@ -35,7 +35,7 @@ def ingest_table(store):
            f'stored at {index["width"]}x{index["height"]} in {store.folder}',
            f'{"split":6s}{"clip":>12s}{"frames":>9s}{"size":>10s}{"abnormal":>10s}{"runs":>6s}']
   for name, split in (('train', store.train), ('test', store.test)):
-    totals = np.zeros(3, int)
+    totals, labelled = np.zeros(3, int), split.labels is not None
     for video, entry in zip(split.videos, index['splits'][name]['videos'], strict=True):
       labels = None if split.labels is None else split.labels[video.first:video.first + video.num_frames]
       counts = (0, 0) if labels is None else (int(labels.sum()), int((np.diff(np.r_[0, labels.astype(int)]) == 1).sum()))
@@ -43,7 +43,8 @@ def ingest_table(store):
       height, width = entry['source_size']
       shown = ('-', '-') if labels is None else counts
       lines.append(f'{name:6s}{video.name:>12s}{video.num_frames:>9,}{f"{width}x{height}":>10s}{shown[0]:>10}{shown[1]:>6}')
-    lines.append(f'{name:6s}{f"{len(split.videos)} clips":>12s}{totals[0]:>9,}{"":>10s}{totals[1]:>10,}{totals[2]:>6}')
+    lines.append(f'{name:6s}{f"{len(split.videos)} clips":>12s}{totals[0]:>9,}{"":>10s}'
+                 + (f'{totals[1]:>10,}{totals[2]:>6}' if labelled else f'{"-":>10s}{"-":>6s}'))
   lines += [f'note: {note}' for note in index.get('notes', ())]
   return '\n'.join(lines)
 
