@@ -1,6 +1,7 @@
 """Clips read from a frame array by position: only the frames that they need, outside the interpreter's lock, into aligned memory."""
 
 import os
+import weakref
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class ClipReader:
     self._frames, self._window = np.asarray(frames), window
     self._frame_bytes = int(np.prod(frames.shape[1:], dtype=np.int64))
     self._file, self._offset = _file_of(frames)
+    if self._file is not None:
+      weakref.finalize(self, os.close, self._file)
 
   def __call__(self, first, stride):
     out = _aligned((len(first), self._window, *self._frames.shape[1:]))
@@ -38,21 +41,19 @@ class ClipReader:
   def _read(self, target, frame):
     view, offset = memoryview(target).cast('B'), self._offset + frame * self._frame_bytes
     while view:
-      count = os.preadv(self._file.fileno(), [view], offset)
+      count = os.preadv(self._file, [view], offset)
       if not count:
-        raise OSError(f'{self._file.name} ended while frame {frame} was read')
+        raise OSError(f'the frame store ended while frame {frame} was read')
       view, offset = view[count:], offset + count
 
 
 def _file_of(frames):
-  """(open file, offset of the first frame) of an array that is a whole file but for its header; (None, 0) of any other."""
+  """(descriptor, offset of the first frame) of an array that is a whole file but for its header; (None, 0) of any other."""
   if not isinstance(frames, np.memmap) or not frames.flags.c_contiguous or frames.filename is None or not hasattr(os, 'preadv'):
     return None, 0
-  file = open(frames.filename, 'rb')  # noqa: SIM115 - held as long as the reader
-  if frames.offset + frames.nbytes != os.fstat(file.fileno()).st_size:  # a part of the file: where it begins is not told
-    file.close()
+  if frames.offset + frames.nbytes != os.stat(frames.filename).st_size:  # a part of the file: where it begins is not told
     return None, 0
-  return file, frames.offset
+  return os.open(frames.filename, os.O_RDONLY), frames.offset
 
 
 def _aligned(shape):

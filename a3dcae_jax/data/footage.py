@@ -47,8 +47,10 @@ def read_grey(path):
   try:
     with Image.open(path) as image:
       return np.asarray(image.convert('L'))
-  except (UnidentifiedImageError, OSError) as error:
-    raise UserError(f'{path} is no readable image: {error}') from None
+  except UnidentifiedImageError:
+    raise UserError(f'{path} is no image') from None
+  except OSError as error:
+    raise UserError(f'{path} is no readable image: {error.strerror or error}') from None
 
 
 def read_video(path):
@@ -56,7 +58,8 @@ def read_video(path):
 
   Frames are counted by decoding: headers are often wrong.
 
-  Raises: UserError naming the frame where decoding stops, or a file that is cut off or no video.
+  Raises: UserError naming the frame where decoding stops or that is damaged (after which frames may be lost without a word), or a file
+  that is cut off or no video.
   """
   _check_whole(path)
   count = 0
@@ -66,10 +69,12 @@ def read_video(path):
         raise UserError(f'{path} has no video stream')
       container.streams.video[0].thread_type = 'AUTO'
       for frame in container.decode(video=0):
+        if frame.is_corrupt:
+          raise UserError(f'{path} is damaged at frame {count}, frames may be lost there; to take it all the same, re-encode it')
         yield frame.to_ndarray(format='gray')
         count += 1
   except (av.FFmpegError, OSError) as error:
-    raise UserError(f'{path} stops decoding at frame {count}: {error}') from None
+    raise UserError(f'{path} stops decoding at frame {count}: {error.strerror or error}') from None
   if not count:
     raise UserError(f'{path} has no frames')
 

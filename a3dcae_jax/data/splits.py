@@ -28,7 +28,7 @@ def write_split(folder, parts, index, split, videos, faults, seen):
     except UserError as error:
       wrong.append(str(error))
     if wrong:
-      faults += [f'{split} video {video.name} ({video.source}): {fault}' for fault in wrong]
+      faults += [f'{split} video {video.name} ({video.source}): {_without_source(fault, video.source)}' for fault in wrong]
       continue
     done.append((path, part['num_frames'], bool(video.masks) and masked))
     entries.append({'name': video.name, 'num_frames': part['num_frames'], 'scene': video.scene, 'source_size': part['source_size'],
@@ -60,6 +60,11 @@ def _faults(video, part, label_set, seen, split):
   if len(video.labels[label_set]) != part['num_frames']:
     return [f'{part["num_frames"]} frames, but {len(video.labels[label_set])} labels ({label_set})']
   return []
+
+
+def _without_source(fault, source):
+  """A fault is said after its source, which it need not name again."""
+  return fault.removeprefix(f'{source} ').replace(f'{source}/', '') if source else fault
 
 
 def _ingest_all(videos, parts, name, **arguments):

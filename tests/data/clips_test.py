@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
+from a3dcae_jax.data.clip_reader import ClipReader
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import ClipTable, test_windows, training_clips
@@ -92,6 +93,26 @@ def test_gather_by_hand():
 
 def test_fits():
   assert fits_on_device(1000) and not fits_on_device(10**15)
+
+
+@pytest.mark.parametrize('kind', ['array', 'file', 'part of a file'])
+def test_clips_are_read_from_wherever_they_are(tmp_path, table, rng, kind):
+  frames = rng.integers(0, 256, (40, 4, 6), dtype=np.uint8)
+  np.save(tmp_path / 'frames.npy', np.concatenate([frames[:3], frames]) if kind == 'part of a file' else frames)
+  mapped = np.load(tmp_path / 'frames.npy', mmap_mode='r')
+  source = {'array': frames, 'file': mapped, 'part of a file': mapped[3:]}[kind]
+  clips = ClipReader(source, window=3)(table.first, table.stride)
+  np.testing.assert_array_equal(clips, frames[table.first[:, None] + table.stride[:, None] * np.arange(3)])
+  assert clips.ctypes.data % 64 == 0
+
+
+def test_a_file_that_shrank_is_an_error(tmp_path, table):
+  np.save(tmp_path / 'frames.npy', np.zeros((40, 4, 6), np.uint8))
+  reader = ClipReader(np.load(tmp_path / 'frames.npy', mmap_mode='r'), window=3)
+  with open(tmp_path / 'frames.npy', 'r+b') as file:
+    file.truncate(400)
+  with pytest.raises(OSError, match='ended while frame'):
+    reader(table.first, table.stride)
 
 
 @pytest.mark.slow

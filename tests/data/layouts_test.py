@@ -172,12 +172,49 @@ def test_broken_videos_are_named(tmp_path, rng):
   whole_bytes = write_video(root / 'cut.avi', rng, frames=60, shade=90).read_bytes()
   (root / 'cut.avi').write_bytes(whole_bytes[:len(whole_bytes) // 2])
   (root / 'b.mp4').write_bytes((root / 'b.mp4').read_bytes()[:200])
-  with pytest.raises(UserError, match=r'(?s)3 faults .*b.mp4 stops decoding at frame 0.*same frames as train video a.*cut.avi is cut off') as error:
+  with pytest.raises(UserError, match=r'(?s)3 faults .*b.mp4\): stops decoding at frame 0.*same frames as train video a.*cut.avi\): is cut off') as error:
     prepare('video_folder', tmp_path / 'mine', tmp_path)
   assert len(str(error.value).splitlines()) == 4
   for name in ('b.mp4', 'copy.avi', 'cut.avi'):
     (root / name).unlink()
   assert len(prepare('video_folder', tmp_path / 'mine', tmp_path).train.frames) == 60
+
+
+def test_damage_in_the_middle_is_named(tmp_path, rng):
+  path = write_video(tmp_path / 'mine' / 'training' / 'a.avi', rng, frames=60)
+  whole = bytearray(path.read_bytes())
+  middle = len(whole) // 2
+  whole[middle:middle + 4000] = bytes(4000)
+  path.write_bytes(whole)
+  with pytest.raises(UserError, match=r'train video a \(.*a.avi\): is damaged at frame \d+'):
+    prepare('video_folder', tmp_path / 'mine', tmp_path)
+
+
+def test_intervals_of_no_video_and_beyond_the_end_are_named(tmp_path, rng):
+  write_video(tmp_path / 'mine' / 'training' / 'a.avi', rng)
+  write_video(tmp_path / 'mine' / 'testing' / 'b.avi', rng)
+  (tmp_path / 'mine' / 'labels.csv').write_text('video,start,end\nbb,1,2\n')
+  with pytest.raises(UserError, match='intervals of bb, which is no test video; there are b'):
+    prepare('video_folder', tmp_path / 'mine', tmp_path)
+  (tmp_path / 'mine' / 'labels.csv').write_text('video,start,end\nb,1,99\n')
+  with pytest.raises(UserError, match=r'test video b .*1..99 reaches beyond the 20 frames'):
+    prepare('video_folder', tmp_path / 'mine', tmp_path)
+
+
+def test_faults_of_labels_and_of_frames_come_together(avenue_root, tmp_path, rng):
+  write_video(avenue_root / 'testing_videos' / '09.avi', rng, frames=30)
+  masks = avenue_root / 'ground_truth_demo' / 'testing_label_mask'
+  (masks / '9_label.mat').write_text('no masks')
+  write_video(avenue_root / 'testing_videos' / '10.avi', rng, frames=25)
+  (avenue_root / 'training_videos' / '01.avi').write_text('no video')
+  with pytest.raises(UserError, match=r'(?s)3 faults .*train video 01 .*stops decoding at frame 0.*test video 09 .*9_label.mat holds no masks'
+                                      r'.*test video 10 .*no labels \(vollabel\), which other test videos have'):
+    prepare('avenue', avenue_root, tmp_path)
+
+
+def test_a_label_set_that_is_not_there_is_said(avenue_root, tmp_path):
+  with pytest.raises(UserError, match="data.label_set 'hasan': there are no such labels in"):
+    prepare('avenue', avenue_root, tmp_path, label_set='hasan')
 
 
 @pytest.mark.parametrize('name', ['avenue', 'shanghaitech', 'subway_entrance', 'video_folder'])

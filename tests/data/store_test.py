@@ -64,7 +64,7 @@ def test_community_labels(root, tmp_path):
 
 
 FAULTS = {
-    'train video 01 .*is no readable image': lambda root: (root / 'training/frames/01/003.png').write_text('no image'),
+    'train video 01 .*003.png is no image': lambda root: (root / 'training/frames/01/003.png').write_text('no image'),
     'train video 02 .*an empty folder': lambda root: [p.unlink() for p in (root / 'training/frames/02').iterdir()],
     'test video 01 .*missing frame numbers: 4, 5': lambda root: [(root / f'testing/frames/01/00{n}.png').unlink() for n in (4, 5)],
     'train video 01 .*frame 20 is 4x3, the ones before 18x12':

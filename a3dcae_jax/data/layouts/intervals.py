@@ -4,9 +4,9 @@ import pathlib
 import re
 
 import numpy as np
-import scipy.io
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.layouts.mat import read_cells
 
 
 def read_matlab_script(path):
@@ -23,11 +23,7 @@ def read_matlab_script(path):
 
 def read_mat(path):
   """The community's `.mat`: `gt`, a cell of 2 x N arrays of first and last frames -> one list of (first, last) a clip."""
-  try:
-    cells = scipy.io.loadmat(path)['gt'].ravel()
-  except (KeyError, ValueError, NotImplementedError) as error:
-    raise UserError(f'{path} holds no intervals named gt: {error}') from None
-  return [[(int(a), int(b)) for a, b in np.atleast_2d(cell).reshape(2, -1).T] for cell in cells]
+  return [[(int(a), int(b)) for a, b in np.atleast_2d(cell).reshape(2, -1).T] for cell in read_cells(path, 'gt', 'intervals')]
 
 
 def interval_labels(intervals, num_frames, *, source):

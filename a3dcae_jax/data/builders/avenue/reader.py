@@ -5,11 +5,11 @@ import re
 import threading
 
 import numpy as np
-import scipy.io
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.footage import Video
 from a3dcae_jax.data.layouts import community, intervals
+from a3dcae_jax.data.layouts.mat import read_cells
 from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
 from a3dcae_jax.data.layouts.rows import read_rows
 from a3dcae_jax.data.published import Published
@@ -88,15 +88,8 @@ def _test_video(path, mask_files, hasan):
 
 def _vol_label(path):
   """Iterates over the masks of one video, uint8 0/1 [H, W]: `volLabel`, a cell of arrays, one a frame. Held as single bits."""
-  try:
-    with _ONE_AT_A_TIME:
-      cells = scipy.io.loadmat(path)['volLabel'].ravel()
-      packed = []
-      for index, mask in enumerate(cells):
-        packed.append((np.packbits(mask > 0, axis=1), mask.shape[1]))
-        cells[index] = None
-  except (KeyError, ValueError, NotImplementedError, OSError) as error:
-    raise UserError(f'{path} holds no masks named volLabel: {error}') from None
+  with _ONE_AT_A_TIME:
+    packed = [(np.packbits(mask > 0, axis=1), mask.shape[1]) for mask in read_cells(path, 'volLabel', 'masks')]
   return (np.unpackbits(bits, axis=1, count=width) for bits, width in packed)
 
 
