@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import threading
 
 import numpy as np
 
@@ -22,7 +21,6 @@ TEST_FRAMES = (1439, 1211, 923, 947, 1007, 1283, 605, 36, 1175, 841, 472, 1271, 
 _HASAN = (451, 139, 87, 93, 318, 433, 105, 10, 333, 161, 183, 249, 81, 73, 90, 99, 358, 265, 132, 154, 53)
 PUBLISHED = Published(test=TEST_FRAMES, abnormal={'hasan': _HASAN}, totals={'vollabel': 3712, 'hasan': 3867})
 _HASAN_FILES = ('avenue.mat', 'frame_labels_avenue.npy')
-_ONE_AT_A_TIME = threading.Lock()  # a volLabel takes up to 0.35 GB unpacked
 
 
 def layout(root):
@@ -87,10 +85,8 @@ def _test_video(path, mask_files, hasan):
 
 
 def _vol_label(path):
-  """Iterates over the masks of one video, uint8 0/1 [H, W]: `volLabel`, a cell of arrays, one a frame. Held as single bits."""
-  with _ONE_AT_A_TIME:
-    packed = [(np.packbits(mask > 0, axis=1), mask.shape[1]) for mask in read_cells(path, 'volLabel', 'masks')]
-  return (np.unpackbits(bits, axis=1, count=width) for bits, width in packed)
+  """Iterates over the masks of one video, uint8 0/1 [H, W]: `volLabel`, a cell of arrays, one a frame."""
+  return ((mask > 0).astype(np.uint8) for mask in read_cells(path, 'volLabel', 'masks'))
 
 
 def _hasan(root, given):
