@@ -102,7 +102,7 @@ def mean_of_videos(frames, videos):
   total, count = np.zeros(frames.shape[1:], np.uint64), 0
   for video in videos:
     for start in range(video.first, video.first + video.num_frames, 256):
-      total += frames[start:min(start + 256, video.first + video.num_frames)].sum(axis=0, dtype=np.uint64)
+      total += frames[start:min(start + 256, video.first + video.num_frames)].sum(axis=0, dtype=np.uint16)  # 256 x 255 fits
     count += video.num_frames
   return (total / (255.0 * count)).astype(np.float32)
 

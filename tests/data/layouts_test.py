@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import scipy.io
 
 import a3dcae_jax.data.builders.avenue.reader  # noqa: F401
 from a3dcae_jax.common.errors import UserError
@@ -124,6 +125,19 @@ def test_subway_with_each_kind_of_ground_truth(tmp_path, rng):
   (tmp_path / 'd.csv').write_text('video,start,end\nexit,22,99\n')
   with pytest.raises(UserError, match=r'22..99 reaches beyond the 40 frames'):
     prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / 'd.csv')})
+  marked = np.zeros(40, np.uint8)
+  marked[[2, 3, 22, 23, 24]] = 1
+  np.save(tmp_path / 'e.npy', marked)
+  np.save(tmp_path / 'f.npy', marked[None, 20:])  # the test part alone
+  cells = np.empty((1, 1), object)
+  cells[0, 0] = np.asarray([[3, 23], [4, 25]])
+  scipy.io.savemat(tmp_path / 'g.mat', {'gt': cells})
+  for labels in ('e.npy', 'f.npy', 'g.mat'):
+    store = prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / labels)})
+    assert np.flatnonzero(store.test.labels).tolist() == [2, 3, 4]
+  np.save(tmp_path / 'h.npy', marked[:-1])
+  with pytest.raises(UserError, match='h.npy: 39 labels, the 1 test videos have 40 frames'):
+    prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / 'h.npy')})
   write_video(tmp_path / 'subway' / 'second.avi', rng)
   with pytest.raises(UserError, match='one video is wanted .* found 2'):
     prepare('subway_exit', tmp_path / 'subway', tmp_path, {'train_frames': 18, 'test_start': 20})
@@ -150,6 +164,34 @@ def test_one_video_cut_in_two(tmp_path, rng):
   assert store.test.labels is None
   with pytest.raises(UserError, match='set data.train_fraction'):
     prepare('video_folder', path, tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['a.mat', 'a.npy', 'a.csv'])
+def test_subway_as_the_community_keeps_it(tmp_path, rng, kind):
+  root = tmp_path / 'exit'
+  for split, names in (('training', ('01',)), ('testing', ('01', '02'))):
+    for name in names:
+      write_frames(root / split / 'frames' / name, noise(rng, 8))
+  cells = np.empty((1, 2), object)
+  cells[0, 0], cells[0, 1] = np.asarray([[2], [3]]), np.asarray([[8], [8]])
+  scipy.io.savemat(tmp_path / 'a.mat', {'gt': cells})
+  np.save(tmp_path / 'a.npy', np.isin(np.arange(16), (1, 2, 15))[None])
+  (tmp_path / 'a.csv').write_text('video,start,end\n01,1,3\n02,7,8\n')
+  store = prepare('subway_exit', root, tmp_path, {'labels': str(tmp_path / kind)})
+  assert store.index['layout'].startswith('community') and np.flatnonzero(store.test.labels).tolist() == [1, 2, 15]
+
+
+def test_avenue_as_the_community_keeps_it(tmp_path, rng):
+  lengths = reader('avenue').TEST_FRAMES
+  write_frames(tmp_path / 'avenue' / 'training' / 'frames' / '01', noise(rng, 4))
+  write_frames(tmp_path / 'avenue' / 'testing' / 'frames' / '08', noise(rng, 36))
+  cells = np.empty((1, 21), object)
+  for index in range(21):
+    cells[0, index] = np.asarray([[2], [min(11, lengths[index])]])
+  scipy.io.savemat(tmp_path / 'avenue' / 'avenue.mat', {'gt': cells})
+  store = prepare('avenue', tmp_path / 'avenue', tmp_path)
+  assert store.index['label_set'] == 'hasan' and np.flatnonzero(store.test.labels).tolist() == list(range(1, 11))
+  assert store.index['layout'].startswith('community')
 
 
 @pytest.mark.parametrize('text, message', [
