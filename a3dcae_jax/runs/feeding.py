@@ -12,7 +12,8 @@ from a3dcae_jax.data.windows import training_clips
 def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_batches=8):
   """Reads shuffled training clips of a prepared store through the tf.data pipeline, as a streamed run does, and throws them away.
 
-  Returns: dict with clips_per_s, gb_per_s (of pixels delivered), frames (of the store), clips (how many were read), seconds,
+  Returns: dict with clips_per_s, clips_per_cpu_s (for each second of one core, which a busy machine changes little), gb_per_s (of pixels
+  delivered), frames (of the store), clips (how many were read), seconds,
   own_gib and own_before_gib (this process's memory without mapped files at the end and before the first batch), peak_gib (all of it).
   Source of the memory figures: /proc/self/status; None elsewhere than on Linux.
   """
@@ -24,12 +25,12 @@ def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_
   before = memory_gib('RssAnon')
   for _ in range(warm_up_batches):
     next(batches)
-  start, count = time.perf_counter(), 0
+  start, cpu, count = time.perf_counter(), time.process_time(), 0
   while time.perf_counter() - start < seconds:
     count += len(next(batches))
-  elapsed = time.perf_counter() - start
+  elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu
   return {'mode': 'pipeline', 'frames': len(frames), 'height': frames.shape[1], 'width': frames.shape[2], 'clips': count, 'seconds': elapsed,
-          'clips_per_s': count / elapsed, 'gb_per_s': count * window * frames[0].size / elapsed / 1e9,
+          'clips_per_s': count / elapsed, 'clips_per_cpu_s': count / cpu, 'gb_per_s': count * window * frames[0].size / elapsed / 1e9,
           'own_before_gib': before, 'own_gib': memory_gib('RssAnon'), 'peak_gib': memory_gib('VmHWM')}
 
 
@@ -48,7 +49,8 @@ def line(row):
   if row['mode'] == 'ingest':
     return f'ingest: {row["frames"]:,} frames in {row["seconds"]:.1f} s, {row["frames_per_s"]:,.0f} frames/s{peak}'
   own = '' if row['own_gib'] is None else f', own memory {row["own_before_gib"]:.2f} GiB before, {row["own_gib"]:.2f} after'
-  return (f'pipeline: {row["clips_per_s"]:,.0f} clips/s of {row["width"]}x{row["height"]}, {row["gb_per_s"]:.2f} GB/s, {row["clips"]:,} clips of '
+  return (f'pipeline: {row["clips_per_s"]:,.0f} clips/s of {row["width"]}x{row["height"]}, {row["gb_per_s"]:.2f} GB/s, '
+          f'{row["clips_per_cpu_s"]:,.0f} a core-second; {row["clips"]:,} clips of '
           f'{row["frames"]:,} frames in {row["seconds"]:.1f} s{own}{peak}')
 
 
