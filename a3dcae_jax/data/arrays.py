@@ -1,5 +1,7 @@
 """uint8 arrays on disk that grow frame by frame."""
 
+import shutil
+
 import numpy as np
 
 
@@ -27,6 +29,14 @@ class ArrayWriter:
       block = np.ascontiguousarray(frames[start:start + 256], np.uint8)
       self._file.write(block)
       self._count += len(block)
+
+  def extend_file(self, path):
+    """All frames of another file of this class, copied without being mapped: mapped pages would count as this process's memory."""
+    with open(path, 'rb') as source:
+      source.seek(self._HEADER_BYTES)
+      before = self._file.tell()
+      shutil.copyfileobj(source, self._file, 2**22)
+    self._count += (self._file.tell() - before) // (self._shape[0] * self._shape[1])
 
   def __exit__(self, *_):
     """Writes the header of version 1.0 of NumPy's format, padded to its fixed place."""

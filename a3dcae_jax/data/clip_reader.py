@@ -38,6 +38,14 @@ class ClipReader:
           self._read(frame, start + step * index)
     return out
 
+  def span(self, start, stop):
+    """Frames start .. stop - 1, uint8 [n, H, W]."""
+    if self._file is None:
+      return self._frames[start:stop]
+    out = _aligned((stop - start, *self._frames.shape[1:]))
+    self._read(out, start)
+    return out
+
   def _read(self, target, frame):
     view, offset = memoryview(target).cast('B'), self._offset + frame * self._frame_bytes
     while view:

@@ -81,7 +81,10 @@ def _join(sources, target, shape):
   """Arrays one after another; a source None is as many empty frames (a clip without masks)."""
   with ArrayWriter(target, shape) as writer:
     for source, count in sources:
-      writer.extend(np.load(source, mmap_mode='r') if source else np.broadcast_to(np.uint8(0), (count, *shape)))
+      if source:
+        writer.extend_file(source)
+      else:
+        writer.extend(np.broadcast_to(np.uint8(0), (count, *shape)))
 
 
 def _differences(labels, chosen):

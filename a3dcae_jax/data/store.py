@@ -14,6 +14,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json
+from a3dcae_jax.data.clip_reader import ClipReader
 from a3dcae_jax.data.footage import Region
 
 FORMAT = 1
@@ -98,11 +99,11 @@ class FrameStore:
 
 
 def mean_of_videos(frames, videos):
-  """Mean over all frames of `videos`, float32 [H, W] in [0, 1]; sums are exact."""
-  total, count = np.zeros(frames.shape[1:], np.uint64), 0
+  """Mean over all frames of `videos`, float32 [H, W] in [0, 1]; sums are exact, and 256 frames are in memory at once."""
+  total, count, reader = np.zeros(frames.shape[1:], np.uint64), 0, ClipReader(frames, window=1)
   for video in videos:
     for start in range(video.first, video.first + video.num_frames, 256):
-      total += frames[start:min(start + 256, video.first + video.num_frames)].sum(axis=0, dtype=np.uint16)  # 256 x 255 fits
+      total += reader.span(start, min(start + 256, video.first + video.num_frames)).sum(axis=0, dtype=np.uint16)  # 256 x 255 fits
     count += video.num_frames
   return (total / (255.0 * count)).astype(np.float32)
 

@@ -104,6 +104,7 @@ def test_clips_are_read_from_wherever_they_are(tmp_path, table, rng, kind):
   clips = ClipReader(source, window=3)(table.first, table.stride)
   np.testing.assert_array_equal(clips, frames[table.first[:, None] + table.stride[:, None] * np.arange(3)])
   assert clips.ctypes.data % 64 == 0
+  np.testing.assert_array_equal(ClipReader(source, window=1).span(5, 9), frames[5:9])
 
 
 def test_a_file_that_shrank_is_an_error(tmp_path, table):

@@ -146,3 +146,7 @@ def test_array_writer_is_numpys_format(tmp_path, rng):
     for frame in frames:
       writer.append(frame)
   np.testing.assert_array_equal(np.load(tmp_path / 'a.npy'), frames)
+  with ArrayWriter(tmp_path / 'b.npy', (4, 5)) as writer:
+    writer.extend_file(tmp_path / 'a.npy')
+    writer.append(frames[0])
+  np.testing.assert_array_equal(np.load(tmp_path / 'b.npy'), [*frames, frames[0]])
