@@ -30,7 +30,7 @@ def get_config():
 
   config.data = config_dict.ConfigDict({  # -> runs.datasets.prepare_data
       'name': '',  # which builder: synthetic, ucsd_ped1, ucsd_ped2, avenue, ...
-      'root': '',  # folder of the footage as shipped; not needed by synthetic, nor where the frame store is ready
+      'root': '',  # folder of the footage as shipped (`prepare --download` fetches UCSD, Avenue); not needed by synthetic
       'store': '',  # a frame store to use as it is, without the footage; '' finds or makes one under store_dir
       'store_dir': '',  # where frame stores are kept; '' is ./data/stores
       'height': 224,  # frames are resized to this, pixels

@@ -27,6 +27,7 @@ def test_clips_without_masks_are_left_out(rng):
   videos = [StoredVideo(name, int(first), length, '', name != 'a') for name, first, length in zip('abc', firsts, lengths, strict=True)]
   some = localise(Split(frames, tuple(videos), masks=masks), maps)
   alone = localise(Split(frames[20:], tuple(v._replace(first=v.first - 20) for v in videos[1:]), masks=masks[20:]), maps[20:])
+  assert some.pop('rule') == f'{alone.pop("rule")}; over the 2 of 3 videos that have masks'
   assert some.pop('of_videos') == 3 and alone.pop('of_videos') == 2
   assert some == alone and some['videos'] == ['b', 'c'] and some['frames'] == 32 and some['tracks'] == 2
   assert some['pixel_auc'] > 0.85
