@@ -12,7 +12,6 @@ import functools
 import math
 
 import jax
-import jax.numpy as jnp
 
 from a3dcae_jax.ops import pooling_pallas, pooling_xla
 from a3dcae_jax.ops.lowering import target_platform
