@@ -53,6 +53,7 @@ def get_config():
       'split_phases': True,  # compute the outer layers by pool phase (exact)
       'lowering': 'auto',  # of 3D convolutions: auto, direct, folded, summed
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
+      'remat': 'none',  # or 'blocks': keep only each block's input for the gradient and compute the rest twice; less memory, more time
   })
   config.objective = config_dict.ConfigDict({  # -> training.step.Objective
       'adversarial_weight': 1e-5,  # lambda of Eq. 9; the paper gives none. Larger, the adversarial gradient drowns the reconstruction's

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.presets import PRESETS
-from a3dcae_jax.runs.networks import compute_dtype
+from a3dcae_jax.runs.networks import compute_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
@@ -17,7 +17,7 @@ MODES = ('infer', 'train')
 
 
 class Setting(NamedTuple):
-  """What is computed. batch: clips a device. size_px 0 takes the preset's."""
+  """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices."""
   mode: str
   preset: str
   batch: int
@@ -26,6 +26,8 @@ class Setting(NamedTuple):
   size_px: int = 0
   lowering: str = 'auto'
   split_phases: bool = True
+  remat: str = 'none'
+  reduce_dtype: str = 'float32'
 
   @property
   def size(self):
@@ -39,7 +41,8 @@ class Setting(NamedTuple):
 def networks(setting, axis_name=None):
   """(AutoEncoder, Discriminator) of a setting."""
   preset = PRESETS[setting.preset]
-  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype)}
+  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype),
+            'remat': remat_of(setting.remat)}
   return (AutoEncoder(preset.widths, axis_name=axis_name, **common),
           Discriminator(preset.discriminator_widths, preset.discriminator_units, **common))
 
