@@ -65,7 +65,8 @@ def error_program(setting):
 
 def train_program(setting, axis_name=None):
   """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
-  return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name)
+  return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name,
+                         reduce_dtype=setting.reduce_dtype)
 
 
 def variables_of(state):
