@@ -34,6 +34,7 @@ _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
 def main():
   os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for devices
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # or libtpu asks a metadata server that is not there, for minutes
+  os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # nothing runs on a TPU: several compilers may stand side by side
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.runs.ahead import report
   from a3dcae_jax.runs.largest import largest_batch
