@@ -55,7 +55,8 @@ def restore_or_init(config, checkpoints):
 def make_step(config, feeding, axis_name=parallel.AXIS):
   """The per-replica update of this config: `(state, batch, mean_image[, frames])`, `batch` clips or, resident, their indices."""
   networks = make_networks(**config.model, axis_name=axis_name)
-  step = make_train_step(*networks, make_optimizer(**config.optimizer), Objective(**config.objective), seed=config.seed, axis_name=axis_name)
+  step = make_train_step(*networks, make_optimizer(**config.optimizer), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
+                         reduce_dtype=reduce_dtype(config.train.reduce_dtype))
   if feeding == 'streamed':
     return step
 
@@ -63,6 +64,13 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
     return step(state, gather_clips(frames, *batch, window=config.clips.window), mean_image)
 
   return resident_step
+
+
+def reduce_dtype(name):
+  """`name`, if it is a dtype that `train.reduce_dtype` may name."""
+  if name not in ('float32', 'bfloat16'):
+    raise UserError(f'train.reduce_dtype {name!r}: known are float32, bfloat16')
+  return name
 
 
 def choose_feeding(feeding, frames):
@@ -97,7 +105,8 @@ def _run(config, workdir, store, checkpoints, state, first_step, hooks):
     _, last_step = fit(
         parallel.replicate(state), lambda state, batch: mapped(state, batch, *shared), batches(config, feeding, frames, table, first_step),
         first_step=first_step, last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
-        wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s))
+        wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s),
+        transfer_guard='disallow' if config.train.transfer_guard else 'allow')
   except NonFiniteLoss as error:
     checkpoints.wait()
     raise UserError(f'training stopped: {error}; the last good checkpoint is that of step {checkpoints.latest_step()} in {workdir}') from None
