@@ -44,8 +44,10 @@ def test_what_is_no_range_is_named(text, tmp_path):
 def test_reading_by_hand(tmp_path):
   kernel = lambda name, start, us: {'ph': 'X', 'pid': 1, 'tid': 2, 'name': name, 'ts': start, 'dur': us, 'args': {'hlo_op': name}}  # noqa: E731
   trace = {'traceEvents': [
-      {'ph': 'M', 'pid': 1, 'name': 'process_name', 'args': {'name': '/device:GPU:0'}}, {'ph': 'M', 'pid': 1, 'tid': 2, 'name': 'thread_name', 'args': {'name': 'Stream'}},
-      kernel('conv', 0, 300), kernel('pool', 300, 100), kernel('conv', 400, 600), {'ph': 'X', 'pid': 1, 'tid': 2, 'name': 'other', 'ts': 0, 'dur': 9000},
+      {'ph': 'M', 'pid': 1, 'name': 'process_name', 'args': {'name': '/device:GPU:0'}},
+      {'ph': 'M', 'pid': 1, 'tid': 2, 'name': 'thread_name', 'args': {'name': 'Stream'}},
+      kernel('conv', 0, 300), kernel('pool', 300, 100), kernel('conv', 400, 600),
+      {'ph': 'X', 'pid': 1, 'tid': 2, 'name': 'other', 'ts': 0, 'dur': 9000},
       {'ph': 'X', 'pid': 9, 'tid': 1, 'name': 'train', 'ts': 0, 'dur': 500, 'args': {'step_num': '7'}},
       {'ph': 'X', 'pid': 9, 'tid': 1, 'name': 'next_batch', 'ts': 10, 'dur': 50}, {'ph': 'X', 'pid': 9, 'tid': 1, 'name': 'next_batch', 'ts': 600, 'dur': 50}]}
   with gzip.open(tmp_path / 'a.trace.json.gz', 'wt') as file:
