@@ -65,9 +65,9 @@ def _topologies():
 
 
 def _settings():
-  from a3dcae_jax.runs.programs import Setting
-  return [Setting(mode, _PRESET.value, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value, remat=_REMAT.value,
-                  reduce_dtype=_REDUCE.value) for mode in _MODES.value for batch in map(int, _BATCH.value)]
+  from a3dcae_jax.runs.programs import Setting, check_setting
+  return [check_setting(Setting(mode, _PRESET.value, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value, remat=_REMAT.value,
+                  reduce_dtype=_REDUCE.value)) for mode in _MODES.value for batch in map(int, _BATCH.value)]
 
 
 def _compare(rows):

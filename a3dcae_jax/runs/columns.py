@@ -16,7 +16,7 @@ def table(rows, columns, *, markdown=False):
 def _cell(row, form):
   try:
     return form.format(**row)
-  except (TypeError, ValueError):  # None takes no format
+  except (TypeError, ValueError, KeyError):  # None takes no format
     return '-'
 
 

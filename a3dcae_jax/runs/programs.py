@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.presets import PRESETS
+from a3dcae_jax.ops.lowering import LOWERINGS
 from a3dcae_jax.runs.networks import compute_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
@@ -36,6 +38,16 @@ class Setting(NamedTuple):
   @property
   def clip_shape(self):
     return (self.window, self.size, self.size)
+
+
+def check_setting(setting):
+  """`setting`, if it is one; a `UserError` that names the field at fault otherwise."""
+  for field, value, known in (('modes', setting.mode, MODES), ('preset', setting.preset, tuple(PRESETS)), ('lowering', setting.lowering, ('auto', *LOWERINGS))):
+    if value not in known:
+      raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
+  if setting.batch <= 0:
+    raise UserError(f'--batch (={setting.batch}) must be positive')
+  return setting
 
 
 def networks(setting, axis_name=None):
