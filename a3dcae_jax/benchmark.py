@@ -81,7 +81,8 @@ def _line(row):
   memory = f', peak {row["peak_gib"]:.1f} GiB' if row['peak_gib'] else ''
   peer = f'; peer {row["peer"]["clips_per_s"]:.2f} clips/s, ratio {row["ratio"]:.2f}' if 'peer' in row else ''
   return (f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, fed {row["feeding"]}: '
-          f'{row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}')
+          f'{row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
+          f'compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}')
 
 
 _COLUMNS = (

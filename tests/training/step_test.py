@@ -162,7 +162,7 @@ def test_gradients_sent_in_bfloat16_are_equal_to_rounding(batch):
         (state.generator, after.generator), (state.discriminator, after.discriminator))])
 
   def near(exact, sent):
-    assert sent.dtype == np.float32 and 0 < np.abs(sent).max()
+    assert sent.dtype == np.float32 and np.abs(sent).max() > 0
     np.testing.assert_allclose(sent, exact, atol=4 * 2.0**-8 * np.abs(exact).max() + 1e-7)  # four roundings of 2^-9 and their sum's
 
   jax.tree.map(near, changes['float32'], changes['bfloat16'])
