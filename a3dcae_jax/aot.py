@@ -29,16 +29,18 @@ _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is compute
 _REDUCE = flags.DEFINE_enum('reduce_dtype', 'float32', ['float32', 'bfloat16'], 'In which gradients are sent between chips.')
 _LARGEST = flags.DEFINE_bool('largest_batch', False, 'Find the largest batch that the chip holds, starting from --batch; a handful of compilations.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
+_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join the comparison and are not compiled again.')
+_COMPARISON = flags.DEFINE_string('comparison', '', 'Write the comparison of topologies to this name with .md and .json.')
 
 
 def main():
   os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for devices
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # or libtpu asks a metadata server that is not there, for minutes
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # nothing runs on a TPU: several compilers may stand side by side
-  from a3dcae_jax.common.files import write_json
+  from a3dcae_jax.common.files import read_json, write_json
   from a3dcae_jax.runs.ahead import report
   from a3dcae_jax.runs.largest import largest_batch
-  rows = []
+  rows = [row for path in _EARLIER.value for row in read_json(path)['rows']]
   for setting in _settings():
     for topology in _topologies():
       if _LARGEST.value:
@@ -57,7 +59,7 @@ def main():
 def _topologies():
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.runs.chips import DEFAULTS, platform_of
-  names = _TOPOLOGY.value or [DEFAULTS[_PLATFORM.value or 'tpu']]
+  names = _TOPOLOGY.value or ([] if _EARLIER.value else [DEFAULTS[_PLATFORM.value or 'tpu']])
   for name in names:
     if _PLATFORM.value not in ('', platform_of(name)):
       raise UserError(f'--topology {name!r} is no topology of --platform={_PLATFORM.value}')
@@ -71,14 +73,20 @@ def _settings():
 
 
 def _compare(rows):
-  from a3dcae_jax.runs.scale import scale_rows, scale_table, warnings
-  for key in dict.fromkeys((row['mode'], row['batch']) for row in rows):
-    group = [row for row in rows if (row['mode'], row['batch']) == key]
-    if len(group) > 1:
-      group = scale_rows(group)
-      print(f'\n{key[0]}, {key[1]} clips a chip, all figures a chip; "x" is against the fewest chips')
-      print(scale_table(group))
-      print('\n'.join(f'WARNING: {line}' for line in warnings(group)) or 'FLOPs and bytes a chip stay within 5 %')
+  from a3dcae_jax.common.files import whole_file, write_json
+  from a3dcae_jax.runs.scale import SAME, scale_rows, scale_table, verdict
+  groups = [[row for row in rows if tuple(row[name] for name in SAME) == key] for key in dict.fromkeys(tuple(row[name] for name in SAME) for row in rows)]
+  groups = [scale_rows(group) for group in groups if len(group) > 1]
+  texts = []
+  for group in groups:
+    lines = verdict(group)
+    title = ', '.join(f'{name} {group[0][name]}' for name in SAME) + '; all figures a chip, "x" against the fewest chips'
+    print('\n'.join(['', title, scale_table(group), *lines]))
+    texts.append('\n'.join([title, '', scale_table(group, markdown=True), '', *lines, '']))
+  if _COMPARISON.value:
+    write_json(_COMPARISON.value + '.json', {'rows': [row for group in groups for row in group]})
+    with whole_file(_COMPARISON.value + '.md') as file:
+      file.write('\n'.join(['# What is the same a chip on more chips, and what they send each other', '', *texts]))
 
 
 def _text(row):

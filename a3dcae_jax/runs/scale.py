@@ -2,6 +2,7 @@
 
 from a3dcae_jax.runs.columns import table
 
+SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'reduce_dtype')  # the settings that are compared with themselves on other topologies
 CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
 
 
@@ -11,12 +12,21 @@ def scale_rows(reports):
   first = reports[0]
   rows = []
   for report in reports:
-    ratio = lambda key, report=report: report[key] / first[key] if report[key] and first[key] else None  # noqa: E731
+    counted = report['gb_per_clip'] and first['gb_per_clip']  # XLA counts neither FLOPs nor bytes for GPUs
+    ratio = lambda key, report=report, counted=counted: report[key] / first[key] if counted else None  # noqa: E731
     rows.append({key: report[key] for key in (
-        'topology', 'chips', 'mode', 'preset', 'batch', 'dtype', 'reduce_dtype', 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'gradient_reductions',
+        'topology', 'chips', *SAME, 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'gradient_reductions',
         'gradient_mb', 'statistics_reductions', 'statistics_mb', 'collective_s', 'collective_share', 'overlapped', 'compile_s')}
                 | {'flops_ratio': ratio('gflops_per_clip'), 'bytes_ratio': ratio('gb_per_clip')})
   return rows
+
+
+def verdict(rows):
+  """Lines on `scale_rows`: what does not scale (see `warnings`), or that all does, or that it was not counted."""
+  found = [f'WARNING: {line}' for line in warnings(rows)]
+  if any(row['flops_ratio'] is None for row in rows):
+    return [*found, 'XLA counts neither FLOPs nor bytes for these chips: FLOPs are those of the direct method.']
+  return found or [f'FLOPs and bytes a chip stay within {100 * CONSTANT_WITHIN:.0f} %.']
 
 
 def warnings(rows):
@@ -42,5 +52,6 @@ _COLUMNS = (
 def scale_table(rows, *, markdown=False):
   """`scale_rows` as aligned text, or as a Markdown table."""
   shown = [row | {'collective_ms': 1e3 * row['collective_s'], 'collective_percent': 100 * row['collective_share'],
-                  'overlapped': 'yes' if row['overlapped'] else 'no'} for row in rows]
+                  
+                  'overlapped': ('yes' if row['overlapped'] else 'no') if row['gradient_reductions'] else '-'} for row in rows]
   return table(shown, _COLUMNS, markdown=markdown)

@@ -31,7 +31,8 @@ def test_a_straight_line_takes_four_compilations():
 
 
 def report(chips_, **changes):
-  return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16', 'reduce_dtype': 'float32',
+  return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16',
+          'reduce_dtype': 'float32', 'remat': 'none',
           'gflops_per_clip': 100.0, 'gb_per_clip': 2.0, 'memory_gb': 3.0, 'gradient_reductions': 1, 'gradient_mb': 4.0, 'statistics_reductions': 18,
           'statistics_mb': 0.1, 'collective_s': 0.001, 'collective_share': 0.02, 'overlapped': False, 'compile_s': 60.0} | changes
 
@@ -42,7 +43,9 @@ def test_what_does_not_scale_is_said():
   assert [row['chips'] for row in rows] == [1, 4, 16, 64]
   lines = scale.warnings(rows)
   assert len(lines) == 2 and lines[0].startswith('v5e:1x4: what is sent takes 11 %') and lines[1].startswith('v5e:1x16: bytes a chip are 1.10 times')
-  assert scale.scale_rows([report(1, gb_per_clip=None)])[0]['bytes_ratio'] is None  # GPUs
+  assert scale.verdict(scale.scale_rows([report(1), report(4)])) == ['FLOPs and bytes a chip stay within 5 %.']
+  gpus = scale.scale_rows([report(1, gb_per_clip=None), report(4, gb_per_clip=None)])
+  assert gpus[1]['flops_ratio'] is None and scale.verdict(gpus)[0].startswith('XLA counts neither')
 
 
 def test_tables_are_aligned():
