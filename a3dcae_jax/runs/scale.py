@@ -52,6 +52,5 @@ _COLUMNS = (
 def scale_table(rows, *, markdown=False):
   """`scale_rows` as aligned text, or as a Markdown table."""
   shown = [row | {'collective_ms': 1e3 * row['collective_s'], 'collective_percent': 100 * row['collective_share'],
-                  
                   'overlapped': ('yes' if row['overlapped'] else 'no') if row['gradient_reductions'] else '-'} for row in rows]
   return table(shown, _COLUMNS, markdown=markdown)
