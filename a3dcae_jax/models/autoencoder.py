@@ -81,12 +81,12 @@ class AutoEncoder(nn.Module):
     return self._last(x, all_places[0], windows[0])
 
   def _last(self, x, places, window):
-    kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1)).astype(self.dtype)
+    kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1))
     bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
 
     def layer(x, places, kernel):
       if self.split_phases:
         return deconv_unpooled(x, places, kernel)
-      return deconv3d(max_unpool3d(x, places, window), kernel, lowering=self.lowering)
+      return deconv3d(max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering)
 
     return rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias
