@@ -3,11 +3,14 @@
   python -m a3dcae_jax.benchmark --preset=small --batch=4
   python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 --peer=torch_peer.py --peer_python=python3
 
+  python -m a3dcae_jax.benchmark --preset=small,small6 --feeding=none,resident,streamed
   python -m a3dcae_jax.benchmark --modes=pipeline --store=STORE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
 
+With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Several feedings (none: clips that lie ready;
+resident: frames on the device; streamed: tf.data) take turns too. Medians after warm-up. FLOPs are those of the network by the direct method,
+whatever the program makes of it, and the share of the matrix rate is in these; XLA's own count of the program stands beside them in --json.
 `pipeline` reads training clips of a prepared store through tf.data; `ingest` prepares a data set into a store that is thrown away.
-With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Medians after warm-up.
 """
 
 import statistics
@@ -17,13 +20,16 @@ from absl import flags
 
 from a3dcae_jax.runs.command import run_command
 
-_PRESET = flags.DEFINE_string('preset', 'small', 'paper, paper6, small, small6 or tiny.')
+_PRESET = flags.DEFINE_list('preset', ['small'], 'paper, paper6, small, small6, tiny, or several.')
 _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips a batch; several, as in 8,16,32, are measured one after another.')
 _MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train, pipeline, ingest.')
 _DTYPE = flags.DEFINE_string('dtype', 'auto', 'float32, bfloat16; auto is bfloat16 on accelerators.')
 _SIZE = flags.DEFINE_integer('size', 0, 'Frame height and width, pixels; 0 is the preset\'s.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
+_REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.')
+_FEEDING = flags.DEFINE_list('feeding', ['none'], 'none, resident, streamed, or several, which take turns.')
+_STEPS = flags.DEFINE_integer('steps', 1, 'Steps a timed run: more of them show what a feeding costs once nothing is stored up.')
 _REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
 _PEER = flags.DEFINE_string('peer', '', 'Script of another implementation that prints one JSON line.')
@@ -63,40 +69,64 @@ def main():
       write_json(_JSON.value, {'rows': rows})
     return
   from a3dcae_jax.runs import timing
-  from a3dcae_jax.runs.programs import Setting
   rows, rate = [], timing.matrix_rate(_DTYPE.value)
   facts = timing.device_facts() | {'matrix_tflops_per_s': rate}
   print(', '.join(f'{name} {value:.3g}' if isinstance(value, float) else f'{name} {value}' for name, value in facts.items()))
-  for mode in _MODES.value:
-    for batch in map(int, _BATCH.value):
-      setting = Setting(mode, _PRESET.value, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value)
-      rows += _measure(timing, setting, rate)
-      if _JSON.value:
-        write_json(_JSON.value, facts | {'rows': rows})  # after each row: what was measured is kept
+  for setting in _settings():
+    rows += _measure(timing, setting, rate)
+    if _JSON.value:
+      write_json(_JSON.value, facts | {'rows': rows})  # after each setting: what was measured is kept
+  print(_table(rows))
+
+
+def _settings():
+  from a3dcae_jax.runs.programs import Setting, check_setting
+  return [check_setting(Setting(mode, preset, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value,
+                                remat=_REMAT.value))
+          for preset in _PRESET.value for mode in _MODES.value for batch in map(int, _BATCH.value)]
 
 
 def _measure(timing, setting, rate):
   from a3dcae_jax.runs.peer import run_peer
-  program, rows = timing.make_program(setting), []
+  programs, rows = [timing.make_program(setting, feeding) for feeding in _FEEDING.value], []
   for pair in range(_PAIRS.value if _PEER.value else 1):
-    row = timing.measure(program, setting, reps=_REPS.value)
-    row['share_of_matrix_rate'] = row['tflops_per_s'] and row['tflops_per_s'] / rate
+    measured = timing.measure(programs, setting, reps=_REPS.value, steps=_STEPS.value)
+    for row in measured:
+      row |= {'share_of_matrix_rate': row['tflops_per_s'] / rate, 'of_first_feeding': row['clips_per_s'] / measured[0]['clips_per_s']}
     if _PEER.value:
+      row = measured[0]
       peer = run_peer(_PEER_PYTHON.value, _PEER.value, row, reps=_REPS.value, options=_PEER_OPTIONS.value, tuned=_PEER_TUNED.value)
       row |= {'pair': pair, 'peer': peer, 'ratio': row['clips_per_s'] / peer['clips_per_s']}
-    rows.append(row)
-    print(_line(row), flush=True)
+    rows += measured
+    for row in measured:
+      print(_line(row), flush=True)
   if _PEER.value:
-    print(f'{setting.mode} batch {setting.batch}: median ratio to the peer {statistics.median(row["ratio"] for row in rows):.2f}')
+    median = statistics.median(row['ratio'] for row in rows if 'ratio' in row)
+    print(f'{setting.mode} batch {setting.batch}: median ratio to the peer {median:.2f}')
   return rows
 
 
 def _line(row):
-  share = f', {100 * row["share_of_matrix_rate"]:.0f} % of the matrix rate' if row['share_of_matrix_rate'] else ''
+  share = f', {100 * row["share_of_matrix_rate"]:.0f} % of the matrix rate'
   memory = f', peak {row["peak_gib"]:.1f} GiB' if row['peak_gib'] else ''
   peer = f'; peer {row["peer"]["clips_per_s"]:.2f} clips/s, ratio {row["ratio"]:.2f}' if 'peer' in row else ''
-  return (f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}: {row["frames_per_s"]:,.0f} frames/s, '
-          f'{row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}')
+  return (f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, fed {row["feeding"]}: '
+          f'{row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
+          f'compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}')
+
+
+_COLUMNS = (
+    ('mode', '{mode}'), ('preset', '{preset}'), ('px', '{size_px}'), ('batch', '{batch}'), ('dtype', '{dtype}'), ('fed', '{feeding}'),
+    ('frames/s', '{frames_per_s:,.0f}'), ('clips/s', '{clips_per_s:,.2f}'), ('of the first', '{of_first_feeding:.3f}'), ('ms a step', '{ms:,.1f}'),
+    ('compiled in s', '{compile_s:.0f}'), ('M parameters', '{millions:,.2f}'), ('GFLOP a clip', '{gflops:,.1f}'), ('% of matrix rate', '{percent:.0f}'),
+    ('program GiB', '{program_gib:.2f}'), ('peak GiB', '{peak_gib:.2f}'), ('peer clips/s', '{peer[clips_per_s]:.2f}'), ('ratio', '{ratio:.2f}'))
+
+
+def _table(rows):
+  from a3dcae_jax.runs.columns import table
+  shown = [{'peer': None, 'ratio': None} | row | {'ms': 1e3 * row['median_s'], 'millions': row['parameters'] / 1e6, 'gflops': row['flops_per_clip'] / 1e9,
+                                                  'percent': 100 * row['share_of_matrix_rate']} for row in rows]
+  return table(shown, [column for column in _COLUMNS if _PEER.value or column[0] not in ('peer clips/s', 'ratio')])
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
 
   --config=FILE.py[:VARIANT]  which data set, which size; configs/ has one file a data set
   --config.FIELD=VALUE        any field of it, as in --config.train.steps=100; all are explained in configs/common.py
+  --profile=START:STOP        trace these updates: WORKDIR/profile opens in TensorBoard and in ui.perfetto.dev
 
 What it leaves in the workdir: config.json, checkpoints/, metrics.jsonl, tensorboard/, mean_image.npy, scores.csv, metrics.json,
 report.html, provenance.json.
@@ -16,12 +17,13 @@ from a3dcae_jax.runs.command import define_config, run_command
 
 _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; made if it is not there, resumed if it is.')
+_PROFILE = flags.DEFINE_string('profile', '', 'START:STOP: trace these updates into WORKDIR/profile, for TensorBoard or Perfetto.')
 flags.mark_flags_as_required(['config', 'workdir'])
 
 
 def main():
   from a3dcae_jax.runs.session import train_and_evaluate  # after the flags: --help stays quick
-  train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+  train_and_evaluate(_CONFIG.value, _WORKDIR.value, profile=_PROFILE.value)
 
 
 if __name__ == '__main__':

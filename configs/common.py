@@ -54,6 +54,7 @@ def get_config():
       'split_phases': True,  # compute the outer layers by pool phase (exact)
       'lowering': 'auto',  # of 3D convolutions: auto, direct, folded, summed
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
+      'remat': 'none',  # or 'blocks': keep only each block's input for the gradient and compute the rest twice; less memory, more time
   })
   config.objective = config_dict.ConfigDict({  # -> training.step.Objective
       'adversarial_weight': 1e-5,  # lambda of Eq. 9; the paper gives none. Larger, the adversarial gradient drowns the reconstruction's
@@ -77,6 +78,9 @@ def get_config():
       'log_every_steps': 10,  # how often metrics are read from the device
       'checkpoint_every_steps': 500,
       'keep_checkpoints': 3,
+      'reduce_dtype': 'float32',  # of gradients on their way between devices; bfloat16 sends half the bytes
+      'transfer_guard': True,  # an implicit copy between host and device inside the loop is an error
+      'compilation_cache_dir': '',  # keep compiled programs in this folder, for the next run; '' keeps none
       'time_limit_s': 0.0,  # stop early, with a checkpoint, after this many seconds; 0 is never
   })
   config.eval = config_dict.ConfigDict({  # -> runs.score.evaluate_run

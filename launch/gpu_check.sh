@@ -1,20 +1,26 @@
 #!/usr/bin/env bash
-# Everything there is to measure on a GPU, in one command, results written as they come:
-#   environment, correctness against the CPU, benchmark beside the peer, a profile, and then training for the time that is left.
+# Everything there is to measure on a GPU, in one command, results written as they come and what matters most first:
+#   environment; correctness against the CPU; benchmark beside the peer, in both of its layouts; lowerings; phases split or not; feedings;
+#   rematerialisation; XLA flags (launch/xla_flags); a profile that names kernels; and then training for the time that is left.
 #
 #   STORE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=590 bash launch/gpu_check.sh
 #
-# STORE: a store packed by launch/pack_store.py (no TensorFlow, no footage needed here); without it nothing is trained.
+# STORE: a store packed by launch/pack_store.py (no TensorFlow, no footage needed here); without it nothing is profiled or trained.
 # PEER: another implementation to alternate with; without it only ours is timed. WHEELS: folder of pure wheels to install first.
-# CONFIG, PRESET, BATCHES, REPS, PAIRS, SKIP (words of: check benchmark train): to try it in small, as the tests do on a CPU.
+# LIMIT_S: seconds for all of it; TRAIN_S of them are kept for profile and training. A part that would start later than the rest allows is
+# left out and said so; one that runs too long is ended. Raise LIMIT_S, or run again with SKIP, to get those.
+# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark lowering phases feeding remat flags
+# profile train): to try it in small, as the tests do on a CPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-gpu_check} LIMIT_S=${LIMIT_S:-590} CONFIG=${CONFIG:-configs/ucsd_ped2.py:paper} PRESET=${PRESET:-paper}
-BATCHES=${BATCHES:-16,32,64} TRAIN_BATCHES=${TRAIN_BATCHES:-8,16} REPS=${REPS:-9} PAIRS=${PAIRS:-2} SKIP=${SKIP:-}
-PYTHON=${PYTHON:-python3}
+BATCHES=${BATCHES:-16,32,64} TRAIN_BATCHES=${TRAIN_BATCHES:-8,16} REPS=${REPS:-9} PAIRS=${PAIRS:-2} SKIP=${SKIP:-} LAYOUTS=${LAYOUTS-ndhwc ncdhw}
+PYTHON=${PYTHON:-python3} FLAG_SETS=${FLAG_SETS:-$(grep -v '^#' launch/xla_flags | cut -d'|' -f1 | tr -d ' ')}
+TRAIN_S=${TRAIN_S:-120}
 mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=${XLA_PYTHON_CLIENT_PREALLOCATE:-false}
-failed=''
+failed='' left_out=''
+[ -n "${STORE:-}" ] || TRAIN_S=0
 
 step() {  # step NAME COMMAND...: runs it, keeps its log, goes on whatever it gives
   local name=$1; shift
@@ -22,7 +28,18 @@ step() {  # step NAME COMMAND...: runs it, keeps its log, goes on whatever it gi
   "$@" > >(tee "$OUT/$name.log") 2>&1 || { failed="$failed $name"; printf '== %s FAILED\n' "$name"; }
 }
 
+within() {  # within NAME COMMAND...: a step that leaves TRAIN_S of LIMIT_S
+  local seconds=$((LIMIT_S - TRAIN_S - SECONDS)) name=$1; shift
+  if [ "$seconds" -lt 20 ]; then left_out="$left_out $name"; printf '== %s LEFT OUT: no time\n' "$name"; return; fi
+  step "$name" timeout --kill-after=10 "$seconds" "$@"
+}
+
 wanted() { case " $SKIP " in *" $1 "*) return 1 ;; *) return 0 ;; esac; }
+
+measure() {  # measure NAME FLAGS...: our benchmark; its figures in NAME.json
+  local name=$1; shift
+  within "$name" "$PYTHON" -m a3dcae_jax.benchmark --preset="$PRESET" --reps="$REPS" --json="$OUT/$name.json" "$@"
+}
 
 environment() {
   nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv 2>/dev/null || echo 'no nvidia-smi'
@@ -37,19 +54,53 @@ if [ -n "${WHEELS:-}" ]; then
   export PYTHONPATH="$OUT/.site:$PYTHONPATH"
 fi
 step environment environment
-wanted check && step check "$PYTHON" launch/check_device.py --json="$OUT/check.json" --preset="${CHECK_PRESET:-small}"
-peer=()
-[ -n "${PEER:-}" ] && peer=(--peer="$PEER" --peer_python="${PEER_PYTHON:-$PYTHON}" --peer_options="${PEER_OPTIONS---compile max-autotune}" --pairs="$PAIRS")
-if wanted benchmark; then
-  step benchmark_infer "$PYTHON" -m a3dcae_jax.benchmark --preset="$PRESET" --modes=infer --batch="$BATCHES" --reps="$REPS" --json="$OUT/infer.json" "${peer[@]}"
-  step benchmark_train "$PYTHON" -m a3dcae_jax.benchmark --preset="$PRESET" --modes=train --batch="$TRAIN_BATCHES" --reps="$REPS" --json="$OUT/train.json" "${peer[@]}"
+wanted check && within check "$PYTHON" launch/check_device.py --json="$OUT/check.json" --preset="${CHECK_PRESET:-small}"
+
+one=${BATCHES%%,*} train_one=${TRAIN_BATCHES%%,*}  # where only one batch is tried
+if wanted benchmark && [ -z "${PEER:-}" ]; then
+  measure infer --modes=infer --batch="$BATCHES"
+  measure train --modes=train --batch="$TRAIN_BATCHES"
+elif wanted benchmark; then
+  for layout in ${LAYOUTS:-as_it_comes}; do  # the first in infer.json and train.json, the others beside them
+    suffix=; [ "$layout" = "${LAYOUTS%% *}" ] || suffix=_$layout
+    options="${PEER_OPTIONS---compile max-autotune}"; [ "$layout" = as_it_comes ] || options="$options --layout $layout"
+    peer=(--peer="$PEER" --peer_python="${PEER_PYTHON:-$PYTHON}" --peer_options="$options" --pairs="$PAIRS")
+    measure "infer$suffix" --modes=infer --batch="$BATCHES" "${peer[@]}"
+    measure "train$suffix" --modes=train --batch="$TRAIN_BATCHES" "${peer[@]}"
+  done
 fi
-left=$((LIMIT_S - SECONDS - 45))  # scoring and the report need the rest
-if wanted train && [ -n "${STORE:-}" ] && [ "$left" -gt 5 ]; then
+
+if wanted lowering; then
+  measure infer_folded --modes=infer --batch="$one" --lowering=folded
+  measure train_folded --modes=train --batch="$train_one" --lowering=folded
+fi
+if wanted phases; then
+  measure infer_not_split --modes=infer --batch="$one" --split_phases=false
+  measure train_not_split --modes=train --batch="$train_one" --split_phases=false
+fi
+wanted feeding && measure feeding --modes=train --batch="$train_one" --steps=6 --feeding="${FEEDING:-none,resident}"
+wanted remat && measure remat --modes=train --batch="$TRAIN_BATCHES" --remat=blocks
+if wanted flags; then
+  while IFS='|' read -r name flags _; do
+    name=$(tr -d ' ' <<< "$name")
+    case " $(tr '\n' ' ' <<< "$FLAG_SETS")" in *" $name "*) ;; *) continue ;; esac
+    flags=$(sed 's/^ *//; s/ *$//' <<< "$flags")
+    XLA_FLAGS="${XLA_FLAGS:-} $flags" measure "flags_$name" --modes=train --batch="$train_one" < /dev/null
+  done < <(grep -v '^#' launch/xla_flags)
+fi
+
+if [ -n "${STORE:-}" ] && { wanted train || wanted profile; }; then
   [ -d "$OUT/store" ] || step unpack "$PYTHON" launch/pack_store.py unpack "$STORE" "$OUT/store"
-  step train "$PYTHON" -m a3dcae_jax.main --config="$CONFIG" --config.data.store="$OUT/store" --config.train.time_limit_s="$left" \
-    --workdir="$OUT/run" ${TRAIN_FLAGS:-}
+  left=$((LIMIT_S - SECONDS - 45))  # scoring and the report need the rest
+  if [ "$left" -gt 5 ]; then
+    profile=(); wanted profile && profile=(--profile="${PROFILE:-20:25}")
+    step train "$PYTHON" -m a3dcae_jax.main --config="$CONFIG" --config.data.store="$OUT/store" --config.train.time_limit_s="$left" \
+      --workdir="$OUT/run" "${profile[@]}" ${TRAIN_FLAGS:-}
+    wanted profile && step kernels "$PYTHON" launch/top_kernels.py "$OUT/run/profile" --count=30 --json="$OUT/kernels.json"
+  else
+    left_out="$left_out train"; printf '== train LEFT OUT: no time\n'
+  fi
   rm -rf "$OUT/store"
 fi
-printf '== done in %d s%s\n' "$SECONDS" "${failed:+, FAILED:$failed}"
+printf '== done in %d s%s%s\n' "$SECONDS" "${failed:+, FAILED:$failed}" "${left_out:+, LEFT OUT:$left_out}"
 [ -z "$failed" ]

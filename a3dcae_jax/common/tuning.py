@@ -1,4 +1,4 @@
-"""Settings of the process that have to stand before JAX starts: they change how fast a CPU runs, not what it computes."""
+"""Settings of the process that have to stand before JAX starts: they change how fast it runs, not what it computes."""
 
 import ctypes
 import importlib.util
@@ -6,13 +6,15 @@ import os
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _ACCELERATOR_PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin', 'jax_rocm7_plugin', 'libtpu')
+_ONE_REDUCTION = '--xla_jf_crs_combiner_threshold_in_bytes=4000000000'
 _KEEP_BARRIERS = '--xla_disable_hlo_passes=cse_barrier_expander'
 
 
 def tune_process():
-  """Applies both settings below. To be called before the first JAX array is made; calling it again does no harm."""
+  """Applies all settings below. To be called before the first JAX array is made; calling it again does no harm."""
   keep_freed_memory()
   keep_barriers()
+  fuse_reductions()
 
 
 def keep_freed_memory():
@@ -40,4 +42,16 @@ def keep_barriers():
   if 'xla_disable_hlo_passes' in flags or any(importlib.util.find_spec(plugin) for plugin in _ACCELERATOR_PLUGINS):
     return False
   os.environ['XLA_FLAGS'] = f'{flags} {_KEEP_BARRIERS}'.strip()
+  return True
+
+
+def fuse_reductions():
+  """Has libtpu make one all-reduce of all gradients, of up to 4 GB; by default the 0.8 GB of the discriminator's FC4 stay apart.
+
+  Returns whether it was set: False where the user has set it.
+  """
+  arguments = os.environ.get('LIBTPU_INIT_ARGS', '')
+  if 'xla_jf_crs_combiner_threshold_in_bytes' in arguments:
+    return False
+  os.environ['LIBTPU_INIT_ARGS'] = f'{arguments} {_ONE_REDUCTION}'.strip()
   return True

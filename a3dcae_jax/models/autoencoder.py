@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from a3dcae_jax.models.blocks import ConvBlock, DeconvBlock, torch_uniform
+from a3dcae_jax.models.blocks import ConvBlock, DeconvBlock, rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import deconv3d
 from a3dcae_jax.ops.outer import deconv_unpooled
 from a3dcae_jax.ops.pooling import max_unpool3d
@@ -33,6 +33,7 @@ class AutoEncoder(nn.Module):
     split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
     lowering: see `ops.lowering`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
+    remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
   """
   widths: tuple
   first_kernel: tuple = (1, 3, 3)
@@ -41,6 +42,7 @@ class AutoEncoder(nn.Module):
   lowering: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  remat: str = 'none'
 
   @nn.compact
   def __call__(self, clips, train=False):
@@ -61,7 +63,8 @@ class AutoEncoder(nn.Module):
     all_places = []
     for layer, (width, window) in enumerate(zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)):
       kernel = self.first_kernel if layer == 0 else (3, 3, 3)
-      block = ConvBlock(width, kernel, window, split_phases=self.split_phases and layer == 0, name=f'conv{layer + 1}', **self._common())
+      block = rematerialised(ConvBlock, self.remat)(
+          width, kernel, window, split_phases=self.split_phases and layer == 0, name=f'conv{layer + 1}', **self._common())
       x, places = block(x, train)
       self.sow('intermediates', f'conv{layer + 1}_map', x)
       all_places.append(jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places)
@@ -71,17 +74,19 @@ class AutoEncoder(nn.Module):
     layers = len(self.widths)
     windows = pool_windows(layers)
     for layer in range(layers - 2, -1, -1):
-      block = DeconvBlock(self.widths[layer], (3, 3, 3), name=f'deconv{layers - 1 - layer}', **self._common())
-      x = block(x, train)
-      if layer > 0:
-        x = max_unpool3d(x, all_places[layer], windows[layer])
+      unpooled = layer < layers - 2  # nothing was pooled after the encoder's last layer
+      block = rematerialised(DeconvBlock, self.remat)(
+          self.widths[layer], (3, 3, 3), windows[layer + 1] if unpooled else None, name=f'deconv{layers - 1 - layer}', **self._common())
+      x = block(x, train, all_places[layer + 1] if unpooled else None)
     return self._last(x, all_places[0], windows[0])
 
   def _last(self, x, places, window):
     kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1))
     bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
-    if self.split_phases:
-      y = deconv_unpooled(x, places, kernel)
-    else:
-      y = deconv3d(max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering)
-    return y.astype(jnp.float32) + bias
+
+    def layer(x, places, kernel):
+      if self.split_phases:
+        return deconv_unpooled(x, places, kernel)
+      return deconv3d(max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering)
+
+    return rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias

@@ -2,16 +2,33 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from a3dcae_jax.models.norm import Norm, apply_affine, moments_of
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.outer import extract_patches, patch_moments, phase_weights, pool_patches
-from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments
+from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments, max_unpool3d
 
 # Uniform in +-1/sqrt(fan in): what PyTorch's convolutions and linear layers start from.
 torch_uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+
+
+REMAT = ('none', 'blocks')
+
+
+def rematerialised(layer, remat):
+  """`layer`, or with `remat` 'blocks' the same without its intermediate results: they are computed again for its gradient.
+
+  Args: layer: a linen module whose call takes (x, train, ...), or a function of arrays. remat: one of `REMAT`.
+  Source: Chen et al. 2016, arXiv:1604.06174.
+  """
+  if remat not in REMAT:
+    raise ValueError(f'remat must be one of {REMAT}, got {remat!r}')
+  if remat == 'none':
+    return layer
+  return nn.remat(layer, static_argnums=(2,)) if isinstance(layer, type) else jax.checkpoint(layer)
 
 
 class ConvBlock(nn.Module):
@@ -58,16 +75,22 @@ class ConvBlock(nn.Module):
 
 
 class DeconvBlock(nn.Module):
-  """Stride-1 deconvolution, batch normalisation, tanh: one row of the decoder of Fig. 2."""
+  """Un-pooling, stride-1 deconvolution, batch normalisation, tanh: one row of the decoder of Fig. 2.
+
+  Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none.
+  """
   features: int
   kernel: tuple
+  window: tuple | None = None
   lowering: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, x, train):
-    """x [B, T, H, W, Cin] -> [B, T, H, W, features]."""
+  def __call__(self, x, train, places=None):
+    """x [B, T, H, W, Cin], and with a window its places -> [B, T*pt, H*ph, W*pw, features]."""
+    if self.window:
+      x = max_unpool3d(x, places, self.window)
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features)).astype(self.dtype)
     y = deconv3d(x.astype(self.dtype), kernel, lowering=self.lowering)
     gain, offset = Norm(self.features, self.axis_name, name='norm').affine(moments_of(y) if train else None)

@@ -1,12 +1,13 @@
 """The discriminator of Fig. 2: three convolutions with pools, two fully connected layers, a logit out."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from a3dcae_jax.models.blocks import torch_uniform
+from a3dcae_jax.models.blocks import rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import conv3d
 from a3dcae_jax.ops.outer import extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax
@@ -19,7 +20,7 @@ class Discriminator(nn.Module):
 
   Attributes:
     widths: channels of the three convolutions. units: of the first fully connected layer.
-    split_phases, lowering, dtype: as in `AutoEncoder`.
+    split_phases, lowering, dtype, remat: as in `AutoEncoder`.
   """
   widths: tuple
   units: int
@@ -27,6 +28,7 @@ class Discriminator(nn.Module):
   split_phases: bool = True
   lowering: str = 'auto'
   dtype: Any = jnp.float32
+  remat: str = 'none'
 
   @nn.compact
   def __call__(self, clips):
@@ -36,13 +38,15 @@ class Discriminator(nn.Module):
       kernel_size = self.first_kernel if layer == 0 else (3, 3, 3)
       kernel = self.param(f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width))
       bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,))
-      if layer == 0 and self.split_phases:
-        x, _ = pool_patches(extract_patches(x, kernel_size[1:]), phase_weights(kernel), bias, 'relu')
-        continue
-      y = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering)
-      pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if layer == 0 else (2, 2, 2))
-      x = jax.nn.relu(pooled + bias.astype(self.dtype))  # a channel's bias moves all its places alike: it may follow the pool
+      x = rematerialised(functools.partial(self._layer, first=layer == 0), self.remat)(x, kernel, bias)
     x = x.reshape(x.shape[0], -1)
     x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, name='fc4')(x))
     # One output: float32, since the loss is.
     return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(x.astype(jnp.float32))[:, 0]
+
+  def _layer(self, x, kernel, bias, *, first):
+    if first and self.split_phases:
+      return pool_patches(extract_patches(x, kernel.shape[1:3]), phase_weights(kernel), bias, 'relu')[0]
+    y = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering)
+    pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if first else (2, 2, 2))
+    return jax.nn.relu(pooled + bias.astype(self.dtype))  # a channel's bias moves all its places alike: it may follow the pool

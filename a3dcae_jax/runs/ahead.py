@@ -1,52 +1,23 @@
-"""Compiles the real train and inference programs for TPUs that are not there, and reads off what limits them."""
+"""Compiles the real train and inference programs for TPUs and GPUs that are not there, and reads off what limits them."""
 
 import time
-from typing import NamedTuple
 
 import jax
-from jax.experimental import topologies
 
-from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.runs import hlo
+from a3dcae_jax.runs.chips import chip_of, platform_of, topology_devices
+from a3dcae_jax.runs.flops import model_flops
 from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, train_program, variables_of
 from a3dcae_jax.training import parallel
 
-
-class Chip(NamedTuple):
-  """What one chip can do: bf16 TFLOP/s, memory GB/s, memory GB, and GB/s to its neighbours over all links together.
-
-  Source: the TPU system architecture pages of Google Cloud (v5e, v5p, v6e).
-  """
-  tflops_per_s: float
-  gb_per_s: float
-  memory_gb: float
-  link_gb_per_s: float
+LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
 
 
-CHIPS = {'v5e': Chip(197, 819, 16, 200), 'v5p': Chip(459, 2765, 95, 600), 'v6e': Chip(918, 1640, 32, 448)}
-
-
-def topology_devices(name):
-  """The devices of a topology such as 'v5e:2x2'; a `UserError` where it is not known or libtpu is not installed."""
-  kind, _, grid = name.partition(':')
-  if kind not in CHIPS or not grid:
-    raise UserError(f'--topology {name!r}: write KIND:GRID with KIND of {", ".join(CHIPS)}, as in v5e:1x1 or v5e:16x16')
-  options = {}
-  sizes = [int(size) for size in grid.split('x')]
-  if all(size == 1 for size in sizes):
-    options = {'chips_per_host_bounds': (1,) * 3}
-  try:
-    return topologies.get_topology_desc(name, platform='tpu', **options).devices
-  except Exception as error:  # the plug-in raises its own kinds
-    hint = '' if 'libtpu' not in str(error).lower() else "; pip install -e '.[tpu]' brings libtpu"
-    raise UserError(f'--topology {name!r}: {str(error).splitlines()[0]}{hint}') from None
-
-
-def compile_ahead(setting, devices):
-  """(compiled program, seconds it took) of a `programs.Setting` over TPU `devices`, mapped as training maps it."""
-  start = time.perf_counter()
-  with lowered_for('tpu'):
+def compile_ahead(setting, topology):
+  """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it."""
+  devices, start = topology_devices(topology), time.perf_counter()
+  with lowered_for(LOWERED_FOR[platform_of(topology)]):
     compiled = _lower(setting, devices).compile()
   return compiled, time.perf_counter() - start
 
@@ -60,22 +31,54 @@ def _lower(setting, devices):
   return parallel.map_step(train_program(setting, parallel.AXIS), num_shared=1, devices=devices).lower(state, clips, mean_image)
 
 
+def used_bytes(compiled):
+  """Bytes of a chip's memory that a compiled program takes at its largest: arguments, results that reuse none, and what lies between."""
+  memory = compiled.memory_analysis()
+  return memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+
+
 def report(setting, topology):
-  """Dict of figures for a setting on a topology, all a chip: FLOPs, bytes, memory, roofline, moves over 1 MB, collectives."""
-  devices = topology_devices(topology)
-  compiled, seconds = compile_ahead(setting, devices)
-  chip, text = CHIPS[topology.partition(':')[0]], compiled.as_text()
-  cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
-  cost = cost[0] if isinstance(cost, list) else cost
-  flops, moved = cost['flops'], cost['bytes accessed']
-  used = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - memory.alias_size_in_bytes
-  compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved / (chip.gb_per_s * 1e9)
+  """Dict of figures for a setting on a topology, all a chip: FLOPs, bytes, memory, roofline, moves over 1 MB, collectives, kernels.
+
+  For GPUs XLA counts neither FLOPs nor bytes: FLOPs are those of `flops.model_flops`, and the roofline is that of FLOPs alone.
+  """
+  compiled, seconds = compile_ahead(setting, topology)
+  chip, chips, text, used = chip_of(topology), len(topology_devices(topology)), compiled.as_text(), used_bytes(compiled)
+  model = model_flops(setting)
+  flops, moved = _cost(compiled)
+  flops = flops or model
+  compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved and moved / (chip.gb_per_s * 1e9)
+  bound = max(compute_s, memory_s or 0)
   sent = hlo.collectives(text)
-  sent_s = sum(row['bytes'] for row in sent) * 2 / (chip.link_gb_per_s * 1e9)  # a ring sends each byte out and back
-  bound = max(compute_s, memory_s)
-  return {**setting._asdict(), 'topology': topology, 'chips': len(devices), 'compile_s': seconds,
-          'gflops_per_clip': flops / setting.batch / 1e9, 'gb_per_clip': moved / setting.batch / 1e9,
-          'memory_gb': used / 1e9, 'memory_share': used / (chip.memory_gb * 1e9), 'fits': used < chip.memory_gb * 1e9,
-          'compute_s': compute_s, 'memory_s': memory_s, 'limited_by': 'FLOPs' if compute_s >= memory_s else 'memory',
-          'roofline_frames_per_s': setting.batch * setting.window / bound, 'convolution_share': min(1.0, hlo.convolution_flops(text) / flops),
-          'large_moves': hlo.large_moves(text), 'collectives': sent, 'collective_s': sent_s, 'collective_share': sent_s / bound}
+  return {**setting._asdict(), 'topology': topology, 'chips': chips, 'compile_s': seconds,
+          'gflops_per_clip': flops / setting.batch / 1e9, 'model_gflops_per_clip': model / setting.batch / 1e9,
+          'gb_per_clip': moved and moved / setting.batch / 1e9,
+          'memory_gb': used / 1e9, 'memory_share': used / (chip.memory_gib * 2**30), 'fits': used < chip.memory_gib * 2**30,
+          'compute_s': compute_s, 'memory_s': memory_s, 'limited_by': 'FLOPs' if compute_s == bound else 'memory',
+          'roofline_frames_per_s': setting.batch * setting.window / bound,
+          'convolution_share': moved and min(1.0, hlo.convolution_flops(text) / flops),
+          'large_moves': hlo.large_moves(text), 'kernels': hlo.kernels(text) if platform_of(topology) == 'cuda' else [],
+          'collectives': sent, **reductions(sent, chips, chip, bound)}
+
+
+def reductions(sent, chips, chip, step_s):
+  """What is sent a step: how many collectives for which purpose, MB, and their time at the rate of the chip's links.
+
+  In a ring each chip sends 2 (n - 1) / n times the bytes of what is summed over n chips.
+  """
+  gradients, statistics = ([row for row in sent if row['purpose'] == purpose] for purpose in ('gradients', 'statistics'))
+  seconds = lambda rows: sum(row['bytes'] for row in rows) * 2 * (chips - 1) / chips / (chip.link_gb_per_s * 1e9)  # noqa: E731
+  return {'gradient_reductions': len(gradients), 'gradient_mb': sum(row['bytes'] for row in gradients) / 1e6,
+          'statistics_reductions': len(statistics), 'statistics_mb': sum(row['bytes'] for row in statistics) / 1e6,
+          'collective_s': seconds(sent), 'collective_share': seconds(sent) / step_s,
+          'overlapped': bool(gradients) and all(row['overlapped'] for row in gradients)}
+
+
+def _cost(compiled):
+  """(FLOPs, bytes moved) as XLA counts them, or (None, None) where it does not."""
+  try:
+    cost = compiled.cost_analysis()
+  except jax.errors.JaxRuntimeError:
+    cost = None
+  cost = cost[0] if isinstance(cost, list) else cost
+  return (cost['flops'], cost['bytes accessed']) if cost else (None, None)

@@ -58,7 +58,8 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
   With data.mean_image 'scene' the batch is (clips, scene) or (first, stride, scene) and the mean image [S, H, W].
   """
   networks = make_networks(**config.model, axis_name=axis_name)
-  step = make_train_step(*networks, make_optimizer(**config.optimizer), Objective(**config.objective), seed=config.seed, axis_name=axis_name)
+  step = make_train_step(*networks, make_optimizer(**config.optimizer), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
+                         reduce_dtype=reduce_dtype(config.train.reduce_dtype))
   resident, per_scene = feeding == 'resident', config.data.get('mean_image', 'set') == 'scene'
 
   def fed_step(state, batch, mean_image, *frames):
@@ -68,6 +69,13 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
     return step(state, gather_clips(*frames, *batch, window=config.clips.window) if resident else batch, mean_image)
 
   return fed_step if resident or per_scene else step
+
+
+def reduce_dtype(name):
+  """`name`, if it is a dtype that `train.reduce_dtype` may name."""
+  if name not in ('float32', 'bfloat16'):
+    raise UserError(f'train.reduce_dtype {name!r}: known are float32, bfloat16')
+  return name
 
 
 def choose_feeding(feeding, frames):
@@ -102,7 +110,8 @@ def _run(config, workdir, store, checkpoints, state, first_step, hooks):
     _, last_step = fit(
         parallel.replicate(state), lambda state, batch: mapped(state, batch, *shared), batches(config, feeding, store, table, first_step),
         first_step=first_step, last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
-        wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s))
+        wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s),
+        transfer_guard='disallow' if config.train.transfer_guard else 'allow')
   except NonFiniteLoss as error:
     checkpoints.wait()
     raise UserError(f'training stopped: {error}; the last good checkpoint is that of step {checkpoints.latest_step()} in {workdir}') from None

@@ -10,6 +10,7 @@ _LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$
 MOVES = ('transpose', 'copy', 'gather', 'scatter', 'copy-start', 'select-and-scatter')
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute',
                'all-reduce-start', 'all-gather-start', 'collective-permute-start')
+WORK = ('fusion', 'convolution', 'dot', 'custom-call')
 
 
 class Instruction(NamedTuple):
@@ -78,9 +79,45 @@ def large_moves(text, *, min_bytes=2**20):
 
 
 def collectives(text):
-  """What is sent between devices: a row for each collective, with the bytes of its result."""
-  return [{'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(_SHAPE.findall(item.shape))}
-          for item in instructions(text) if item.opcode in COLLECTIVES]
+  """What is sent between devices: a row for each collective, with the bytes of its result.
+
+  `purpose`: 'statistics' of batch normalisation, else 'gradients' (and metrics, which ride along). `overlapped`: something is computed
+  between its start and its end; a collective that starts and ends in one instruction keeps the chip waiting.
+  """
+  items = [item for item in instructions(text) if not item.fused]
+  rows = []
+  for place, item in enumerate(items):
+    if item.opcode in COLLECTIVES:
+      rows.append({'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(_SHAPE.findall(item.shape)),
+                   'purpose': 'statistics' if '/norm/' in item.op_name else 'gradients', 'overlapped': _overlapped(items, place)})
+  return rows
+
+
+def _overlapped(items, place):
+  start = items[place]
+  if not start.opcode.endswith('-start'):
+    return False
+  for item in items[place + 1:]:
+    if item.opcode.endswith('-done') and f'%{start.name})' in item.rest:
+      return False
+    if item.opcode in WORK:
+      return True
+  return False
+
+
+def kernels(text):
+  """Rows of what a GPU program launches, as a profiler would name it: `name`, `kind`, `mb` written, `op_name`; largest first.
+
+  kind: the library's name of a call (cuDNN, cuBLAS), or 'fusion KIND' of a kernel that XLA writes itself.
+  """
+  rows = []
+  for item in instructions(text):
+    if not item.fused and item.opcode in ('fusion', 'custom-call'):
+      kind = re.search(r'custom_call_target="([^"]+)"' if item.opcode == 'custom-call' else r'kind=k(\w+)', item.rest)
+      triton = 'triton' in item.rest and item.opcode == 'fusion'
+      kind = (kind.group(1) if kind else '') if item.opcode == 'custom-call' else f'fusion {"Triton" if triton else kind and kind.group(1)}'
+      rows.append({'name': item.name, 'kind': kind, 'mb': round(item.num_bytes / 1e6, 2), 'op_name': item.op_name})
+  return sorted(rows, key=lambda row: -row['mb'])
 
 
 def _dims(text):

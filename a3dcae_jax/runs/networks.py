@@ -5,14 +5,16 @@ import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
+from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
-def make_networks(*, widths, discriminator_widths, discriminator_units, first_kernel, places, split_phases, lowering, dtype, axis_name=None):
+def make_networks(*, widths, discriminator_widths, discriminator_units, first_kernel, places, split_phases, lowering, dtype, remat='none', axis_name=None):
   """(AutoEncoder, Discriminator). `dtype` 'auto' is bfloat16 on accelerators and float32 on CPUs; others as in `models`."""
-  common = {'first_kernel': tuple(first_kernel), 'split_phases': split_phases, 'lowering': lowering, 'dtype': compute_dtype(dtype)}
+  common = {'first_kernel': tuple(first_kernel), 'split_phases': split_phases, 'lowering': lowering, 'dtype': compute_dtype(dtype),
+            'remat': remat_of(remat)}
   return (AutoEncoder(tuple(widths), places=places, axis_name=axis_name, **common),
           Discriminator(tuple(discriminator_widths), discriminator_units, **common))
 
@@ -24,6 +26,13 @@ def compute_dtype(name):
   if name not in DTYPES:
     raise UserError(f'model.dtype {name!r}: known are auto, {", ".join(DTYPES)}')
   return DTYPES[name]
+
+
+def remat_of(name):
+  """`name`, if it is a way of rematerialisation that `model.remat` may name."""
+  if name not in REMAT:
+    raise UserError(f'model.remat {name!r}: known are {", ".join(REMAT)}')
+  return name
 
 
 def check_sizes(config):

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.presets import PRESETS
-from a3dcae_jax.runs.networks import compute_dtype
+from a3dcae_jax.ops.lowering import LOWERINGS
+from a3dcae_jax.runs.networks import compute_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
@@ -17,7 +19,7 @@ MODES = ('infer', 'train')
 
 
 class Setting(NamedTuple):
-  """What is computed. batch: clips a device. size_px 0 takes the preset's."""
+  """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices."""
   mode: str
   preset: str
   batch: int
@@ -26,6 +28,8 @@ class Setting(NamedTuple):
   size_px: int = 0
   lowering: str = 'auto'
   split_phases: bool = True
+  remat: str = 'none'
+  reduce_dtype: str = 'float32'
 
   @property
   def size(self):
@@ -36,10 +40,21 @@ class Setting(NamedTuple):
     return (self.window, self.size, self.size)
 
 
+def check_setting(setting):
+  """`setting`, if it is one; a `UserError` that names the field at fault otherwise."""
+  for field, value, known in (('modes', setting.mode, MODES), ('preset', setting.preset, tuple(PRESETS)), ('lowering', setting.lowering, ('auto', *LOWERINGS))):
+    if value not in known:
+      raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
+  if setting.batch <= 0:
+    raise UserError(f'--batch (={setting.batch}) must be positive')
+  return setting
+
+
 def networks(setting, axis_name=None):
   """(AutoEncoder, Discriminator) of a setting."""
   preset = PRESETS[setting.preset]
-  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype)}
+  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype),
+            'remat': remat_of(setting.remat)}
   return (AutoEncoder(preset.widths, axis_name=axis_name, **common),
           Discriminator(preset.discriminator_widths, preset.discriminator_units, **common))
 
@@ -62,7 +77,8 @@ def error_program(setting):
 
 def train_program(setting, axis_name=None):
   """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
-  return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name)
+  return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name,
+                         reduce_dtype=setting.reduce_dtype)
 
 
 def variables_of(state):

@@ -9,17 +9,21 @@ from a3dcae_jax.common.files import read_json, whole_file, write_json
 from a3dcae_jax.data.download import fetch
 from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
 from a3dcae_jax.runs import workdir as workdirs
+from a3dcae_jax.runs.compilation_cache import use_compilation_cache
 from a3dcae_jax.runs.datasets import ingest_table, prepare_data
 from a3dcae_jax.runs.fit import train
 from a3dcae_jax.runs.networks import check_sizes
+from a3dcae_jax.runs.profiling import profile_hooks
 from a3dcae_jax.runs.score import evaluate_run
 from a3dcae_jax.scoring.schema import validate_metrics
 
 
-def train_and_evaluate(config, workdir):
-  """Does all of `main`: prepare if needed, train or go on training, evaluate, write the report."""
+def train_and_evaluate(config, workdir, *, profile=''):
+  """Does all of `main`: prepare if needed, train or go on training, evaluate, write the report. profile: 'START:STOP' or ''."""
   check_sizes(config)
   workdir = pathlib.Path(workdir)
+  hooks = profile_hooks(profile, workdir, config.train.steps)
+  use_compilation_cache(config.train.compilation_cache_dir)
   if (workdir / 'config.json').exists():
     workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
   store = prepare_data(**config.data)
@@ -29,7 +33,7 @@ def train_and_evaluate(config, workdir):
   with whole_file(workdir / 'mean_image.npy', 'wb') as file:
     np.save(file, mean_image)
   write_json(workdir / 'provenance.json', workdirs.provenance(store))
-  train(config, workdir, store)
+  train(config, workdir, store, hooks=hooks)
   evaluate_run(config, workdir, store)
 
 

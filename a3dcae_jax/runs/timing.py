@@ -1,4 +1,4 @@
-"""Times one setting of the network: inference or the full adversarial step, in one process, medians after warm-up."""
+"""Times settings of the network: inference or the full adversarial step, in one process, medians after warm-up."""
 
 import statistics
 import time
@@ -6,63 +6,76 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from a3dcae_jax.runs.flops import model_flops
 from a3dcae_jax.runs.networks import compute_dtype
 from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, train_program, variables_of
+from a3dcae_jax.runs.timed_batches import fed, timed_batches
 
 
 class Program(NamedTuple):
-  """A compiled setting: `run()` computes once and waits; `compile_s`; `flops` of one run (None where XLA does not say)."""
+  """A compiled setting with its batches.
+
+  `run(steps)` computes so many steps, handing out one after another as training does, and waits for the last. `compile_s`. `flops` of one step
+  by the direct method (`runs.flops`); `xla_flops`: as XLA counts what it runs, `program_bytes`: the memory that takes (None: XLA does not say).
+  """
   run: object
+  feeding: str
   compile_s: float
-  flops: float | None
+  flops: float
+  xla_flops: float | None
+  program_bytes: int | None
   parameters: int
 
 
-def make_program(setting):
-  """Compiles a `programs.Setting` on the default device, its input already there."""
-  state = fresh_state(setting)
-  clips, mean_image = input_shapes(setting)
-  clips = jnp.asarray(np.random.default_rng(0).integers(0, 256, clips.shape, dtype=np.uint8))
-  mean_image = jnp.full(mean_image.shape, 0.5, jnp.float32)
+def make_program(setting, feeding='none'):
+  """Compiles a `programs.Setting` on the default device; `feeding` is where its batches come from, see `timed_batches`."""
+  state, source = fresh_state(setting), timed_batches(setting, feeding)
+  mean_image = jnp.full(input_shapes(setting)[1].shape, 0.5, jnp.float32)
   if setting.mode == 'infer':
-    return _inference(error_program(setting), variables_of(state), clips, mean_image)
-  return _training(train_program(setting), state, clips, mean_image)
+    parameters, held, jitted = _count(state.generator), [variables_of(state)], jax.jit(fed(error_program(setting), setting))
+  else:
+    parameters, held = _count((state.generator, state.discriminator)), [state]
+    jitted = jax.jit(fed(train_program(setting), setting), donate_argnums=0)
+  del state  # a training state is donated: nothing else may hold it
+  shared, batches = (mean_image, *source.frames), source.batches
+  start = time.perf_counter()
+  compiled = jitted.lower(held[0], next(batches), *shared).compile()
+  seconds = time.perf_counter() - start
+
+  def run(steps=1):
+    for _ in range(steps):
+      result = compiled(held[0], next(batches), *shared)
+      if setting.mode == 'train':
+        held[0], result = result
+    jax.block_until_ready(result)
+
+  return Program(run, feeding, seconds, model_flops(setting), _xla_flops(compiled), _program_bytes(compiled), parameters)
 
 
-def _inference(errors, variables, clips, mean_image):
-  compiled, seconds = _compile(jax.jit(errors), variables, clips, mean_image)
-  return Program(lambda: jax.block_until_ready(compiled(variables, clips, mean_image)), seconds, _flops(compiled), _count(variables['params']))
-
-
-def _training(step, state, clips, mean_image):
-  compiled, seconds = _compile(jax.jit(step, donate_argnums=0), state, clips, mean_image)
-  parameters = _count((state.generator, state.discriminator))
-  held = [state]
-
-  def run():
-    held[0], metrics = compiled(held[0], clips, mean_image)
-    jax.block_until_ready((held[0], metrics))
-
-  return Program(run, seconds, _flops(compiled), parameters)
-
-
-def measure(program, setting, *, reps, warmup=3):
-  """Times `program` `reps` times; returns a dict of figures."""
-  for _ in range(warmup):
-    program.run()
-  times = []
+def measure(programs, setting, *, reps, steps=1, warmup=3):
+  """Times `programs` of one setting in turns, `reps` turns of `steps` steps each; returns a dict of figures for each, times being a step's."""
+  times = [[] for _ in programs]
+  for program in programs:
+    program.run(warmup)
   for _ in range(reps):
-    start = time.perf_counter()
-    program.run()
-    times.append(time.perf_counter() - start)
+    for taken, program in zip(times, programs, strict=True):
+      start = time.perf_counter()
+      program.run(steps)
+      taken.append((time.perf_counter() - start) / steps)
+  return [_figures(setting, program, taken) for program, taken in zip(programs, times, strict=True)]
+
+
+def _figures(setting, program, times):
   median = statistics.median(times)
   peak = (jax.local_devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
-  return {**setting._asdict(), 'size_px': setting.size, 'dtype': jnp.dtype(compute_dtype(setting.dtype)).name, 'median_s': median, 'min_s': min(times),
-          'max_s': max(times), 'clips_per_s': setting.batch / median, 'frames_per_s': setting.batch * setting.window / median,
-          'compile_s': program.compile_s, 'parameters': program.parameters, 'flops_per_clip': program.flops and program.flops / setting.batch,
-          'tflops_per_s': program.flops and program.flops / median / 1e12, 'peak_gib': peak and peak / 2**30}
+  gib = lambda num_bytes: num_bytes and num_bytes / 2**30  # noqa: E731
+  return {**setting._asdict(), 'size_px': setting.size, 'dtype': jnp.dtype(compute_dtype(setting.dtype)).name, 'feeding': program.feeding,
+          'median_s': median, 'min_s': min(times), 'max_s': max(times), 'times_s': times,
+          'clips_per_s': setting.batch / median, 'frames_per_s': setting.batch * setting.window / median, 'compile_s': program.compile_s,
+          'parameters': program.parameters, 'flops_per_clip': program.flops / setting.batch,
+          'xla_flops_per_clip': program.xla_flops and program.xla_flops / setting.batch, 'tflops_per_s': program.flops / median / 1e12,
+          'program_gib': gib(program.program_bytes), 'peak_gib': gib(peak)}
 
 
 def matrix_rate(dtype, *, size=0):
@@ -85,16 +98,15 @@ def device_facts():
   return {'platform': device.platform, 'device': device.device_kind, 'jax': jax.__version__}
 
 
-def _compile(jitted, *arguments):
-  start = time.perf_counter()
-  compiled = jitted.lower(*arguments).compile()
-  return compiled, time.perf_counter() - start
-
-
-def _flops(compiled):
+def _xla_flops(compiled):
   analysis = compiled.cost_analysis()
   analysis = analysis[0] if isinstance(analysis, list) else analysis
   return (analysis or {}).get('flops')
+
+
+def _program_bytes(compiled):
+  memory = compiled.memory_analysis()
+  return memory and memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - memory.alias_size_in_bytes
 
 
 def _count(tree):

@@ -10,7 +10,10 @@ from a3dcae_jax.common.files import whole_file
 
 
 class Hook:
-  """Does nothing at any of the loop's four calls."""
+  """Does nothing at any of the loop's five calls."""
+
+  def before_step(self, step, state):
+    """Update `step` is about to start from `state`, which may still be being computed."""
 
   def on_metrics(self, rows):
     """`rows`: dicts of floats with 'step', in order, all finite; called before `on_step`."""

@@ -12,7 +12,8 @@ class NonFiniteLoss(Exception):
     self.step, self.names = step, names
 
 
-def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_every_steps=10, wait=False, stop=lambda: False):
+def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_every_steps=10, wait=False, stop=lambda: False,
+        transfer_guard='allow'):
   """Runs updates `first_step + 1 .. last_step` and returns (state, step) after the last one.
 
   Metrics stay on the device and are read `read_every_steps` at a time, so that the host runs ahead of the device; every
@@ -24,13 +25,19 @@ def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_eve
     batches: iterator; its k-th item is the batch of update first_step + k.
     hooks: `hooks.Hook`s, called in order at every reading and at the end.
     wait: block on every step. stop: asked at every reading; true ends the run early.
+    transfer_guard: of `jax.transfer_guard`, around each step and the making of its batch: 'disallow' makes every copy between host
+      and device that is not asked for by name (device_put) an error. Hooks, which read on purpose, are outside of it.
 
   Raises: NonFiniteLoss, naming the first step at fault; no hook sees that step or a later one.
   """
   pending, step = [], first_step
   for step in range(first_step + 1, last_step + 1):
-    with jax.profiler.StepTraceAnnotation('train', step_num=step):
-      state, metrics = train_step(state, next(batches))
+    for hook in hooks:
+      hook.before_step(step, state)
+    with jax.profiler.StepTraceAnnotation('train', step_num=step), jax.transfer_guard(transfer_guard):
+      with jax.profiler.TraceAnnotation('next_batch'):
+        batch = next(batches)
+      state, metrics = train_step(state, batch)
     pending.append((step, metrics))
     if wait:
       jax.block_until_ready(metrics)

@@ -17,7 +17,7 @@ from launch import pack_store
 ROOT = pathlib.Path(__file__).parents[2]
 PEER = """import argparse, json
 p = argparse.ArgumentParser()
-for name in 'mode preset size batch dtype reps'.split(): p.add_argument('--' + name)
+for name in 'mode preset size batch dtype reps layout'.split(): p.add_argument('--' + name)
 print(json.dumps({'clips_per_s': 2.0} | vars(p.parse_args())))
 """
 
@@ -48,15 +48,45 @@ def test_the_script_measures_and_trains(tmp_path, store):
   out = tmp_path / 'out'
   environment = os.environ | {
       'STORE': str(tmp_path / 'packed.npz'), 'OUT': str(out), 'PEER': str(tmp_path / 'peer.py'), 'PEER_OPTIONS': '', 'LIMIT_S': '600', 'PRESET': 'tiny',
-      'CHECK_PRESET': 'tiny', 'BATCHES': '2', 'TRAIN_BATCHES': '2', 'REPS': '1', 'PAIRS': '1', 'CONFIG': 'configs/synthetic.py:tiny',
+      'CHECK_PRESET': 'tiny', 'BATCHES': '2', 'TRAIN_BATCHES': '2', 'REPS': '1', 'PAIRS': '1', 'CONFIG': 'configs/synthetic.py:tiny', 'FLAG_SETS': 'none',
+      'SKIP': 'lowering phases remat', 'PROFILE': '2:3',
       'PYTHON': sys.executable}
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
   assert result.returncode == 0, result.stdout[-3000:]
   assert json.loads((out / 'check.json').read_text())['passed']
   for mode in ('infer', 'train'):
-    row, = json.loads((out / f'{mode}.json').read_text())['rows']
+    for layout, suffix in (('ndhwc', ''), ('ncdhw', '_ncdhw')):
+      row, = json.loads((out / f'{mode}{suffix}.json').read_text())['rows']
+      assert row['peer']['layout'] == layout
     assert row['mode'] == mode and row['peer']['dtype'] == 'f32' and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
+  assert [row['feeding'] for row in json.loads((out / 'feeding.json').read_text())['rows']] == ['none', 'resident']
+  assert json.loads((out / 'flags_none.json').read_text())['rows'][0]['mode'] == 'train'
+  kernels = json.loads((out / 'kernels.json').read_text())
+  assert [row['step'] for row in kernels['updates']] == [2, 3] and kernels['kernels'][0]['ms'] > 0
   assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
+def test_what_the_time_does_not_allow_is_left_out_and_said(tmp_path):
+  environment = os.environ | {'OUT': str(tmp_path / 'out'), 'LIMIT_S': '1', 'PYTHON': 'true'}  # `true` does nothing, quickly
+  result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+  assert result.returncode == 0 and 'LEFT OUT: check infer train infer_folded' in result.stdout
+  assert 'flags_latency_hiding' in result.stdout and not list((tmp_path / 'out').glob('*.json'))
+
+
+def test_sets_of_flags_are_named_once_and_explained():
+  rows = [[cell.strip() for cell in line.split('|')] for line in (ROOT / 'launch' / 'xla_flags').read_text().splitlines() if not line.startswith('#')]
+  assert all(len(row) == 4 and all(row[:1] + row[2:]) for row in rows) and len({row[0] for row in rows}) == len(rows)
+  assert rows[0][:2] == ['none', ''] and all(flag.startswith('--xla_') for row in rows for flag in row[1].split())
+
+
+@pytest.mark.slow
+def test_xla_knows_the_flags():
+  flags = ' '.join(line.split('|')[1].strip() for line in (ROOT / 'launch' / 'xla_flags').read_text().splitlines() if not line.startswith('#'))
+  result = subprocess.run([sys.executable, '-c', 'import jax; jax.jit(lambda x: x + 1)(1)'], env=os.environ | {'XLA_FLAGS': flags},
+                          capture_output=True, text=True, timeout=120, check=False)
+  assert result.returncode == 0, result.stderr[-500:]
 
 
 @pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')

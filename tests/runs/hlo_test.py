@@ -31,7 +31,24 @@ def test_moves_are_those_that_are_written():
 
 
 def test_collectives_by_hand():
-  assert hlo.collectives(TEXT) == [{'name': 'all-reduce.1', 'opcode': 'all-reduce', 'bytes': 2056, 'arrays': 2}]
+  assert hlo.collectives(TEXT) == [{'name': 'all-reduce.1', 'opcode': 'all-reduce', 'bytes': 2056, 'arrays': 2,
+                                    'purpose': 'gradients', 'overlapped': False}]
+
+
+def test_what_is_computed_between_start_and_end_overlaps():
+  text = '''
+ENTRY %main (x: f32[64]) -> f32[64] {
+  %s.1 = f32[64]{0} all-reduce-start(%x), metadata={op_name="jit(f)/conv1/norm/psum"}
+  %d.1 = f32[64]{0} all-reduce-done(%s.1)
+  %s.2 = f32[64]{0} all-reduce-start(%d.1), metadata={op_name="jit(f)/psum"}
+  %fusion = f32[8,4]{1,0} fusion(%d.1), kind=kLoop, calls=%fused, metadata={op_name="jit(f)/tanh"}
+  %conv = (f32[8,4]{1,0}, u8[0]{0}) custom-call(%fusion), custom_call_target="__cudnn$convForward"
+  %d.2 = f32[64]{0} all-reduce-done(%s.2)
+}
+'''
+  assert [(row['purpose'], row['overlapped']) for row in hlo.collectives(text)] == [('statistics', False), ('gradients', True)]
+  assert [(row['name'], row['kind'], row['op_name']) for row in hlo.kernels(text)] == [
+      ('fusion', 'fusion Loop', 'jit(f)/tanh'), ('conv', '__cudnn$convForward', '')]
 
 
 def test_flops_of_convolution_and_product():

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,3 +82,16 @@ def test_metrics_file_forgets_what_came_after_the_checkpoint(tmp_path):
   writer.on_metrics([{'step': 2, 'rec': 0.3}])
   writer.close()
   assert hooks_lib.read_metrics(path) == [{'step': 1, 'rec': 0.5}, {'step': 2, 'rec': 0.3}]
+
+
+@pytest.mark.parametrize('guard', ['disallow', 'allow'])
+def test_an_implicit_transfer_is_an_error_under_the_guard(guard):
+  step = jax.jit(lambda state, batch: (state + 1, {'rec': batch.mean()}))
+  on_host, on_device = np.ones(3, np.float32), lambda: jax.device_put(np.ones(3, np.float32))
+  run = lambda batches: fit(jnp.int32(0), step, batches, first_step=0, last_step=2, transfer_guard=guard)  # noqa: E731
+  run(on_device() for _ in range(2))  # asked for by name: allowed either way
+  if guard == 'allow':
+    run(itertools.repeat(on_host))
+  else:
+    with pytest.raises(RuntimeError, match='Disallowed host-to-device transfer'):
+      run(itertools.repeat(on_host))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
@@ -143,6 +144,28 @@ def test_four_devices_equal_one(batch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), getattr(one, name), getattr(four, name))
   for name in one_metrics:
     np.testing.assert_allclose(one_metrics[name], four_metrics[name], rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.slow
+def test_gradients_sent_in_bfloat16_are_equal_to_rounding(batch):
+  """Under plain descent at rate 1 the parameters' change is the averaged gradient."""
+  clips, mean_image = batch
+  optimizer, devices = optax.sgd(1.0), jax.local_devices()[:4]
+  state = fresh(optimizer)
+  changes = {}
+  for dtype in ('float32', 'bfloat16'):
+    step = make_train_step(*networks(parallel.AXIS), optimizer, Objective(adversarial_weight=0.5), seed=0, axis_name=parallel.AXIS, reduce_dtype=dtype)
+    mapped = parallel.map_step(step, num_shared=1, devices=devices, donate_state=False)
+    assert (':bf16[' in str(jax.make_jaxpr(mapped)(state, clips[:, None], mean_image))) == (dtype == 'bfloat16')  # what is sent
+    after, _ = mapped(parallel.replicate(state, devices), parallel.shard(clips, devices), mean_image)
+    changes[dtype] = jax.device_get([jax.tree.map(jnp.subtract, old, new) for old, new in (
+        (state.generator, after.generator), (state.discriminator, after.discriminator))])
+
+  def near(exact, sent):
+    assert sent.dtype == np.float32 and np.abs(sent).max() > 0
+    np.testing.assert_allclose(sent, exact, atol=4 * 2.0**-8 * np.abs(exact).max() + 1e-7)  # four roundings of 2^-9 and their sum's
+
+  jax.tree.map(near, changes['float32'], changes['bfloat16'])
 
 
 def test_hidden_frames_reach_neither_the_network_nor_the_loss_of_the_others(batch):

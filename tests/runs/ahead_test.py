@@ -1,0 +1,89 @@
+"""What is read off programs compiled ahead: largest batch, scaling, tables; chips that are not known. The compilers need their extras."""
+
+import importlib.util
+
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.runs import ahead, chips, largest, scale
+from a3dcae_jax.runs.columns import table
+from a3dcae_jax.runs.programs import Setting, check_setting
+
+
+@pytest.mark.parametrize('first', [1, 3, 8, 64])
+@pytest.mark.parametrize('fixed, each, curve', [(100, 37, 0), (0, 1000, 0), (100, 10, 0.4), (5000, 1, 0)])
+def test_largest_batch_is_found_in_few_compilations(first, fixed, each, curve):
+  calls = []
+
+  def measure(batch):
+    calls.append(batch)
+    used = fixed + each * batch + curve * batch**2
+    return used if used < 2000 else None  # far beyond the limit the compiler gives up
+
+  expected = max((batch for batch in range(1001) if fixed + each * batch + curve * batch**2 <= 1000 and batch), default=0)
+  assert largest.search(measure, 1000, first=first) == expected
+  assert len(set(calls)) == len(calls) <= 12
+
+
+def test_a_straight_line_takes_four_compilations():
+  calls = []
+  assert largest.search(lambda batch: calls.append(batch) or 100 + 37 * batch, 1000, first=8) == 24 and len(calls) <= 4
+
+
+def report(chips_, **changes):
+  return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16',
+          'reduce_dtype': 'float32', 'remat': 'none',
+          'gflops_per_clip': 100.0, 'gb_per_clip': 2.0, 'memory_gb': 3.0, 'gradient_reductions': 1, 'gradient_mb': 4.0, 'statistics_reductions': 18,
+          'statistics_mb': 0.1, 'collective_s': 0.001, 'collective_share': 0.02, 'overlapped': False, 'compile_s': 60.0} | changes
+
+
+def test_what_does_not_scale_is_said():
+  assert scale.warnings(scale.scale_rows([report(1), report(4, gflops_per_clip=104.0)])) == []
+  rows = scale.scale_rows([report(16, gb_per_clip=2.2), report(1), report(4, collective_share=0.11), report(64, collective_share=0.5, overlapped=True)])
+  assert [row['chips'] for row in rows] == [1, 4, 16, 64]
+  lines = scale.warnings(rows)
+  assert len(lines) == 2 and lines[0].startswith('v5e:1x4: what is sent takes 11 %') and lines[1].startswith('v5e:1x16: bytes a chip are 1.10 times')
+  assert scale.verdict(scale.scale_rows([report(1), report(4)])) == ['FLOPs and bytes a chip stay within 5 %.']
+  gpus = scale.scale_rows([report(1, gb_per_clip=None), report(4, gb_per_clip=None)])
+  assert gpus[1]['flops_ratio'] is None and scale.verdict(gpus)[0].startswith('XLA counts neither')
+
+
+def test_tables_are_aligned():
+  rows = [{'name': 'a', 'rate': 1234.5}, {'name': 'bcd', 'rate': None}]
+  columns = (('name', '{name}'), ('rate', '{rate:,.1f}'), ('none', '{missing}'))
+  assert table(rows, columns).splitlines() == ['name     rate  none', 'a     1,234.5     -', 'bcd         -     -']
+  assert table(rows, columns, markdown=True).splitlines()[1:3] == ['|---|---|---|', '| a | 1,234.5 | - |']
+
+
+def test_time_of_a_ring_by_hand():
+  sent = [{'purpose': 'gradients', 'bytes': 4e9, 'overlapped': True}, {'purpose': 'statistics', 'bytes': 0, 'overlapped': False}]
+  found = ahead.reductions(sent, 4, chips.Chip(1, 1, 1, 100), 1.0)
+  assert found['collective_s'] == pytest.approx(4e9 * 2 * 3 / 4 / 100e9) and found['overlapped']
+  assert (found['gradient_reductions'], found['statistics_reductions'], found['gradient_mb']) == (1, 1, 4000)
+
+
+@pytest.mark.parametrize('name', ['v5e', 'v9:1x1', 'v5e:0x1', 'h200:axb'])
+def test_unknown_topologies_are_named(name):
+  with pytest.raises(UserError, match=f"--topology '{name}': write KIND:GRID"):
+    chips.topology_devices(name)
+
+
+@pytest.mark.parametrize('name, plugin, extra', [('v5e:2x2', 'libtpu', 'tpu'), ('h200:1x1', 'jax_cuda12_plugin', 'cuda12')])
+def test_a_compiler_that_is_not_installed_is_named(name, plugin, extra):
+  if importlib.util.find_spec(plugin):
+    pytest.skip(f'{plugin} is installed')
+  with pytest.raises(UserError, match=rf"--topology '{name}': .*pip install -e '[.]\[{extra}\]'"):
+    chips.topology_devices(name)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('jax_cuda12_plugin') is None, reason='needs the extra cuda12, and no GPU')
+def test_a_gpu_that_is_not_there():
+  row = ahead.report(Setting('infer', 'tiny', 1, 'bfloat16'), 'h200:1x1')
+  assert row['fits'] and row['model_gflops_per_clip'] > 0 and any('cudnn' in kernel['kind'] for kernel in row['kernels'])
+
+
+@pytest.mark.parametrize('changes, field', [
+    ({'mode': 'trane'}, 'modes'), ({'preset': 'big'}, 'preset'), ({'lowering': 'fft'}, 'lowering'), ({'batch': 0}, 'batch')])
+def test_impossible_settings_are_named(changes, field):
+  with pytest.raises(UserError, match=f'--{field} '):
+    check_setting(Setting('infer', 'tiny', 1)._replace(**changes))
