@@ -10,21 +10,26 @@ import tqdm
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
-from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.runs.scoring_program import normalised, reconstruction, scoring_program, scoring_weights
 from a3dcae_jax.training.checkpoints import Checkpoints
-from a3dcae_jax.training.step import zero_mean
-
-ERRORS = ('eq13', 'block', 'smoothed', 'motion')
 
 
 class Detector(NamedTuple):
-  """`reconstruct(uint8 [B, T, H, W])` -> (clips, recon), both [B, T, H, W, 1] float32; `feature_maps` likewise -> dict of arrays."""
+  """What scores clips (uint8 [B, T, H, W]).
+
+  Attributes:
+    errors: clips -> (errors [B, T], maps [B, T, H, W]), by `scoring_program`.
+    reconstruct: clips -> (clips, recon), both [B, T, H, W, 1] float32; None where the detector is a bundle.
+    feature_maps: clips -> dict of arrays; None likewise.
+    step: of the checkpoint. weights: dict of arrays; None likewise.
+  """
+  errors: object
   reconstruct: object
   feature_maps: object
   step: int
+  weights: dict | None = None
 
 
 def load_detector(config, workdir, mean_image):
@@ -36,48 +41,39 @@ def load_detector(config, workdir, mean_image):
     state, step = restore_or_init(config, checkpoints)
   finally:
     checkpoints.close()
+  weights, mean_image = scoring_weights(state), jnp.asarray(mean_image)
+  errors = jax.jit(scoring_program(config))
   generator, _ = make_networks(**config.model)
-  variables = {'params': state.generator, 'batch_stats': state.batch_stats}
-  mean_image = jnp.asarray(mean_image)
 
   @jax.jit
-  def reconstruct(clips):
-    clips = zero_mean(clips, mean_image)
-    if config.objective.hide_every:
-      every, run = config.objective.hide_every, config.objective.hide_frames
-      return clips, predict_hidden(lambda seen: generator.apply(variables, seen, train=False), clips, every=every, run=run)
-    return clips, generator.apply(variables, clips, train=False)
+  def reconstruct(weights, clips):
+    real = normalised(clips, mean_image)
+    return real, reconstruction(config, weights, real)
 
+  @jax.jit
   def feature_maps(clips):
-    _, sown = generator.apply(variables, zero_mean(clips, mean_image), train=False, mutable=['intermediates'])
+    variables = {'params': state.generator, 'batch_stats': state.batch_stats}
+    _, sown = generator.apply(variables, normalised(clips, mean_image), train=False, mutable=['intermediates'])
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
-  return Detector(reconstruct, jax.jit(feature_maps), step)
+  # Weights are arguments, not constants, as they are in a bundle: XLA folds constants by other roundings.
+  return Detector(lambda clips: errors(weights, mean_image, clips), lambda clips: reconstruct(weights, clips), feature_maps, step, weights)
 
 
-def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress=''):
+def window_errors(detector, frames, first, *, window, batch_size, on_maps=None, progress=''):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
     detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T.
-    error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`),
-      'motion' (root of the mean of `motion_maps`, which are then the maps).
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
     progress: title of a progress bar, '' for none.
   """
-  if error not in ERRORS:
-    raise UserError(f'eval.error {error!r}: known are {", ".join(ERRORS)}')
-  kinds = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, block_px), 'smoothed': lambda maps: smoothed_errors(maps, sigma_px),
-           'motion': lambda maps: jnp.sqrt(frame_errors(maps))}
   resident, offsets = fits_on_device(frames.size), np.arange(window)
+  gather = jax.jit(lambda frames, first: gather_clips(frames, first, jnp.ones_like(first), window=window))
 
-  @jax.jit
   def errors_of(clips_or_rows, *resident_frames):
-    clips = gather_clips(resident_frames[0], clips_or_rows, jnp.ones_like(clips_or_rows), window=window) if resident else clips_or_rows
-    clips, recon = detector.reconstruct(clips)
-    maps = error_maps(clips, recon)
-    maps = motion_maps(maps, clips) if error == 'motion' else maps
-    return kinds[error](maps), (maps if on_maps else None)
+    errors, maps = detector.errors(gather(resident_frames[0], clips_or_rows) if resident else clips_or_rows)
+    return errors, (maps if on_maps else None)
 
   shared = [jax.device_put(np.asarray(frames))] if resident else []
   pending, done = [], []

@@ -63,6 +63,8 @@ def _window_at(config, store, place):
 
 def _feature_maps(config, store, detector, place):
   """Layer -> (caption, [h, w] in [0, 1]): the channel of Conv1 and Conv2 that responds most at one frame (Fig. 5)."""
+  if detector.feature_maps is None:
+    return {}
   clip, at = _window_at(config, store, place)
   shown = {}
   for layer in ('conv1', 'conv2'):
@@ -77,7 +79,10 @@ def _strips(config, store, detector, scores, places):
   mean_image, strips = store.mean_image(), []
   for video, frame in places:
     window, at = _window_at(config, store, (video, frame))
-    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window))
     caption = f'video {store.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
+    if detector.reconstruct is None:
+      strips.append(Strip(caption, window[0, at] / np.float32(255), None, np.asarray(detector.errors(window)[1])[0, at]))
+      continue
+    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window))
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
