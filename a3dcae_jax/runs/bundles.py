@@ -57,8 +57,9 @@ def evaluate_bundle(folder, workdir, *, normalisation='', data_root='', store=''
 
 
 def detector_of(bundle):
-  """A `Detector` that scores by the bundle's program."""
-  return Detector(errors=bundle, reconstruct=None, feature_maps=None, step=bundle.manifest['provenance']['checkpoint_step'])
+  """A `Detector` that scores by the bundle's program, with the weights and the calibration in the bundle."""
+  return Detector(program=lambda weights, mean_image, clips: bundle(clips), weights={}, mean_image=bundle.mean_image, reconstruct=None,
+                  feature_maps=None, step=bundle.manifest['provenance']['checkpoint_step'])
 
 
 def calibration(config, errors, by_video):
@@ -85,7 +86,7 @@ def bundle_text(bundle):
   manifest, shape = bundle.manifest, f'{bundle.window}, {bundle.height}, {bundle.width}'
   says = {'model.stablehlo': f'clips uint8 [B, {shape}] -> errors [B, {bundle.window}], maps [B, {shape}]; {", ".join(manifest["loads_with"]["platforms"])}',
           'model_float.stablehlo': 'the same for float32 clips in [0, 1]', 'weights.npz': 'plain arrays, no pickle', 'mean_image.npy': 'float32 [H, W]',
-          'model.onnx': manifest.get('onnx', {}).get('says')}
+          'model.onnx': _onnx_text(manifest.get('onnx'))}
   files, limits, check = manifest['files'], manifest['calibration'], manifest['check']
   lines = [f'{bundle.folder}: {sum(entry["bytes"] for entry in files.values()) / 1e6:.2f} MB, checkpoint of step {manifest["provenance"]["checkpoint_step"]}']
   lines += [f'  {name:22s}{entry["bytes"] / 1e3:10,.1f} kB  {says[name]}' for name, entry in files.items()]
@@ -95,6 +96,11 @@ def bundle_text(bundle):
       f'to load it, jax >= {manifest["loads_with"]["jax_at_least"]} and numpy are enough:',
       '  from a3dcae_jax.serving.bundle import load_bundle', f'  detector = load_bundle({str(bundle.folder)!r})',
       '  errors, maps = detector(clips); abnormal = detector.scores(errors) > detector.threshold'])
+
+
+def _onnx_text(found):
+  return found and (f'clips uint8 in, weights inside; under onnxruntime {found["swapped_neighbours"]} of {found["frames"]} frames change rank, '
+                    f'largest difference {found["max_difference"]:.2g} of {found["largest_error"]:.2g}')
 
 
 def _data(config, data_root, store):

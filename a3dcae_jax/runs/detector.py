@@ -20,16 +20,26 @@ class Detector(NamedTuple):
   """What scores clips (uint8 [B, T, H, W]).
 
   Attributes:
-    errors: clips -> (errors [B, T], maps [B, T, H, W]), by `scoring_program`.
+    program: `(weights, mean_image, clips) -> (errors [B, T], maps [B, T, H, W])`, see `scoring_program`; a bundle reads the clips alone.
+    weights, mean_image: its first two arguments.
     reconstruct: clips -> (clips, recon), both [B, T, H, W, 1] float32; None where the detector is a bundle.
     feature_maps: clips -> dict of arrays; None likewise.
-    step: of the checkpoint. weights: dict of arrays; None likewise.
+    step: of the checkpoint.
   """
-  errors: object
+  program: object
+  weights: dict
+  mean_image: object
   reconstruct: object
   feature_maps: object
   step: int
-  weights: dict | None = None
+
+  def errors(self, clips):
+    """(errors [B, T], maps [B, T, H, W]) of clips."""
+    return self.program(self.weights, self.mean_image, clips)
+
+  def with_calibration(self, arrays):
+    """This detector with further arrays for the program (name -> array), which find it as `weights['calibration/NAME']` and travel in a bundle."""
+    return self._replace(weights=self.weights | {f'calibration/{name}': jnp.asarray(array) for name, array in arrays.items()})
 
 
 def load_detector(config, workdir, mean_image):
@@ -42,7 +52,6 @@ def load_detector(config, workdir, mean_image):
   finally:
     checkpoints.close()
   weights, mean_image = scoring_weights(state), jnp.asarray(mean_image)
-  errors = jax.jit(scoring_program(config))
   generator, _ = make_networks(**config.model)
 
   @jax.jit
@@ -57,7 +66,7 @@ def load_detector(config, workdir, mean_image):
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
   # Weights are arguments, not constants, as they are in a bundle: XLA folds constants by other roundings.
-  return Detector(lambda clips: errors(weights, mean_image, clips), lambda clips: reconstruct(weights, clips), feature_maps, step, weights)
+  return Detector(jax.jit(scoring_program(config)), weights, mean_image, lambda clips: reconstruct(weights, clips), feature_maps, step)
 
 
 def window_errors(detector, frames, first, *, window, batch_size, on_maps=None, progress=''):

@@ -21,9 +21,10 @@ def scoring_program(config, platform=None):
     platform: 'cpu', 'gpu' or 'tpu': whose lowering and dtype it is traced with; None is the one JAX runs on.
 
   Returns:
-    The function of weights (dict, see `scoring_weights`), mean_image (float32 [H, W]) and clips (uint8 [B, T, H, W], or float32 in
-    [0, 1]). errors [B, T] is by `eval.error`: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed'
-    (largest value after smoothing by `sigma_px`), 'motion' (root of the mean of `motion_maps`). maps [B, T, H, W] is what it was taken of.
+    The function of weights (dict, see `scoring_weights`; 'calibration/NAME' for what an error needs beside them), mean_image (float32
+    [H, W]) and clips (uint8 [B, T, H, W], or float32 in [0, 1]). errors [B, T] is by `eval.error`: 'eq13' (mean over pixels), 'block'
+    (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`), 'motion' (root of the mean of
+    `motion_maps`). maps [B, T, H, W] is what it was taken of.
 
   Raises: UserError for an unknown `eval.error`.
   """
@@ -46,7 +47,7 @@ def scoring_program(config, platform=None):
 def reconstruction(config, weights, real):
   """Clips as the auto-encoder gives them back, every frame hidden in turn where the run hides frames: [B, T, H, W, 1] -> the same."""
   generator, _ = make_networks(**config.model)
-  variables = traverse_util.unflatten_dict(weights, sep='/')
+  variables = traverse_util.unflatten_dict({name: array for name, array in weights.items() if not name.startswith('calibration/')}, sep='/')
   every, run = config.objective.hide_every, config.objective.hide_frames
   if every:
     return predict_hidden(lambda seen: generator.apply(variables, seen, train=False), real, every=every, run=run)
