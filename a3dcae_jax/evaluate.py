@@ -8,8 +8,8 @@
   python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=runs/ped2_bundle
 
 --compare puts runs that are scored already into one table; those under different protocols get tables of their own.
---bundle scores an exported bundle on its run's data set, into a
-folder of its own; the scores are those of the run. The frame store is found by the run's own config; nothing is trained.
+--bundle scores an exported bundle on its run's data set, into a folder of its own; the scores are those of the run.
+The frame store is found by the run's own config; nothing is trained.
 """
 
 from absl import flags
@@ -31,6 +31,8 @@ def main(folders):
   if _COMPARE.value:
     compare_runs(folders, page=_PAGE.value)
     return
+  if _STORE.value and not _BUNDLE.value:
+    raise UserError('--store goes with --bundle; a run finds its frames by its config, or by --data_root')
   if _BUNDLE.value:
     if not _WORKDIR.value:
       raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_bundle')
