@@ -20,7 +20,8 @@ from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.ops.cases import CONV_CASES, OUTER_CASES, POOL_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.outer import conv_phases, deconv_unpooled
+from a3dcae_jax.ops.lowering import lowered_for
+from a3dcae_jax.ops.outer import deconv_unpooled, extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_unpool3d
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
@@ -40,15 +41,17 @@ def operators():
   for case in POOL_CASES:
     yield f'pool and unpool {case.name}', lambda x, w=case.window: max_unpool3d(*max_pool3d_argmax(x, w), w), (draw(*case.shape),)
   for shape, kernel, features in OUTER_CASES:
-    yield f'conv_phases {kernel}', conv_phases, (draw(*shape), draw(1, *kernel, 1, features))
+    yield (f'pool_patches {kernel}', lambda x, k, s: pool_patches(extract_patches(x, k.shape[1:3]), phase_weights(k), s, 'tanh')[0],
+           (draw(*shape), draw(1, *kernel, 1, features), draw(features)))
     values = draw(shape[0], shape[1], shape[2] // 2, shape[3] // 2, features)
     places = rng.integers(0, 4, values.shape, dtype=np.uint8)
     yield f'deconv_unpooled {kernel}', lambda v, k, p=places: deconv_unpooled(v, jnp.asarray(p), k), (values, draw(1, *kernel, features, 1))
 
 
 def on(device, function, *arguments):
-  with jax.default_device(device):
-    return jax.device_get(jax.jit(function)(*jax.device_put(arguments, device)))
+  """`function(*arguments)` computed on `device`, traced afresh: each platform chooses its own lowering."""
+  with jax.default_device(device), lowered_for(device.platform):
+    return jax.device_get(jax.jit(lambda *a: function(*a))(*jax.device_put(arguments, device)))
 
 
 def relative(a, b):

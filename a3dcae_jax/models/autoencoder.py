@@ -78,10 +78,10 @@ class AutoEncoder(nn.Module):
     return self._last(x, all_places[0], windows[0])
 
   def _last(self, x, places, window):
-    kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1)).astype(self.dtype)
+    kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1))
     bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
     if self.split_phases:
       y = deconv_unpooled(x, places, kernel)
     else:
-      y = deconv3d(max_unpool3d(x, places, window), kernel, lowering=self.lowering)
+      y = deconv3d(max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering)
     return y.astype(jnp.float32) + bias

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from a3dcae_jax.models.blocks import torch_uniform
 from a3dcae_jax.ops.conv3d import conv3d
-from a3dcae_jax.ops.outer import conv_phases, max_over_phases
+from a3dcae_jax.ops.outer import extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax
 
 
@@ -34,13 +34,14 @@ class Discriminator(nn.Module):
     x = clips.astype(self.dtype)
     for layer, width in enumerate(self.widths):
       kernel_size = self.first_kernel if layer == 0 else (3, 3, 3)
-      kernel = self.param(f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width)).astype(self.dtype)
-      bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,)).astype(self.dtype)
+      kernel = self.param(f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width))
+      bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,))
       if layer == 0 and self.split_phases:
-        pooled, _ = max_over_phases(conv_phases(x, kernel))
-      else:
-        pooled, _ = max_pool3d_argmax(conv3d(x, kernel, lowering=self.lowering), (1, 2, 2) if layer == 0 else (2, 2, 2))
-      x = jax.nn.relu(pooled + bias)  # a channel's bias moves all its places alike: it may follow the pool
+        x, _ = pool_patches(extract_patches(x, kernel_size[1:]), phase_weights(kernel), bias, 'relu')
+        continue
+      y = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering)
+      pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if layer == 0 else (2, 2, 2))
+      x = jax.nn.relu(pooled + bias.astype(self.dtype))  # a channel's bias moves all its places alike: it may follow the pool
     x = x.reshape(x.shape[0], -1)
     x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, name='fc4')(x))
     # One output: float32, since the loss is.

@@ -2,124 +2,127 @@
 
 Conv1 has one input channel and is followed by a 1x2x2 pool; De-Conv5 has one output channel and follows a 1x2x2
 un-pool. A 3x3 kernel at the four places of a 2x2 window reads a 4x4 patch, so each of the two layers is one matrix
-product between the 16 numbers of a patch and 4 phases x F features, at half the resolution. Both are exact.
+product between the K = 16 numbers of a patch and 4 phases x F features, at half the resolution. All of it is exact.
+
+    weights = phase_weights(kernel)                     [K, 4, F]
+    conv, then pool:    pool_patches(extract_patches(x, size), weights, shift, activation)
+    un-pool, then deconv:   overlap_add(spread_patches(values, places, weights), size)
+
+The products have two implementations with the same four functions: `outer_xla`, and `outer_pallas` on TPUs.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.ops.lowering import laid_out
-from a3dcae_jax.ops.pooling import running_argmax
+from a3dcae_jax.ops import outer_pallas, outer_xla
+from a3dcae_jax.ops.lowering import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 WINDOW = (1, 2, 2)
+# Both rise, and their derivatives can be had from their values: (function, derivative at the value).
+ACTIVATIONS = {'tanh': (jnp.tanh, lambda value: 1 - jnp.square(value)), 'relu': (jax.nn.relu, lambda value: (value > 0).astype(value.dtype)),
+               'none': (lambda x: x, jnp.ones_like)}
+IMPLEMENTATIONS = {'xla': outer_xla, 'pallas': outer_pallas}
 
 
-def conv_phases(x, kernel):
-  """`conv3d` of a one-channel volume with a 1 x kh x kw kernel, its result sorted by place in 1x2x2 windows.
+def extract_patches(x, kernel_size):
+  """The (kh+1) x (kw+1) pixels that a kernel reads from the four places of each 2x2 window.
 
-      y[b, t, h, w, 2*j + k, f] = conv3d(x, kernel)[b, t, 2*h + j, 2*w + k, f]
+  Args: x: [B, T, H, W, 1]; H, W even. kernel_size: static (kh, kw).
+  Returns: [B, T, H/2, W/2, K], K = (kh+1) (kw+1), row-major; zeros beyond the border.
+  """
+  check_rank('extract_patches: x', x, 'BTHWC')
+  check_divisible('extract_patches', x, WINDOW)
+  return _extract(x[..., 0], tuple(kernel_size))
 
-  The maximum over the axis before the last is then `max_pool3d_argmax(conv3d(x, kernel), (1, 2, 2))`, place by place.
+
+def phase_weights(kernel):
+  """[1, kh, kw, 1, F] or [1, kh, kw, F, 1] -> [K, 4, F]: the kernel moved to each of the four places of a window."""
+  check_rank('phase_weights: kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
+  if kernel.shape[0] != 1 or 1 not in kernel.shape[3:]:
+    raise ValueError(f'phase_weights: the kernel must have one time tap and one input or output channel, got shape {kernel.shape}')
+  flat = kernel.reshape(kernel.shape[1], kernel.shape[2], -1)
+  moved = jnp.stack([jnp.pad(flat, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in PHASES], axis=2)
+  return moved.reshape(-1, 4, flat.shape[-1])
+
+
+def patch_moments(patches, weights):
+  """Mean and mean square of the convolution's whole output, all four phases, without computing it.
+
+  y = w^T p for a patch p and a phase's weights w, so over all windows and phases mean(y) = mean_k w_k^T mean(p) and
+  mean(y^2) = mean_k w_k^T mean(p p^T) w_k: K + K^2 numbers hold all that is asked of the patches.
+
+  Args: patches: [B, T, H, W, K]. weights: [K, 4, F] float32. Returns: two float32 [F].
+  """
+  flat = patches.reshape(-1, patches.shape[-1])
+  second = jnp.einsum('nk,nl->kl', flat, flat, preferred_element_type=jnp.float32) / len(flat)
+  first = flat.mean(0, dtype=jnp.float32)
+  return (jnp.einsum('k,kpf->f', first, weights, precision='highest') / 4,
+          jnp.einsum('kpf,kl,lpf->f', weights, second, weights, precision='highest') / 4)
+
+
+def pool_patches(patches, weights, shift, activation='none', implementation=None):
+  """Convolution, shift, 1x2x2 pool and activation in one: places as in `max_pool3d_argmax`.
+
+      values[..., f] = activation(max over p of sum over k of patches[..., k] weights[k, p, f] + shift[f])
 
   Args:
-    x: [B, T, H, W, 1] floating; H, W even.
-    kernel: [1, kh, kw, 1, F], dtype of `x`.
+    patches: [B, T, H, W, K]. weights: [K, 4, F] float32, computed with in the dtype of `patches`. shift: [F].
+    activation: of `ACTIVATIONS`; being monotone it may follow the pool. implementation: of `IMPLEMENTATIONS`; None chooses by platform.
 
-  Returns:
-    [B, T, H/2, W/2, 4, F].
+  Returns: (values [B, T, H, W, F], dtype of `patches`; places uint8 0..3). Gradient: through the recorded places.
   """
-  _check_outer('conv_phases', kernel, 3)
-  check_rank('conv_phases: x', x, 'BTHWC')
-  check_divisible('conv_phases', x, WINDOW)
-  kernel_h, kernel_w, features = kernel.shape[1], kernel.shape[2], kernel.shape[4]
-  low = ((kernel_h - 1) // 2, (kernel_w - 1) // 2)
-  patches = _patches(x[..., 0], (kernel_h + 1, kernel_w + 1), low)
-  weights = _phase_kernel(kernel[0, :, :, 0]).reshape(patches.shape[-1], 4 * features)
-  return laid_out((patches @ weights).reshape(*patches.shape[:-1], 4, features))
+  return _pool(patches, weights, shift, activation, implementation or _implementation())
 
 
-@jax.custom_vjp
-def max_over_phases(y):
-  """Maximum over the four phases of `conv_phases`, and which phase had it: `max_pool3d_argmax` with window (1, 2, 2).
+def spread_patches(values, places, weights, implementation=None):
+  """What each un-pooled value gives to the patch of its window.
 
-  Args:
-    y: [..., 4, F] floating.
+      patches[..., k] = sum over f of values[..., f] weights[k, places[..., f], f]
 
-  Returns:
-    (values [..., F], dtype of `y`; places [..., F] uint8, 0..3).
-
-  Gradient: that of the values goes to the recorded phase.
+  Args: values: [B, T, H, W, F]. places: uint8 [B, T, H, W, F], 0..3. weights: [K, 4, F] float32. Returns: [B, T, H, W, K].
   """
-  return laid_out(running_argmax([y[..., phase, :] for phase in range(4)]))
+  return _spread(values, places, weights, implementation or _implementation())
 
 
-def _max_over_phases_fwd(y):
-  values, places = max_over_phases(y)
-  return (values, places), places
-
-
-def _max_over_phases_bwd(places, cotangents):
-  index = jnp.arange(4, dtype=jnp.uint8)[:, None]
-  zero = jnp.zeros((), cotangents[0].dtype)
-  return (jnp.where(places[..., None, :] == index, cotangents[0][..., None, :], zero),)
-
-
-max_over_phases.defvjp(_max_over_phases_fwd, _max_over_phases_bwd)
-
-
-def deconv_unpooled(values, places, kernel):
+def deconv_unpooled(values, places, kernel, implementation=None):
   """`deconv3d(max_unpool3d(values, places, (1, 2, 2)), kernel)` for one output channel, without the un-pooled map.
 
-  Each value meets the kernel shifted to its place: one product [.., 4*F] x [4*F, 16] gives every window's 4x4
-  contribution, and neighbouring contributions are added where they overlap.
-
-  Args:
-    values: [B, T, H, W, F] floating. places: [B, T, H, W, F] uint8, 0..3. kernel: [1, kh, kw, F, 1].
-
-  Returns:
-    [B, T, 2*H, 2*W, 1], dtype of `values`.
+  Args: values: [B, T, H, W, F] floating. places: [B, T, H, W, F] uint8, 0..3. kernel: [1, kh, kw, F, 1] float32.
+  Returns: [B, T, 2*H, 2*W, 1], dtype of `values`.
   """
-  _check_outer('deconv_unpooled', kernel, 4)
-  kernel_h, kernel_w, features = kernel.shape[1:4]
-  zero = jnp.zeros((), values.dtype)
-  phases = [jnp.where(places == place, values, zero) for place in range(4)]
-  weights = _phase_kernel(kernel[0, :, :, :, 0])  # [kh + 1, kw + 1, 4, F]
-  weights = weights.reshape((kernel_h + 1) * (kernel_w + 1), 4 * features).T
-  patches = laid_out(jnp.concatenate(phases, axis=-1) @ weights)
-  low = ((kernel_h - 1) // 2, (kernel_w - 1) // 2)
-  return _overlap_add(patches, (kernel_h + 1, kernel_w + 1), low)[..., None]
+  return overlap_add(spread_patches(values, places, phase_weights(kernel), implementation), kernel.shape[1:3])
 
 
-def _check_outer(name, kernel, single):
-  check_rank(f'{name}: kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
-  if kernel.shape[0] != 1 or kernel.shape[single] != 1:
-    side = 'input' if single == 3 else 'output'
-    raise ValueError(f'{name}: the kernel must have one time tap and one {side} channel, got shape {kernel.shape}')
+def overlap_add(patches, kernel_size):
+  """The transpose of `extract_patches`: [B, T, H, W, K] -> [B, T, 2*H, 2*W, 1]. Neighbouring patches are added where they overlap."""
+  return _overlap_add(patches, tuple(kernel_size))[..., None]
 
 
-def _phase_kernel(kernel):
-  """[kh, kw, F] -> [kh + 1, kw + 1, 4, F]: the kernel moved to each of the four places of a 2x2 window."""
-  return jnp.stack([jnp.pad(kernel, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in PHASES], axis=2)
+def _patch(kernel_size):
+  """((rows, columns) of a patch, (rows, columns) of it before its window)."""
+  return tuple(k + 1 for k in kernel_size), tuple((k - 1) // 2 for k in kernel_size)
 
 
-def _patches(x, size, low):
-  """[B, T, H, W] -> [B, T, H/2, W/2, size_h * size_w]: patches at stride 2, the first starting at -low."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _extract(x, kernel_size):
   height, width = x.shape[2:]
+  size, low = _patch(kernel_size)
   high = [s - 2 - l for s, l in zip(size, low, strict=True)]
   padded = jnp.pad(x, ((0, 0), (0, 0), (low[0], high[0]), (low[1], high[1])))
   taps = [padded[:, :, i:i + height - 1:2, j:j + width - 1:2] for i, j in np.ndindex(*size)]
   return jnp.stack(taps, axis=-1)
 
 
-def _overlap_add(patches, size, low):
-  """The transpose of `_patches`: [B, T, H, W, size_h * size_w] -> [B, T, 2*H, 2*W].
-
-  Output row 2h + a collects patch row i of window h + (a + low - i) / 2, for every i of the parity of a + low.
-  """
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _overlap_add(patches, kernel_size):
+  """Output row 2h + a collects patch row i of window h + (a + low - i) / 2, for every i of the parity of a + low."""
   batch, frames, height, width, _ = patches.shape
+  size, low = _patch(kernel_size)
   grid = patches.reshape(batch, frames, height, width, *size)
   margin = max(size)
   padded = jnp.pad(grid, ((0, 0), (0, 0), (margin, margin), (margin, margin), (0, 0), (0, 0)))
@@ -133,3 +136,53 @@ def _overlap_add(patches, size, low):
     rows.append(total)
   stacked = jnp.stack(rows, axis=-1).reshape(batch, frames, height, width, 2, 2)
   return stacked.transpose(0, 1, 2, 4, 3, 5).reshape(batch, frames, 2 * height, 2 * width)
+
+
+# Each is linear and the other's transpose.
+_extract.defvjp(lambda x, kernel_size: (_extract(x, kernel_size), None), lambda kernel_size, _, cotangent: (_overlap_add(cotangent, kernel_size),))
+_overlap_add.defvjp(lambda patches, kernel_size: (_overlap_add(patches, kernel_size), None),
+                    lambda kernel_size, _, cotangent: (_extract(cotangent, kernel_size),))
+
+
+def _implementation():
+  return 'pallas' if target_platform() == 'tpu' else 'xla'
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _pool(patches, weights, shift, activation, implementation):
+  return IMPLEMENTATIONS[implementation].pool(patches, weights.astype(patches.dtype), shift, ACTIVATIONS[activation][0])
+
+
+def _pool_fwd(patches, weights, shift, activation, implementation):
+  values, places = _pool(patches, weights, shift, activation, implementation)
+  return (values, places), (patches, weights, shift, values, places)
+
+
+def _pool_bwd(activation, implementation, residuals, cotangents):
+  patches, weights, shift, values, places = residuals
+  kernels, cotangent = IMPLEMENTATIONS[implementation], cotangents[0] * ACTIVATIONS[activation][1](values)
+  return (kernels.spread(cotangent, places, weights.astype(cotangent.dtype)),
+          kernels.weight_gradient(patches, cotangent, places).astype(weights.dtype),
+          cotangent.sum((0, 1, 2, 3), dtype=jnp.float32).astype(shift.dtype))
+
+
+_pool.defvjp(_pool_fwd, _pool_bwd)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _spread(values, places, weights, implementation):
+  return IMPLEMENTATIONS[implementation].spread(values, places, weights.astype(values.dtype))
+
+
+def _spread_fwd(values, places, weights, implementation):
+  return _spread(values, places, weights, implementation), (values, places, weights)
+
+
+def _spread_bwd(implementation, residuals, cotangent):
+  values, places, weights = residuals
+  kernels = IMPLEMENTATIONS[implementation]
+  return (kernels.select(cotangent, weights.astype(cotangent.dtype), places), None,
+          kernels.weight_gradient(cotangent, values, places).astype(weights.dtype))
+
+
+_spread.defvjp(_spread_fwd, _spread_bwd)

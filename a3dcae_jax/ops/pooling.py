@@ -4,26 +4,30 @@ Places are window-local: `places[...] = (i * ph + j) * pw + k` for the maximum a
 byte each. A flat index into the whole volume, as other libraries record it, takes four and needs a global scatter;
 with local places both directions are a select inside the window: un-pooling spreads each value over its window and
 keeps it at one place, its gradient gathers from that place. Pool and un-pool are each other's transpose.
+
+Two implementations have the same three functions: `pooling_xla`, and `pooling_pallas` on TPUs.
 """
 
 import functools
 import math
 
 import jax
-import jax.numpy as jnp
 
-from a3dcae_jax.ops.lowering import laid_out
+from a3dcae_jax.ops import pooling_pallas, pooling_xla
+from a3dcae_jax.ops.lowering import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
+IMPLEMENTATIONS = {'xla': pooling_xla, 'pallas': pooling_pallas}
 
-def max_pool3d_argmax(x, window):
+
+def max_pool3d_argmax(x, window, implementation=None):
   """Maximum over disjoint windows, and where in its window each maximum stood.
 
       values[b, t, h, w, c] = max over (i, j, k) of x[b, t*pt + i, h*ph + j, w*pw + k, c]
 
   Args:
     x: [B, T, H, W, C] floating; T, H, W divisible by the window.
-    window: static (pt, ph, pw), at most 256 places.
+    window: static (pt, ph, pw), at most 256 places. implementation: of `IMPLEMENTATIONS`; None chooses by platform.
 
   Returns:
     (values [B, T/pt, H/ph, W/pw, C], dtype of `x`; places, same shape, uint8). Among equal maxima the first in
@@ -32,14 +36,22 @@ def max_pool3d_argmax(x, window):
   Gradient: that of the values goes to the recorded places; `places` has none.
   Raises: ValueError naming the axis whose size does not divide.
   """
-  check_rank('max_pool3d_argmax: x', x, 'BTHWC')
-  check_divisible('max_pool3d_argmax', x, window)
-  if math.prod(window) > 256:
-    raise ValueError(f'max_pool3d_argmax: window {tuple(window)} has {math.prod(window)} places, a byte holds 256')
-  return _pool(x, tuple(window))
+  _check('max_pool3d_argmax', x, window)
+  return _pool(x, tuple(window), implementation or _implementation())
 
 
-def max_unpool3d(values, places, window):
+def max_pool3d_moments(x, window, implementation=None):
+  """`max_pool3d_argmax`, and the moments of `x` for the normalisation that follows, from one pass over `x`.
+
+  Returns: (values, places, mean [C], mean square [C]), the moments float32 over all of B, T, H, W.
+  """
+  _check('max_pool3d_moments', x, window)
+  values, places, total, squares = _pool_sums(x, tuple(window), implementation or _implementation())
+  count = x.size // x.shape[-1]
+  return values, places, total / count, squares / count
+
+
+def max_unpool3d(values, places, window, implementation=None):
   """Puts each pooled value back at the recorded place of its window; zero elsewhere.
 
       y[b, t*pt + i, h*ph + j, w*pw + k, c] = values[b, t, h, w, c] if places[b, t, h, w, c] = (i*ph + j)*pw + k else 0
@@ -59,10 +71,10 @@ def max_unpool3d(values, places, window):
   check_rank('max_unpool3d: values', values, 'BTHWC')
   if values.shape != places.shape:
     raise ValueError(f'max_unpool3d: values {values.shape} and places {places.shape} must have the same shape')
-  return _unpool(values, places, tuple(window))
+  return _unpool(values, places, tuple(window), implementation or _implementation())
 
 
-def gather_places(x, places, window):
+def gather_places(x, places, window, implementation=None):
   """Reads from each window of `x` the value at its recorded place: the transpose of `max_unpool3d`.
 
   Args:
@@ -71,64 +83,68 @@ def gather_places(x, places, window):
   Returns:
     [B, T, H, W, C], dtype of `x`.
   """
-  zero = jnp.zeros((), x.dtype)
-  return sum(jnp.where(places == place, phase, zero) for place, phase in enumerate(window_phases(x, window)))
+  return IMPLEMENTATIONS[implementation or _implementation()].gather(x, places, tuple(window))
 
 
-def window_phases(x, window):
-  """The prod(window) strided views of `x [B, T, H, W, C]`, in row-major order of the window, each [B, T/pt, H/ph, W/pw, C]."""
-  step_t, step_h, step_w = window
-  return [x[:, i::step_t, j::step_h, k::step_w] for i in range(step_t) for j in range(step_h) for k in range(step_w)]
+def _check(name, x, window):
+  check_rank(f'{name}: x', x, 'BTHWC')
+  check_divisible(name, x, window)
+  if math.prod(window) > 256:
+    raise ValueError(f'{name}: window {tuple(window)} has {math.prod(window)} places, a byte holds 256')
 
 
-def running_argmax(phases):
-  """(maximum, uint8 index of the first phase that has it) over a list of equal-shaped arrays."""
-  best, places = phases[0], jnp.zeros(phases[0].shape, jnp.uint8)
-  for index, phase in enumerate(phases[1:], start=1):
-    better = (phase > best) | (jnp.isnan(phase) & ~jnp.isnan(best))
-    best = jnp.where(better, phase, best)
-    places = jnp.where(better, jnp.uint8(index), places)
-  return best, places
+def _implementation():
+  return 'pallas' if target_platform() == 'tpu' else 'xla'
 
 
-def _spread(values, places, window):
-  """One fused select: every value is broadcast over its window and kept where the window's index equals its place."""
-  batch, frames, height, width, channels = values.shape
-  step_t, step_h, step_w = window
-  index = jnp.arange(math.prod(window), dtype=jnp.uint8).reshape(1, 1, step_t, 1, step_h, 1, step_w, 1)
-  axes = (2, 4, 6)
-  spread = jnp.where(jnp.expand_dims(places, axes) == index, jnp.expand_dims(values, axes), jnp.zeros((), values.dtype))
-  return spread.reshape(batch, frames * step_t, height * step_h, width * step_w, channels)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _pool(x, window, implementation):
+  return IMPLEMENTATIONS[implementation].pool(x, window)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _pool(x, window):
-  return laid_out(running_argmax(window_phases(x, window)))
-
-
-def _pool_fwd(x, window):
-  values, places = _pool(x, window)
+def _pool_fwd(x, window, implementation):
+  values, places = _pool(x, window, implementation)
   return (values, places), places
 
 
-def _pool_bwd(window, places, cotangents):
-  return (_spread(cotangents[0], places, window),)
+def _pool_bwd(window, implementation, places, cotangents):
+  return (IMPLEMENTATIONS[implementation].spread(cotangents[0], places, window),)
 
 
 _pool.defvjp(_pool_fwd, _pool_bwd)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _unpool(values, places, window):
-  return _spread(values, places, window)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _pool_sums(x, window, implementation):
+  return IMPLEMENTATIONS[implementation].pool(x, window, sums=True)
 
 
-def _unpool_fwd(values, places, window):
-  return _spread(values, places, window), places
+def _pool_sums_fwd(x, window, implementation):
+  results = _pool_sums(x, window, implementation)
+  return results, (x, results[1])
 
 
-def _unpool_bwd(window, places, cotangent):
-  return gather_places(cotangent, places, window), None
+def _pool_sums_bwd(window, implementation, residuals, cotangents):
+  """d/dx of a sum is 1, of a sum of squares 2 x: added to the un-pooled cotangent in the same pass."""
+  x, places = residuals
+  values, _, total, squares = cotangents
+  return (IMPLEMENTATIONS[implementation].spread(values, places, window, affine=(x, total, 2 * squares)),)
+
+
+_pool_sums.defvjp(_pool_sums_fwd, _pool_sums_bwd)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _unpool(values, places, window, implementation):
+  return IMPLEMENTATIONS[implementation].spread(values, places, window)
+
+
+def _unpool_fwd(values, places, window, implementation):
+  return _unpool(values, places, window, implementation), places
+
+
+def _unpool_bwd(window, implementation, places, cotangent):
+  return gather_places(cotangent, places, window, implementation), None
 
 
 _unpool.defvjp(_unpool_fwd, _unpool_bwd)

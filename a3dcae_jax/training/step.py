@@ -99,22 +99,22 @@ _SMALLEST = 1e-20  # a cotangent of a logit below it is raised to it, so that th
 
 
 def _adversarial(discriminator, phi, real, recon, objective):
-  """(cotangent of the reconstruction, gradient of phi, metrics) from one pass over the reconstructions and one over the clips.
+  """(cotangent of the reconstruction, gradient of phi, metrics) from one pass over clips and reconstructions together.
 
   The discriminator judges each clip by itself, so what it sends back to a clip is proportional to the cotangent of that
-  clip's logit: one pass back serves both losses, scaled clip by clip by the ratio of their cotangents.
+  clip's logit: one pass back serves both losses, scaled clip by clip by the ratio of their cotangents. One pass also
+  reads the discriminator's weights, most of all parameters, and writes their gradient once.
   """
   def judge(phi, clips):
     return discriminator.apply({'params': phi}, clips)
 
-  real_logits, pull_real = jax.vjp(lambda phi: judge(phi, real), phi)
-  fake_logits, pull_fake = jax.vjp(judge, phi, recon)
+  logits, pull = jax.vjp(judge, phi, jnp.concatenate([real, recon]))
+  real_logits, fake_logits = jnp.split(logits, 2)
   gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(fake_logits, objective.form)
   adv, (real_cotangent, fake_cotangent) = jax.value_and_grad(discriminator_loss, (0, 1))(real_logits, fake_logits)
   fake_cotangent = jnp.maximum(fake_cotangent, _SMALLEST)
-  fake_grads, pulled = pull_fake(fake_cotangent)
-  recon_cotangent = pulled * (gen_cotangent / fake_cotangent)[:, None, None, None, None]
-  phi_grads = jax.tree.map(jnp.add, pull_real(real_cotangent)[0], fake_grads)
+  phi_grads, pulled = pull(jnp.concatenate([real_cotangent, fake_cotangent]))
+  recon_cotangent = jnp.split(pulled, 2)[1] * (gen_cotangent / fake_cotangent)[:, None, None, None, None]
   metrics = {'adv': adv, 'gen_adv': gen_adv, 'd_real': jax.nn.sigmoid(real_logits).mean(), 'd_fake': jax.nn.sigmoid(fake_logits).mean()}
   return recon_cotangent, phi_grads, metrics
 

@@ -1,54 +1,97 @@
-"""The phase-split outer layers equal the plain ones, value and gradient."""
+"""The phase-split outer layers equal the plain ones, value and gradient, in every implementation."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.ops import reference
+from a3dcae_jax.ops import outer, reference
 from a3dcae_jax.ops.cases import OUTER_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.outer import conv_phases, deconv_unpooled, max_over_phases
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_unpool3d
 
 WINDOW = (1, 2, 2)
 cases = pytest.mark.parametrize('shape, kernel, features', OUTER_CASES)
+implementations = pytest.mark.parametrize('implementation', outer.IMPLEMENTATIONS)
 
 
 def close(a, b):
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5), a, b)
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=2e-5), a, b)
 
 
 @cases
-def test_first_layer(rng, shape, kernel, features):
-  x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+@implementations
+@pytest.mark.parametrize('activation', outer.ACTIVATIONS)
+def test_first_layer(rng, shape, kernel, features, implementation, activation):
+  x, shift = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in (shape, (features,)))
   weights = jnp.asarray(rng.standard_normal((1, *kernel, 1, features)), jnp.float32)
-  values, places = max_over_phases(conv_phases(x, weights))
-  expected_values, expected_places = reference.max_pool3d_argmax(reference.conv3d(x, weights), WINDOW)
-  close(values, expected_values)
+  function = outer.ACTIVATIONS[activation][0]
+
+  def split(x, w, shift):
+    return outer.pool_patches(outer.extract_patches(x, kernel), outer.phase_weights(w), shift, activation, implementation)
+
+  def plain(x, w, shift):
+    return max_pool3d_argmax(function(conv3d(x, w) + shift), WINDOW)
+
+  (values, places), pull = jax.vjp(split, x, weights, shift)
+  expected_values, expected_places = reference.max_pool3d_argmax(reference.conv3d(x, weights) + np.asarray(shift), WINDOW)
+  close(values, function(jnp.asarray(expected_values, jnp.float32)))
   np.testing.assert_array_equal(places, expected_places)
-  cotangent = jnp.asarray(rng.standard_normal(values.shape), jnp.float32)
-  split = jax.vjp(lambda x, w: max_over_phases(conv_phases(x, w))[0], x, weights)[1](cotangent)
-  plain = jax.vjp(lambda x, w: max_pool3d_argmax(conv3d(x, w), WINDOW)[0], x, weights)[1](cotangent)
-  close(split, plain)
+  cotangents = jnp.asarray(rng.standard_normal(values.shape), jnp.float32), np.zeros(places.shape, jax.dtypes.float0)
+  close(pull(cotangents), jax.vjp(plain, x, weights, shift)[1](cotangents))
 
 
 @cases
-def test_last_layer(rng, shape, kernel, features):
+@implementations
+def test_last_layer(rng, shape, kernel, features, implementation):
   small = (shape[0], shape[1], shape[2] // 2, shape[3] // 2, features)
   values = jnp.asarray(rng.standard_normal(small), jnp.float32)
   places = jnp.asarray(rng.integers(0, 4, small), jnp.uint8)
   weights = jnp.asarray(rng.standard_normal((1, *kernel, features, 1)), jnp.float32)
-  result = deconv_unpooled(values, places, weights)
+  result, pull = jax.vjp(lambda v, w: outer.deconv_unpooled(v, places, w, implementation), values, weights)
   close(result, reference.deconv3d(reference.max_unpool3d(values, places, WINDOW), weights))
   cotangent = jnp.asarray(rng.standard_normal(result.shape), jnp.float32)
-  split = jax.vjp(lambda v, w: deconv_unpooled(v, places, w), values, weights)[1](cotangent)
-  plain = jax.vjp(lambda v, w: deconv3d(max_unpool3d(v, places, WINDOW), w), values, weights)[1](cotangent)
-  close(split, plain)
+  close(pull(cotangent), jax.vjp(lambda v, w: deconv3d(max_unpool3d(v, places, WINDOW), w), values, weights)[1](cotangent))
+
+
+@cases
+def test_patches_and_overlap_add_are_transposes(rng, shape, kernel, features):
+  x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+  patches, pull = jax.vjp(lambda x: outer.extract_patches(x, kernel), x)
+  other = jnp.asarray(rng.standard_normal(patches.shape), jnp.float32)
+  np.testing.assert_allclose(np.vdot(patches, other), np.vdot(x, outer.overlap_add(other, kernel)), rtol=1e-5)
+  close(pull(other)[0], outer.overlap_add(other, kernel))
+  close(jax.vjp(lambda p: outer.overlap_add(p, kernel), other)[1](x)[0], patches)
+
+
+@cases
+def test_moments_are_those_of_the_whole_output(rng, shape, kernel, features):
+  """Value and gradient, without the output."""
+  x = jnp.asarray(rng.standard_normal(shape) + 0.5, jnp.float32)
+  weights = jnp.asarray(rng.standard_normal((1, *kernel, 1, features)), jnp.float32)
+
+  def split(w):
+    return outer.patch_moments(outer.extract_patches(x, kernel), outer.phase_weights(w))
+
+  def plain(w):
+    y = conv3d(x, w)
+    return y.mean((0, 1, 2, 3)), jnp.square(y).mean((0, 1, 2, 3))
+
+  (moments, pull), (expected, pull_expected) = jax.vjp(split, weights), jax.vjp(plain, weights)
+  close(moments, expected)
+  cotangents = tuple(jnp.asarray(rng.standard_normal(features), jnp.float32) for _ in range(2))
+  close(pull(cotangents), pull_expected(cotangents))
+
+
+def test_nan_is_not_hidden():
+  x, kernel = jnp.zeros((1, 1, 2, 2, 1)).at[0, 0, 1, 0, 0].set(jnp.nan), jnp.ones((1, 1, 1, 1, 1))
+  for implementation in outer.IMPLEMENTATIONS:
+    patches = outer.extract_patches(x, (1, 1))
+    assert jnp.isnan(outer.pool_patches(patches, outer.phase_weights(kernel), jnp.zeros(1), 'none', implementation)[0]).all()
 
 
 def test_wide_kernels_are_refused():
-  with pytest.raises(ValueError, match='one time tap and one input channel'):
-    conv_phases(jnp.zeros((1, 2, 4, 4, 1)), jnp.zeros((3, 3, 3, 1, 2)))
-  with pytest.raises(ValueError, match='one time tap and one output channel'):
-    deconv_unpooled(jnp.zeros((1, 2, 4, 4, 2)), jnp.zeros((1, 2, 4, 4, 2), jnp.uint8), jnp.zeros((1, 3, 3, 2, 2)))
+  with pytest.raises(ValueError, match='one time tap and one input or output channel'):
+    outer.phase_weights(jnp.zeros((3, 3, 3, 1, 2)))
+  with pytest.raises(ValueError, match='one time tap and one input or output channel'):
+    outer.phase_weights(jnp.zeros((1, 3, 3, 2, 2)))

@@ -7,8 +7,9 @@ import pytest
 
 from a3dcae_jax.ops import reference
 from a3dcae_jax.ops.cases import POOL_CASES
-from a3dcae_jax.ops.pooling import gather_places, max_pool3d_argmax, max_unpool3d
+from a3dcae_jax.ops.pooling import IMPLEMENTATIONS, gather_places, max_pool3d_argmax, max_pool3d_moments, max_unpool3d
 
+implementations = pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 cases = pytest.mark.parametrize('case', POOL_CASES, ids=[case.name for case in POOL_CASES])
 
 
@@ -25,35 +26,55 @@ def test_first_of_equal_maxima_wins():
   np.testing.assert_array_equal(gradient.reshape(2, 2), [[0.0, 1.0], [0.0, 0.0]])
 
 
-def test_nan_is_not_hidden():
+@implementations
+def test_nan_is_not_hidden(implementation):
   x = jnp.asarray([[1.0, 7.0], [jnp.nan, 9.0]]).reshape(1, 1, 2, 2, 1)
-  assert jnp.isnan(max_pool3d_argmax(x, (1, 2, 2))[0]).all()
+  assert jnp.isnan(max_pool3d_argmax(x, (1, 2, 2), implementation)[0]).all()
 
 
 @cases
+@implementations
 @pytest.mark.parametrize('values', ['normal', 'ties'])
-def test_equals_reference(rng, case, values):
+def test_equals_reference(rng, case, values, implementation):
   x = rng.standard_normal(case.shape) if values == 'normal' else rng.integers(0, 2, case.shape)
   x = x.astype(np.float32)
-  pooled, places = jax.jit(max_pool3d_argmax, static_argnums=1)(x, case.window)
+  pooled, places = jax.jit(max_pool3d_argmax, static_argnums=(1, 2))(x, case.window, implementation)
   expected_values, expected_places = reference.max_pool3d_argmax(x, case.window)
   np.testing.assert_array_equal(pooled, expected_values)
   np.testing.assert_array_equal(places, expected_places)
-  np.testing.assert_array_equal(max_unpool3d(pooled, places, case.window), reference.max_unpool3d(pooled, places, case.window))
+  np.testing.assert_array_equal(max_unpool3d(pooled, places, case.window, implementation), reference.max_unpool3d(pooled, places, case.window))
 
 
 @cases
-def test_gradients_are_the_transposes(rng, case):
+@implementations
+def test_gradients_are_the_transposes(rng, case, implementation):
   x = rng.standard_normal(case.shape).astype(np.float32)
-  (pooled, places), pull_pool, = jax.vjp(lambda x: max_pool3d_argmax(x, case.window), x)
+  (pooled, places), pull_pool, = jax.vjp(lambda x: max_pool3d_argmax(x, case.window, implementation), x)
   cotangent = rng.standard_normal(pooled.shape).astype(np.float32)
   grad_pool, = pull_pool((jnp.asarray(cotangent), np.zeros(places.shape, jax.dtypes.float0)))
   np.testing.assert_array_equal(grad_pool, reference.max_unpool3d(cotangent, places, case.window))
   wide = rng.standard_normal(case.shape).astype(np.float32)
-  _, pull_unpool = jax.vjp(lambda v: max_unpool3d(v, places, case.window), pooled)
+  _, pull_unpool = jax.vjp(lambda v: max_unpool3d(v, places, case.window, implementation), pooled)
   grad_unpool, = pull_unpool(jnp.asarray(wide))
-  np.testing.assert_array_equal(grad_unpool, gather_places(jnp.asarray(wide), places, case.window))
+  np.testing.assert_array_equal(grad_unpool, gather_places(jnp.asarray(wide), places, case.window, 'xla'))
   np.testing.assert_allclose(np.vdot(max_unpool3d(pooled, places, case.window), wide), np.vdot(pooled, grad_unpool), rtol=1e-5)
+
+
+@cases
+@implementations
+def test_pool_with_moments(rng, case, implementation):
+  """The same maxima, the moments of the whole map, and one gradient through all four."""
+  x = rng.standard_normal(case.shape).astype(np.float32)
+
+  def plain(x):
+    return (*max_pool3d_argmax(x, case.window, 'xla'), x.mean((0, 1, 2, 3)), jnp.square(x).mean((0, 1, 2, 3)))
+
+  results, pull = jax.vjp(lambda x: max_pool3d_moments(x, case.window, implementation), x)
+  expected, pull_expected = jax.vjp(plain, x)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), results, tuple(expected))
+  draw = lambda like: jnp.asarray(rng.standard_normal(like.shape), jnp.float32)  # noqa: E731
+  cotangents = draw(results[0]), np.zeros(results[1].shape, jax.dtypes.float0), draw(results[2]), draw(results[3])
+  np.testing.assert_allclose(pull(cotangents)[0], pull_expected(cotangents)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16(rng):

@@ -15,7 +15,8 @@ ROW = dict.fromkeys(('eq14', 'minmax', 'none'), FIGURES)
 METRICS = {
     'schema_version': 1,
     'data': {'name': 'x', 'label_set': 'official', 'layout': 'l', 'sha256': 'abcdefghij', 'videos': 1, 'frames': 2, 'abnormal_frames': 1},
-    'protocol': {'error': 'eq13', 'normalisation': 'eq14', 'smoothing_frames': 0.0, 'smoothing_mode': 'centred', 'window': 16, 'every_frames': 0, 'lambda': 0, 'macro_rule': ''},
+    'protocol': {'error': 'eq13', 'normalisation': 'eq14', 'smoothing_frames': 0.0, 'smoothing_mode': 'centred', 'window': 16,
+                 'every_frames': 0, 'lambda': 0, 'macro_rule': ''},
     'checkpoint_step': 1, 'seed': 0, 'variant': '', 'train_errors': {'frames': 1, 'mean': 0.1, 'std': 0.1, 'position_mean': []},
     'metrics': ROW | {'train': FIGURES}, 'by_position': ROW | {'train': FIGURES}, 'floors': {'frame_difference': ROW, 'mean_image_distance': ROW},
     'auc_interval': {'low': None, 'high': None, 'level': 0.95, 'resamples': 1, 'undefined': 1},
