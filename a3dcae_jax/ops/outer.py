@@ -37,7 +37,7 @@ def extract_patches(x, kernel_size):
   """
   check_rank('extract_patches: x', x, 'BTHWC')
   check_divisible('extract_patches', x, WINDOW)
-  return _extract(x[..., 0], tuple(kernel_size))
+  return _extract(x.squeeze(-1), tuple(kernel_size))
 
 
 def phase_weights(kernel):
