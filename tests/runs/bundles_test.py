@@ -1,6 +1,7 @@
 """A run exported: the bundle scores as the checkpoint does, to the bit; what stops an export is said in one line."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.runs import bundles, fit, session, workdir
@@ -84,6 +86,13 @@ def test_every_error_and_map_is_the_checkpoints(exported):
             for d in (detector._replace(step='run'), ported._replace(step='bundle'))]
   assert errors[0].shape == (5, 16) and np.abs(errors[0] - errors[1]).max() == 0
   assert all(np.abs(a - b).max() == 0 for a, b in zip(maps['run'], maps['bundle'], strict=True))
+
+
+@pytest.mark.slow
+def test_an_open_batch_makes_no_gathers(exported):
+  """jnp's indexing would (see `ops.shapes.sliced`): the bundle would score as the run does, several times slower."""
+  model = export.deserialize(bytearray((exported[2] / 'model.stablehlo').read_bytes()))
+  assert not re.search(r'stablehlo\.\w*gather', model.mlir_module())
 
 
 @pytest.mark.slow
