@@ -5,7 +5,10 @@
 
   python -m a3dcae_jax.evaluate --compare runs/a runs/b --page=compare.html
 
-The last puts runs that are scored already into one table; those under different protocols get tables of their own.
+  python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=runs/ped2_bundle
+
+--compare puts runs that are scored already into one table; those under different protocols get tables of their own.
+--bundle scores an exported bundle on its run's data set, into a folder of its own; the scores are those of the run.
 The frame store is found by the run's own config; nothing is trained.
 """
 
@@ -17,6 +20,8 @@ from a3dcae_jax.runs.command import run_command
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _NORMALISATION = flags.DEFINE_string('normalisation', '', 'Whose figures head the report: eq14, minmax, none, train. Default: the run\'s own.')
 _ROOT = flags.DEFINE_string('data_root', '', 'Folder of the footage, if it has moved since training.')
+_STORE = flags.DEFINE_string('store', '', 'With --bundle: frame store to score, if it has moved since training.')
+_BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')
 _COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
 _PAGE = flags.DEFINE_string('page', '', 'Write the comparison to this HTML file too.')
 
@@ -25,6 +30,14 @@ def main(folders):
   from a3dcae_jax.runs.session import compare_runs, evaluate_again
   if _COMPARE.value:
     compare_runs(folders, page=_PAGE.value)
+    return
+  if _STORE.value and not _BUNDLE.value:
+    raise UserError('--store goes with --bundle; a run finds its frames by its config, or by --data_root')
+  if _BUNDLE.value:
+    if not _WORKDIR.value:
+      raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_bundle')
+    from a3dcae_jax.runs.bundles import evaluate_bundle
+    evaluate_bundle(_BUNDLE.value, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value, store=_STORE.value)
     return
   if not _WORKDIR.value:
     raise UserError('--workdir is missing, as in --workdir=runs/ped2')

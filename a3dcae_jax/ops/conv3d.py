@@ -73,7 +73,7 @@ def _conv2d(x, kernel, pads):
 def _time_taps(x, taps, pad):
   frames = x.shape[1]
   padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
-  return [padded[:, i:i + frames] for i in range(taps)]
+  return [lax.slice_in_dim(padded, i, i + frames, axis=1) for i in range(taps)]
 
 
 def _folded(x, kernel, pads):

@@ -15,7 +15,7 @@ def hidden_frames(offsets, window, *, every, run):
 
 
 def fill_hidden(visible, predicted, hidden):
-  """`predicted` where frames are hidden, `visible` elsewhere: [B, T, H, W, C] twice and bool [B, T] -> [B, T, H, W, C]."""
+  """`predicted` where frames are hidden, `visible` elsewhere: [B, T, H, W, C] twice and bool [B, T] or [1, T] -> [B, T, H, W, C]."""
   return jnp.where(hidden[:, :, None, None, None], predicted, visible)
 
 
@@ -28,9 +28,9 @@ def predict_hidden(reconstruct, clips, *, every, run):
   Returns:
     [B, T, H, W, C]. A frame hidden in two passes is taken from the first.
   """
-  predicted, done = jnp.zeros_like(clips), jnp.zeros(clips.shape[:2], bool)
+  predicted, done = jnp.zeros_like(clips), jnp.zeros((1, clips.shape[1]), bool)  # one row serves all clips, however many there are
   for offset in range(0, every, run):
-    hidden = hidden_frames(jnp.full(clips.shape[0], offset), clips.shape[1], every=every, run=run)
+    hidden = hidden_frames(jnp.full(1, offset), clips.shape[1], every=every, run=run)
     recon = reconstruct(fill_hidden(clips, jnp.zeros_like(clips), hidden))
     predicted = fill_hidden(predicted, recon, hidden & ~done)
     done = done | hidden

@@ -19,7 +19,7 @@ import numpy as np
 
 from a3dcae_jax.ops import outer_pallas, outer_xla
 from a3dcae_jax.ops.lowering import target_platform
-from a3dcae_jax.ops.shapes import check_divisible, check_rank
+from a3dcae_jax.ops.shapes import check_divisible, check_rank, sliced
 
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 WINDOW = (1, 2, 2)
@@ -37,7 +37,7 @@ def extract_patches(x, kernel_size):
   """
   check_rank('extract_patches: x', x, 'BTHWC')
   check_divisible('extract_patches', x, WINDOW)
-  return _extract(x[..., 0], tuple(kernel_size))
+  return _extract(x.squeeze(-1), tuple(kernel_size))
 
 
 def phase_weights(kernel):
@@ -114,7 +114,7 @@ def _extract(x, kernel_size):
   size, low = _patch(kernel_size)
   high = [s - 2 - l for s, l in zip(size, low, strict=True)]
   padded = jnp.pad(x, ((0, 0), (0, 0), (low[0], high[0]), (low[1], high[1])))
-  taps = [padded[:, :, i:i + height - 1:2, j:j + width - 1:2] for i, j in np.ndindex(*size)]
+  taps = [sliced(padded, slice(None), slice(i, i + height - 1, 2), slice(j, j + width - 1, 2)) for i, j in np.ndindex(*size)]
   return jnp.stack(taps, axis=-1)
 
 
@@ -132,7 +132,8 @@ def _overlap_add(patches, kernel_size):
     for i in range((a + low[0]) % 2, size[0], 2):
       for j in range((b + low[1]) % 2, size[1], 2):
         top, left = margin + (a + low[0] - i) // 2, margin + (b + low[1] - j) // 2
-        total = total + padded[:, :, top:top + height, left:left + width, i, j]
+        window = (slice(None), slice(top, top + height), slice(left, left + width), slice(i, i + 1), slice(j, j + 1))
+        total = total + sliced(padded, *window).squeeze((4, 5))
     rows.append(total)
   stacked = jnp.stack(rows, axis=-1).reshape(batch, frames, height, width, 2, 2)
   return stacked.transpose(0, 1, 2, 4, 3, 5).reshape(batch, frames, 2 * height, 2 * width)

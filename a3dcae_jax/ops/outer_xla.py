@@ -4,6 +4,7 @@
 """
 
 import jax.numpy as jnp
+from jax import lax
 
 from a3dcae_jax.ops.lowering import laid_out
 from a3dcae_jax.ops.pooling_xla import running_argmax
@@ -38,7 +39,7 @@ def weight_gradient(patches, values, places):
 def _phases(patches, weights):
   taps, _, features = weights.shape
   product = laid_out(patches @ weights.reshape(taps, 4 * features))
-  return [product[..., place * features:(place + 1) * features] for place in range(4)]
+  return [lax.slice_in_dim(product, place * features, (place + 1) * features, axis=-1) for place in range(4)]
 
 
 def _masked(values, places):

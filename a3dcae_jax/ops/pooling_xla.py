@@ -8,6 +8,7 @@ import math
 import jax.numpy as jnp
 
 from a3dcae_jax.ops.lowering import laid_out
+from a3dcae_jax.ops.shapes import sliced
 
 _F32 = jnp.float32
 
@@ -47,7 +48,8 @@ def gather(x, places, window):
 def window_phases(x, window):
   """The prod(window) strided views of `x [B, T, H, W, C]`, in row-major order of the window, each [B, T/pt, H/ph, W/pw, C]."""
   step_t, step_h, step_w = window
-  return [x[:, i::step_t, j::step_h, k::step_w] for i in range(step_t) for j in range(step_h) for k in range(step_w)]
+  starts = [(i, j, k) for i in range(step_t) for j in range(step_h) for k in range(step_w)]
+  return [sliced(x, slice(i, None, step_t), slice(j, None, step_h), slice(k, None, step_w)) for i, j, k in starts]
 
 
 def running_argmax(phases):

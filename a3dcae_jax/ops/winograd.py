@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from a3dcae_jax.ops.lowering import laid_out
 
@@ -56,7 +57,7 @@ def convolve_time(x, kernel, pad, convolve, tile):
   transforms = {2: F2, 4: F4}[tile]
   batch, frames = x.shape[:2]
   padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
-  columns = [padded[:, i:i + frames - tile + 1:tile] for i in range(tile + 2)]
+  columns = [lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1) for i in range(tile + 2)]
   combined = laid_out(_combine(transforms.data, columns))
   kernels = laid_out(_combine(transforms.kernel, list(kernel)))
   products = [convolve(c.reshape(-1, *x.shape[2:]), k) for c, k in zip(combined, kernels, strict=True)]

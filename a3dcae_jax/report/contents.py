@@ -16,10 +16,10 @@ class VideoScores:
 
 @dataclass(frozen=True)
 class Strip:
-  """One frame shown: `clip`, `recon` in [0, 1] [H, W], `error` squared error [H, W]."""
+  """One frame shown: `clip`, `recon` in [0, 1] [H, W], `error` squared error [H, W]. `recon` is None where it is not known (a bundle)."""
   caption: str
   clip: np.ndarray
-  recon: np.ndarray
+  recon: np.ndarray | None
   error: np.ndarray
 
 

@@ -140,11 +140,14 @@ def _strips(title, strips):
   if not strips:
     return ''
   limit = max(float(strip.error.max()) for strip in strips)
-  figures = ''.join(
-      f'<figure><div><img alt="input" src="{grey_picture(s.clip)}"><img alt="reconstruction" src="{grey_picture(s.recon)}">'
-      f'<img alt="squared error" src="{heat_picture(s.error, limit)}"></div><figcaption>{html.escape(s.caption)}</figcaption></figure>'
-      for s in strips)
-  return _section(title, f'<p class="note">Input, reconstruction, squared error (bright = {limit:.3g}).</p><div class="strips">{figures}</div>')
+  figures = ''.join(f'<figure><div>{_pictures(strip, limit)}</div><figcaption>{html.escape(strip.caption)}</figcaption></figure>' for strip in strips)
+  shown = 'Input, error map of the bundle' if strips[0].recon is None else 'Input, reconstruction, squared error'
+  return _section(title, f'<p class="note">{shown} (bright = {limit:.3g}).</p><div class="strips">{figures}</div>')
+
+
+def _pictures(strip, limit):
+  recon = '' if strip.recon is None else f'<img alt="reconstruction" src="{grey_picture(strip.recon)}">'
+  return f'<img alt="input" src="{grey_picture(strip.clip)}">{recon}<img alt="error" src="{heat_picture(strip.error, limit)}">'
 
 
 def _losses(report, drawn):

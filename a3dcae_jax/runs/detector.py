@@ -10,24 +10,37 @@ import tqdm
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
-from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.runs.scoring_program import normalised, reconstruction, scoring_program, scoring_weights
 from a3dcae_jax.training.checkpoints import Checkpoints
-from a3dcae_jax.training.step import clip_means, zero_mean
-
-ERRORS = ('eq13', 'block', 'smoothed', 'motion')
+from a3dcae_jax.training.step import clip_means
 
 
 class Detector(NamedTuple):
-  """`reconstruct(uint8 [B, T, H, W])` -> (clips, recon), both [B, T, H, W, 1] float32; `feature_maps` likewise -> dict of arrays.
+  """What scores clips (uint8 [B, T, H, W]). Where there is a mean image for each scene, all that takes clips takes their scenes (int [B]) too.
 
-  Where there is a mean image for each scene, both take the clips' scenes (int [B]) as second argument.
+  Attributes:
+    program: `(weights, mean_image, clips) -> (errors [B, T], maps [B, T, H, W])`, see `scoring_program`; a bundle reads the clips alone.
+    weights, mean_image: its first two arguments; mean_image [H, W], or [S, H, W] with one for each scene.
+    reconstruct: (clips, scene=None) -> (clips, recon), both [B, T, H, W, 1] float32; None where the detector is a bundle.
+    feature_maps: (clips, scene=None) -> dict of arrays; None likewise.
+    step: of the checkpoint.
   """
+  program: object
+  weights: dict
+  mean_image: object
   reconstruct: object
   feature_maps: object
   step: int
+
+  def errors(self, clips, scene=None):
+    """(errors [B, T], maps [B, T, H, W]) of clips."""
+    return self.program(self.weights, _means(self.mean_image, scene), clips)
+
+  def with_calibration(self, arrays):
+    """This detector with further arrays for the program (name -> array), which find it as `weights['calibration/NAME']` and travel in a bundle."""
+    return self._replace(weights=self.weights | {f'calibration/{name}': jnp.asarray(array) for name, array in arrays.items()})
 
 
 def load_detector(config, workdir, mean_image):
@@ -39,52 +52,45 @@ def load_detector(config, workdir, mean_image):
     state, step = restore_or_init(config, checkpoints)
   finally:
     checkpoints.close()
+  weights, mean_image = scoring_weights(state), jnp.asarray(mean_image)
   generator, _ = make_networks(**config.model)
-  variables = {'params': state.generator, 'batch_stats': state.batch_stats}
-  mean_image = jnp.asarray(mean_image)
-
-  def centred(clips, scene):
-    return zero_mean(clips, mean_image if scene is None else clip_means(mean_image, scene))
 
   @jax.jit
-  def reconstruct(clips, scene=None):
-    clips = centred(clips, scene)
-    if config.objective.hide_every:
-      every, run = config.objective.hide_every, config.objective.hide_frames
-      return clips, predict_hidden(lambda seen: generator.apply(variables, seen, train=False), clips, every=every, run=run)
-    return clips, generator.apply(variables, clips, train=False)
+  def reconstruct(weights, clips, scene):
+    real = normalised(clips, _means(mean_image, scene))
+    return real, reconstruction(config, weights, real)
 
+  @jax.jit
   def feature_maps(clips, scene=None):
-    _, sown = generator.apply(variables, centred(clips, scene), train=False, mutable=['intermediates'])
+    variables = {'params': state.generator, 'batch_stats': state.batch_stats}
+    _, sown = generator.apply(variables, normalised(clips, _means(mean_image, scene)), train=False, mutable=['intermediates'])
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
-  return Detector(reconstruct, jax.jit(feature_maps), step)
+  # Weights are arguments, not constants, as they are in a bundle: XLA folds constants by other roundings.
+  return Detector(jax.jit(scoring_program(config)), weights, mean_image, lambda clips, scene=None: reconstruct(weights, clips, scene),
+                  feature_maps, step)
 
 
-def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress='',
-                  scenes=None):
+def _means(mean_image, scene):
+  """The mean image for clips of `scene` (int [B]); the only one where there are no scenes."""
+  return mean_image if scene is None else clip_means(mean_image, scene)
+
+
+def window_errors(detector, frames, first, *, window, batch_size, scenes=None, on_maps=None, progress=''):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
     detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T.
-    error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`),
-      'motion' (root of the mean of `motion_maps`, which are then the maps).
+    scenes: int [M], whose mean image each window takes; None where there is one for all.
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
-    progress: title of a progress bar, '' for none. scenes: int [M], whose mean image each window takes; None where there is one for all.
+    progress: title of a progress bar, '' for none.
   """
-  if error not in ERRORS:
-    raise UserError(f'eval.error {error!r}: known are {", ".join(ERRORS)}')
-  kinds = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, block_px), 'smoothed': lambda maps: smoothed_errors(maps, sigma_px),
-           'motion': lambda maps: jnp.sqrt(frame_errors(maps))}
   resident, offsets = fits_on_device(frames.size), np.arange(window)
+  gather = jax.jit(lambda frames, first: gather_clips(frames, first, jnp.ones_like(first), window=window))
 
-  @jax.jit
   def errors_of(clips_or_rows, scene, *resident_frames):
-    clips = gather_clips(resident_frames[0], clips_or_rows, jnp.ones_like(clips_or_rows), window=window) if resident else clips_or_rows
-    clips, recon = detector.reconstruct(clips, scene)
-    maps = error_maps(clips, recon)
-    maps = motion_maps(maps, clips) if error == 'motion' else maps
-    return kinds[error](maps), (maps if on_maps else None)
+    errors, maps = detector.errors(gather(resident_frames[0], clips_or_rows) if resident else clips_or_rows, scene)
+    return errors, (maps if on_maps else None)
 
   shared = [jax.device_put(np.asarray(frames))] if resident else []
   pending, done = [], []

@@ -1,12 +1,12 @@
 """From the config's model subtree to the two networks, with sizes checked before anything is compiled."""
 
-import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
 from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.ops.lowering import target_platform
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -20,9 +20,9 @@ def make_networks(*, widths, discriminator_widths, discriminator_units, first_ke
 
 
 def compute_dtype(name):
-  """The dtype that `model.dtype` names."""
+  """The dtype that `model.dtype` names; 'auto' depends on the platform that programs are traced for."""
   if name == 'auto':
-    name = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+    name = 'float32' if target_platform() == 'cpu' else 'bfloat16'
   if name not in DTYPES:
     raise UserError(f'model.dtype {name!r}: known are auto, {", ".join(DTYPES)}')
   return DTYPES[name]

@@ -63,6 +63,8 @@ def _window_at(config, store, place):
 
 def _feature_maps(config, store, detector, place):
   """Layer -> (caption, [h, w] in [0, 1]): the channel of Conv1 and Conv2 that responds most at one frame (Fig. 5)."""
+  if detector.feature_maps is None:
+    return {}
   clip, at = _window_at(config, store, place)
   shown = {}
   for layer in ('conv1', 'conv2'):
@@ -78,9 +80,12 @@ def _strips(config, store, detector, scores, places):
   for video, frame in places:
     window, at = _window_at(config, store, (video, frame))
     scene = _scene(store, video)
-    mean_image = store.mean_image() if scene is None else store.mean_image()[scene[0]]
-    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene))
     caption = f'video {store.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
+    if detector.reconstruct is None:
+      strips.append(Strip(caption, window[0, at] / np.float32(255), None, np.asarray(detector.errors(window, scene)[1])[0, at]))
+      continue
+    clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene))
+    mean_image = store.mean_image() if scene is None else store.mean_image()[scene[0]]
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
 

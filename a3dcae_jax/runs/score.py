@@ -8,8 +8,8 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
-from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import test_windows
+from a3dcae_jax.runs.calibration import training_errors
 from a3dcae_jax.runs.detector import load_detector, window_errors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.pages import write_page
@@ -43,12 +43,12 @@ class Errors(NamedTuple):
     return smooth(normalise(self.train, 'train', train_mean=train.mean(), train_std=train.std()), *smoothing)
 
 
-def evaluate_run(config, workdir, store):
-  """Scores the newest checkpoint of `workdir` and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics."""
+def evaluate_run(config, workdir, store, detector=None):
+  """Scores the newest checkpoint of `workdir`, or `detector`, and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics."""
   workdir, start = pathlib.Path(workdir), time.monotonic()
   if not store.test.videos:
     raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
-  detector = load_detector(config, workdir, store.mean_image())
+  detector = detector or load_detector(config, workdir, store.mean_image())
   plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store)
   errors = divided if config.eval.divide_by_position else plain
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
@@ -83,67 +83,39 @@ def video_means(store):
 
 def _all_errors(config, detector, store):
   """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
-  shared = {'window': config.clips.window, 'batch_size': config.eval.batch_size, 'error': config.eval.error,
-            'block_px': config.eval.block_px, 'sigma_px': config.eval.sigma_px}
-  train_videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), window=config.clips.window,
-                                    max_windows=config.eval.max_train_windows)
-  train_windows = test_windows(train_videos, window=config.clips.window)
   windows = test_windows(store.test.videos, window=config.clips.window, every_frames=config.eval.every_frames)
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
   start = time.monotonic()
-  train = window_errors(detector, store.train.frames, train_windows.first, progress='training errors',
-                        scenes=store.scene_of(store.train, train_windows.first), **shared)
-  test = window_errors(detector, store.test.frames, windows.first, progress='test errors', on_maps=localiser and localiser.add,
-                       scenes=store.scene_of(store.test, windows.first), **shared)
+  train, train_errors = training_errors(config, detector, store)
+  test = window_errors(detector, store.test.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+                       scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
   seconds = time.monotonic() - start
   position_mean = train.mean(0)
 
   def assembled(scale):
     return Errors(split_by_video(frame_vector(test / scale, windows.first, windows.keep, len(store.test.frames)), store.test.videos),
-                  _assemble_train(train / scale, train_windows, train_videos))
+                  train_errors(scale))
 
   return assembled(1.0), assembled(position_mean), position_mean, localiser, seconds
 
 
-def calibrating(videos, holdout):
-  """The training videos whose errors calibrate: the held-out ones where there are any."""
-  return videos[-holdout:] if holdout else videos
-
-
-def calibration_videos(videos, *, window, max_windows):
-  """Whole training videos, evenly spread over the set, of about `max_windows` windows together; a longer one is cut."""
-  videos = [video for video in videos if video.num_frames >= window]
-  total = sum(-(-video.num_frames // window) for video in videos)
-  stride = max(1, round(total / max_windows))
-  chosen, left = [], max_windows * window
-  for video in videos[::stride]:
-    frames = min(video.num_frames, left)
-    if frames >= window:
-      chosen.append(StoredVideo(video.name, video.first, frames, video.scene))
-      left -= frames
-  return chosen
-
-
-def _assemble_train(errors, windows, videos):
-  """Errors of the calibrating videos, one array a video; frames outside them are in no window."""
-  moved, first, start = [], windows.first.copy(), 0
-  for video in videos:
-    inside = (windows.first >= video.first) & (windows.first < video.first + video.num_frames)
-    first[inside] = windows.first[inside] - video.first + start
-    moved.append(StoredVideo(video.name, start, video.num_frames, video.scene))
-    start += video.num_frames
-  return split_by_video(frame_vector(errors, first, windows.keep, start), moved)
-
-
 def _events(options, errors, labels, smoothing):
   """(event metrics, intervals a video), on z-scores: the only ones whose threshold training can give."""
-  spans = {'persistence': options.event_persistence, 'window_frames': options.event_window_frames, 'merge_frames': options.merge_frames}
-  threshold = choose_threshold(errors.train_scores(smoothing), rule=options.threshold_rule, value=options.threshold_value,
-                               frames_per_s=options.frames_per_s, **spans)
+  spans, threshold = _spans(options), event_threshold(options, errors, smoothing)
   scores = errors.scores('train', smoothing)
   intervals = [detect_events(video, threshold=threshold, **spans) for video in scores]
   protocol = {'scores': 'train', 'threshold_rule': options.threshold_rule, 'threshold_value': options.threshold_value, **spans}
   return event_metrics(scores, labels, intervals, threshold=threshold, frames_per_s=options.frames_per_s) | {'protocol': protocol}, intervals
+
+
+def event_threshold(options, errors, smoothing):
+  """The z-score that events begin at, by the training scores of `errors` alone."""
+  return choose_threshold(errors.train_scores(smoothing), rule=options.threshold_rule, value=options.threshold_value,
+                          frames_per_s=options.frames_per_s, **_spans(options))
+
+
+def _spans(options):
+  return {'persistence': options.event_persistence, 'window_frames': options.event_window_frames, 'merge_frames': options.merge_frames}
 
 
 def _scenes(store, scores, labels):

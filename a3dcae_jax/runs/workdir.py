@@ -53,13 +53,13 @@ def read_config(workdir):
   path = pathlib.Path(workdir) / 'config.json'
   if not path.exists():
     raise UserError(f'{workdir} is no run: it has no config.json')
-  return config_dict.ConfigDict(_tuples(read_json(path))).lock()
+  return config_dict.ConfigDict(tuples(read_json(path))).lock()
 
 
-def _tuples(tree):
+def tuples(tree):
   """Lists back to tuples, which is what configs hold."""
   if isinstance(tree, dict):
-    return {key: _tuples(value) for key, value in tree.items()}
+    return {key: tuples(value) for key, value in tree.items()}
   return tuple(tree) if isinstance(tree, list) else tree
 
 

@@ -6,7 +6,7 @@ from jax import lax
 
 def error_maps(clips, recon):
   """Squared error of each pixel: [B, T, H, W, 1] twice -> float32 [B, T, H, W]."""
-  return jnp.square(recon.astype(jnp.float32) - clips.astype(jnp.float32))[..., 0]
+  return jnp.square(recon.astype(jnp.float32) - clips.astype(jnp.float32)).squeeze(-1)
 
 
 def frame_errors(maps):
@@ -21,8 +21,10 @@ def motion_maps(maps, clips):
 
   Args: maps: [B, T, H, W]. clips: [B, T, H, W, 1]. Returns: float32 [B, T, H, W].
   """
-  motion = jnp.square(jnp.diff(clips[..., 0].astype(jnp.float32), axis=1))
-  return maps * jnp.concatenate([motion[:, :1], motion], axis=1)
+  clips = clips.squeeze(-1).astype(jnp.float32)
+  after, before = lax.slice_in_dim(clips, 1, None, axis=1), lax.slice_in_dim(clips, 0, -1, axis=1)  # not `diff`: see `ops.shapes.sliced`
+  motion = jnp.square(after - before)
+  return maps * jnp.concatenate([lax.slice_in_dim(motion, 0, 1, axis=1), motion], axis=1)
 
 
 def block_errors(maps, block_px):

@@ -1,0 +1,46 @@
+"""What training footage says of a detector: the errors by which scores are calibrated and thresholds set."""
+
+from a3dcae_jax.data.store import StoredVideo
+from a3dcae_jax.data.windows import test_windows
+from a3dcae_jax.runs.detector import window_errors
+from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+
+
+def training_errors(config, detector, store):
+  """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
+  videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), window=config.clips.window,
+                              max_windows=config.eval.max_train_windows)
+  windows = test_windows(videos, window=config.clips.window)
+  errors = window_errors(detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+                         scenes=store.scene_of(store.train, windows.first), progress='training errors')
+  return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
+
+
+def calibrating(videos, holdout):
+  """The training videos whose errors calibrate: the held-out ones where there are any."""
+  return videos[-holdout:] if holdout else videos
+
+
+def calibration_videos(videos, *, window, max_windows):
+  """Whole training videos, evenly spread over the set, of about `max_windows` windows together; a longer one is cut."""
+  videos = [video for video in videos if video.num_frames >= window]
+  total = sum(-(-video.num_frames // window) for video in videos)
+  stride = max(1, round(total / max_windows))
+  chosen, left = [], max_windows * window
+  for video in videos[::stride]:
+    frames = min(video.num_frames, left)
+    if frames >= window:
+      chosen.append(StoredVideo(video.name, video.first, frames, video.scene))
+      left -= frames
+  return chosen
+
+
+def _assemble_train(errors, windows, videos):
+  """Errors of the calibrating videos, one array a video; frames outside them are in no window."""
+  moved, first, start = [], windows.first.copy(), 0
+  for video in videos:
+    inside = (windows.first >= video.first) & (windows.first < video.first + video.num_frames)
+    first[inside] = windows.first[inside] - video.first + start
+    moved.append(StoredVideo(video.name, start, video.num_frames, video.scene))
+    start += video.num_frames
+  return split_by_video(frame_vector(errors, first, windows.keep, start), moved)
