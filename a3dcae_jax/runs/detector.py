@@ -14,10 +14,11 @@ from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.runs.fit import restore_or_init
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.scoring.local import local_errors
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.step import zero_mean
 
-ERRORS = ('eq13', 'block', 'smoothed', 'motion')
+ERRORS = ('eq13', 'block', 'smoothed', 'motion', 'local')
 
 
 class Detector(NamedTuple):
@@ -25,6 +26,7 @@ class Detector(NamedTuple):
   reconstruct: object
   feature_maps: object
   step: int
+  usual: object = None  # of `scoring.local`, where `runs.usual.calibrated` has found it
 
 
 def load_detector(config, workdir, mean_image):
@@ -55,13 +57,13 @@ def load_detector(config, workdir, mean_image):
   return Detector(reconstruct, jax.jit(feature_maps), step)
 
 
-def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress=''):
+def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, rule=None, on_maps=None, progress=''):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
     detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T.
     error: 'eq13' (mean over pixels), 'block' (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`),
-      'motion' (root of the mean of `motion_maps`, which are then the maps).
+      'motion' (root of the mean of `motion_maps`, which are then the maps), 'local' (`scoring.local` by `rule`, whose maps these are).
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
     progress: title of a progress bar, '' for none.
   """
@@ -76,6 +78,9 @@ def window_errors(detector, frames, first, *, window, batch_size, error='eq13', 
     clips = gather_clips(resident_frames[0], clips_or_rows, jnp.ones_like(clips_or_rows), window=window) if resident else clips_or_rows
     clips, recon = detector.reconstruct(clips)
     maps = error_maps(clips, recon)
+    if error == 'local':
+      values, maps = local_errors(maps, clips, detector.usual, rule)
+      return values, (maps if on_maps else None)
     maps = motion_maps(maps, clips) if error == 'motion' else maps
     return kinds[error](maps), (maps if on_maps else None)
 

@@ -14,6 +14,7 @@ from a3dcae_jax.runs.detector import load_detector, window_errors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.pages import write_page
 from a3dcae_jax.runs.summary import summary
+from a3dcae_jax.runs.usual import calibrated, local_rule, write_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import detect_events, event_metrics
@@ -49,7 +50,7 @@ def evaluate_run(config, workdir, store):
   if not store.test.videos:
     raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
   detector = load_detector(config, workdir, store.mean_image())
-  plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store)
+  plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store, workdir)
   errors = divided if config.eval.divide_by_position else plain
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
@@ -75,7 +76,7 @@ def evaluate_run(config, workdir, store):
   return metrics
 
 
-def _all_errors(config, detector, store):
+def _all_errors(config, detector, store, workdir):
   """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
   shared = {'window': config.clips.window, 'batch_size': config.eval.batch_size, 'error': config.eval.error,
             'block_px': config.eval.block_px, 'sigma_px': config.eval.sigma_px}
@@ -85,6 +86,11 @@ def _all_errors(config, detector, store):
   windows = test_windows(store.test.videos, window=config.clips.window, every_frames=config.eval.every_frames)
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
   start = time.monotonic()
+  if config.eval.error == 'local':
+    shared['rule'] = local_rule(config.eval)
+    detector = calibrated(detector, store.train.frames, train_windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+                          rule=shared['rule'])
+    write_usual(workdir, detector.usual)
   train = window_errors(detector, store.train.frames, train_windows.first, progress='training errors', **shared)
   test = window_errors(detector, store.test.frames, windows.first, progress='test errors', on_maps=localiser and localiser.add, **shared)
   seconds = time.monotonic() - start
@@ -154,7 +160,9 @@ def _metrics(scores, labels):
 def _header(config, store, detector, errors, position_mean):
   labels, train = store.test.labels, np.concatenate(errors.train)
   kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px',
-          'motion': 'weighted by motion'}[config.eval.error]
+          'motion': 'weighted by motion', 'local': 'local'}[config.eval.error]
+  if config.eval.error == 'local':
+    kind += f', surprise {local_rule(config.eval).surprise_weight:g}'
   if config.objective.hide_every:
     kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
   return {

@@ -1,0 +1,19 @@
+"""Calibration of the local score: what is usual does not depend on how windows fall into batches."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from a3dcae_jax.runs.detector import Detector
+from a3dcae_jax.runs.usual import calibrated
+from a3dcae_jax.scoring.local import Rule
+
+
+def test_a_part_filled_batch_counts_once():
+  frames = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
+  detector = Detector(lambda clips: (clips[..., None] / 255.0, jnp.zeros((*clips.shape, 1))), None, 1)
+  options = {'window': 8, 'rule': Rule(sigma_px=2.0)}
+  first = np.asarray([0, 10, 32])
+  whole = calibrated(detector, frames, first, batch_size=3, **options)
+  parts = calibrated(detector, frames, first, batch_size=2, **options)
+  assert whole.usual.shape == (2, 8, 8) and whole.step == 1
+  np.testing.assert_allclose(parts.usual, whole.usual, rtol=1e-5)
