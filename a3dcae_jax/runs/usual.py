@@ -3,7 +3,6 @@
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.common.files import whole_file
@@ -32,7 +31,7 @@ def calibrated(detector, frames, first, *, window, batch_size, rule):
   chosen, total = first[::-(-len(first) // MAX_WINDOWS)], 0.0
   for start in range(0, len(chosen), batch_size):
     rows = chosen[start:start + batch_size]
-    counted = jnp.arange(batch_size) < len(rows)
+    counted = (np.arange(batch_size) < len(rows)).astype(np.float32)
     total = total + np.asarray(sums_of(frames[np.resize(rows, batch_size)[:, None] + np.arange(window)], counted), np.float64)
   return detector._replace(usual=usual_of(total))
 

@@ -10,7 +10,7 @@ from a3dcae_jax.scoring.local import Rule
 
 def test_a_part_filled_batch_counts_once():
   frames = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
-  detector = Detector(lambda clips: (clips[..., None] / 255.0, jnp.zeros((*clips.shape, 1))), None, 1)
+  detector = Detector(lambda clips: (clips[..., None].astype(jnp.float32) / 255, jnp.zeros((*clips.shape, 1))), None, 1)
   options = {'window': 8, 'rule': Rule(sigma_px=2.0)}
   first = np.asarray([0, 10, 32])
   whole = calibrated(detector, frames, first, batch_size=3, **options)
