@@ -33,7 +33,7 @@ class Rule(NamedTuple):
   sigma_px: float = 4.0
   sigma_frames: float = 2.0
   contrast: float = 1e-4
-  surprise_weight: float = 0.5
+  surprise_weight: float = 0.25
   share: float = 0.01
 
 
