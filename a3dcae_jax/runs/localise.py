@@ -31,7 +31,7 @@ class Localiser:
     """Dict for JSON: pixel AUC; RBDC and TBDC with either end of the curve; how regions were made."""
     truth, source = self._truth()
     result = {'pixel_auc': self._pixels.value(), 'true_regions': len(truth), 'tracks': len({region[0] for region in truth}), 'truth': source,
-              'rule': f'squared error smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes'}
+              'rule': f'error maps smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes'}
     if truth:
       curve = detection_curve(self._reduced, truth, scale=STEP, min_area=MIN_AREA)
       for name, rates in (('rbdc', curve.region), ('tbdc', curve.track)):
