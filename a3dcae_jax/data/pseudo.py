@@ -6,7 +6,8 @@ The last training videos of a store leave training and become its test videos, a
     large   the same, enlarged, at about twice a walker's speed
     rush    the middle of the video is played three times as fast
 
-Whatever is to be chosen (learning rate, lambda, hidden frames, error) can be chosen by their labels; the real test set stays unseen.
+Those are fast: the frame difference alone finds them. `movers='riders'` makes those of `data.riders` instead, which are hardly faster than
+walkers. Whatever is to be chosen (learning rate, lambda, hidden frames, error) can be chosen by their labels; the real test set stays unseen.
 """
 
 import pathlib
@@ -16,27 +17,34 @@ from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_folder, write_json
+from a3dcae_jax.data import riders
 from a3dcae_jax.data.arrays import ArrayWriter
+from a3dcae_jax.data.sprites import moving_blobs, opacity_of, paste
 from a3dcae_jax.data.store import content_hash
 
 KINDS = {'fast': ((2.0, 4.5), (0.9, 1.2)), 'large': ((1.2, 2.5), (1.5, 2.2)), 'rush': None}  # px a frame of a 112 px frame, scale
+MOVERS = ('fast', 'riders')
 SPEED_UP = 3
-CONTRAST = 25  # grey levels from the mean image that make a mover
 REFERENCE_PX = 112  # the frame height that the speeds are given for
 
 
-def write_pseudo_store(store, folder, *, holdout, seed=0):
+def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast'):
   """Writes a frame store to `folder`, whole or not at all: `store`'s training videos but the last `holdout`, and these made abnormal.
 
-  Args: store: `FrameStore`. holdout: videos. seed: of sprites, speeds and paths.
-  Raises: UserError if `holdout` leaves nothing to train on.
+  Args: store: `FrameStore`. holdout: videos. seed: of sprites, speeds and paths. movers: 'fast' (this file's kinds) or 'riders' (those of
+  `data.riders`).
+
+  Raises: UserError if `holdout` leaves nothing to train on, or for unknown movers.
   """
+  if movers not in MOVERS:
+    raise UserError(f'movers {movers!r}: known are {", ".join(MOVERS)}')
   videos = store.train.videos
   if not 0 < holdout < len(videos):
     raise UserError(f'holdout (={holdout}) must leave some of the {len(videos)} training videos')
   rng, mean = np.random.default_rng(seed), 255 * store.mean_image()
   kept, held = videos[:-holdout], videos[-holdout:]
-  made = [(f'{video.name}-{kind}', *_make(_frames(store, video), mean, kind, rng)) for video in held for kind in KINDS]
+  kinds, make = (KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.make_rider)
+  made = [(f'{video.name}-{kind}', *make(_frames(store, video), mean, kind, rng)) for video in held for kind in kinds]
   with whole_folder(folder) as temporary:
     shape = store.train.frames.shape[1:]
     with ArrayWriter(temporary / 'train.npy', shape) as writer:
@@ -48,7 +56,7 @@ def write_pseudo_store(store, folder, *, holdout, seed=0):
     train = list(store.index['splits']['train']['videos'][:-holdout])
     test = [{'name': name, 'num_frames': len(frames), 'scene': '', 'source_size': list(shape), 'other_labels': {}} for name, frames, _ in made]
     index = store.index | {
-        'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; the last {holdout} training videos made abnormal, seed {seed}',
+        'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; the last {holdout} training videos made abnormal, {movers}, seed {seed}',
         'files': ['train.npy', 'test.npy', 'labels.npy'], 'notes': [],
         'splits': {'train': store.index['splits']['train'] | {'videos': train},
                    'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None}}}
@@ -73,7 +81,7 @@ def _make(frames, mean, kind, rng):
   left = -sprite.shape[1] if speed > 0 else float(width)
   for index in range(start, len(frames)):
     x, y = int(round(left + speed * (index - start))), feet - len(sprite)
-    if not _paste(frames[index], sprite, opacity, y, x):
+    if not paste(frames[index], sprite, opacity, y, x):
       if labels.any():
         break
       continue
@@ -94,27 +102,7 @@ def _sprite(frames, mean, rng, scale):
   """(pixels, opacity, row under its feet) of a mover of a random frame: an upright blob that differs from the mean image."""
   for _ in range(200):
     frame = frames[rng.integers(len(frames))].astype(np.float32)
-    blobs, _ = ndimage.label(ndimage.gaussian_filter(np.abs(frame - mean), 1.0) > CONTRAST)
-    boxes = [(index, box) for index, box in enumerate(ndimage.find_objects(blobs), start=1) if _upright(blobs[box] == index, len(frame))]
-    if boxes:
-      index, box = boxes[rng.integers(len(boxes))]
-      opacity = ndimage.gaussian_filter(ndimage.binary_dilation(blobs[box] == index).astype(np.float32), 0.7)
-      return (*(ndimage.zoom(array, scale, order=1) for array in (frame[box], opacity)), box[0].stop)
+    if blobs := moving_blobs(frame, mean):
+      box, mask = blobs[rng.integers(len(blobs))]
+      return (*(ndimage.zoom(array, scale, order=1) for array in (frame[box], opacity_of(mask))), box[0].stop)
   raise UserError('no moving thing was found in the held-out videos to cut out')
-
-
-def _upright(blob, height):
-  """Whether a blob may be a person: taller than wide, 1/12 to 1/3 of the frame's height, and filling its box."""
-  return height / 12 < blob.shape[0] < height / 3 and blob.shape[1] < blob.shape[0] and blob.mean() > 0.45
-
-
-def _paste(frame, sprite, opacity, top, left):
-  """Lays the sprite over `frame` in place; returns whether at least a third of it is inside."""
-  height, width = frame.shape
-  y0, y1, x0, x1 = max(top, 0), min(top + len(sprite), height), max(left, 0), min(left + sprite.shape[1], width)
-  if y1 <= y0 or x1 <= x0 or (y1 - y0) * (x1 - x0) < sprite.size / 3:
-    return False
-  part = np.s_[y0 - top:y1 - top, x0 - left:x1 - left]
-  under = frame[y0:y1, x0:x1].astype(np.float32)
-  frame[y0:y1, x0:x1] = np.clip(under + opacity[part] * (sprite[part] - under), 0, 255).round()
-  return True

@@ -10,9 +10,9 @@ from ml_collections import config_dict
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.runs import workdir as workdirs
-from a3dcae_jax.runs.calibration import training_errors
+from a3dcae_jax.runs.calibration import load_calibrated, training_errors
 from a3dcae_jax.runs.datasets import prepare_data
-from a3dcae_jax.runs.detector import Detector, load_detector
+from a3dcae_jax.runs.detector import Detector
 from a3dcae_jax.runs.score import Errors, evaluate_run, event_threshold
 from a3dcae_jax.runs.scoring_program import scoring_program
 from a3dcae_jax.serving.artefact import DTYPES, export_program
@@ -28,7 +28,7 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   check_replaceable(folder)
   frames = prepare_data(**_data(config, data_root, store))
   mean_image = _mean_image(workdir, frames)
-  detector = load_detector(config, workdir, mean_image)
+  detector = load_calibrated(config, workdir, frames)
   details = {'calibration': calibration(config, *training_errors(config, detector, frames)), **_details(config, workdir, frames, detector)}
   models = {dtype: export_program(scoring_program(config, 'cpu'), scoring_program(config, 'gpu'), detector.weights, mean_image,
                                   window=config.clips.window, dtype=dtype) for dtype in DTYPES}
@@ -148,7 +148,8 @@ def _details(config, workdir, frames, detector):
   run = pathlib.Path(workdir) / 'provenance.json'
   options = config.eval
   return {
-      'error': {'kind': options.error, 'block_px': options.block_px, 'sigma_px': options.sigma_px, 'hide_every': config.objective.hide_every,
+      'error': {'kind': options.error, 'block_px': options.block_px, 'sigma_px': options.sigma_px, 'local': dict(options.get('local', {})),
+                'hide_every': config.objective.hide_every,
                 'hide_frames': config.objective.hide_frames},
       'events': {'persistence': options.event_persistence, 'window_frames': options.event_window_frames, 'merge_frames': options.merge_frames,
                  'frames_per_s': options.frames_per_s},

@@ -2,15 +2,32 @@
 
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import test_windows
-from a3dcae_jax.runs.detector import window_errors
+from a3dcae_jax.runs.detector import load_detector, window_errors
+from a3dcae_jax.runs.scoring_program import local_rule
+from a3dcae_jax.runs.usual import with_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+
+
+def load_calibrated(config, workdir, store):
+  """The detector of a run's newest checkpoint, with what its error needs of training footage."""
+  detector = load_detector(config, workdir, store.mean_image())
+  if config.eval.error != 'local':
+    return detector
+  _, windows = calibrating_windows(config, store)
+  return with_usual(detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+                    rule=local_rule(config.eval), scenes=store.scene_of(store.train, windows.first))
+
+
+def calibrating_windows(config, store):
+  """(training videos, their `TestWindows`) whose errors calibrate."""
+  videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), window=config.clips.window,
+                              max_windows=config.eval.max_train_windows)
+  return videos, test_windows(videos, window=config.clips.window)
 
 
 def training_errors(config, detector, store):
   """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
-  videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), window=config.clips.window,
-                              max_windows=config.eval.max_train_windows)
-  windows = test_windows(videos, window=config.clips.window)
+  videos, windows = calibrating_windows(config, store)
   errors = window_errors(detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
                          scenes=store.scene_of(store.train, windows.first), progress='training errors')
   return errors, lambda scale: _assemble_train(errors / scale, windows, videos)

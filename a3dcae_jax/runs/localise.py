@@ -40,7 +40,7 @@ class Localiser:
     truth, source = self._truth()
     result = {'videos': [video.name for video in self._videos], 'of_videos': len(self._split.videos), 'frames': len(self._reduced),
               'pixel_auc': self._pixels.value(), 'true_regions': len(truth), 'tracks': len({region[0] for region in truth}), 'truth': source,
-              'rule': f'squared error smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes'}
+              'rule': f'error maps smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes'}
     if len(self._videos) < len(self._split.videos):
       result['rule'] += f'; over the {len(self._videos)} of {len(self._split.videos)} videos that have masks'
     if truth:

@@ -7,6 +7,7 @@ from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
 from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.scoring.local import make_rule
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -36,7 +37,7 @@ def remat_of(name):
 
 
 def check_sizes(config):
-  """Raises `UserError` naming the first field whose value does not fit the pools of either network."""
+  """Raises `UserError` naming the first field whose value does not fit the pools of either network, or is out of range."""
   if len(config.model.widths) < 2:
     raise UserError(f'model.widths (={tuple(config.model.widths)}) needs at least two layers')
   frames, pixels = size_multiples(len(config.model.widths))
@@ -52,6 +53,7 @@ def check_sizes(config):
   if every and not 0 < run < every <= config.clips.window:
     raise UserError(f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
                     f'which the window (={config.clips.window}) must hold')
+  make_rule(**config.eval.local)
   for name in ('steps', 'batch_size', 'log_every_steps', 'checkpoint_every_steps', 'keep_checkpoints'):
     if config.train[name] <= 0:
       raise UserError(f'train.{name} (={config.train[name]}) must be positive')

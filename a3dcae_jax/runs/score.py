@@ -9,11 +9,13 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.windows import test_windows
-from a3dcae_jax.runs.calibration import training_errors
-from a3dcae_jax.runs.detector import load_detector, window_errors
+from a3dcae_jax.runs.calibration import load_calibrated, training_errors
+from a3dcae_jax.runs.detector import window_errors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.pages import write_page
+from a3dcae_jax.runs.scoring_program import local_rule
 from a3dcae_jax.runs.summary import summary
+from a3dcae_jax.runs.usual import write_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import detect_events, event_metrics
@@ -48,7 +50,8 @@ def evaluate_run(config, workdir, store, detector=None):
   workdir, start = pathlib.Path(workdir), time.monotonic()
   if not store.test.videos:
     raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
-  detector = detector or load_detector(config, workdir, store.mean_image())
+  detector = detector or load_calibrated(config, workdir, store)
+  write_usual(workdir, detector)
   plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store)
   errors = divided if config.eval.divide_by_position else plain
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
@@ -134,7 +137,9 @@ def _metrics(scores, labels):
 def _header(config, store, detector, errors, position_mean):
   labels, train = store.test.labels, np.concatenate(errors.train)
   kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px',
-          'motion': 'weighted by motion'}[config.eval.error]
+          'motion': 'weighted by motion', 'local': 'local'}[config.eval.error]
+  if config.eval.error == 'local':
+    kind += f', surprise {local_rule(config.eval).surprise_weight:g}'
   if config.objective.hide_every:
     kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
   return {

@@ -8,9 +8,11 @@ from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.ops.lowering import lowered_for, target_platform
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.scoring.local import local_errors, make_rule
 from a3dcae_jax.training.step import zero_mean
 
-ERRORS = ('eq13', 'block', 'smoothed', 'motion')
+ERRORS = ('eq13', 'block', 'smoothed', 'motion', 'local')
+USUAL = 'calibration/usual'  # what 'local' needs beside the network's weights
 
 
 def scoring_program(config, platform=None):
@@ -24,7 +26,7 @@ def scoring_program(config, platform=None):
     The function of weights (dict, see `scoring_weights`; 'calibration/NAME' for what an error needs beside them), mean_image (float32
     [H, W]) and clips (uint8 [B, T, H, W], or float32 in [0, 1]). errors [B, T] is by `eval.error`: 'eq13' (mean over pixels), 'block'
     (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`), 'motion' (root of the mean of
-    `motion_maps`). maps [B, T, H, W] is what it was taken of.
+    `motion_maps`), 'local' (`scoring.local`). maps [B, T, H, W] is what it was taken of.
 
   Raises: UserError for an unknown `eval.error`.
   """
@@ -32,16 +34,25 @@ def scoring_program(config, platform=None):
   if kind not in ERRORS:
     raise UserError(f'eval.error {kind!r}: known are {", ".join(ERRORS)}')
   reduce = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, config.eval.block_px),
-            'smoothed': lambda maps: smoothed_errors(maps, config.eval.sigma_px), 'motion': lambda maps: jnp.sqrt(frame_errors(maps))}[kind]
+            'smoothed': lambda maps: smoothed_errors(maps, config.eval.sigma_px), 'motion': lambda maps: jnp.sqrt(frame_errors(maps))}.get(kind)
+
+  rule = local_rule(config.eval)
 
   def program(weights, mean_image, clips):
     with lowered_for(platform or target_platform()):
       real = normalised(clips, mean_image)
       maps = error_maps(real, reconstruction(config, weights, real))
+    if kind == 'local':
+      return local_errors(maps, real, weights[USUAL], rule)
     maps = motion_maps(maps, real) if kind == 'motion' else maps
     return reduce(maps), maps
 
   return program
+
+
+def local_rule(options):
+  """The `Rule` of the config's `eval` subtree; its defaults where a run is older than the rule."""
+  return make_rule(**options.get('local', {}))
 
 
 def reconstruction(config, weights, real):

@@ -127,6 +127,11 @@ def test_held_out_videos_calibrate(folder, finished):
   session.train_and_evaluate(config, folder / 'holdout')
   metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
   assert metrics['train_errors']['held_out'] and metrics['train_errors']['frames'] == 40 and metrics['protocol']['smoothing_mode'] == 'causal'
+  config.eval.error = 'local'  # the same checkpoint by another error
+  evaluate_run(config, folder / 'holdout', prepare_data(**config.data))
+  metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
+  assert metrics['protocol']['error'] == 'local, surprise 0.25' and np.load(folder / 'holdout' / 'usual.npy').shape == (2, 16, 16)
+  assert 0.2 < metrics['train_errors']['mean'] < 20  # about 1 is usual
   with pytest.raises(UserError, match='must leave some of the 2 training videos'):
     fit.trained_on(('a', 'b'), 2)
 
