@@ -8,30 +8,31 @@ import numpy as np
 from a3dcae_jax.data.batches import clip_batch
 
 
-def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, prefetch_batches=2):
+def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, rows=slice(None), prefetch_batches=2):
   """Endless batches from batch `first_step` on: the same clips, bit for bit, that `resident.gather_clips` gives.
 
   Reading runs in parallel with the consumer and touches only the frames that a clip needs.
 
   Args:
     frames: uint8 [N, H, W], usually memory-mapped. table: `windows.ClipTable`. Others as in `batches.clip_batch`.
+    rows: of each batch, those that are read and given: a process's share of it.
 
   Returns:
-    Iterator of uint8 arrays [B, T, H, W].
+    Iterator of uint8 arrays [B, T, H, W], B being as many as `rows` are.
   """
   import tensorflow as tf
 
   tf.config.set_visible_devices([], 'GPU')  # the accelerator is JAX's alone
-  offsets = np.arange(window)
+  offsets, count = np.arange(window), len(range(batch_size)[rows])
 
   def read(step):
     first, stride = clip_batch(table, batch_size=batch_size, seed=seed, step=int(step))
-    return np.stack([frames[row] for row in (first[:, None] + stride[:, None] * offsets).ravel()]).reshape(
-        batch_size, window, *frames.shape[1:])
+    return np.stack([frames[row] for row in (first[rows, None] + stride[rows, None] * offsets).ravel()]).reshape(
+        count, window, *frames.shape[1:])
 
   def load(step):
     clips = tf.numpy_function(read, [step], tf.uint8, stateful=False)
-    return tf.ensure_shape(clips, (batch_size, window, *frames.shape[1:]))
+    return tf.ensure_shape(clips, (count, window, *frames.shape[1:]))
 
   dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
   dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(prefetch_batches)

@@ -70,6 +70,10 @@ class FrameStore:
       self._cache['mean'] = (total / (255.0 * len(frames))).astype(np.float32)
     return self._cache['mean']
 
+  def keep_mean_image(self, image):
+    """Takes `image` for the mean image, so that the frames need not be read for it."""
+    self._cache['mean'] = image
+
   def verify(self):
     """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""
     if content_hash(self.folder, self.index) != self.data_hash:

@@ -11,9 +11,10 @@ import tqdm
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.ops.hiding import predict_hidden
-from a3dcae_jax.runs.fit import restore_or_init
+from a3dcae_jax.runs.fit import restored_for_all
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.training import processes
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.step import zero_mean
 
@@ -31,9 +32,9 @@ def load_detector(config, workdir, mean_image):
   """The newest checkpoint of a run; a `UserError` if there is none."""
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints)
   try:
-    if checkpoints.latest_step() is None:
+    if processes.is_first() and checkpoints.latest_step() is None:
       raise UserError(f'{workdir}/checkpoints: no checkpoint to evaluate; train first')
-    state, step = restore_or_init(config, checkpoints)
+    state, step = restored_for_all(config, checkpoints)
   finally:
     checkpoints.close()
   generator, _ = make_networks(**config.model)
@@ -53,6 +54,21 @@ def load_detector(config, workdir, mean_image):
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
   return Detector(reconstruct, jax.jit(feature_maps), step)
+
+
+def shared_window_errors(detector, frames, first, *, on_maps=None, **options):
+  """`window_errors` with the windows shared out over the processes of a pod: each scores its own, reads their frames alone, and gets all errors.
+
+  `on_maps` is called for this process's windows only. A process by itself scores them all.
+  """
+  if processes.count() == 1:
+    return window_errors(detector, frames, first, on_maps=on_maps, **options)
+  mine = processes.my_share(len(first))
+  own = first[mine]
+  low, high = (own.min(), own.max() + options['window']) if len(own) else (0, 0)
+  moved = on_maps and (lambda start, maps: on_maps(start + mine.start, maps))
+  errors = window_errors(detector, frames[low:high], own - low, on_maps=moved, **options)
+  return processes.gather_shares(np.asarray(errors, np.float32), len(first))
 
 
 def window_errors(detector, frames, first, *, window, batch_size, error='eq13', block_px=16, sigma_px=4.0, on_maps=None, progress=''):

@@ -14,6 +14,7 @@ class Localiser:
     self._split, self._windows, self._pixels = split, windows, PixelAuc()
     height, width = split.frames.shape[1:]
     self._reduced = np.zeros((len(split.frames), height // STEP, width // STEP), np.float32)
+    self._seen = np.zeros(len(split.frames), bool)
 
   @classmethod
   def of(cls, split, windows):
@@ -26,6 +27,13 @@ class Localiser:
       rows = self._windows.first[index] + np.flatnonzero(keep)
       self._pixels.add(window_maps[keep], np.asarray(self._split.masks[rows]))
       self._reduced[rows] = reduce_map(window_maps[keep], STEP, SIGMA_PX)
+      self._seen[rows] = True
+
+  def join(self, gather):
+    """Puts together what several processes have added, each a run of windows, in order; `gather`: array -> [processes, ...]."""
+    self._pixels.counts = gather(self._pixels.counts).sum(0)
+    for reduced, seen in zip(gather(self._reduced), gather(self._seen), strict=True):
+      self._reduced[seen] = reduced[seen]
 
   def metrics(self):
     """Dict for JSON: pixel AUC; RBDC and TBDC with either end of the curve; how regions were made."""

@@ -10,7 +10,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import test_windows
-from a3dcae_jax.runs.detector import load_detector, window_errors
+from a3dcae_jax.runs.detector import load_detector, shared_window_errors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.pages import write_page
 from a3dcae_jax.runs.summary import summary
@@ -23,6 +23,7 @@ from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.schema import VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
+from a3dcae_jax.training import processes
 
 FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'none')  # they have no training errors to be calibrated by
 
@@ -44,12 +45,20 @@ class Errors(NamedTuple):
 
 
 def evaluate_run(config, workdir, store):
-  """Scores the newest checkpoint of `workdir` and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics."""
+  """Scores the newest checkpoint of `workdir` and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics.
+
+  In a pod every process scores its share of the windows; the first one writes, and the others wait and get the metrics.
+  """
   workdir, start = pathlib.Path(workdir), time.monotonic()
   if not store.test.videos:
     raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
   detector = load_detector(config, workdir, store.mean_image())
-  plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store)
+  found = _all_errors(config, detector, store)
+  return processes.on_first('report', lambda: _report(config, workdir, store, detector, *found, start))
+
+
+def _report(config, workdir, store, detector, plain, divided, position_mean, localiser, forward_s, start):
+  """Metrics, files and page from the errors of all frames."""
   errors = divided if config.eval.divide_by_position else plain
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
@@ -84,9 +93,11 @@ def _all_errors(config, detector, store):
   train_windows = test_windows(train_videos, window=config.clips.window)
   windows = test_windows(store.test.videos, window=config.clips.window, every_frames=config.eval.every_frames)
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
-  start = time.monotonic()
-  train = window_errors(detector, store.train.frames, train_windows.first, progress='training errors', **shared)
-  test = window_errors(detector, store.test.frames, windows.first, progress='test errors', on_maps=localiser and localiser.add, **shared)
+  start, title = time.monotonic(), lambda text: text if processes.is_first() else ''
+  train = shared_window_errors(detector, store.train.frames, train_windows.first, progress=title('training errors'), **shared)
+  test = shared_window_errors(detector, store.test.frames, windows.first, progress=title('test errors'), on_maps=localiser and localiser.add, **shared)
+  if localiser:
+    localiser.join(processes.gather)
   seconds = time.monotonic() - start
   position_mean = train.mean(0)
 

@@ -85,7 +85,7 @@ class Progress(Hook):
 
 
 class SaveCheckpoints(Hook):
-  """Saves at the first reading at or after every multiple of `every_steps`, and the last state."""
+  """Saves at the first reading at or after every multiple of `every_steps`, and the last state; says in the end what that cost the loop."""
 
   def __init__(self, checkpoints, *, first_step, every_steps):
     self._checkpoints, self._every = checkpoints, every_steps
@@ -102,3 +102,6 @@ class SaveCheckpoints(Hook):
   def on_end(self, step, state):
     self._checkpoints.save(step, state)
     self._checkpoints.wait()
+    held = self._checkpoints.held_s
+    if held:
+      print(f'{len(held)} checkpoints held the loop for {sum(held):.2f} s, the longest for {max(held):.2f} s', flush=True)
