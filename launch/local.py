@@ -41,6 +41,7 @@ def start(command, *, devices, index):
 
   process.relay = threading.Thread(target=relay, daemon=True)
   process.relay.start()
+  print(f'[local] process {index} has pid {process.pid}', flush=True)
   return process
 
 
