@@ -77,6 +77,7 @@ class Running:
       self.kill_all()
       raise AssertionError(f'still running after {timeout_s} s: {self.text[-3000:]}') from None
     self._reader.join(10)
+    self._process.stdout.close()
     return status
 
 
