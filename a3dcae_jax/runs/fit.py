@@ -110,7 +110,9 @@ def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
   processes.say(f'training clips {len(table.first)}, {feeding}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...')
   shared = [store.mean_image()] + ([np.asarray(frames)] if feeding == 'resident' else [])
   shared = [parallel.replicate(array) for array in shared]
-  mapped = parallel.map_step(make_step(config, feeding), num_shared=len(shared))
+  state, drawn = parallel.replicate(state), batches(config, feeding, frames, table, first_step)
+  batch = next(drawn)
+  step = parallel.compiled_together(parallel.map_step(make_step(config, feeding), num_shared=len(shared)), state, batch, *shared)
   hooks = [MetricsFile(workdir, first_step=first_step),
            Progress(first_step=first_step, last_step=config.train.steps, batch_size=config.train.batch_size),
            SaveCheckpoints(checkpoints, first_step=first_step, every_steps=config.train.checkpoint_every_steps)] if first else []
@@ -118,12 +120,15 @@ def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
   try:
     with Notice() as notice:
       _, last_step = fit(
-          parallel.replicate(state), lambda state, batch: mapped(state, batch, *shared), batches(config, feeding, frames, table, first_step),
-          first_step=first_step, last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
+          state, lambda state, batch: step(state, batch, *shared), itertools.chain([batch], drawn), first_step=first_step,
+          last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
           wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s), preempted=notice)
   except NonFiniteLoss as error:
     checkpoints.wait()
     raise UserError(f'training stopped: {error}; the last good checkpoint is that of step {checkpoints.latest_step()} in {workdir}') from None
+  except OSError as error:  # a full disk, before anything else
+    checkpoints.wait()
+    raise UserError(f'training stopped: {error}; the newest whole checkpoint is that of step {checkpoints.latest_step()} in {workdir}') from None
   finally:
     for hook in hooks:
       hook.close()

@@ -1,5 +1,6 @@
 """What happens beside the updates: metrics to files, a progress bar, checkpoints. See `loop.fit` for when they are called."""
 
+import contextlib
 import json
 import pathlib
 import time
@@ -47,7 +48,8 @@ class MetricsFile(Hook):
       self._board.add_scalar(name, sum(row[name] for row in rows) / len(rows), rows[-1]['step'])
 
   def close(self):
-    self._board.close()
+    with contextlib.suppress(OSError):  # a full disk: whatever writes metrics has said so
+      self._board.close()
 
 
 def read_metrics(path):

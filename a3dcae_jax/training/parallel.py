@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.training import processes
 
 AXIS = 'replica'
 
@@ -37,6 +38,15 @@ def map_step(step, *, num_shared, devices=None, donate_state=True):
   return jax.pmap(
       step, axis_name=AXIS, in_axes=(None, 0) + (None,) * num_shared, out_axes=(None, None), devices=devices or _replica_order(),
       donate_argnums=(0,) if donate_state else ())
+
+
+def compiled_together(mapped, state, batch, *shared):
+  """A mapped step compiled for these arguments on every process of a pod before any runs it; by itself a process compiles when it runs."""
+  if jax.process_count() == 1:
+    return mapped
+  compiled = mapped.lower(state, batch, *shared).compile()
+  processes.meet('compiled')
+  return compiled
 
 
 def replicate(tree, devices=None):

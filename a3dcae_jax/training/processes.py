@@ -82,6 +82,12 @@ def on_first(what, body):
   return answer['value']
 
 
+def meet(what):
+  """Waits until every process is here. A collective that is new gives up after 30 s on CPUs, and hosts compile and read at different speeds."""
+  if count() > 1:
+    _client().wait_at_barrier(_key(what), _LONGEST_WAIT_S * 1000)
+
+
 def first_then_rest(what, body):
   """Runs `body()` on process 0, then on the others: what the first one makes on a shared disk, the others find there."""
   mine = [body()] if count() == 1 else []
@@ -95,6 +101,7 @@ def from_first(tree):
   if count() == 1:
     return tree
   from jax.experimental import multihost_utils
+  meet('from first')
   leaves, structure = jax.tree.flatten(tree)
   hosted = [np.asarray(leaf) for leaf in leaves]
   bits = multihost_utils.broadcast_one_to_all([_bytes(leaf) for leaf in hosted])  # sums of floats lose -0.0
@@ -107,6 +114,7 @@ def gather(array):
   if count() == 1:
     return array[None]
   from jax.experimental import multihost_utils
+  meet('gather')
   bits = multihost_utils.process_allgather(_bytes(array))
   return np.asarray(bits).view(array.dtype).reshape(count(), *array.shape)
 

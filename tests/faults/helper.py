@@ -34,7 +34,7 @@ class Commands:
   def run(self, arguments, **environ):
     """(exit status, all output) of a command that is left alone."""
     running = self.start(arguments, **environ)
-    return running.end(240), running.text
+    return running.end(600), running.text
 
   def pod(self, workdir, *flags, devices=2, processes=2, grace_s=60):
     """Arguments of Python for a run in `workdir` by a pod on this machine."""
@@ -55,7 +55,7 @@ class Running:
     for line in self._process.stdout:
       self.text += line
 
-  def until(self, condition, timeout_s=240):
+  def until(self, condition, timeout_s=600):
     """Waits for `condition()`; fails with the output where the command ends before, or time runs out."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -88,23 +88,24 @@ def steps_logged(workdir):
   return json.loads(lines[-1])['step'] if lines else 0
 
 
-def final_state(workdir):
-  """{path: array} of the newest checkpoint."""
+def state_of(workdir, step=None):
+  """(step, {path: array}) of a checkpoint, by default the newest."""
   import jax
 
   from a3dcae_jax.runs import fit
   from a3dcae_jax.runs.workdir import read_config
   from a3dcae_jax.training.checkpoints import Checkpoints
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints')
-  state, step = fit.restore_or_init(read_config(workdir), checkpoints)
+  config, step = read_config(workdir), step or checkpoints.latest_step()
+  state = checkpoints.restore(step, jax.eval_shape(lambda: fit.fresh_state(config)))
   checkpoints.close()
   leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
   return step, {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def same_state(one, other):
-  """Asserts that two workdirs' newest checkpoints agree to the bit."""
-  (step, expected), (other_step, got) = final_state(one), final_state(other)
-  assert step == other_step
+def same_state(one, other, *, step=None, atol=0.0):
+  """Asserts that checkpoints of two workdirs, by default the newest, agree: to the bit, or to `atol`."""
+  (at, expected), (other_at, got) = state_of(one, step), state_of(other, step)
+  assert at == other_at
   for name, array in expected.items():
-    np.testing.assert_array_equal(array, got[name], err_msg=name)
+    np.testing.assert_allclose(got[name], array, rtol=0, atol=atol, err_msg=name)
