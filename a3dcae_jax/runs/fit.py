@@ -112,7 +112,8 @@ def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
   shared = [parallel.replicate(array) for array in shared]
   state, drawn = parallel.replicate(state), batches(config, feeding, frames, table, first_step)
   batch = next(drawn)
-  step = parallel.compiled_together(parallel.map_step(make_step(config, feeding), num_shared=len(shared)), state, batch, *shared)
+  step = parallel.map_step(make_step(config, feeding), num_shared=len(shared))
+  parallel.compile_together(step, state, batch, *shared)
   hooks = [MetricsFile(workdir, first_step=first_step),
            Progress(first_step=first_step, last_step=config.train.steps, batch_size=config.train.batch_size),
            SaveCheckpoints(checkpoints, first_step=first_step, every_steps=config.train.checkpoint_every_steps)] if first else []

@@ -40,13 +40,11 @@ def map_step(step, *, num_shared, devices=None, donate_state=True):
       donate_argnums=(0,) if donate_state else ())
 
 
-def compiled_together(mapped, state, batch, *shared):
-  """A mapped step compiled for these arguments on every process of a pod before any runs it; by itself a process compiles when it runs."""
-  if jax.process_count() == 1:
-    return mapped
-  compiled = mapped.lower(state, batch, *shared).compile()
-  processes.meet('compiled')
-  return compiled
+def compile_together(mapped, *arguments):
+  """Compiles a mapped step for these arguments on every process of a pod before any runs it; a process by itself compiles when it runs."""
+  if jax.process_count() > 1:
+    mapped.lower(*arguments).compile()  # JAX keeps it for the call
+    processes.meet('compiled')
 
 
 def replicate(tree, devices=None):
