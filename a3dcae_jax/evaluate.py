@@ -16,6 +16,7 @@ from absl import flags
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.runs.command import run_command
+from a3dcae_jax.runs.pod import define_pod_flags, join_pod, run_in_pod
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _NORMALISATION = flags.DEFINE_string('normalisation', '', 'Whose figures head the report: eq14, minmax, none, train. Default: the run\'s own.')
@@ -24,13 +25,15 @@ _STORE = flags.DEFINE_string('store', '', 'With --bundle: frame store to score, 
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')
 _COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
 _PAGE = flags.DEFINE_string('page', '', 'Write the comparison to this HTML file too.')
+define_pod_flags()
 
 
 def main(folders):
+  if not (_COMPARE.value or _BUNDLE.value):
+    join_pod()
   from a3dcae_jax.runs.session import compare_runs, evaluate_again
   if _COMPARE.value:
-    compare_runs(folders, page=_PAGE.value)
-    return
+    return compare_runs(folders, page=_PAGE.value)
   if _STORE.value and not _BUNDLE.value:
     raise UserError('--store goes with --bundle; a run finds its frames by its config, or by --data_root')
   if _BUNDLE.value:
@@ -38,10 +41,10 @@ def main(folders):
       raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_bundle')
     from a3dcae_jax.runs.bundles import evaluate_bundle
     evaluate_bundle(_BUNDLE.value, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value, store=_STORE.value)
-    return
+    return None
   if not _WORKDIR.value:
     raise UserError('--workdir is missing, as in --workdir=runs/ped2')
-  evaluate_again(_WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value)
+  return run_in_pod(lambda: evaluate_again(_WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value))
 
 
 if __name__ == '__main__':

@@ -11,28 +11,30 @@ from a3dcae_jax.data.clip_reader import ClipReader
 _MOST_READERS, _IN_FLIGHT_BYTES = 8, 2**28
 
 
-def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, prefetch_batches=2):
+def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, rows=slice(None), prefetch_batches=2):
   """Endless batches from batch `first_step` on: the same clips, bit for bit, that `resident.gather_clips` gives.
 
   Reading runs in parallel with the consumer and touches only the frames that a clip needs.
 
   Args:
     frames: uint8 [N, H, W], usually memory-mapped. table: `windows.ClipTable`. Others as in `batches.clip_batch`.
+    rows: of each batch, those that are read and given: a process's share of it.
 
   Returns:
-    Iterator of uint8 arrays [B, T, H, W].
+    Iterator of uint8 arrays [B, T, H, W], B being as many as `rows` are.
   """
   import tensorflow as tf
 
   tf.config.set_visible_devices([], 'GPU')  # the accelerator is JAX's alone
-  reader = ClipReader(frames, window=window)
+  reader, count = ClipReader(frames, window=window), len(range(batch_size)[rows])
 
   def read(step):
-    return reader(*clip_batch(table, batch_size=batch_size, seed=seed, step=int(step)))
+    first, stride = clip_batch(table, batch_size=batch_size, seed=seed, step=int(step))
+    return reader(first[rows], stride[rows])
 
   def load(step):
     clips = tf.numpy_function(read, [step], tf.uint8, stateful=False)
-    return tf.ensure_shape(clips, (batch_size, window, *frames.shape[1:]))
+    return tf.ensure_shape(clips, (count, window, *frames.shape[1:]))
 
   dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
   readers = min(_MOST_READERS, max(2, _IN_FLIGHT_BYTES // (batch_size * window * frames[0].size)))

@@ -74,6 +74,11 @@ class FrameStore:
     return self._cache[self.means]
 
   @property
+  def mean_shape(self):
+    """Of `mean_image()`."""
+    return (() if self.means == 'set' else (len(self.scenes),)) + self.train.frames.shape[1:]
+
+  @property
   def scenes(self):
     """Names of the scenes that there is training footage of, sorted."""
     return tuple(sorted({video.scene for video in self.train.videos}))
@@ -91,6 +96,10 @@ class FrameStore:
     starts = np.asarray([video.first for video in split.videos])
     of_video = np.asarray([self.scenes.index(video.scene) for video in split.videos], np.int32)
     return of_video[np.searchsorted(starts, first, side='right') - 1]
+
+  def keep_mean_image(self, image):
+    """Takes `image` for the mean image, so that the frames need not be read for it."""
+    self._cache[self.means] = image
 
   def verify(self):
     """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""

@@ -2,7 +2,7 @@
 
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import test_windows
-from a3dcae_jax.runs.detector import load_detector, window_errors
+from a3dcae_jax.runs.detector import load_detector, shared_window_errors
 from a3dcae_jax.runs.scoring_program import local_rule
 from a3dcae_jax.runs.usual import with_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
@@ -28,8 +28,9 @@ def calibrating_windows(config, store):
 def training_errors(config, detector, store):
   """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
   videos, windows = calibrating_windows(config, store)
-  errors = window_errors(detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
-                         scenes=store.scene_of(store.train, windows.first), progress='training errors')
+  errors = shared_window_errors(
+      detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+      scenes=store.scene_of(store.train, windows.first), progress='training errors')
   return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
 
 

@@ -10,9 +10,10 @@ import tqdm
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
-from a3dcae_jax.runs.fit import restore_or_init
+from a3dcae_jax.runs.fit import restored_for_all
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.runs.scoring_program import normalised, reconstruction, scoring_program, scoring_weights
+from a3dcae_jax.training import processes
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.step import clip_means
 
@@ -47,9 +48,9 @@ def load_detector(config, workdir, mean_image):
   """The newest checkpoint of a run; a `UserError` if there is none. mean_image: [H, W], or one a scene, [S, H, W]."""
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints)
   try:
-    if checkpoints.latest_step() is None:
+    if processes.is_first() and checkpoints.latest_step() is None:
       raise UserError(f'{workdir}/checkpoints: no checkpoint to evaluate; train first')
-    state, step = restore_or_init(config, checkpoints)
+    state, step = restored_for_all(config, checkpoints)
   finally:
     checkpoints.close()
   weights, mean_image = scoring_weights(state), jnp.asarray(mean_image)
@@ -74,6 +75,22 @@ def load_detector(config, workdir, mean_image):
 def _means(mean_image, scene):
   """The mean image for clips of `scene` (int [B]); the only one where there are no scenes."""
   return mean_image if scene is None else clip_means(mean_image, scene)
+
+
+def shared_window_errors(detector, frames, first, *, scenes=None, on_maps=None, progress='', **options):
+  """`window_errors` with the windows shared out over the processes of a pod: each scores its own, reads their frames alone, and gets all errors.
+
+  `on_maps` is called for this process's windows only. A process by itself scores them all.
+  """
+  if processes.count() == 1:
+    return window_errors(detector, frames, first, scenes=scenes, on_maps=on_maps, progress=progress, **options)
+  mine = processes.my_share(len(first))
+  own = first[mine]
+  low, high = (own.min(), own.max() + options['window']) if len(own) else (0, 0)
+  moved = on_maps and (lambda start, maps: on_maps(start + mine.start, maps))
+  errors = window_errors(detector, frames[low:high], own - low, scenes=None if scenes is None else scenes[mine], on_maps=moved,
+                         progress=progress if processes.is_first() else '', **options)
+  return processes.gather_shares(np.asarray(errors, np.float32), len(first))
 
 
 def window_errors(detector, frames, first, *, window, batch_size, scenes=None, on_maps=None, progress=''):

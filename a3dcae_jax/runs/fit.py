@@ -12,10 +12,11 @@ from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.windows import training_clips
 from a3dcae_jax.runs.networks import make_networks
-from a3dcae_jax.training import parallel
+from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import MetricsFile, Progress, SaveCheckpoints
 from a3dcae_jax.training.loop import NonFiniteLoss, fit
+from a3dcae_jax.training.preemption import Notice, Preempted
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, clip_means, make_train_step
 
@@ -23,18 +24,22 @@ FEEDINGS = ('auto', 'resident', 'streamed')
 
 
 def train(config, workdir, store, *, hooks=()):
-  """Trains to `config.train.steps`, or goes on from the newest checkpoint of `workdir` to there; returns the last step.
+  """Trains to `config.train.steps`, or goes on from the newest whole checkpoint of `workdir` to there; returns the last step.
 
-  Raises: UserError when a loss stops being finite: the step is named, the last good checkpoint stays.
+  In a pod every process calls this; the first one alone touches `workdir`.
+
+  Raises: UserError when a loss stops being finite: the step is named, the last good checkpoint stays; and when the last checkpoint could not be
+    written. Preempted after SIGTERM, once the state is saved.
   """
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints)
   try:
-    state, first_step = restore_or_init(config, checkpoints)
+    start = time.monotonic()
+    state, first_step = restored_for_all(config, checkpoints)
     if first_step >= config.train.steps:
-      print(f'{workdir}: already trained, checkpoint at step {first_step}')
+      processes.say(f'{workdir}: already trained, checkpoint at step {first_step}')
       return first_step
     if first_step:
-      print(f'{workdir}: going on from the checkpoint of step {first_step}')
+      processes.say(f'{workdir}: going on from the checkpoint of step {first_step}, read in {time.monotonic() - start:.2f} s')
     return _run(config, workdir, store, checkpoints, state, first_step, hooks)
   finally:
     checkpoints.close()
@@ -50,6 +55,20 @@ def restore_or_init(config, checkpoints):
     return checkpoints.restore(step, shapes), step
   except (ValueError, KeyError, TypeError) as error:
     raise UserError(f'the checkpoint of step {step} does not fit this config: {str(error).splitlines()[0]}') from None
+
+
+def restored_for_all(config, checkpoints):
+  """`restore_or_init` of process 0, given to every process: the others need not see the checkpoints."""
+  if processes.count() == 1:
+    return restore_or_init(config, checkpoints)
+  found = []
+
+  def restore():
+    found[:] = restore_or_init(config, checkpoints)
+    return found[1]
+
+  step = processes.on_first('checkpoint', restore)
+  return processes.from_first(found[0] if found else fresh_state(config)), step
 
 
 def make_step(config, feeding, axis_name=parallel.AXIS):
@@ -92,33 +111,51 @@ def fresh_state(config):
   return init_state(*networks, make_optimizer(**config.optimizer), clip_shape=shape, seed=config.seed)
 
 
-def _run(config, workdir, store, checkpoints, state, first_step, hooks):
-  devices = jax.local_devices()
-  if config.train.batch_size % len(devices):
-    raise UserError(f'train.batch_size (={config.train.batch_size}) must be divisible by the number of devices (={len(devices)})')
+def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
+  devices, first = parallel.num_replicas(), processes.is_first()
+  if config.train.batch_size % devices:
+    raise UserError(f'train.batch_size (={config.train.batch_size}) must be divisible by the number of devices (={devices})')
   frames = store.train.frames
-  feeding = choose_feeding(config.train.feeding, frames)
+  feeding = processes.on_first('feeding', lambda: choose_feeding(config.train.feeding, frames))
   table = training_clips(trained_on(store.train.videos, config.train.holdout_videos), **config.clips)
-  print(f'training clips {len(table.first)}, {feeding}; {len(devices)} x {devices[0].device_kind}; compiling ...', flush=True)
+  hosts = '' if processes.count() == 1 else f' in {processes.count()} processes, ' + {
+      'resident': 'each holding all frames', 'streamed': 'each reading its share of every batch'}[feeding]
+  processes.say(f'training clips {len(table.first)}, {feeding}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...')
   shared = [store.mean_image()] + ([np.asarray(frames)] if feeding == 'resident' else [])
   shared = [parallel.replicate(array) for array in shared]
-  mapped = parallel.map_step(make_step(config, feeding), num_shared=len(shared))
+  state, drawn = parallel.replicate(state), batches(config, feeding, store, table, first_step)
+  batch = next(drawn)
+  step = parallel.map_step(make_step(config, feeding), num_shared=len(shared))
+  parallel.compile_together(step, state, batch, *shared)
   hooks = [MetricsFile(workdir, first_step=first_step),
            Progress(first_step=first_step, last_step=config.train.steps, batch_size=config.train.batch_size),
-           SaveCheckpoints(checkpoints, first_step=first_step, every_steps=config.train.checkpoint_every_steps), *hooks]
+           SaveCheckpoints(checkpoints, first_step=first_step, every_steps=config.train.checkpoint_every_steps)] if first else []
+  hooks = [*hooks, *more_hooks]
   try:
-    _, last_step = fit(
-        parallel.replicate(state), lambda state, batch: mapped(state, batch, *shared), batches(config, feeding, store, table, first_step),
-        first_step=first_step, last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
-        wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s),
-        transfer_guard='disallow' if config.train.transfer_guard else 'allow')
+    with Notice() as notice:
+      _, last_step = fit(
+          state, lambda state, batch: step(state, batch, *shared), itertools.chain([batch], drawn), first_step=first_step,
+          last_step=config.train.steps, hooks=hooks, read_every_steps=config.train.log_every_steps,
+          wait=parallel.must_wait_each_step(), stop=_deadline(config.train.time_limit_s), preempted=notice,
+          transfer_guard='disallow' if config.train.transfer_guard else 'allow')
   except NonFiniteLoss as error:
     checkpoints.wait()
     raise UserError(f'training stopped: {error}; the last good checkpoint is that of step {checkpoints.latest_step()} in {workdir}') from None
+  except OSError as error:  # a full disk, before anything else
+    checkpoints.wait()
+    raise UserError(f'training stopped: {error}; the newest whole checkpoint is that of step {checkpoints.latest_step()} in {workdir}') from None
   finally:
     for hook in hooks:
       hook.close()
+  processes.on_first('last checkpoint', lambda: _check_saved(checkpoints, last_step))
+  if notice.given:
+    raise Preempted(last_step)
   return last_step
+
+
+def _check_saved(checkpoints, step):
+  if checkpoints.failure:
+    raise UserError(f'{checkpoints.failure}; the newest whole one is that of step {checkpoints.latest_step()}. Make room and run the same command')
 
 
 def trained_on(videos, holdout):
@@ -129,13 +166,14 @@ def trained_on(videos, holdout):
 
 
 def batches(config, feeding, store, table, first_step):
-  """Endless batches on the devices, from that of update `first_step + 1` on."""
-  arguments = {'batch_size': config.train.batch_size, 'seed': config.seed}
-  indices = (clip_batch(table, step=step, **arguments) for step in itertools.count(first_step))
+  """Endless batches on the devices, from that of update `first_step + 1` on: of each, this process's rows."""
+  arguments, rows = {'batch_size': config.train.batch_size, 'seed': config.seed}, parallel.my_rows(config.train.batch_size)
+  drawn = (clip_batch(table, step=step, **arguments) for step in itertools.count(first_step))
+  indices = ((first[rows], stride[rows]) for first, stride in drawn)
   if feeding == 'resident':
     return (parallel.shard((*batch, store.scene_of(store.train, batch[0])) if store.means == 'scene' else batch) for batch in indices)
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches  # TensorFlow, which a resident run does not need
-  clips = stream_batches(store.train.frames, table, window=config.clips.window, first_step=first_step, **arguments)
+  clips = stream_batches(store.train.frames, table, window=config.clips.window, first_step=first_step, rows=rows, **arguments)
   if store.means == 'scene':
     clips = ((batch, store.scene_of(store.train, first)) for batch, (first, _) in zip(clips, indices, strict=True))
   return prefetch_to_device(clips, parallel.shard)
@@ -143,4 +181,6 @@ def batches(config, feeding, store, table, first_step):
 
 def _deadline(time_limit_s):
   end = time.monotonic() + time_limit_s if time_limit_s else float('inf')
-  return lambda: time.monotonic() > end
+  if not time_limit_s or processes.count() == 1:
+    return lambda: time.monotonic() > end
+  return lambda: bool(processes.from_first(np.asarray(time.monotonic() > end)))  # the clocks of several hosts would end at several steps

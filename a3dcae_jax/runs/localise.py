@@ -21,6 +21,7 @@ class Localiser:
     self._row[inside] = np.arange(len(inside))
     height, width = split.frames.shape[1:]
     self._reduced = np.zeros((len(inside), height // STEP, width // STEP), np.float32)
+    self._seen = np.zeros(len(inside), bool)
 
   @classmethod
   def of(cls, split, windows):
@@ -34,6 +35,13 @@ class Localiser:
       if keep.any():
         self._pixels.add(window_maps[keep], np.asarray(self._split.masks[rows[keep]]))
         self._reduced[self._row[rows[keep]]] = reduce_map(window_maps[keep], STEP, SIGMA_PX)
+        self._seen[self._row[rows[keep]]] = True
+
+  def join(self, gather):
+    """Puts together what several processes have added, each a run of windows, in order; `gather`: array -> [processes, ...]."""
+    self._pixels.counts = gather(self._pixels.counts).sum(0)
+    for reduced, seen in zip(gather(self._reduced), gather(self._seen), strict=True):
+      self._reduced[seen] = reduced[seen]
 
   def metrics(self):
     """Dict for JSON: pixel AUC; RBDC and TBDC with either end of the curve; how regions were made."""

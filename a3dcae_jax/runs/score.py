@@ -10,7 +10,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.windows import test_windows
 from a3dcae_jax.runs.calibration import load_calibrated, training_errors
-from a3dcae_jax.runs.detector import window_errors
+from a3dcae_jax.runs.detector import shared_window_errors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.pages import write_page
 from a3dcae_jax.runs.scoring_program import local_rule
@@ -25,6 +25,7 @@ from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.schema import VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
+from a3dcae_jax.training import processes
 
 FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'none')  # they have no training errors to be calibrated by
 
@@ -46,13 +47,21 @@ class Errors(NamedTuple):
 
 
 def evaluate_run(config, workdir, store, detector=None):
-  """Scores the newest checkpoint of `workdir`, or `detector`, and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics."""
+  """Scores the newest checkpoint of `workdir`, or `detector`, and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics.
+
+  In a pod every process scores its share of the windows; the first one writes, and the others wait and get the metrics.
+  """
   workdir, start = pathlib.Path(workdir), time.monotonic()
   if not store.test.videos:
     raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
   detector = detector or load_calibrated(config, workdir, store)
+  found = _all_errors(config, detector, store)
+  return processes.on_first('report', lambda: _report(config, workdir, store, detector, *found, start))
+
+
+def _report(config, workdir, store, detector, plain, divided, position_mean, localiser, forward_s, start):
+  """Metrics, files and page from the errors of all frames."""
   write_usual(workdir, detector)
-  plain, divided, position_mean, localiser, forward_s = _all_errors(config, detector, store)
   errors = divided if config.eval.divide_by_position else plain
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
@@ -90,8 +99,11 @@ def _all_errors(config, detector, store):
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
   start = time.monotonic()
   train, train_errors = training_errors(config, detector, store)
-  test = window_errors(detector, store.test.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
-                       scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
+  test = shared_window_errors(
+      detector, store.test.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+      scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
+  if localiser:
+    localiser.join(processes.gather)
   seconds = time.monotonic() - start
   position_mean = train.mean(0)
 

@@ -12,29 +12,63 @@ from a3dcae_jax.runs import workdir as workdirs
 from a3dcae_jax.runs.compilation_cache import use_compilation_cache
 from a3dcae_jax.runs.datasets import ingest_table, prepare_data
 from a3dcae_jax.runs.fit import train
+from a3dcae_jax.runs.lock import WorkdirLock
 from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.runs.profiling import profile_hooks
 from a3dcae_jax.runs.score import evaluate_run
 from a3dcae_jax.scoring.schema import validate_metrics
+from a3dcae_jax.training import processes
 
 
 def train_and_evaluate(config, workdir, *, profile=''):
-  """Does all of `main`: prepare if needed, train or go on training, evaluate, write the report. profile: 'START:STOP' or ''."""
+  """Does all of `main`: prepare if needed, train or go on training, evaluate, write the report. profile: 'START:STOP' or ''.
+
+  In a pod every process calls this; the first one alone reads and writes `workdir`, and is the one that is traced.
+  Raises: UserError where another run has `workdir`, or the frame store is not what was written; Preempted after SIGTERM.
+  """
   check_sizes(config)
   workdir = pathlib.Path(workdir)
   hooks = profile_hooks(profile, workdir, config.train.steps)
   use_compilation_cache(config.train.compilation_cache_dir)
+  with WorkdirLock(workdir) as lock:
+    processes.on_first('config', lambda: _check_workdir(config, workdir, lock))
+    store = open_store(config)
+    processes.on_first('workdir', lambda: _found_workdir(config, workdir, store, lock))
+    train(config, workdir, store, hooks=hooks if processes.is_first() else ())
+    evaluate_run(config, workdir, store)
+
+
+def open_store(config):
+  """The frame store, verified: process 0 makes it where it is not there; then the others open it, or make their own where no disk is shared."""
+  store = processes.first_then_rest('frame store', lambda: _verified(prepare_data(**config.data)))
+  expected = processes.on_first('data hash', lambda: store.data_hash)
+  if store.data_hash != expected:
+    raise UserError(f'{store.folder}: its data hash is {store.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one store to all hosts')
+  if len(store.train.frames):  # one process reads all frames for their mean
+    store.keep_mean_image(processes.from_first(store.mean_image() if processes.is_first() else np.zeros(store.mean_shape, np.float32)))
+  return store
+
+
+def _verified(store):
+  if processes.is_first():
+    store.verify()
+  return store
+
+
+def _check_workdir(config, workdir, lock):
   if (workdir / 'config.json').exists():
+    lock.take()
     workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
-  store = prepare_data(**config.data)
+
+
+def _found_workdir(config, workdir, store, lock):
   mean_image = store.mean_image()  # fails where there is nothing to train on: before the workdir is made
   store.scene_of(store.test, np.asarray([video.first for video in store.test.videos], int))  # as does a test video of a scene without a mean image
+  lock.take()
   workdirs.claim(workdir, config)
   with whole_file(workdir / 'mean_image.npy', 'wb') as file:
     np.save(file, mean_image)
   write_json(workdir / 'provenance.json', workdirs.provenance(store))
-  train(config, workdir, store, hooks=hooks)
-  evaluate_run(config, workdir, store)
 
 
 def evaluate_again(workdir, *, normalisation='', data_root=''):
@@ -44,7 +78,7 @@ def evaluate_again(workdir, *, normalisation='', data_root=''):
     config.eval.normalisation = normalisation
   if data_root:
     config.data.root = data_root
-  evaluate_run(config, workdir, prepare_data(**config.data))
+  evaluate_run(config, workdir, open_store(config))
 
 
 def prepare_and_show(config, *, download=False):

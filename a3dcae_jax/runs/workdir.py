@@ -44,7 +44,7 @@ def provenance(store):
   devices = jax.devices()
   return {
       'python': platform.python_version(), 'machine': platform.machine(), 'versions': {name: _version(name) for name in PACKAGES},
-      'devices': {'platform': devices[0].platform, 'kind': devices[0].device_kind, 'count': len(devices)},
+      'devices': {'platform': devices[0].platform, 'kind': devices[0].device_kind, 'count': len(devices), 'processes': jax.process_count()},
       'commit': _commit(), 'data_sha256': store.data_hash}
 
 

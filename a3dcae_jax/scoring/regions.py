@@ -100,18 +100,18 @@ class PixelAuc:
   BINS, LOW, HIGH = 8192, -20.0, 3.0  # natural logarithms of squared errors: 2e-9 to 20
 
   def __init__(self):
-    self._counts = np.zeros((2, self.BINS))
+    self.counts = np.zeros((2, self.BINS))
 
   def add(self, maps, masks):
     """maps: squared errors, masks: 0/1, of equal shape."""
     level = np.log(np.maximum(maps, 1e-12))
     bins = np.clip((level - self.LOW) / (self.HIGH - self.LOW) * self.BINS, 0, self.BINS - 1).astype(int)
     for value in (0, 1):
-      self._counts[value] += np.bincount(bins[masks == value], minlength=self.BINS)
+      self.counts[value] += np.bincount(bins[masks == value], minlength=self.BINS)
 
   def value(self):
     """AUC in [0, 1] (ties within a bin count half), or None where one class is missing."""
-    normal, abnormal = self._counts
+    normal, abnormal = self.counts
     if not normal.sum() or not abnormal.sum():
       return None
     below = np.cumsum(normal) - normal / 2

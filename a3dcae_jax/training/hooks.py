@@ -1,5 +1,6 @@
 """What happens beside the updates: metrics to files, a progress bar, checkpoints. See `loop.fit` for when they are called."""
 
+import contextlib
 import json
 import pathlib
 import time
@@ -50,7 +51,8 @@ class MetricsFile(Hook):
       self._board.add_scalar(name, sum(row[name] for row in rows) / len(rows), rows[-1]['step'])
 
   def close(self):
-    self._board.close()
+    with contextlib.suppress(OSError):  # a full disk: whatever writes metrics has said so
+      self._board.close()
 
 
 def read_metrics(path):
@@ -88,7 +90,7 @@ class Progress(Hook):
 
 
 class SaveCheckpoints(Hook):
-  """Saves at the first reading at or after every multiple of `every_steps`, and the last state."""
+  """Saves at the first reading at or after every multiple of `every_steps`, and the last state; says in the end what that cost the loop."""
 
   def __init__(self, checkpoints, *, first_step, every_steps):
     self._checkpoints, self._every = checkpoints, every_steps
@@ -105,3 +107,6 @@ class SaveCheckpoints(Hook):
   def on_end(self, step, state):
     self._checkpoints.save(step, state)
     self._checkpoints.wait()
+    held = self._checkpoints.held_s
+    if held:
+      print(f'{len(held)} checkpoints held the loop for {sum(held):.2f} s, the longest for {max(held):.2f} s', flush=True)

@@ -13,7 +13,7 @@ class NonFiniteLoss(Exception):
 
 
 def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_every_steps=10, wait=False, stop=lambda: False,
-        transfer_guard='allow'):
+        transfer_guard='allow', preempted=lambda step: False):
   """Runs updates `first_step + 1 .. last_step` and returns (state, step) after the last one.
 
   Metrics stay on the device and are read `read_every_steps` at a time, so that the host runs ahead of the device; every
@@ -27,6 +27,7 @@ def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_eve
     wait: block on every step. stop: asked at every reading; true ends the run early.
     transfer_guard: of `jax.transfer_guard`, around each step and the making of its batch: 'disallow' makes every copy between host
       and device that is not asked for by name (device_put) an error. Hooks, which read on purpose, are outside of it.
+    preempted: asked after every step; true makes it the last one, read and ended like any other.
 
   Raises: NonFiniteLoss, naming the first step at fault; no hook sees that step or a later one.
   """
@@ -41,14 +42,15 @@ def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_eve
     pending.append((step, metrics))
     if wait:
       jax.block_until_ready(metrics)
-    if step % read_every_steps == 0 or step == last_step:
+    asked = preempted(step)
+    if asked or step % read_every_steps == 0 or step == last_step:
       rows = _read(pending)
       pending = []
       for hook in hooks:
         hook.on_metrics(rows)
       for hook in hooks:
         hook.on_step(step, state)
-      if stop():
+      if asked or stop():
         break
   for hook in hooks:
     hook.on_end(step, state)
