@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from a3dcae_jax.common.errors import UserError
 
@@ -55,7 +56,7 @@ class Pooled(NamedTuple):
 
 def pooled_maps(maps, clips, rule):
   """`Pooled` of error maps [B, T, H, W] and the clips they belong to [B, T, H, W, 1]; h = H / STEP, w = W / STEP."""
-  images = clips[..., 0].astype(jnp.float32)
+  images = clips.squeeze(-1).astype(jnp.float32)
   in_time = jnp.gradient(images, axis=1)
   down, across = jnp.gradient(images, axis=(2, 3))
   products = jnp.stack([across * across, down * down, across * down, across * in_time, down * in_time, in_time * in_time, maps.astype(jnp.float32)])
@@ -110,4 +111,5 @@ def strongest(maps, share):
   """Mean of the highest `share` of the places (one at least) of each frame: [B, T, h, w] -> [B, T]."""
   flat = maps.reshape(*maps.shape[:2], -1)
   count = max(int(round(share * flat.shape[-1])), 1)
-  return jnp.sort(flat, axis=-1)[..., -count:].mean(-1)
+  highest = lax.slice_in_dim(jnp.sort(flat, axis=-1), flat.shape[-1] - count, None, axis=-1)  # no gather where the batch is left open
+  return highest.mean(-1)

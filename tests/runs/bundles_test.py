@@ -13,8 +13,9 @@ from jax import export
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.runs import bundles, fit, session, workdir
+from a3dcae_jax.runs.calibration import load_calibrated
 from a3dcae_jax.runs.datasets import prepare_data
-from a3dcae_jax.runs.detector import load_detector, window_errors
+from a3dcae_jax.runs.detector import window_errors
 from a3dcae_jax.runs.onnx_model import convert_and_check, ranking
 from a3dcae_jax.runs.scoring_program import scoring_weights
 from a3dcae_jax.serving.bundle import load_bundle
@@ -23,7 +24,7 @@ from configs import synthetic
 
 SETTINGS = {
     'paper': {},
-    'beyond': {'objective.hide_every': 8, 'objective.hide_frames': 3, 'eval.error': 'motion', 'eval.divide_by_position': True,
+    'beyond': {'objective.hide_every': 8, 'objective.hide_frames': 3, 'eval.error': 'local', 'eval.divide_by_position': True,
                'eval.smoothing_frames': 2.0, 'seed': 1},
 }
 
@@ -80,7 +81,7 @@ def test_every_error_and_map_is_the_checkpoints(exported):
   """Windows in other numbers than the export's check had: the largest difference is 0 on a CPU."""
   config, run, bundle = exported
   store = prepare_data(**config.data)
-  detector, ported, maps = load_detector(config, run, store.mean_image()), bundles.detector_of(load_bundle(bundle)), {}
+  detector, ported, maps = load_calibrated(config, run, store), bundles.detector_of(load_bundle(bundle)), {}
   arguments = {'window': config.clips.window, 'batch_size': 3}
   errors = [window_errors(d, store.test.frames, np.arange(0, 60, 12), on_maps=lambda start, m, d=d: maps.setdefault(d.step, []).append(m), **arguments)
             for d in (detector._replace(step='run'), ported._replace(step='bundle'))]
@@ -103,8 +104,8 @@ def test_detector_json_says_where_it_comes_from(exported):
   assert manifest['provenance']['trained'] == json.loads((run / 'provenance.json').read_text())
   assert manifest['data']['label_set'] == 'official' and manifest['config'] == json.loads((run / 'config.json').read_text())
   assert len(manifest['calibration']['position_mean']) == len(manifest['calibration']['position_std']) == 16
-  assert manifest['error'] == {'kind': config.eval.error, 'block_px': 16, 'sigma_px': 4.0, 'hide_every': config.objective.hide_every,
-                               'hide_frames': config.objective.hide_frames}
+  assert manifest['error'] == {'kind': config.eval.error, 'block_px': 16, 'sigma_px': 4.0, 'local': dict(config.eval.local),
+                               'hide_every': config.objective.hide_every, 'hide_frames': config.objective.hide_frames}
 
 
 def test_calibration_by_hand(folder):
