@@ -12,8 +12,9 @@ from absl import flags
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.training.preemption import Preempted
+from a3dcae_jax.training.watch import EXIT_PEER_LOST
 
-EXIT_PREEMPTED, EXIT_PEER_LOST = 75, 76
+EXIT_PREEMPTED = 75
 _LOST = ('Gloo', 'NCCL', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'heartbeat', 'Connection reset', 'Connection closed', 'Socket closed', 'coordination')
 
 
@@ -43,27 +44,29 @@ def run_in_pod(body):
 
   Returns: the exit status of a run that was preempted, else None. Raises: what `body` raises, in a process by itself.
   """
+  from a3dcae_jax.training import processes
   try:
     body()
   except Preempted as notice:
+    processes.leave()
     print(f'{notice}. The same command goes on from there.', file=sys.stderr, flush=True)
     return EXIT_PREEMPTED
   except Exception as error:
-    from a3dcae_jax.training import processes
     if processes.count() == 1:
       raise
-    _leave(error, processes.index())
+    _end(error, processes.index())
+  processes.leave()
   return None
 
 
-def _leave(error, process):
+def _end(error, process):
   status = 1
   if isinstance(error, UserError):
     status = 2
     print(f'error: {error}', file=sys.stderr)
   elif any(sign in str(error) for sign in _LOST):
     status = EXIT_PEER_LOST
-    print(f'error: process {process} lost another process of the pod ({str(error).splitlines()[0][:200]}); everything up to the last '
+    print(f'error: process {process} lost a process of the pod ({str(error).splitlines()[0][:200]}); everything up to the last '
           'checkpoint is saved: run the same command again', file=sys.stderr)
   else:
     traceback.print_exc()

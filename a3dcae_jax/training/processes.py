@@ -12,9 +12,11 @@ import jax
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.training.watch import Watch
 
 _LONGEST_WAIT_S = 7 * 24 * 3600  # for process 0's work, such as ingesting a data set; a dead process 0 is noticed by its heartbeat
 _asked = collections.Counter()
+_watch = Watch()
 
 
 def join(pod, *, heartbeat_s=100, join_timeout_s=300):
@@ -37,6 +39,16 @@ def join(pod, *, heartbeat_s=100, join_timeout_s=300):
   except (RuntimeError, ValueError) as error:
     reason = str(error).splitlines()[0]
     raise UserError(f'process {pod.process_id} of {pod.num_processes} found no pod at {pod.coordinator} ({pod.note}): {reason}') from None
+  if pod.process_id == 0:
+    _client().key_value_set('a3dcae_jax/watch', str(_watch.listen(range(1, pod.num_processes))))
+  else:
+    port = int(_client().blocking_key_value_get('a3dcae_jax/watch', join_timeout_s * 1000))
+    _watch.connect(pod.coordinator.rpartition(':')[0].strip('[]'), port, pod.process_id)
+
+
+def leave():
+  """Leaves the pod after a run that ended well, or as it was asked to: the others are not to take it for a death."""
+  _watch.leave()
 
 
 def index():

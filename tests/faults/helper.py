@@ -1,6 +1,5 @@
 """Runs commands as their users do, in processes of their own, with what they compiled kept for the next."""
 
-import json
 import os
 import pathlib
 import signal
@@ -10,6 +9,8 @@ import threading
 import time
 
 import numpy as np
+
+from a3dcae_jax.training.hooks import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -82,10 +83,10 @@ class Running:
 
 
 def steps_logged(workdir):
-  """The last step in metrics.jsonl, 0 before the first."""
+  """The last step in metrics.jsonl, 0 before the first; its last line may be half written."""
   path = pathlib.Path(workdir) / 'metrics.jsonl'
-  lines = path.read_text().splitlines() if path.exists() else []
-  return json.loads(lines[-1])['step'] if lines else 0
+  rows = read_metrics(path) if path.exists() else []
+  return rows[-1]['step'] if rows else 0
 
 
 def state_of(workdir, step=None):
