@@ -54,3 +54,6 @@ def test_flags_of_the_user_stay(monkeypatch):
   monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ('json',))
   monkeypatch.setenv('XLA_FLAGS', '')
   assert not tuning.keep_barriers()
+  monkeypatch.setenv('LIBTPU_INIT_ARGS', '--mine=1')
+  assert tuning.fuse_reductions() and not tuning.fuse_reductions()
+  assert tuning.os.environ['LIBTPU_INIT_ARGS'] == '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
