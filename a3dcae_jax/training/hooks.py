@@ -41,14 +41,14 @@ class MetricsFile(Hook):
       rows = [row for row in read_metrics(self._path) if row['step'] <= first_step]
       with whole_file(self._path) as file:
         file.writelines(json.dumps(row) + '\n' for row in rows)
-    from tensorboardX import SummaryWriter  # imported here: only a training run needs it
-    self._board = SummaryWriter(str(pathlib.Path(workdir) / 'tensorboard'), purge_step=first_step + 1)
+    from a3dcae_jax.training.board import Board  # imported here: only a training run needs TensorBoard's formats
+    self._board = Board(pathlib.Path(workdir) / 'tensorboard', first_step=first_step + 1)
 
   def on_metrics(self, rows):
     with self._path.open('a', encoding='utf-8') as file:
       file.writelines(json.dumps(row) + '\n' for row in rows)
-    for name in rows[-1].keys() - {'step'}:
-      self._board.add_scalar(name, sum(row[name] for row in rows) / len(rows), rows[-1]['step'])
+    names = rows[-1].keys() - {'step'}
+    self._board.add_scalars({name: sum(row[name] for row in rows) / len(rows) for name in sorted(names)}, rows[-1]['step'])
 
   def close(self):
     with contextlib.suppress(OSError):  # a full disk: whatever writes metrics has said so

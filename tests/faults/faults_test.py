@@ -16,7 +16,7 @@ from a3dcae_jax.runs import fit
 from a3dcae_jax.runs.workdir import read_config
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import read_metrics
-from tests.faults.helper import same_state, steps_logged
+from tests.faults.helper import log_of, same_state, steps_logged
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get('A3DCAE_KILLS', '3'))  # 20 for the note
@@ -54,14 +54,14 @@ def test_killed_again_and_again_terminated_and_cut_short(commands, whole):
   run, newest = commands.folder / 'killed', 0
   for _ in range(KILLS):
     target = min(newest + int(RNG.integers(2, 40)), 290)
-    running = commands.start(commands.main(run, *LONG))
-    running.until(lambda target=target, running=running: 'compiling' in running.text and steps_logged(run) >= target)
+    log, running = log_of(run), commands.start(commands.main(run, *LONG))
+    running.until(lambda log=log, target=target: log_of(run) != log and steps_logged(run) >= target)
     running.signal(signal.SIGKILL)
     assert running.end(20) == -signal.SIGKILL
     before, newest = newest, newest_whole(run) or 0
     assert newest >= max(before, steps_logged(run) - 40)  # the one that was due may not have been whole yet
-  running = commands.start(commands.main(run, *LONG))
-  running.until(lambda: 'compiling' in running.text and steps_logged(run) >= newest + 5)
+  log, running = log_of(run), commands.start(commands.main(run, *LONG))
+  running.until(lambda: log_of(run) != log and steps_logged(run) >= newest + 5)
   running.signal(signal.SIGTERM)
   assert running.end(60) == 75, running.text
   saved = newest_whole(run)

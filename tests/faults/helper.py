@@ -89,6 +89,12 @@ def steps_logged(workdir):
   return rows[-1]['step'] if rows else 0
 
 
+def log_of(workdir):
+  """What tells one start's metrics.jsonl from the next one's, which writes the file anew."""
+  path = pathlib.Path(workdir) / 'metrics.jsonl'
+  return path.stat().st_ino if path.exists() else None
+
+
 def state_of(workdir, step=None):
   """(step, {path: array}) of a checkpoint, by default the newest."""
   import jax

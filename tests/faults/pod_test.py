@@ -14,7 +14,7 @@ from a3dcae_jax.runs import session
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.hooks import read_metrics
 from launch.local import free_port
-from tests.faults.helper import same_state, steps_logged
+from tests.faults.helper import log_of, same_state, steps_logged
 
 pytestmark = pytest.mark.slow
 FLAGS = ('--config.train.steps=300', '--config.train.checkpoint_every_steps=20', '--config.train.keep_checkpoints=99')
@@ -80,9 +80,9 @@ def test_lost_and_preempted_processes_end_the_pod_and_it_goes_on(commands, pod):
   """SIGKILL of the second process, SIGTERM to it, SIGKILL of the first, each time started again: the parameters of the undisturbed pod."""
   run = commands.folder / 'disturbed'
   for victim, number, expected in ((1, signal.SIGKILL, 137), (1, signal.SIGTERM, 75), (0, signal.SIGKILL, 137)):
-    before = steps_logged(run)
+    log, newest = log_of(run), max((int(path.name) for path in (run / 'checkpoints').glob('[0-9]*')), default=0)
     running = commands.start(commands.pod(run, *FLAGS))
-    running.until(lambda running=running, before=before: 'compiling' in running.text and steps_logged(run) >= before + 25)
+    running.until(lambda log=log, newest=newest: log_of(run) != log and steps_logged(run) >= newest + 25)
     running.signal(number, pid_of(running, victim))
     assert running.end(90) == expected, running.text[-3000:]
     assert 'did not end by itself' not in running.text, running.text[-3000:]
