@@ -31,7 +31,8 @@ def spread(values, places, weights):
 
 def weight_gradient(patches, values, places):
   """[K, 4, F] float32: the sum over windows of patches times values, each value at its place."""
-  product = jnp.einsum('bthwk,bthwf->kf', patches, _masked(values, places), preferred_element_type=_F32)
+  rows, masked = patches.reshape(-1, patches.shape[-1]), _masked(values, places)
+  product = jnp.einsum('nk,nf->kf', rows, masked.reshape(len(rows), -1), preferred_element_type=_F32)
   return product.reshape(patches.shape[-1], 4, values.shape[-1])
 
 
@@ -42,5 +43,5 @@ def _phases(patches, weights):
 
 
 def _masked(values, places):
-  """[..., F] -> [..., 4 * F]: each value in the phase of its place, zero in the others."""
-  return jnp.concatenate([jnp.where(places == place, values, jnp.zeros((), values.dtype)) for place in range(4)], axis=-1)
+  """[..., F] -> [..., 4 * F]: each value in the phase of its place, zero in the others. Laid out once for whoever reads it."""
+  return laid_out(jnp.concatenate([jnp.where(places == place, values, jnp.zeros((), values.dtype)) for place in range(4)], axis=-1))
