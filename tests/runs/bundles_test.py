@@ -125,7 +125,11 @@ def test_calibration_arrays_travel_with_the_weights():
 
 def test_other_training_frames_cannot_calibrate(folder):
   config, run = untrained(folder, 'other', {'seed': 2})
-  np.save(run / 'mean_image.npy', np.load(run / 'mean_image.npy') + 0.1)
+  mean_image = np.load(run / 'mean_image.npy')
+  np.save(run / 'mean_image.npy', np.stack([mean_image, mean_image]))
+  with pytest.raises(UserError, match=r'is \[2, 32, 32\]: a bundle scores one camera'):
+    bundles.export_run(run, folder / 'never.bundle')
+  np.save(run / 'mean_image.npy', mean_image + 0.1)
   with pytest.raises(UserError, match='holds other training frames than'):
     bundles.export_run(run, folder / 'never.bundle')
   (run / 'mean_image.npy').unlink()
