@@ -13,7 +13,7 @@ def bundle_text(bundle):
   return '\n'.join([
       *lines, f'threshold {limits["threshold"]:.3f} by {limits["threshold_rule"]} {limits["threshold_value"]} of {limits["frames"]} frames of {limits["of"]}',
       f'checked on {check["clips"]} training clips, {check["platform"]}: largest difference to the checkpoint {check["max_difference"]:.3g}',
-      f'to load it, jax >= {manifest["loads_with"]["jax_at_least"]} and numpy are enough:',
+      f'to load it, jax >= {manifest["loads_with"]["jax_at_least"]}, numpy and flatbuffers are enough (pip install --no-deps for this package):',
       '  from a3dcae_jax.serving.bundle import load_bundle', f'  detector = load_bundle({str(bundle.folder)!r})',
       '  errors, maps = detector(clips); abnormal = detector.scores(errors) > detector.threshold'])
 
