@@ -10,6 +10,7 @@ from ml_collections import config_dict
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.runs import workdir as workdirs
+from a3dcae_jax.runs.bundle_text import bundle_text
 from a3dcae_jax.runs.calibration import load_calibrated, training_errors
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.detector import Detector
@@ -24,7 +25,6 @@ _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   """Does all of `export`: calibrates the newest checkpoint on training frames, compares checkpoint and artefact, writes the bundle, says what it wrote."""
   config = workdirs.read_config(workdir)
-  _check_one_camera(config)
   check_replaceable(folder)
   frames = prepare_data(**_data(config, data_root, store))
   mean_image = _mean_image(workdir, frames)
@@ -83,36 +83,9 @@ def calibration(config, errors, by_video):
       'score_quantiles': {str(q): float(np.quantile(scores, q)) for q in _QUANTILES}}
 
 
-def bundle_text(bundle):
-  """What was written, for the terminal."""
-  manifest, shape = bundle.manifest, f'{bundle.window}, {bundle.height}, {bundle.width}'
-  says = {'model.stablehlo': f'clips uint8 [B, {shape}] -> errors [B, {bundle.window}], maps [B, {shape}]; {", ".join(manifest["loads_with"]["platforms"])}',
-          'model_float.stablehlo': 'the same for float32 clips in [0, 1]', 'weights.npz': 'plain arrays, no pickle', 'mean_image.npy': 'float32 [H, W]',
-          'model.onnx': _onnx_text(manifest.get('onnx'))}
-  files, limits, check = manifest['files'], manifest['calibration'], manifest['check']
-  lines = [f'{bundle.folder}: {sum(entry["bytes"] for entry in files.values()) / 1e6:.2f} MB, checkpoint of step {manifest["provenance"]["checkpoint_step"]}']
-  lines += [f'  {name:22s}{entry["bytes"] / 1e3:10,.1f} kB  {says[name]}' for name, entry in files.items()]
-  return '\n'.join([
-      *lines, f'threshold {limits["threshold"]:.3f} by {limits["threshold_rule"]} {limits["threshold_value"]} of {limits["frames"]} frames of {limits["of"]}',
-      f'checked on {check["clips"]} training clips, {check["platform"]}: largest difference to the checkpoint {check["max_difference"]:.3g}',
-      f'to load it, jax >= {manifest["loads_with"]["jax_at_least"]} and numpy are enough:',
-      '  from a3dcae_jax.serving.bundle import load_bundle', f'  detector = load_bundle({str(bundle.folder)!r})',
-      '  errors, maps = detector(clips); abnormal = detector.scores(errors) > detector.threshold'])
-
-
-def _onnx_text(found):
-  return found and (f'clips uint8 in, weights inside; under onnxruntime {found["swapped_neighbours"]} of {found["frames"]} frames change rank, '
-                    f'largest difference {found["max_difference"]:.2g} of {found["largest_error"]:.2g}')
-
-
 def _data(config, data_root, store):
   """The config's data subtree, the footage or the frame store taken from elsewhere where that is given."""
   return {**config.data, **({'root': data_root, 'store': ''} if data_root else {}), **({'store': store} if store else {})}
-
-
-def _check_one_camera(config):
-  if config.data.get('mean_image', 'set') == 'scene':
-    raise UserError('data.mean_image is scene: a bundle is for one camera and holds one mean image; export a run trained with data.mean_image=set')
 
 
 def _mean_image(workdir, frames):
@@ -121,6 +94,8 @@ def _mean_image(workdir, frames):
   if not path.exists():
     raise UserError(f'{path} does not exist: {workdir} is not a whole run')
   mean_image = np.load(path, allow_pickle=False)
+  if mean_image.ndim != 2:
+    raise UserError(f'{path} is {list(mean_image.shape)}: a bundle scores one camera, this run has a mean image for each of {len(mean_image)}')
   if not np.array_equal(mean_image, frames.mean_image()):
     raise UserError(f'{frames.folder} holds other training frames than {workdir} was trained on (their mean image differs): they cannot calibrate it')
   return mean_image

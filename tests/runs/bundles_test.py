@@ -43,17 +43,23 @@ def config_of(folder, changes):
   return config.lock()
 
 
-def untrained(folder, name, changes):
-  """The folder of a run whose one checkpoint is its first state: parity asks for no training."""
+def claimed(folder, name, changes):
+  """(config, folder) of a run before its first checkpoint."""
   config = config_of(folder, changes)
   store = prepare_data(**config.data)
   workdir.claim(folder / name, config)
   np.save(folder / name / 'mean_image.npy', store.mean_image())
   (folder / name / 'provenance.json').write_text(json.dumps(workdir.provenance(store)))
-  checkpoints = Checkpoints(folder / name / 'checkpoints')
+  return config, folder / name
+
+
+def untrained(folder, name, changes):
+  """(config, folder) of a run whose one checkpoint is its first state: parity asks for no training."""
+  config, run = claimed(folder, name, changes)
+  checkpoints = Checkpoints(run / 'checkpoints')
   checkpoints.save(7, fit.fresh_state(config))
   checkpoints.close()
-  return config, folder / name
+  return config, run
 
 
 @pytest.fixture(scope='module', params=SETTINGS)
@@ -77,6 +83,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('exported', ['beyond'], indirect=True)
 def test_every_error_and_map_is_the_checkpoints(exported):
   """Windows in other numbers than the export's check had: the largest difference is 0 on a CPU."""
   config, run, bundle = exported
@@ -125,8 +132,12 @@ def test_calibration_arrays_travel_with_the_weights():
 
 
 def test_other_training_frames_cannot_calibrate(folder):
-  config, run = untrained(folder, 'other', {'seed': 2})
-  np.save(run / 'mean_image.npy', np.load(run / 'mean_image.npy') + 0.1)
+  _, run = claimed(folder, 'other', {'seed': 2})
+  mean_image = np.load(run / 'mean_image.npy')
+  np.save(run / 'mean_image.npy', np.stack([mean_image, mean_image]))
+  with pytest.raises(UserError, match=r'is \[2, 32, 32\]: a bundle scores one camera'):
+    bundles.export_run(run, folder / 'never.bundle')
+  np.save(run / 'mean_image.npy', mean_image + 0.1)
   with pytest.raises(UserError, match='holds other training frames than'):
     bundles.export_run(run, folder / 'never.bundle')
   (run / 'mean_image.npy').unlink()
@@ -137,6 +148,7 @@ def test_other_training_frames_cannot_calibrate(folder):
   assert not (folder / 'never.bundle').exists()
 
 
+@pytest.mark.slow
 def test_a_training_run_is_not_overwritten_by_a_bundles_results(exported, folder):
   with pytest.raises(UserError, match='is a training run, whose results would be overwritten'):
     bundles.evaluate_bundle(exported[2], exported[1])
