@@ -38,7 +38,7 @@ wanted() { case " $SKIP " in *" $1 "*) return 1 ;; *) return 0 ;; esac; }
 
 measure() {  # measure NAME FLAGS...: our benchmark; its figures in NAME.json
   local name=$1; shift
-  within "$name" "$PYTHON" -m a3dcae_jax.benchmark --preset="$PRESET" --reps="$REPS" --json="$OUT/$name.json" "$@"
+  within "benchmark_$name" "$PYTHON" -m a3dcae_jax.benchmark --preset="$PRESET" --reps="$REPS" --json="$OUT/$name.json" "$@"
 }
 
 environment() {

@@ -12,13 +12,15 @@ from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, t
 from a3dcae_jax.training import parallel
 
 LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
+# XLA chooses the tiles of its own matrix products by timing them; without a GPU it ends with an error at some shapes. cuBLAS needs no tiles.
+OPTIONS = {'tpu': None, 'cuda': {'xla_gpu_enable_triton_gemm': False}}
 
 
 def compile_ahead(setting, topology):
   """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it."""
-  devices, start = topology_devices(topology), time.perf_counter()
-  with lowered_for(LOWERED_FOR[platform_of(topology)]):
-    compiled = _lower(setting, devices).compile()
+  devices, platform, start = topology_devices(topology), platform_of(topology), time.perf_counter()
+  with lowered_for(LOWERED_FOR[platform]):
+    compiled = _lower(setting, devices).compile(compiler_options=OPTIONS[platform])
   return compiled, time.perf_counter() - start
 
 

@@ -48,16 +48,14 @@ def test_the_script_measures_and_trains(tmp_path, store):
   out = tmp_path / 'out'
   environment = os.environ | {
       'STORE': str(tmp_path / 'packed.npz'), 'OUT': str(out), 'PEER': str(tmp_path / 'peer.py'), 'PEER_OPTIONS': '', 'LIMIT_S': '600', 'PRESET': 'tiny',
-      'CHECK_PRESET': 'tiny', 'BATCHES': '2', 'TRAIN_BATCHES': '2', 'REPS': '1', 'PAIRS': '1', 'CONFIG': 'configs/synthetic.py:tiny', 'FLAG_SETS': 'none',
-      'SKIP': 'lowering phases remat', 'PROFILE': '2:3',
-      'PYTHON': sys.executable}
+      'CHECK_PRESET': 'tiny', 'BATCHES': '2', 'TRAIN_BATCHES': '2', 'REPS': '1', 'PAIRS': '1', 'CONFIG': 'configs/synthetic.py:tiny', 'PYTHON': sys.executable,
+      'FLAG_SETS': 'none', 'LAYOUTS': 'ncdhw', 'SKIP': 'lowering phases remat', 'PROFILE': '2:3'}
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
   assert result.returncode == 0, result.stdout[-3000:]
   assert json.loads((out / 'check.json').read_text())['passed']
   for mode in ('infer', 'train'):
-    for layout, suffix in (('ndhwc', ''), ('ncdhw', '_ncdhw')):
-      row, = json.loads((out / f'{mode}{suffix}.json').read_text())['rows']
-      assert row['peer']['layout'] == layout
+    row, = json.loads((out / f'{mode}.json').read_text())['rows']
+    assert row['peer']['layout'] == 'ncdhw'
     assert row['mode'] == mode and row['peer']['dtype'] == 'f32' and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
   assert [row['feeding'] for row in json.loads((out / 'feeding.json').read_text())['rows']] == ['none', 'resident']
   assert json.loads((out / 'flags_none.json').read_text())['rows'][0]['mode'] == 'train'
@@ -71,8 +69,8 @@ def test_the_script_measures_and_trains(tmp_path, store):
 def test_what_the_time_does_not_allow_is_left_out_and_said(tmp_path):
   environment = os.environ | {'OUT': str(tmp_path / 'out'), 'LIMIT_S': '1', 'PYTHON': 'true'}  # `true` does nothing, quickly
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-  assert result.returncode == 0 and 'LEFT OUT: check infer train infer_folded' in result.stdout
-  assert 'flags_latency_hiding' in result.stdout and not list((tmp_path / 'out').glob('*.json'))
+  assert result.returncode == 0 and 'LEFT OUT: check benchmark_infer benchmark_train benchmark_infer_folded' in result.stdout
+  assert 'benchmark_flags_latency_hiding' in result.stdout and not list((tmp_path / 'out').glob('*.json'))
 
 
 def test_sets_of_flags_are_named_once_and_explained():
