@@ -17,7 +17,7 @@ from a3dcae_jax.runs import fit, session
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.detector import Detector, window_errors
 from a3dcae_jax.runs.score import video_means
-from a3dcae_jax.training.step import clip_means, zero_mean
+from a3dcae_jax.training.step import zero_mean
 from configs import shanghaitech
 from tests.data.footage_helper import write_frames
 
@@ -96,12 +96,13 @@ def test_scoring_subtracts_the_scenes_own_mean(root, folder):
   store = prepare_data(**configured(root, folder).data)
   windows = test_windows(store.test.videos, window=16)
 
-  def reconstruct(clips, scene):
-    centred = zero_mean(clips, clip_means(jnp.asarray(store.mean_image()), scene))
-    return centred, jnp.zeros_like(centred)
+  def program(weights, mean_image, clips):
+    maps = jnp.square(zero_mean(clips, mean_image)[..., 0])  # the errors of a network that gives back nothing
+    return maps.mean((2, 3)), maps
 
   scenes = store.scene_of(store.test, windows.first)
-  got = window_errors(Detector(reconstruct, None, 0), store.test.frames, windows.first, window=16, batch_size=4, scenes=scenes)
+  detector = Detector(program, {}, jnp.asarray(store.mean_image()), None, None, 0)
+  got = window_errors(detector, store.test.frames, windows.first, window=16, batch_size=4, scenes=scenes)
   rows = windows.first[:, None] + np.arange(16)
   expected = np.square(store.test.frames[rows] / 255 - store.mean_image()[scenes][:, None]).mean((2, 3))
   np.testing.assert_allclose(got, expected, rtol=1e-4)
