@@ -122,8 +122,10 @@ def _call(kernel, pooled, window, arrays, outputs):
 
   inputs = [array if kind is None else _batch_last(array).reshape(shapes[kind]) for array, kind in arrays]
   out_shape = [jax.ShapeDtypeStruct(shapes[b], a) if isinstance(b, str) else jax.ShapeDtypeStruct(a, b) for a, b in outputs]
+  moved = sum(x.size * x.dtype.itemsize for x in (*inputs, *out_shape))  # XLA counts nothing for a kernel that does not say
+  cost = pl.CostEstimate(flops=batch * frames * height * width * channels * step_t * step_h * step_w, bytes_accessed=moved, transcendentals=0)
   results = pl.pallas_call(
-      kernel, grid=(frames, height), out_shape=out_shape, interpret=target_platform() != 'tpu',
+      kernel, grid=(frames, height), out_shape=out_shape, interpret=target_platform() != 'tpu', cost_estimate=cost,
       in_specs=[whole(array.shape) if kind is None else specs[kind] for array, kind in arrays],
       out_specs=[specs[b] if isinstance(b, str) else whole(a) for a, b in outputs])(*inputs)
   return [r.reshape(frames * step_t, height * step_h, width * step_w, batch, channels) if r.shape == shapes['full'] else r for r in results]
