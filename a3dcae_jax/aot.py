@@ -38,8 +38,8 @@ def main():
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # or libtpu asks a metadata server that is not there, for minutes
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # nothing runs on a TPU: several compilers may stand side by side
   from a3dcae_jax.common.files import read_json, write_json
-  from a3dcae_jax.runs.ahead import report
-  from a3dcae_jax.runs.largest import largest_batch
+  from a3dcae_jax.measuring.ahead import report
+  from a3dcae_jax.measuring.largest import largest_batch
   rows = [row for path in _EARLIER.value for row in read_json(path)['rows']]
   for setting in _settings():
     for topology in _topologies():
@@ -58,7 +58,7 @@ def main():
 
 def _topologies():
   from a3dcae_jax.common.errors import UserError
-  from a3dcae_jax.runs.chips import DEFAULTS, platform_of
+  from a3dcae_jax.measuring.chips import DEFAULTS, platform_of
   names = _TOPOLOGY.value or ([] if _EARLIER.value else [DEFAULTS[_PLATFORM.value or 'tpu']])
   for name in names:
     if _PLATFORM.value not in ('', platform_of(name)):
@@ -67,14 +67,14 @@ def _topologies():
 
 
 def _settings():
-  from a3dcae_jax.runs.programs import Setting, check_setting
+  from a3dcae_jax.measuring.programs import Setting, check_setting
   return [check_setting(Setting(mode, _PRESET.value, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value, remat=_REMAT.value,
                   reduce_dtype=_REDUCE.value)) for mode in _MODES.value for batch in map(int, _BATCH.value)]
 
 
 def _compare(rows):
   from a3dcae_jax.common.files import whole_file, write_json
-  from a3dcae_jax.runs.scale import SAME, scale_rows, scale_table, verdict
+  from a3dcae_jax.measuring.scale import SAME, scale_rows, scale_table, verdict
   groups = [[row for row in rows if tuple(row[name] for name in SAME) == key] for key in dict.fromkeys(tuple(row[name] for name in SAME) for row in rows)]
   groups = [scale_rows(group) for group in groups if len(group) > 1]
   texts = []

@@ -47,7 +47,7 @@ _SECONDS = flags.DEFINE_float('seconds', 20.0, 'How long the mode pipeline reads
 def _feed():
   """Rows of the modes that measure footage alone, without a network."""
   from a3dcae_jax.common.errors import UserError
-  from a3dcae_jax.runs import feeding
+  from a3dcae_jax.measuring import feeding
   rows = []
   for mode in _MODES.value:
     if mode == 'pipeline' and _STORE.value:
@@ -68,7 +68,7 @@ def main():
     if _JSON.value:
       write_json(_JSON.value, {'rows': rows})
     return
-  from a3dcae_jax.runs import timing
+  from a3dcae_jax.measuring import timing
   rows, rate = [], timing.matrix_rate(_DTYPE.value)
   facts = timing.device_facts() | {'matrix_tflops_per_s': rate}
   print(', '.join(f'{name} {value:.3g}' if isinstance(value, float) else f'{name} {value}' for name, value in facts.items()))
@@ -80,14 +80,14 @@ def main():
 
 
 def _settings():
-  from a3dcae_jax.runs.programs import Setting, check_setting
+  from a3dcae_jax.measuring.programs import Setting, check_setting
   return [check_setting(Setting(mode, preset, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value,
                                 remat=_REMAT.value))
           for preset in _PRESET.value for mode in _MODES.value for batch in map(int, _BATCH.value)]
 
 
 def _measure(timing, setting, rate):
-  from a3dcae_jax.runs.peer import run_peer
+  from a3dcae_jax.measuring.peer import run_peer
   programs, rows = [timing.make_program(setting, feeding) for feeding in _FEEDING.value], []
   for pair in range(_PAIRS.value if _PEER.value else 1):
     measured = timing.measure(programs, setting, reps=_REPS.value, steps=_STEPS.value)
@@ -123,7 +123,7 @@ _COLUMNS = (
 
 
 def _table(rows):
-  from a3dcae_jax.runs.columns import table
+  from a3dcae_jax.measuring.columns import table
   shown = [{'peer': None, 'ratio': None} | row | {'ms': 1e3 * row['median_s'], 'millions': row['parameters'] / 1e6, 'gflops': row['flops_per_clip'] / 1e9,
                                                   'percent': 100 * row['share_of_matrix_rate']} for row in rows]
   return table(shown, [column for column in _COLUMNS if _PEER.value or column[0] not in ('peer clips/s', 'ratio')])

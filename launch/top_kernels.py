@@ -7,7 +7,7 @@ import argparse
 import json
 import pathlib
 
-from a3dcae_jax.runs.columns import table
+from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.runs.profiling import newest_trace, read_events, top_kernels, updates
 
 _COLUMNS = (('ms', '{ms:.3f}'), ('%', '{percent:.1f}'), ('calls', '{calls}'), ('kernel', '{name}'), ('from', '{source}'))

@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.runs import ahead, chips, largest, scale
-from a3dcae_jax.runs.columns import table
-from a3dcae_jax.runs.programs import Setting, check_setting
+from a3dcae_jax.measuring import ahead, chips, largest, scale
+from a3dcae_jax.measuring.columns import table
+from a3dcae_jax.measuring.programs import Setting, check_setting
 
 
 @pytest.mark.parametrize('first', [1, 3, 8, 64])

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from a3dcae_jax.runs.flops import jaxpr_flops, model_flops
-from a3dcae_jax.runs.programs import Setting
+from a3dcae_jax.measuring.flops import jaxpr_flops, model_flops
+from a3dcae_jax.measuring.programs import Setting
 
 
 def flops(function, *shapes):

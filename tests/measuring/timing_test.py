@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.runs import timing
-from a3dcae_jax.runs.programs import Setting
-from a3dcae_jax.runs.timed_batches import fed, timed_batches
+from a3dcae_jax.measuring import timing
+from a3dcae_jax.measuring.programs import Setting
+from a3dcae_jax.measuring.timed_batches import fed, timed_batches
 
 SETTING = Setting('infer', 'tiny', 3, 'float32')
 

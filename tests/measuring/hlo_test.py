@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.runs import hlo
+from a3dcae_jax.measuring import hlo
 
 TEXT = '''
 %fused_computation (p: f32[512,1024]) -> f32[1024,512] {

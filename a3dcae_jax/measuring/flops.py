@@ -9,8 +9,8 @@ import math
 import jax
 import numpy as np
 
+from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, train_program, variables_of
 from a3dcae_jax.ops.lowering import lowered_for
-from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, train_program, variables_of
 
 
 def model_flops(setting):

@@ -3,8 +3,8 @@
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.runs.ahead import compile_ahead, used_bytes
-from a3dcae_jax.runs.chips import chip_of
+from a3dcae_jax.measuring.ahead import compile_ahead, used_bytes
+from a3dcae_jax.measuring.chips import chip_of
 
 
 def largest_batch(setting, topology, *, show=print):

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.runs.flops import model_flops
+from a3dcae_jax.measuring.flops import model_flops
+from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, train_program, variables_of
+from a3dcae_jax.measuring.timed_batches import fed, timed_batches
 from a3dcae_jax.runs.networks import compute_dtype
-from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, train_program, variables_of
-from a3dcae_jax.runs.timed_batches import fed, timed_batches
 
 
 class Program(NamedTuple):

@@ -5,7 +5,7 @@ import tempfile
 import pytest
 
 from a3dcae_jax.data.ingest import prepare_store
-from a3dcae_jax.runs import feeding
+from a3dcae_jax.measuring import feeding
 from tests.data.footage_helper import write_ucsd
 
 

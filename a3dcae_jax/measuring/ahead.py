@@ -4,11 +4,11 @@ import time
 
 import jax
 
+from a3dcae_jax.measuring import hlo
+from a3dcae_jax.measuring.chips import chip_of, platform_of, topology_devices
+from a3dcae_jax.measuring.flops import model_flops
+from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, train_program, variables_of
 from a3dcae_jax.ops.lowering import lowered_for
-from a3dcae_jax.runs import hlo
-from a3dcae_jax.runs.chips import chip_of, platform_of, topology_devices
-from a3dcae_jax.runs.flops import model_flops
-from a3dcae_jax.runs.programs import error_program, fresh_state, input_shapes, train_program, variables_of
 from a3dcae_jax.training import parallel
 
 LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}

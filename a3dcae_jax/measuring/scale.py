@@ -1,6 +1,6 @@
 """One program on ever more chips at a fixed batch a chip: what stays the same a chip, and what is sent between them."""
 
-from a3dcae_jax.runs.columns import table
+from a3dcae_jax.measuring.columns import table
 
 SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'reduce_dtype')  # the settings that are compared with themselves on other topologies
 CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
