@@ -4,6 +4,8 @@ import math
 import re
 from typing import NamedTuple
 
+from a3dcae_jax.models.norm import STATISTICS
+
 _BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'f32': 32, 's64': 64, 'u64': 64, 'f64': 64}
 _SHAPE = re.compile(r'\b(' + '|'.join(_BITS) + r')\[([0-9,]*)\]')
 _LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
@@ -89,7 +91,7 @@ def collectives(text):
   for place, item in enumerate(items):
     if item.opcode in COLLECTIVES:
       rows.append({'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(_SHAPE.findall(item.shape)),
-                   'purpose': 'statistics' if '/norm/' in item.op_name else 'gradients', 'overlapped': _overlapped(items, place)})
+                   'purpose': 'statistics' if STATISTICS in item.op_name else 'gradients', 'overlapped': _overlapped(items, place)})
   return rows
 
 

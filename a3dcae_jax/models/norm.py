@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 MOMENTUM, EPS = 0.9, 1e-5  # PyTorch's momentum of 0.1 counts the other way
+STATISTICS = 'batch_statistics'  # marks in a compiled program what is sent for them
 
 
 class Norm(nn.Module):
@@ -41,7 +42,8 @@ class Norm(nn.Module):
 
   def _batch_statistics(self, mean, mean_square):
     if self.axis_name and not self.is_initializing():
-      mean, mean_square = jax.lax.pmean((mean, mean_square), self.axis_name)
+      with jax.named_scope(STATISTICS):
+        mean, mean_square = jax.lax.pmean((mean, mean_square), self.axis_name)
     var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
     if not self.is_initializing():
       self.mean.value = MOMENTUM * self.mean.value + (1 - MOMENTUM) * mean

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.measuring import hlo
+from a3dcae_jax.models.autoencoder import AutoEncoder
 
 TEXT = '''
 %fused_computation (p: f32[512,1024]) -> f32[1024,512] {
@@ -38,7 +39,7 @@ def test_collectives_by_hand():
 def test_what_is_computed_between_start_and_end_overlaps():
   text = '''
 ENTRY %main (x: f32[64]) -> f32[64] {
-  %s.1 = f32[64]{0} all-reduce-start(%x), metadata={op_name="jit(f)/conv1/norm/psum"}
+  %s.1 = f32[64]{0} all-reduce-start(%x), metadata={op_name="jit(f)/conv1/norm.affine/batch_statistics/psum"}
   %d.1 = f32[64]{0} all-reduce-done(%s.1)
   %s.2 = f32[64]{0} all-reduce-start(%d.1), metadata={op_name="jit(f)/psum"}
   %fusion = f32[8,4]{1,0} fusion(%d.1), kind=kLoop, calls=%fused, metadata={op_name="jit(f)/tanh"}
@@ -62,3 +63,12 @@ ENTRY %main () -> f32[1,4,4,5] {
   assert hlo.convolution_flops(text) == 2 * (4 * 4 * 5) * (9 * 3)
   compiled = jax.jit(lambda a, b: a @ b).lower(jnp.ones((8, 16)), jnp.ones((16, 4))).compile()
   assert hlo.convolution_flops(compiled.as_text()) in (0, 2 * 8 * 16 * 4)  # a library call is no instruction of its own
+
+
+def test_what_is_sent_for_statistics_is_marked():
+  """The network's own reductions carry the mark by which `collectives` tells them from gradients."""
+  network, clips = AutoEncoder((2, 3), axis_name='replica'), jnp.zeros((2, 1, 2, 8, 8, 1))
+  variables = AutoEncoder((2, 3)).init(jax.random.key(0), clips[0])
+  mapped = jax.pmap(lambda x: network.apply(variables, x, train=True, mutable=['batch_stats'])[0], axis_name='replica', devices=jax.devices()[:2])
+  compiled = hlo.collectives(mapped.lower(clips).compile().as_text())
+  assert compiled and {row['purpose'] for row in compiled} == {'statistics'}
