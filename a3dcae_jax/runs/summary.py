@@ -9,9 +9,10 @@ def summary(metrics):
   lines = [f'{data["name"]}: {data["frames"]} test frames in {data["videos"]} videos, checkpoint of step {metrics["checkpoint_step"]}']
   if metrics['floors'] is None:
     return '\n'.join([*lines, f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'])
-  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; AUC / EER in percent, all frames together (micro)')
+  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {metrics["protocol"]["error"]}')
+  lines.append('AUC / EER in percent, all frames together (micro)')
   lines.append(f'{"":26s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
-  rows = {f'this run ({metrics["protocol"]["error"]})': metrics['metrics'], 'divided by position': metrics['by_position']}
+  rows = {'this run': metrics['metrics'], 'divided by position': metrics['by_position']}
   rows |= {f'floor: {name.replace("_", " ")}': floor for name, floor in metrics['floors'].items()}
   lines += [f'{name:26.26s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS) for name, row in rows.items()]
   return '\n'.join([*lines, _interval(metrics), *_events(metrics['events']), *_regions(metrics['regions'])])
