@@ -5,6 +5,7 @@ which nothing is said but a farewell: where one closes without it, the process a
 A host that falls silent closes nothing: that is the heartbeat's to notice.
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -48,6 +49,8 @@ class Watch:
       except OSError:
         pass
     if self._listener:
+      with contextlib.suppress(OSError):
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves the port open while a thread waits in accept
       self._listener.close()
 
   def _accept(self, count):
