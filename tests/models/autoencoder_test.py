@@ -55,7 +55,8 @@ def test_phase_split_is_exact(clips, widths, train):
     return jnp.square(recon - clips).sum(), (recon, updates)
 
   results = [jax.value_and_grad(lambda theta, n=network: run(n, theta), has_aux=True)(variables['params']) for network in (split, plain)]
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), *results)
+  # Gradients sum over all pixels: what rounding leaves is in proportion to an array's largest value, 45 for one of these, not to each.
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=max(2e-4, 2e-5 * float(np.abs(b).max()))), *results)
 
 
 def test_encoder_row_by_hand(clips):
