@@ -78,7 +78,7 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
           name: {h: frame_metrics(smooth(normalise(values, h), *smoothing), labels) for h in FLOOR_NORMALISATIONS} for name, values in floors.items()},
       'events': events, 'regions': localiser.metrics() if localiser else None}
   names = [video.name for video in store.test.videos]
-  write_scores(workdir / 'scores.csv', names, errors.test, scores[how], labels)
+  write_scores(workdir / 'scores.csv', names, errors.test, scores[how], labels, store.index['label_set'])
   floor_scores = {name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing) for name, values in floors.items()}
   metrics['seconds'] = {'forward_passes': round(forward_s, 2), 'before_report': round(time.monotonic() - start, 2)}
   write_json(workdir / 'metrics.json', validate_metrics(metrics))

@@ -55,6 +55,7 @@ def test_a_run_leaves_everything(finished):
   assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance'}
   names, errors, _, labels = read_scores(run / 'scores.csv')
   assert names == ['01', '02'] and [len(e) for e in errors] == [40, 40] and labels is not None
+  assert f"{metrics['data']['label_set']}\n" in (run / 'scores.csv').read_text()
   assert [row['step'] for row in read_metrics(run / 'metrics.jsonl')] == [1, 2, 3, 4, 5, 6]
   assert np.load(run / 'mean_image.npy').shape == (32, 32)
 

@@ -75,9 +75,10 @@ def test_causal_smoothing_never_looks_ahead():
 
 def test_scores_load_with_pandas(tmp_path):
   import pandas
-  write_scores(tmp_path / 'scores.csv', ['01'], [np.asarray([0.5, 0.25])], [np.asarray([1.0, 0.0])], [np.asarray([1, 0])])
+  write_scores(tmp_path / 'scores.csv', ['01'], [np.asarray([0.5, 0.25])], [np.asarray([1.0, 0.0])], [np.asarray([1, 0])], 'vollabel')
   frame = pandas.read_csv(tmp_path / 'scores.csv')
-  assert list(frame.columns) == ['video', 'frame', 'error', 'score', 'label'] and frame['label'].tolist() == [1, 0] and frame['error'].sum() == 0.75
+  assert list(frame.columns) == ['video', 'frame', 'error', 'score', 'label', 'label_set']
+  assert frame['label'].tolist() == [1, 0] and frame['error'].sum() == 0.75 and set(frame['label_set']) == {'vollabel'}
 
 
 def test_smoothing_is_off_at_zero_and_keeps_the_mean():
@@ -139,7 +140,8 @@ def test_floors_by_hand():
 @pytest.mark.parametrize('labels', [None, [np.asarray([0, 1], np.uint8), np.asarray([1], np.uint8)]])
 def test_scores_round_trip(tmp_path, labels):
   errors, scores = [np.asarray([1e-7, 2.0]), np.asarray([3.0])], [np.asarray([0.0, 1.0]), np.asarray([-0.5])]
-  write_scores(tmp_path / 'scores.csv', ['01', 'b'], errors, scores, labels)
+  write_scores(tmp_path / 'scores.csv', ['01', 'b'], errors, scores, labels, 'official')
+  assert ('official' in (tmp_path / 'scores.csv').read_text()) == (labels is not None)
   names, got_errors, got_scores, got_labels = read_scores(tmp_path / 'scores.csv')
   assert names == ['01', 'b']
   for got, want in zip((*got_errors, *got_scores), (*errors, *scores), strict=True):
@@ -147,3 +149,11 @@ def test_scores_round_trip(tmp_path, labels):
   assert (got_labels is None) == (labels is None)
   if labels:
     np.testing.assert_array_equal(np.concatenate(got_labels), [0, 1, 1])
+
+
+def test_scores_from_before_the_label_set_was_written_are_read(tmp_path):
+  (tmp_path / 'old.csv').write_text('video,frame,error,score,label\n01,0,0.5,1,1\n')
+  assert read_scores(tmp_path / 'old.csv')[3][0].tolist() == [1]
+  (tmp_path / 'odd.csv').write_text('video,error\n01,0.5\n')
+  with pytest.raises(UserError, match='the first line must be video,frame,error,score,label,label_set'):
+    read_scores(tmp_path / 'odd.csv')
