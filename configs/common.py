@@ -72,6 +72,7 @@ def get_config():
       'decay': 0.99,
       'eps': 1e-8,
       'momentum': 0.0,
+      'schedule': 'constant',  # of the rate, as in the paper; or 'cosine': falls to a fiftieth over train.steps
   })
   config.train = config_dict.ConfigDict({  # -> runs.fit.train
       'steps': 20_000,  # updates

@@ -77,7 +77,7 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
   With data.mean_image 'scene' the batch is (clips, scene) or (first, stride, scene) and the mean image [S, H, W].
   """
   networks = make_networks(**config.model, axis_name=axis_name)
-  step = make_train_step(*networks, make_optimizer(**config.optimizer), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
+  step = make_train_step(*networks, optimizer_of(config), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
                          reduce_dtype=reduce_dtype(config.train.reduce_dtype))
   resident, per_scene = feeding == 'resident', config.data.get('mean_image', 'set') == 'scene'
 
@@ -88,6 +88,11 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
     return step(state, gather_clips(*frames, *batch, window=config.clips.window) if resident else batch, mean_image)
 
   return fed_step if resident or per_scene else step
+
+
+def optimizer_of(config):
+  """The optimizer of a config, its schedule as long as the training."""
+  return make_optimizer(**config.optimizer, steps=config.train.steps)
 
 
 def reduce_dtype(name):
@@ -108,7 +113,7 @@ def fresh_state(config):
   """A `TrainState` of this config before its first update."""
   networks = make_networks(**config.model)
   shape = (config.clips.window, config.data.height, config.data.width)
-  return init_state(*networks, make_optimizer(**config.optimizer), clip_shape=shape, seed=config.seed)
+  return init_state(*networks, optimizer_of(config), clip_shape=shape, seed=config.seed)
 
 
 def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):

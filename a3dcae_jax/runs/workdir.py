@@ -16,6 +16,8 @@ from a3dcae_jax.common.files import read_json, write_json
 MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'train.steps', 'train.time_limit_s', 'train.log_every_steps',
               'train.checkpoint_every_steps', 'train.keep_checkpoints', 'train.feeding', 'train.reduce_dtype', 'train.transfer_guard',
               'train.compilation_cache_dir', 'model.remat', 'eval.')
+# Fields that came later, with what they say of a run from before: it goes on as it began.
+CAME_LATER = {'data.mean_image': 'set', 'optimizer.schedule': 'constant'}
 PACKAGES = ('a3dcae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn', 'tensorflow-cpu', 'tensorflow-datasets')
 
 
@@ -31,7 +33,7 @@ def claim(workdir, config):
   """
   path = pathlib.Path(workdir) / 'config.json'
   if path.exists():
-    before, now = _flat(read_json(path)), _flat(plain(config))
+    before, now = CAME_LATER | _flat(read_json(path)), _flat(plain(config))
     different = [f'{key} is {before.get(key)!r} there, {now.get(key)!r} here' for key in sorted(before.keys() | now.keys())
                  if before.get(key) != now.get(key) and not key.startswith(MAY_CHANGE)]
     if different:

@@ -22,8 +22,9 @@ def write_scores(path, names, errors, scores, labels=None, label_set=''):
     writer.writerow(COLUMNS)
     for index, name in enumerate(names):
       video_labels = labels[index] if labels is not None else [''] * len(errors[index])
+      label_set = label_set if labels is not None else ''
       rows = zip(errors[index], scores[index], video_labels, strict=True)
-      writer.writerows([name, frame, f'{error:.9g}', f'{score:.9g}', label, label_set if labels is not None else ''] for frame, (error, score, label) in enumerate(rows))
+      writer.writerows([name, frame, f'{error:.9g}', f'{score:.9g}', label, label_set] for frame, (error, score, label) in enumerate(rows))
 
 
 def read_scores(path):

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from a3dcae_jax.common.errors import UserError
+
 
 class TrainState(flax.struct.PyTreeNode):
   """Everything that an update changes. `step` counts finished updates.
@@ -23,16 +25,30 @@ class TrainState(flax.struct.PyTreeNode):
   discriminator_opt: Any
 
 
-def make_optimizer(*, learning_rate=2e-4, decay=0.99, eps=1e-8, momentum=0.0):
+SCHEDULES = ('constant', 'cosine')
+LAST_RATE = 0.02  # of a cosine, as a share of its first: what is left to learn at the end is noise between batches
+
+
+def make_optimizer(*, learning_rate=2e-4, decay=0.99, eps=1e-8, momentum=0.0, schedule='constant', steps=None):
   """RMSprop as PyTorch computes it, which the paper used with its defaults but the rate.
 
       v <- decay v + (1 - decay) g^2;   p <- p - learning_rate g / (sqrt(v) + eps)
 
   optax's own defaults differ in `decay` (0.9) and add eps inside the root. The moments start at 0 in both.
 
-  Args: learning_rate: a number or an optax schedule. momentum: 0 for none.
+  Args:
+    learning_rate: of the first update. momentum: 0 for none.
+    schedule: 'constant', as in the paper, or 'cosine': the rate falls along half a cosine to `LAST_RATE` of it at update `steps` and stays there.
+    steps: updates in all, for 'cosine' alone. Its count is part of the optimizer's state, so a resumed run goes on at the rate where it stopped.
+
+  Raises: UserError for an unknown schedule.
   Source: Sun et al. 2021, sec. IV-C; PyTorch's documentation of `torch.optim.RMSprop`.
   """
+  if schedule not in SCHEDULES:
+    raise UserError(f'optimizer.schedule {schedule!r}: known are {", ".join(SCHEDULES)}')
+  if schedule == 'cosine':
+    cosine = optax.cosine_decay_schedule(learning_rate, steps, LAST_RATE)
+    learning_rate = lambda count: cosine(count.astype(jnp.float32))  # noqa: E731  (optax divides the int32 count, which strict promotion refuses)
   return optax.rmsprop(learning_rate, decay=decay, eps=eps, eps_in_sqrt=False, initial_scale=0.0, momentum=momentum or None)
 
 

@@ -84,6 +84,17 @@ def test_an_interrupted_run_ends_bit_equal(folder, finished):
   assert read_metrics(run / 'metrics.jsonl') == read_metrics(whole / 'metrics.jsonl')
 
 
+def test_a_run_from_before_a_field_was_there_goes_on(folder):
+  config, run = tiny(folder), folder / 'older'
+  workdir.claim(run, config)
+  older = json.loads((run / 'config.json').read_text())
+  del older['optimizer']['schedule'], older['data']['mean_image']
+  (run / 'config.json').write_text(json.dumps(older))
+  with pytest.raises(UserError, match="optimizer.schedule is 'constant' there, 'cosine' here"):
+    workdir.claim(run, tiny(folder, **{'optimizer.schedule': 'cosine'}))
+  workdir.claim(run, config)
+
+
 def test_streamed_feeding_trains_the_same_parameters(folder, finished):
   config, whole = finished
   streamed = tiny(folder, **{'train.steps': 6, 'train.feeding': 'streamed'})
