@@ -14,10 +14,16 @@ class ClipTable(NamedTuple):
 
 
 class TestWindows(NamedTuple):
-  """Test windows of T consecutive frames: window i starts at frame first[i]; keep[i, t] says whether its frame t counts."""
+  """Test windows of T frames: window i has frames first[i] + stride * (0 .. T-1); keep[i, t] says whether its frame t counts."""
   first: np.ndarray  # int64 [M]
   keep: np.ndarray  # bool [M, T]
+  stride: int = 1
   __test__ = False  # pytest takes classes of this name for tests
+
+  @property
+  def rows(self):
+    """Frame indices int64 [M, T]."""
+    return self.first[:, None] + self.stride * np.arange(self.keep.shape[1])
 
 
 def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
@@ -43,31 +49,45 @@ def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
   return ClipTable(first, stride)
 
 
-def test_windows(videos, *, window, every_frames=0):
+def test_windows(videos, *, window, every_frames=0, stride=1):
   """Windows that score a split.
 
   With `every_frames` 0 they stand back to back, the last one of a video aligned to its end and keeping only the frames
   that no earlier window has: each frame is kept exactly once. Otherwise windows start every `every_frames` frames
   (and one is aligned to the end) and keep all their frames, whose errors are then averaged.
 
-  Args: as in `training_clips`.
-  Returns: `TestWindows`, in order of the frames.
-  Raises: UserError naming a video that is shorter than the window.
+  With `stride` s > 1 a video is s videos, of frames 0, s, 2s .., of 1, s + 1, .. and so on, and each is cut like that: what moves,
+  moves s times as far between two frames of a window (the augmentation of Hasan et al. 2016, sec. 3.1, at test).
+
+  Args: as in `training_clips`; `every_frames` counts frames of the strided video.
+  Returns: `TestWindows`, video by video.
+  Raises: UserError naming a video that is shorter than `window * stride`.
   """
   first, keep = [], []
   step = every_frames or window
   if not 0 < step <= window:
     raise UserError(f'eval.every_frames (={every_frames}) must be between 0 and the window (={window}), or frames go unscored')
+  if stride < 1:
+    raise UserError(f'eval.stride (={stride}) must be at least 1')
   for video in videos:
-    if video.num_frames < window:
-      raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})')
-    last = video.num_frames - window
-    starts = [*range(0, last, step), last]
-    for index, start in enumerate(starts):
-      seen = starts[index - 1] + window if index and not every_frames else start
-      first.append(video.first + start)
-      keep.append(np.arange(start, start + window) >= seen)
-  return TestWindows(np.asarray(first, np.int64), np.asarray(keep))
+    if video.num_frames < window * stride:
+      at_stride = f' at eval.stride={stride}' if stride > 1 else ''
+      raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window}){at_stride}')
+    for phase in range(stride):
+      last = -(-(video.num_frames - phase) // stride) - window
+      starts = [*range(0, last, step), last]
+      for index, start in enumerate(starts):
+        seen = starts[index - 1] + window if index and not every_frames else start
+        first.append(video.first + phase + stride * start)
+        keep.append(np.arange(start, start + window) >= seen)
+  return TestWindows(np.asarray(first, np.int64), np.asarray(keep), stride)
+
+
+def window_at(video, frame, *, window, stride=1):
+  """(frame indices [T], place) of the back-to-back test window of `video` that has its frame `frame`, and where in the window that is."""
+  phase, index = frame % stride, frame // stride
+  start = min(index // window * window, -(-(video.num_frames - phase) // stride) - window)
+  return video.first + phase + stride * (start + np.arange(window)), index - start
 
 
 test_windows.__test__ = False

@@ -4,6 +4,7 @@ import html
 
 from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report.page import STYLE, figures_cell
+from a3dcae_jax.scoring.schema import describe_windows
 
 NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')
 
@@ -12,7 +13,7 @@ def protocol_of(metrics):
   """What two figures must share to be comparable: footage, labels, error, smoothing, windows."""
   data, protocol = metrics['data'], metrics['protocol']
   return (data['name'], data['label_set'] or 'no labels', data['sha256'], protocol['error'], protocol['smoothing_frames'], protocol['window'],
-          protocol['every_frames'])
+          protocol['every_frames'], protocol.get('stride', 1))
 
 
 def group_runs(runs):
@@ -25,9 +26,9 @@ def group_runs(runs):
 
 def describe(group):
   """One line that says what a group's runs share."""
-  name, labels, digest, error, smoothing, window, every = protocol_of(group[0][1])
-  return (f'{name}, labels {labels}, frames {digest[:8]}, error {error}, smoothing {smoothing or "none"}, windows of {window} '
-          f'{f"every {every} frames" if every else "back to back"}')
+  name, labels, digest, error, smoothing, *_ = protocol_of(group[0][1])
+  return (f'{name}, labels {labels}, frames {digest[:8]}, error {error}, smoothing {smoothing or "none"}, '
+          f'{describe_windows(group[0][1]["protocol"])}')
 
 
 def rows_of(group):

@@ -10,6 +10,7 @@ from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
+from a3dcae_jax.scoring.schema import describe_windows
 
 _BOKEH = Resources(mode='inline', components=['bokeh'])  # the plots alone: widgets, tables and formulas would treble the page
 MAX_VIDEO_PLOTS = 40  # beyond, the first ones are drawn and the page says so: a page must stay light
@@ -59,7 +60,7 @@ def _summary(report):
   metrics = report.metrics
   data, protocol = metrics['data'], metrics['protocol']
   facts = (f'{data["name"]}: {data["frames"]:,} test frames in {data["videos"]} videos; labels: {data["label_set"] or "none"}; '
-           f'error: {protocol["error"]}; window {protocol["window"]} frames; smoothing: {protocol["smoothing_frames"] or "none"}; '
+           f'error: {protocol["error"]}; {describe_windows(protocol)}; smoothing: {protocol["smoothing_frames"] or "none"}; '
            f'checkpoint of update {metrics["checkpoint_step"]:,}; seed {metrics["seed"]}.')
   if metrics['floors'] is None:
     return _section('Summary', f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>')

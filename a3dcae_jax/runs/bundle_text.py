@@ -9,6 +9,7 @@ def bundle_text(bundle):
           'model.onnx': _onnx_text(manifest.get('onnx'))}
   files, limits, check = manifest['files'], manifest['calibration'], manifest['check']
   lines = [f'{bundle.folder}: {sum(entry["bytes"] for entry in files.values()) / 1e6:.2f} MB, checkpoint of step {manifest["provenance"]["checkpoint_step"]}']
+  lines += [f'  clips of frames that are {bundle.stride} apart'] if bundle.stride > 1 else []
   lines += [f'  {name:22s}{entry["bytes"] / 1e3:10,.1f} kB  {says[name]}' for name, entry in files.items()]
   return '\n'.join([
       *lines, f'threshold {limits["threshold"]:.3f} by {limits["threshold_rule"]} {limits["threshold_value"]} of {limits["frames"]} frames of {limits["of"]}',

@@ -37,8 +37,8 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   if onnx:
     from a3dcae_jax.runs.onnx_model import convert_and_check
     extra_files['model.onnx'], details['onnx'] = convert_and_check(config, detector.weights, mean_image, clips)
-  write_bundle(folder, models=models, weights=detector.weights, mean_image=mean_image, window=config.clips.window, details=details,
-               extra_files=extra_files)
+  write_bundle(folder, models=models, weights=detector.weights, mean_image=mean_image, window=config.clips.window, stride=config.eval.get('stride', 1),
+               details=details, extra_files=extra_files)
   print(bundle_text(load_bundle(folder)))
 
 
@@ -76,10 +76,11 @@ def calibration(config, errors, by_video):
   return {
       'of': 'held-out training videos' if config.train.holdout_videos else 'training videos', 'windows': len(errors), 'frames': len(frames),
       'position_mean': errors.mean(0, dtype=np.float64).tolist(), 'position_std': errors.std(0, dtype=np.float64).tolist(),
-      'divide_by_position': options.divide_by_position, 'mean': float(frames.mean()), 'std': float(frames.std()),
+      'every_frames': options.every_frames, 'divide_by_position': options.divide_by_position, 'mean': float(frames.mean()), 'std': float(frames.std()),
       'smoothing_frames': options.smoothing_frames, 'smoothing_mode': options.smoothing_mode,
       'threshold': event_threshold(options, scored, smoothing), 'threshold_rule': options.threshold_rule, 'threshold_value': options.threshold_value,
-      'threshold_of': 'scores (error - mean) / std, errors divided by position_mean first if divide_by_position, smoothed over smoothing_frames',
+      'threshold_of': 'scores (error - mean) / std, errors divided by position_mean first if divide_by_position, '
+                      'averaged over windows every_frames apart if not 0, smoothed over smoothing_frames',
       'score_quantiles': {str(q): float(np.quantile(scores, q)) for q in _QUANTILES}}
 
 

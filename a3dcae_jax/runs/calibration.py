@@ -1,5 +1,6 @@
 """What training footage says of a detector: the errors by which scores are calibrated and thresholds set."""
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import test_windows
 from a3dcae_jax.runs.detector import load_detector, shared_window_errors
@@ -14,22 +15,27 @@ def load_calibrated(config, workdir, store):
   if config.eval.error != 'local':
     return detector
   _, windows = calibrating_windows(config, store)
-  return with_usual(detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
-                    rule=local_rule(config.eval), scenes=store.scene_of(store.train, windows.first))
+  return with_usual(detector, store.train.frames, windows.rows, batch_size=config.eval.batch_size, rule=local_rule(config.eval),
+                    scenes=store.scene_of(store.train, windows.first))
 
 
 def calibrating_windows(config, store):
-  """(training videos, their `TestWindows`) whose errors calibrate."""
-  videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), window=config.clips.window,
-                              max_windows=config.eval.max_train_windows)
-  return videos, test_windows(videos, window=config.clips.window)
+  """(training videos, their `TestWindows`) whose errors calibrate: cut as the test videos are."""
+  cut = cutting(config)
+  videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), max_windows=config.eval.max_train_windows, **cut)
+  return videos, test_windows(videos, **cut)
+
+
+def cutting(config):
+  """How a run's videos are cut into windows, as the keyword arguments of `test_windows`; stride 1 where a run is older than the field."""
+  return {'window': config.clips.window, 'every_frames': config.eval.every_frames, 'stride': config.eval.get('stride', 1)}
 
 
 def training_errors(config, detector, store):
   """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
   videos, windows = calibrating_windows(config, store)
   errors = shared_window_errors(
-      detector, store.train.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+      detector, store.train.frames, windows.first, window=config.clips.window, stride=windows.stride, batch_size=config.eval.batch_size,
       scenes=store.scene_of(store.train, windows.first), progress='training errors')
   return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
 
@@ -39,15 +45,21 @@ def calibrating(videos, holdout):
   return videos[-holdout:] if holdout else videos
 
 
-def calibration_videos(videos, *, window, max_windows):
-  """Whole training videos, evenly spread over the set, of about `max_windows` windows together; a longer one is cut."""
-  videos = [video for video in videos if video.num_frames >= window]
-  total = sum(-(-video.num_frames // window) for video in videos)
-  stride = max(1, round(total / max_windows))
-  chosen, left = [], max_windows * window
-  for video in videos[::stride]:
+def calibration_videos(videos, *, max_windows, window, every_frames=0, stride=1):
+  """Whole training videos, evenly spread over the set, of about `max_windows` windows together; a longer one is cut.
+
+  Raises: UserError if no video has `window * stride` frames.
+  """
+  step, shortest = every_frames or window, window * stride
+  fitting = [video for video in videos if video.num_frames >= shortest]
+  if not fitting:
+    longest = max((video.num_frames for video in videos), default=0)
+    raise UserError(f'no training video calibrates: the longest has {longest} frames, windows of {window} at eval.stride={stride} need {shortest}')
+  total = sum(-(-video.num_frames // step) for video in fitting)
+  chosen, left = [], max(max_windows * step, shortest)
+  for video in fitting[::max(1, round(total / max_windows))]:
     frames = min(video.num_frames, left)
-    if frames >= window:
+    if frames >= shortest:
       chosen.append(StoredVideo(video.name, video.first, frames, video.scene))
       left -= frames
   return chosen
@@ -55,10 +67,10 @@ def calibration_videos(videos, *, window, max_windows):
 
 def _assemble_train(errors, windows, videos):
   """Errors of the calibrating videos, one array a video; frames outside them are in no window."""
-  moved, first, start = [], windows.first.copy(), 0
+  moved, rows, start = [], windows.rows, 0
   for video in videos:
     inside = (windows.first >= video.first) & (windows.first < video.first + video.num_frames)
-    first[inside] = windows.first[inside] - video.first + start
+    rows[inside] += start - video.first
     moved.append(StoredVideo(video.name, start, video.num_frames, video.scene))
     start += video.num_frames
-  return split_by_video(frame_vector(errors, first, windows.keep, start), moved)
+  return split_by_video(frame_vector(errors, rows, windows.keep, start), moved)

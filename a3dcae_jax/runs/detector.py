@@ -86,24 +86,26 @@ def shared_window_errors(detector, frames, first, *, scenes=None, on_maps=None, 
     return window_errors(detector, frames, first, scenes=scenes, on_maps=on_maps, progress=progress, **options)
   mine = processes.my_share(len(first))
   own = first[mine]
-  low, high = (own.min(), own.max() + options['window']) if len(own) else (0, 0)
+  span = (options['window'] - 1) * options.get('stride', 1) + 1
+  low, high = (own.min(), own.max() + span) if len(own) else (0, 0)
   moved = on_maps and (lambda start, maps: on_maps(start + mine.start, maps))
   errors = window_errors(detector, frames[low:high], own - low, scenes=None if scenes is None else scenes[mine], on_maps=moved,
                          progress=progress if processes.is_first() else '', **options)
   return processes.gather_shares(np.asarray(errors, np.float32), len(first))
 
 
-def window_errors(detector, frames, first, *, window, batch_size, scenes=None, on_maps=None, progress=''):
+def window_errors(detector, frames, first, *, window, batch_size, stride=1, scenes=None, on_maps=None, progress=''):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
-    detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T.
+    detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T. stride: between
+      a window's frames.
     scenes: int [M], whose mean image each window takes; None where there is one for all.
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
     progress: title of a progress bar, '' for none.
   """
-  resident, offsets = fits_on_device(frames.size), np.arange(window)
-  gather = jax.jit(lambda frames, first: gather_clips(frames, first, jnp.ones_like(first), window=window))
+  resident, offsets = fits_on_device(frames.size), stride * np.arange(window)
+  gather = jax.jit(lambda frames, first: gather_clips(frames, first, jnp.full_like(first, stride), window=window))
 
   def errors_of(clips_or_rows, scene, *resident_frames):
     errors, maps = detector.errors(gather(resident_frames[0], clips_or_rows) if resident else clips_or_rows, scene)

@@ -30,7 +30,7 @@ class Localiser:
   def add(self, start, maps):
     """maps: [b, T, H, W] of windows start .. start + b."""
     for index, window_maps in enumerate(maps, start=start):
-      rows = self._windows.first[index] + np.arange(len(window_maps))
+      rows = self._windows.rows[index]
       keep = self._windows.keep[index] & (self._row[rows] >= 0)
       if keep.any():
         self._pixels.add(window_maps[keep], np.asarray(self._split.masks[rows[keep]]))

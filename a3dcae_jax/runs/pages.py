@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from a3dcae_jax.common.files import read_json
+from a3dcae_jax.data.windows import window_at
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import write_report
 from a3dcae_jax.scoring.metrics import roc
@@ -55,10 +56,8 @@ def _extreme_frames(scores, *, most, where=None):
 
 def _window_at(config, store, place):
   """(uint8 clip [1, T, H, W], the frame's place in it) of the back-to-back window that has frame `place` (video, frame)."""
-  video = store.test.videos[place[0]]
-  start = min(place[1] // config.clips.window * config.clips.window, video.num_frames - config.clips.window)
-  rows = video.first + start + np.arange(config.clips.window)
-  return np.asarray(store.test.frames[rows])[None], place[1] - start
+  rows, at = window_at(store.test.videos[place[0]], place[1], window=config.clips.window, stride=config.eval.get('stride', 1))
+  return np.asarray(store.test.frames[rows])[None], at
 
 
 def _feature_maps(config, store, detector, place):

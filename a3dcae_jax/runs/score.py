@@ -9,7 +9,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.windows import test_windows
-from a3dcae_jax.runs.calibration import load_calibrated, training_errors
+from a3dcae_jax.runs.calibration import cutting, load_calibrated, training_errors
 from a3dcae_jax.runs.detector import shared_window_errors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.pages import write_page
@@ -95,12 +95,12 @@ def video_means(store):
 
 def _all_errors(config, detector, store):
   """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
-  windows = test_windows(store.test.videos, window=config.clips.window, every_frames=config.eval.every_frames)
+  windows = test_windows(store.test.videos, **cutting(config))
   localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
   start = time.monotonic()
   train, train_errors = training_errors(config, detector, store)
   test = shared_window_errors(
-      detector, store.test.frames, windows.first, window=config.clips.window, batch_size=config.eval.batch_size,
+      detector, store.test.frames, windows.first, window=config.clips.window, stride=windows.stride, batch_size=config.eval.batch_size,
       scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
   if localiser:
     localiser.join(processes.gather)
@@ -108,7 +108,7 @@ def _all_errors(config, detector, store):
   position_mean = train.mean(0)
 
   def assembled(scale):
-    return Errors(split_by_video(frame_vector(test / scale, windows.first, windows.keep, len(store.test.frames)), store.test.videos),
+    return Errors(split_by_video(frame_vector(test / scale, windows.rows, windows.keep, len(store.test.frames)), store.test.videos),
                   train_errors(scale))
 
   return assembled(1.0), assembled(position_mean), position_mean, localiser, seconds
@@ -161,7 +161,7 @@ def _header(config, store, detector, errors, position_mean):
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
       'protocol': {'error': kind + (', divided by position' if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
                    'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,
-                   'window': config.clips.window, 'every_frames': config.eval.every_frames,
+                   **cutting(config),
                    'lambda': config.objective.adversarial_weight, 'macro_rule': 'mean over videos that have both classes'},
       'checkpoint_step': detector.step, 'seed': config.seed, 'variant': config.variant,
       'train_errors': {'held_out': bool(config.train.holdout_videos), 'frames': len(train), 'mean': float(train.mean()), 'std': float(train.std()),

@@ -1,6 +1,7 @@
 """A run's figures as text, for the terminal."""
 
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
+from a3dcae_jax.scoring.schema import describe_windows
 
 
 def summary(metrics):
@@ -9,7 +10,8 @@ def summary(metrics):
   lines = [f'{data["name"]}: {data["frames"]} test frames in {data["videos"]} videos, checkpoint of step {metrics["checkpoint_step"]}']
   if metrics['floors'] is None:
     return '\n'.join([*lines, f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'])
-  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {metrics["protocol"]["error"]}')
+  protocol = metrics['protocol']
+  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {protocol["error"]}; {describe_windows(protocol)}')
   lines.append('AUC / EER in percent, all frames together (micro)')
   lines.append(f'{"":26s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
   rows = {'this run': metrics['metrics'], 'divided by position': metrics['by_position']}

@@ -5,17 +5,17 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 
 
-def frame_vector(window_errors, first, keep, num_frames):
+def frame_vector(window_errors, rows, keep, num_frames):
   """Puts window errors in their frames' places.
 
   Args:
-    window_errors: [M, T]. first: [M], frame index of each window's start. keep: bool [M, T], which of its frames count.
+    window_errors: [M, T]. rows: int [M, T], frame indices. keep: bool [M, T], which of a window's frames count.
     num_frames: N.
 
   Returns: float64 [N]: where several windows keep a frame, their mean.
   Raises: UserError if an error is not finite; AssertionError if a frame is in no window.
   """
-  rows = (np.asarray(first)[:, None] + np.arange(window_errors.shape[1]))[keep]
+  rows = np.asarray(rows)[keep]
   values = np.asarray(window_errors, np.float64)[keep]
   if not np.isfinite(values).all():
     raise UserError(f'reconstruction error of frame {rows[~np.isfinite(values)][0]} is not finite: the checkpoint or the footage is damaged')

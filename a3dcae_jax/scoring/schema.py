@@ -30,6 +30,13 @@ _LABELLED = {
 }
 
 
+def describe_windows(protocol):
+  """How the test videos were cut, in words. protocol: of `metrics.json`; without `stride`, which came later, windows have consecutive frames."""
+  every, stride = protocol['every_frames'], protocol.get('stride', 1)
+  apart = f', {stride} apart' if stride > 1 else ''
+  return f'windows of {protocol["window"]} frames{apart}, ' + (f'one every {every}, averaged' if every else 'back to back')
+
+
 def validate_metrics(metrics, *, source='metrics.json'):
   """Raises a `UserError` naming the first field of `metrics` that is missing or of another type; returns `metrics`."""
   version = metrics.get('schema_version')

@@ -24,11 +24,12 @@ MODELS = {'uint8': 'model.stablehlo', 'float32': 'model_float.stablehlo'}
 WEIGHTS, MEAN_IMAGE = 'weights.npz', 'mean_image.npy'
 
 
-def write_bundle(folder, *, models, weights, mean_image, window, details, extra_files=None):
+def write_bundle(folder, *, models, weights, mean_image, window, details, stride=1, extra_files=None):
   """Writes a bundle, whole or not at all; an older bundle in its place is replaced, anything else is not touched.
 
   Args:
     folder: of the bundle. models: dtype of the clips -> `jax.export.Exported`. weights: dict of arrays. mean_image: [H, W]. window: T.
+    stride: between the frames of a clip, in frames of the footage.
     details: further fields of `detector.json`; `calibration` is what `Bundle.scores` and `.threshold` read. extra_files: name -> bytes.
 
   Raises: UserError if `folder` exists and is no bundle.
@@ -38,7 +39,7 @@ def write_bundle(folder, *, models, weights, mean_image, window, details, extra_
   files |= {WEIGHTS: pack_arrays(weights), MEAN_IMAGE: pack_array(mean_image), **(extra_files or {})}
   height, width = mean_image.shape
   one = next(iter(models.values()))
-  geometry = {'window_frames': window, 'height_px': height, 'width_px': width, 'axes': 'BTHW', 'channels': 'grey',
+  geometry = {'window_frames': window, 'frame_stride': stride, 'height_px': height, 'width_px': width, 'axes': 'BTHW', 'channels': 'grey',
               'models': {dtype: MODELS[dtype] for dtype in models}, 'ranges': {'uint8': [0, 255], 'float32': [0, 1]}}
   loads = {'jax_at_least': jax.__version__, 'calling_convention_version': one.calling_convention_version, 'platforms': list(one.platforms),
            'promise': manifests.PROMISE}
@@ -76,13 +77,14 @@ class Bundle:
   """A loaded bundle: `bundle(clips) -> (errors [B, T], maps [B, T, H, W])`, compiled once for each B and dtype.
 
   Attributes:
-    manifest: `detector.json` as a dict. window, height, width: of the clips.
+    manifest: `detector.json` as a dict. window, height, width: of the clips. stride: between a clip's frames, in frames of the footage.
     threshold: the score above which training frames all but never are, chosen without test labels; None if none was calibrated.
   """
 
   def __init__(self, folder, manifest, models, weights, mean_image):
     self.folder, self.manifest, self.mean_image = pathlib.Path(folder), manifest, mean_image
     geometry = manifest['input']
+    self.stride = geometry.get('frame_stride', 1)  # a bundle from before the field has windows of consecutive frames
     self.window, self.height, self.width = (geometry[field] for field in ('window_frames', 'height_px', 'width_px'))
     self._calibration = manifest.get('calibration') or {}
     self.threshold = self._calibration.get('threshold')

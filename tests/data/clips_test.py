@@ -13,7 +13,7 @@ from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.store import StoredVideo
-from a3dcae_jax.data.windows import ClipTable, test_windows, training_clips
+from a3dcae_jax.data.windows import ClipTable, test_windows, training_clips, window_at
 
 
 def videos_of(*lengths):
@@ -42,18 +42,34 @@ def test_test_windows_by_hand():
   assert overlapping.keep.all()
 
 
+def test_strided_windows_by_hand():
+  windows = test_windows(videos_of(9), window=3, stride=2)  # frames 0 2 4 6 8 and 1 3 5 7
+  np.testing.assert_array_equal(windows.rows, [[0, 2, 4], [4, 6, 8], [1, 3, 5], [3, 5, 7]])
+  np.testing.assert_array_equal(windows.keep, [[1, 1, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
+  overlapping = test_windows(videos_of(9), window=3, stride=2, every_frames=1)
+  np.testing.assert_array_equal(overlapping.first, [0, 2, 4, 1, 3])
+
+
 def test_short_video_and_gaps_are_named():
+  with pytest.raises(UserError, match=r'test video 0 has 5 frames, fewer than the window \(=3\) at eval.stride=2'):
+    test_windows(videos_of(5), window=3, stride=2)
+  with pytest.raises(UserError, match=r'eval.stride \(=0\)'):
+    test_windows(videos_of(5), window=3, stride=0)
   with pytest.raises(UserError, match=r'test video 1 has 3 frames, fewer than the window \(=4\)'):
     test_windows(videos_of(4, 3), window=4)
   with pytest.raises(UserError, match=r'eval.every_frames \(=5\)'):
     test_windows(videos_of(9), window=4, every_frames=5)
 
 
-@given(st.lists(st.integers(4, 40), min_size=1, max_size=5), st.integers(1, 4))
-def test_every_frame_is_kept_exactly_once(lengths, window):
-  windows = test_windows(videos_of(*lengths), window=window)
-  rows = (windows.first[:, None] + np.arange(window))[windows.keep]
-  assert sorted(rows) == list(range(sum(lengths)))
+@given(st.lists(st.integers(12, 40), min_size=1, max_size=5), st.integers(1, 4), st.integers(1, 3))
+def test_every_frame_is_kept_exactly_once(lengths, window, stride):
+  videos = videos_of(*lengths)
+  windows = test_windows(videos, window=window, stride=stride)
+  assert sorted(windows.rows[windows.keep]) == list(range(sum(lengths)))
+  for video in videos:
+    for frame in (0, video.num_frames // 2, video.num_frames - 1):
+      rows, place = window_at(video, frame, window=window, stride=stride)
+      assert rows[place] == video.first + frame and rows.tolist() in windows.rows.tolist()
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 5), st.integers(1, 4))

@@ -20,7 +20,7 @@ VALUES = {'auc': 0.9, 'eer': 0.1, 'ap': 0.8, 'macro_auc': None, 'undefined_video
 def make_report(rng, *, labels=True, videos=2, **changes):
   metrics = {
       'data': {'name': 'ucsd_ped2', 'frames': 40, 'videos': videos, 'label_set': 'official' if labels else None},
-      'protocol': {'error': 'eq13', 'normalisation': 'eq14', 'window': 16, 'smoothing_frames': 0.0}, 'checkpoint_step': 3, 'seed': 0,
+      'protocol': {'error': 'eq13', 'normalisation': 'eq14', 'window': 16, 'every_frames': 0, 'smoothing_frames': 0.0}, 'checkpoint_step': 3, 'seed': 0,
       'metrics': {'eq14': VALUES, 'train': VALUES}, 'by_position': {'eq14': VALUES},
       'floors': {'frame_difference': {'eq14': VALUES}} if labels else None}
   shown = tuple(VideoScores(f'<{i}>', rng.random(20), rng.integers(0, 2, 20) if labels else None, ((2, 5),)) for i in range(videos))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.runs import fit, session, workdir
+from a3dcae_jax.runs.calibration import calibration_videos
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.score import evaluate_run
 from a3dcae_jax.scoring.tables import read_scores
@@ -58,6 +60,29 @@ def test_a_run_leaves_everything(finished):
   assert f"{metrics['data']['label_set']}\n" in (run / 'scores.csv').read_text()
   assert [row['step'] for row in read_metrics(run / 'metrics.jsonl')] == [1, 2, 3, 4, 5, 6]
   assert np.load(run / 'mean_image.npy').shape == (32, 32)
+
+
+def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_path):
+  config, run = finished
+  for name in ('checkpoints', 'config.json', 'mean_image.npy', 'metrics.jsonl', 'provenance.json'):
+    (tmp_path / name).symlink_to(run / name)
+  config = tiny(folder, **{'train.steps': 6, 'eval.stride': 2, 'eval.every_frames': 8})
+  metrics = evaluate_run(config, tmp_path, prepare_data(**config.data))
+  assert metrics['protocol']['stride'] == 2 and metrics['protocol']['every_frames'] == 8
+  _, errors, _, _ = read_scores(tmp_path / 'scores.csv')
+  _, plain, _, _ = read_scores(run / 'scores.csv')
+  assert [len(e) for e in errors] == [40, 40] and not np.allclose(errors[0], plain[0])
+  assert 'windows of 16 frames, 2 apart, one every 8, averaged' in (tmp_path / 'report.html').read_text()
+
+
+def test_what_calibrates_is_cut_as_what_is_scored():
+  videos = [StoredVideo('a', 0, 40, ''), StoredVideo('b', 40, 20, ''), StoredVideo('c', 60, 90, '')]
+  chosen = calibration_videos(videos, max_windows=100, window=16, stride=2)
+  assert [video.name for video in chosen] == ['a', 'c']  # b has fewer than 32 frames
+  chosen = calibration_videos(videos, max_windows=10, window=16, every_frames=4, stride=2)
+  assert [(video.name, video.num_frames) for video in chosen] == [('a', 40)]
+  with pytest.raises(UserError, match='the longest has 90 frames, windows of 16 at eval.stride=6 need 96'):
+    calibration_videos(videos, max_windows=100, window=16, stride=6)
 
 
 class Interrupt(Hook):

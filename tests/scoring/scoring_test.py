@@ -119,13 +119,13 @@ def test_auc_and_eer_against_brute_force(rows):
 
 def test_frame_vector_averages_overlaps_and_keeps_each_frame():
   errors = np.asarray([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
-  keep = np.asarray([[True, True, True], [False, False, True]])
-  np.testing.assert_array_equal(frame_vector(errors, [0, 1], keep, 4), [1, 2, 3, 30])
-  np.testing.assert_array_equal(frame_vector(errors, [0, 1], np.ones((2, 3), bool), 4), [1, 6, 11.5, 30])
+  rows, keep = [[0, 1, 2], [1, 2, 3]], np.asarray([[True, True, True], [False, False, True]])
+  np.testing.assert_array_equal(frame_vector(errors, rows, keep, 4), [1, 2, 3, 30])
+  np.testing.assert_array_equal(frame_vector(errors, rows, np.ones((2, 3), bool), 4), [1, 6, 11.5, 30])
   with pytest.raises(AssertionError):
-    frame_vector(errors, [0, 1], keep, 5)
+    frame_vector(errors, rows, keep, 5)
   with pytest.raises(UserError, match='frame 2 is not finite'):
-    frame_vector(np.asarray([[1.0, 2.0, np.inf]]), [0], np.ones((1, 3), bool), 3)
+    frame_vector(np.asarray([[1.0, 2.0, np.inf]]), [[0, 1, 2]], np.ones((1, 3), bool), 3)
 
 
 def test_floors_by_hand():
