@@ -13,11 +13,11 @@ STRIDES = (1, 2, 3)
 
 # Variants that every data set has: Fig. 2, a smaller network for CPUs, a better detector, and one for tests.
 _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3}
+# The network learns footage at its own speed and is tested at three times that, where what is slow and what is fast differ (docs/notes/0004).
+_WINDOWS = {'clips.strides': (1,), 'eval.stride': 3, 'eval.every_frames': 4}
 SIZES = {
-    'paper': {'preset': 'paper'},
-    # The paper's network, losses, noise and scores, smaller. It learns footage at its own speed and is tested at three times that (docs/notes/0004).
-    'small': {**_CPU, 'train.steps': 1_000, 'train.checkpoint_every_steps': 200, 'optimizer.schedule': 'cosine', 'clips.strides': (1,),
-              'eval.stride': 3, 'eval.every_frames': 4},
+    'paper': {'preset': 'paper', **_WINDOWS},
+    'small': {**_CPU, **_WINDOWS, 'train.steps': 600, 'train.checkpoint_every_steps': 200, 'optimizer.schedule': 'cosine'},
     # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
     # the discriminator an update takes half the time.
     'best': {**_CPU, 'train.steps': 300, 'train.checkpoint_every_steps': 100, 'objective.hide_every': 8, 'objective.hide_frames': 3,
@@ -47,7 +47,7 @@ def get_config():
   })
   config.clips = config_dict.ConfigDict({  # -> data.windows.training_clips
       'window': 16,  # frames a clip, T
-      'strides': STRIDES,  # temporal strides of training clips (Hasan et al. 2016)
+      'strides': STRIDES,  # temporal strides of training clips (Hasan et al. 2016); variants choose
       'every_frames': 2,  # distance between the starts of training clips
   })
   config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks
