@@ -7,7 +7,7 @@ import subprocess
 from a3dcae_jax.common.errors import UserError
 
 # Without these glibc hands every large buffer back to the kernel: the peer gets the same allocator as this process.
-TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '100000000000', 'MALLOC_TOP_PAD_': '268435456'}
+TUNED = {'MALLOC_ARENA_MAX': '1', 'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '100000000000', 'MALLOC_TOP_PAD_': '268435456'}
 
 
 def run_peer(python, script, setting, *, reps, options='', tuned=True):

@@ -15,13 +15,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from a3dcae_jax.ops import outer_pallas, outer_xla
+from a3dcae_jax.ops import outer_pallas, outer_patches, outer_xla
 from a3dcae_jax.ops.lowering import target_platform
-from a3dcae_jax.ops.shapes import check_divisible, check_rank, sliced
+from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
-PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 WINDOW = (1, 2, 2)
 # Both rise, and their derivatives can be had from their values: (function, derivative at the value).
 ACTIVATIONS = {'tanh': (jnp.tanh, lambda value: 1 - jnp.square(value)), 'relu': (jax.nn.relu, lambda value: (value > 0).astype(value.dtype)),
@@ -37,7 +35,7 @@ def extract_patches(x, kernel_size):
   """
   check_rank('extract_patches: x', x, 'BTHWC')
   check_divisible('extract_patches', x, WINDOW)
-  return _extract(x.squeeze(-1), tuple(kernel_size))
+  return outer_patches.extract(x.squeeze(-1), tuple(kernel_size))
 
 
 def phase_weights(kernel):
@@ -46,7 +44,7 @@ def phase_weights(kernel):
   if kernel.shape[0] != 1 or 1 not in kernel.shape[3:]:
     raise ValueError(f'phase_weights: the kernel must have one time tap and one input or output channel, got shape {kernel.shape}')
   flat = kernel.reshape(kernel.shape[1], kernel.shape[2], -1)
-  moved = jnp.stack([jnp.pad(flat, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in PHASES], axis=2)
+  moved = jnp.stack([jnp.pad(flat, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in outer_patches.PHASES], axis=2)
   return moved.reshape(-1, 4, flat.shape[-1])
 
 
@@ -100,49 +98,7 @@ def deconv_unpooled(values, places, kernel, implementation=None):
 
 def overlap_add(patches, kernel_size):
   """The transpose of `extract_patches`: [B, T, H, W, K] -> [B, T, 2*H, 2*W, 1]. Neighbouring patches are added where they overlap."""
-  return _overlap_add(patches, tuple(kernel_size))[..., None]
-
-
-def _patch(kernel_size):
-  """((rows, columns) of a patch, (rows, columns) of it before its window)."""
-  return tuple(k + 1 for k in kernel_size), tuple((k - 1) // 2 for k in kernel_size)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _extract(x, kernel_size):
-  height, width = x.shape[2:]
-  size, low = _patch(kernel_size)
-  high = [s - 2 - l for s, l in zip(size, low, strict=True)]
-  padded = jnp.pad(x, ((0, 0), (0, 0), (low[0], high[0]), (low[1], high[1])))
-  taps = [sliced(padded, slice(None), slice(i, i + height - 1, 2), slice(j, j + width - 1, 2)) for i, j in np.ndindex(*size)]
-  return jnp.stack(taps, axis=-1)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _overlap_add(patches, kernel_size):
-  """Output row 2h + a collects patch row i of window h + (a + low - i) / 2, for every i of the parity of a + low."""
-  batch, frames, height, width, _ = patches.shape
-  size, low = _patch(kernel_size)
-  grid = patches.reshape(batch, frames, height, width, *size)
-  margin = max(size)
-  padded = jnp.pad(grid, ((0, 0), (0, 0), (margin, margin), (margin, margin), (0, 0), (0, 0)))
-  rows = []
-  for a, b in PHASES:
-    total = 0
-    for i in range((a + low[0]) % 2, size[0], 2):
-      for j in range((b + low[1]) % 2, size[1], 2):
-        top, left = margin + (a + low[0] - i) // 2, margin + (b + low[1] - j) // 2
-        window = (slice(None), slice(top, top + height), slice(left, left + width), slice(i, i + 1), slice(j, j + 1))
-        total = total + sliced(padded, *window).squeeze((4, 5))
-    rows.append(total)
-  stacked = jnp.stack(rows, axis=-1).reshape(batch, frames, height, width, 2, 2)
-  return stacked.transpose(0, 1, 2, 4, 3, 5).reshape(batch, frames, 2 * height, 2 * width)
-
-
-# Each is linear and the other's transpose.
-_extract.defvjp(lambda x, kernel_size: (_extract(x, kernel_size), None), lambda kernel_size, _, cotangent: (_overlap_add(cotangent, kernel_size),))
-_overlap_add.defvjp(lambda patches, kernel_size: (_overlap_add(patches, kernel_size), None),
-                    lambda kernel_size, _, cotangent: (_extract(cotangent, kernel_size),))
+  return outer_patches.overlap_add(patches, tuple(kernel_size))[..., None]
 
 
 def _implementation():

@@ -44,4 +44,6 @@ def _phases(patches, weights):
 
 def _masked(values, places):
   """[..., F] -> [..., 4 * F]: each value in the phase of its place, zero in the others. Laid out once for whoever reads it."""
-  return laid_out(jnp.concatenate([jnp.where(places == place, values, jnp.zeros((), values.dtype)) for place in range(4)], axis=-1))
+  phases = jnp.arange(4, dtype=jnp.uint8)[:, None]
+  spread_out = jnp.where(jnp.expand_dims(places, -2) == phases, jnp.expand_dims(values, -2), jnp.zeros((), values.dtype))
+  return laid_out(spread_out.reshape(*values.shape[:-1], 4 * values.shape[-1]))

@@ -8,6 +8,7 @@ import pytest
 from a3dcae_jax.ops import outer, reference
 from a3dcae_jax.ops.cases import OUTER_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
+from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_unpool3d
 
 WINDOW = (1, 2, 2)
@@ -62,6 +63,14 @@ def test_patches_and_overlap_add_are_transposes(rng, shape, kernel, features):
   np.testing.assert_allclose(np.vdot(patches, other), np.vdot(x, outer.overlap_add(other, kernel)), rtol=1e-5)
   close(pull(other)[0], outer.overlap_add(other, kernel))
   close(jax.vjp(lambda p: outer.overlap_add(p, kernel), other)[1](x)[0], patches)
+
+
+@cases
+def test_patches_of_cpus_are_those_of_accelerators(rng, shape, kernel, features):
+  x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+  with lowered_for('tpu'):
+    expected = outer.extract_patches(x, kernel)
+  np.testing.assert_array_equal(outer.extract_patches(x, kernel), expected)
 
 
 @cases
