@@ -29,24 +29,26 @@ SPEED_UP = 3
 REFERENCE_PX = 112  # the frame height that the speeds are given for
 
 
-def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb=False):
+def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb=''):
   """Writes a frame store to `folder`, whole or not at all: `store`'s training videos but the held-out ones, and these made abnormal.
 
   Args:
     store: `FrameStore`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
     movers: 'fast' (this file's kinds) or 'riders' (those of `data.riders`).
-    disturb: each made video is there a second time, under one of `data.disturbances` in turn.
+    disturb: each made video is there a second time, under the disturbance of this name (`data.disturbances`), or under each in 'turn'; '' for none.
 
-  Raises: UserError if `holdout` leaves nothing to train on or names no training video, or for unknown movers.
+  Raises: UserError if `holdout` leaves nothing to train on or names no training video, or for unknown movers or disturbances.
   """
   if movers not in MOVERS:
     raise UserError(f'movers {movers!r}: known are {", ".join(MOVERS)}')
+  if disturb not in ('', 'turn', *DISTURBANCES):
+    raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
   kept, held = _held_out(store.train.videos, holdout)
   rng, mean = np.random.default_rng(seed), 255 * store.mean_image()
   kinds, make = (KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.make_rider)
   made = [(f'{video.name}-{kind}', *make(_frames(store, video), mean, kind, rng)) for video in held for kind in kinds]
   if disturb:
-    made = [each for index, video in enumerate(made) for each in (video, _disturbed(video, mean, index, seed))]
+    made = [each for index, video in enumerate(made) for each in (video, _disturbed(video, mean, disturb, index, seed))]
   with whole_folder(folder) as temporary:
     shape = store.train.frames.shape[1:]
     with ArrayWriter(temporary / 'train.npy', shape) as writer:
@@ -61,7 +63,7 @@ def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb
     test = [{'name': name, 'num_frames': len(frames), 'scene': '', 'source_size': list(shape), 'other_labels': {}} for name, frames, _ in made]
     index = store.index | {
         'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; training videos {", ".join(video.name for video in held)} made '
-                                                         f'abnormal, {movers}{", disturbed" * disturb}, seed {seed}',
+                                                         f'abnormal, {movers}{f", disturbed: {disturb}" * bool(disturb)}, seed {seed}',
         'files': ['train.npy', 'test.npy', 'labels.npy'], 'notes': [],
         'splits': {'train': store.index['splits']['train'] | {'videos': train},
                    'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None}}}
@@ -79,9 +81,9 @@ def _held_out(videos, holdout):
   return [video for video in videos if video.name not in held], [video for video in videos if video.name in held]
 
 
-def _disturbed(made, mean, index, seed):
+def _disturbed(made, mean, how, index, seed):
   """(name, frames, labels) of a made video, disturbed; its draws are its own, so that the plain videos are the same with and without."""
-  (name, frames, labels), how = made, list(DISTURBANCES)[(index + seed) % len(DISTURBANCES)]
+  (name, frames, labels), how = made, list(DISTURBANCES)[(index + seed) % len(DISTURBANCES)] if how == 'turn' else how
   return f'{name}-{how}', disturbed(frames, mean, how, np.random.default_rng((seed, index))), labels
 
 

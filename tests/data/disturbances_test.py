@@ -47,7 +47,7 @@ def test_a_disturbed_store(tmp_path):
                          options={'num_videos': 2, 'frames_per_video': 60})
   names = [video.name for video in source.train.videos]
   plain, store = (FrameStore.open(write_pseudo_store(source, tmp_path / name, holdout=[names[0]], movers='riders', disturb=disturb))
-                  for name, disturb in (('plain', False), ('disturbed', True)))
+                  for name, disturb in (('plain', ''), ('disturbed', 'turn')))
   assert [video.name for video in store.train.videos] == [video.name for video in plain.train.videos] == names[1:]
   np.testing.assert_array_equal(store.train.frames, source.train.frames[source.train.videos[1].first:])
   videos = {video.name: np.s_[video.first:video.first + video.num_frames] for video in store.test.videos}
@@ -62,5 +62,7 @@ def test_a_disturbed_store(tmp_path):
   assert 0.005 < touched.mean() < 0.5  # somebody, in one place
   with pytest.raises(UserError, match='there is no training video 99; there are'):
     write_pseudo_store(source, tmp_path / 'other', holdout=['99'])
+  with pytest.raises(UserError, match="disturb 'rain': known are turn, light, shift, noise, bystander"):
+    write_pseudo_store(source, tmp_path / 'other', holdout=1, disturb='rain')
   with pytest.raises(UserError, match=r'holdout \(=2\) must leave some of the 2 training videos'):
     write_pseudo_store(source, tmp_path / 'other', holdout=2)
