@@ -137,7 +137,7 @@ def test_held_out_videos_calibrate(folder, finished):
   config.eval.error = 'local'  # the same checkpoint by another error
   evaluate_run(config, folder / 'holdout', prepare_data(**config.data))
   metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
-  assert metrics['protocol']['error'] == 'local, surprise 0.25' and np.load(folder / 'holdout' / 'usual.npy').shape == (2, 16, 16)
+  assert metrics['protocol']['error'] == 'local, surprise 0.25 of what moves' and np.load(folder / 'holdout' / 'usual.npy').shape == (2, 16, 16)
   assert 0.2 < metrics['train_errors']['mean'] < 20  # about 1 is usual
   with pytest.raises(UserError, match='must leave some of the 2 training videos'):
     fit.trained_on(('a', 'b'), 2)
