@@ -1,6 +1,6 @@
 """Makes a validation store: a frame store whose last training videos have become its test videos, with abnormal motion made in them.
 
-  python launch/pseudo_store.py STORE NEW_STORE [--holdout=4] [--seed=0] [--movers=riders]
+  python launch/pseudo_store.py STORE NEW_STORE [--holdout=4] [--seed=0] [--movers=riders] [--disturb=turn]
   python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.store=NEW_STORE --workdir=runs/choice
 
 Settings are chosen by what they score there, never on the real test videos.
@@ -19,12 +19,14 @@ def main():
   parser.add_argument('store', type=pathlib.Path)
   parser.add_argument('new_store', type=pathlib.Path)
   parser.add_argument('--holdout', type=int, default=4, help='training videos that become test videos')
+  parser.add_argument('--videos', default='', help='their names instead, as in 12,16')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--movers', choices=MOVERS, default='fast', help='what is made: fast, or riders, hardly faster than walkers')
+  parser.add_argument('--disturb', default='', help='each made video also as on another day: light, shift, noise, bystander, or each in turn')
   arguments = parser.parse_args()
   try:
-    write_pseudo_store(FrameStore.open(arguments.store), arguments.new_store, holdout=arguments.holdout, seed=arguments.seed,
-                       movers=arguments.movers)
+    write_pseudo_store(FrameStore.open(arguments.store), arguments.new_store, holdout=arguments.videos.split(',') if arguments.videos else arguments.holdout,
+                       seed=arguments.seed, movers=arguments.movers, disturb=arguments.disturb)
   except (UserError, OSError) as error:
     parser.exit(2, f'error: {error}\n')
 

@@ -19,6 +19,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_folder, write_json
 from a3dcae_jax.data import riders
 from a3dcae_jax.data.arrays import ArrayWriter
+from a3dcae_jax.data.disturbances import DISTURBANCES, disturbed
 from a3dcae_jax.data.sprites import moving_blobs, opacity_of, paste
 from a3dcae_jax.data.store import content_hash
 
@@ -28,40 +29,62 @@ SPEED_UP = 3
 REFERENCE_PX = 112  # the frame height that the speeds are given for
 
 
-def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast'):
-  """Writes a frame store to `folder`, whole or not at all: `store`'s training videos but the last `holdout`, and these made abnormal.
+def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb=''):
+  """Writes a frame store to `folder`, whole or not at all: `store`'s training videos but the held-out ones, and these made abnormal.
 
-  Args: store: `FrameStore`. holdout: videos. seed: of sprites, speeds and paths. movers: 'fast' (this file's kinds) or 'riders' (those of
-  `data.riders`).
+  Args:
+    store: `FrameStore`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
+    movers: 'fast' (this file's kinds) or 'riders' (those of `data.riders`).
+    disturb: each made video is there a second time, under the disturbance of this name (`data.disturbances`), or under each in 'turn'; '' for none.
 
-  Raises: UserError if `holdout` leaves nothing to train on, or for unknown movers.
+  Raises: UserError if `holdout` leaves nothing to train on or names no training video, or for unknown movers or disturbances.
   """
   if movers not in MOVERS:
     raise UserError(f'movers {movers!r}: known are {", ".join(MOVERS)}')
-  videos = store.train.videos
-  if not 0 < holdout < len(videos):
-    raise UserError(f'holdout (={holdout}) must leave some of the {len(videos)} training videos')
+  if disturb not in ('', 'turn', *DISTURBANCES):
+    raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
+  kept, held = _held_out(store.train.videos, holdout)
   rng, mean = np.random.default_rng(seed), 255 * store.mean_image()
-  kept, held = videos[:-holdout], videos[-holdout:]
   kinds, make = (KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.make_rider)
   made = [(f'{video.name}-{kind}', *make(_frames(store, video), mean, kind, rng)) for video in held for kind in kinds]
+  if disturb:
+    made = [each for index, video in enumerate(made) for each in (video, _disturbed(video, mean, disturb, index, seed))]
   with whole_folder(folder) as temporary:
     shape = store.train.frames.shape[1:]
     with ArrayWriter(temporary / 'train.npy', shape) as writer:
-      writer.extend(store.train.frames[:kept[-1].first + kept[-1].num_frames])
+      for video in kept:
+        writer.extend(_frames(store, video))
     with ArrayWriter(temporary / 'test.npy', shape) as writer:
       for _, frames, _ in made:
         writer.extend(frames)
     np.save(temporary / 'labels.npy', np.concatenate([labels for _, _, labels in made]))
-    train = list(store.index['splits']['train']['videos'][:-holdout])
+    names = {video.name for video in kept}
+    train = [video for video in store.index['splits']['train']['videos'] if video['name'] in names]
     test = [{'name': name, 'num_frames': len(frames), 'scene': '', 'source_size': list(shape), 'other_labels': {}} for name, frames, _ in made]
     index = store.index | {
-        'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; the last {holdout} training videos made abnormal, {movers}, seed {seed}',
+        'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; training videos {", ".join(video.name for video in held)} made '
+                                                         f'abnormal, {movers}{f", disturbed: {disturb}" * bool(disturb)}, seed {seed}',
         'files': ['train.npy', 'test.npy', 'labels.npy'], 'notes': [],
         'splits': {'train': store.index['splits']['train'] | {'videos': train},
                    'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None}}}
     write_json(temporary / 'index.json', index | {'sha256': content_hash(temporary, index)})
   return pathlib.Path(folder)
+
+
+def _held_out(videos, holdout):
+  """(videos that train, videos that are held out)."""
+  held = [video.name for video in videos[-holdout:]] if isinstance(holdout, int) and 0 < holdout < len(videos) else holdout
+  if isinstance(held, int) or not 0 < len(held) < len(videos):
+    raise UserError(f'holdout (={holdout}) must leave some of the {len(videos)} training videos')
+  if unknown := set(held) - {video.name for video in videos}:
+    raise UserError(f'holdout: there is no training video {", ".join(sorted(unknown))}; there are {", ".join(video.name for video in videos)}')
+  return [video for video in videos if video.name not in held], [video for video in videos if video.name in held]
+
+
+def _disturbed(made, mean, how, index, seed):
+  """(name, frames, labels) of a made video, disturbed; its draws are its own, so that the plain videos are the same with and without."""
+  (name, frames, labels), how = made, list(DISTURBANCES)[(index + seed) % len(DISTURBANCES)] if how == 'turn' else how
+  return f'{name}-{how}', disturbed(frames, mean, how, np.random.default_rng((seed, index))), labels
 
 
 def _frames(store, video):

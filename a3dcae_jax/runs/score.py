@@ -151,7 +151,7 @@ def _header(config, store, detector, errors, position_mean):
   kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px',
           'motion': 'weighted by motion', 'local': 'local'}[config.eval.error]
   if config.eval.error == 'local':
-    kind += f', surprise {local_rule(config.eval).surprise_weight:g}'
+    kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
   if config.objective.hide_every:
     kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
   return {

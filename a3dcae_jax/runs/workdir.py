@@ -13,9 +13,9 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
 
 # Fields that may differ when a run goes on: how long, how often, and how it is scored; not what is trained.
-MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'train.steps', 'train.time_limit_s', 'train.log_every_steps',
-              'train.checkpoint_every_steps', 'train.keep_checkpoints', 'train.feeding', 'train.reduce_dtype', 'train.transfer_guard',
-              'train.compilation_cache_dir', 'model.remat', 'eval.')
+MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'data.label_set', 'data.options.hasan_labels', 'train.steps',
+              'train.time_limit_s', 'train.log_every_steps', 'train.checkpoint_every_steps', 'train.keep_checkpoints', 'train.feeding',
+              'train.reduce_dtype', 'train.transfer_guard', 'train.compilation_cache_dir', 'model.remat', 'eval.')
 # Fields that came later, with what they say of a run from before: it goes on as it began.
 CAME_LATER = {'data.mean_image': 'set', 'optimizer.schedule': 'constant'}
 PACKAGES = ('a3dcae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn', 'tensorflow-cpu', 'tensorflow-datasets')

@@ -7,7 +7,8 @@ The mean error of a frame first of all counts the people in it. In a Gaussian wi
               |(u, v)| = |(M + c)^-1 (mean I_x I_t, mean I_y I_t)|,   M the means of (I_x^2, I_x I_y; I_x I_y, I_y^2)
 
 Both are divided by what is usual for a moving thing in that row and at that place of the clip (perspective: near walkers are larger and move more
-pixels), mixed, and the mean of the highest per cent of places is the frame's error. Only training footage says what is usual.
+pixels), mixed, and the mean of the highest per cent of places is the frame's error. Only training footage says what is usual. Surprise counts as far
+as its place moves: somebody large and bright who stands there all day is reproduced badly all day, and is not an event.
 
 Source of the least squares: Lucas & Kanade, IJCAI 1981. The rest is ours; docs/notes/0004-quality.md has how it was chosen.
 """
@@ -102,9 +103,12 @@ def local_errors(maps, clips, usual, rule):
 
 
 def local_maps(pooled, usual, rule):
-  """The mix: [B, T, h, w], about 1 where something moves as usual. usual: [2, T, h] of `usual_of`."""
+  """The mix: [B, T, h, w], about 1 where something moves as usual. usual: [2, T, h] of `usual_of`.
+
+      (1 - w) s + w min(s, 1) q,   s and q: speed and surprise by what is usual, w: surprise_weight
+  """
   speed, surprise = pooled.speed / usual[0][None, :, :, None], pooled.surprise / usual[1][None, :, :, None]
-  return (1 - rule.surprise_weight) * speed + rule.surprise_weight * surprise
+  return (1 - rule.surprise_weight) * speed + rule.surprise_weight * jnp.minimum(speed, 1) * surprise
 
 
 def strongest(maps, share):

@@ -141,6 +141,13 @@ def test_a_foreign_workdir_is_refused_by_field(folder, finished):
     session.train_and_evaluate(tiny(folder, seed=5), finished[1])
 
 
+def test_a_run_may_be_scored_by_other_labels(tmp_path):
+  """Labels train nothing: the same workdir takes another set of them, and errors computed otherwise."""
+  workdir.claim(tmp_path, tiny(tmp_path))
+  workdir.claim(tmp_path, tiny(tmp_path, **{'data.label_set': 'other', 'eval.error': 'local'}))
+  assert workdir.read_config(tmp_path).data.label_set == 'other'
+
+
 def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder, finished):
   config = tiny(folder, **{'optimizer.learning_rate': 1e30, 'train.steps': 8, 'train.log_every_steps': 1, 'train.checkpoint_every_steps': 1})
   with pytest.raises(UserError, match=r'training stopped: .* not finite at step \d+; the last good checkpoint'):
@@ -167,7 +174,7 @@ def test_held_out_videos_calibrate(folder, finished):
   config.eval.error = 'local'  # the same checkpoint by another error
   evaluate_run(config, folder / 'holdout', prepare_data(**config.data))
   metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
-  assert metrics['protocol']['error'] == 'local, surprise 0.25' and np.load(folder / 'holdout' / 'usual.npy').shape == (2, 16, 16)
+  assert metrics['protocol']['error'] == 'local, surprise 0.25 of what moves' and np.load(folder / 'holdout' / 'usual.npy').shape == (2, 16, 16)
   assert 0.2 < metrics['train_errors']['mean'] < 20  # about 1 is usual
   with pytest.raises(UserError, match='must leave some of the 2 training videos'):
     fit.trained_on(('a', 'b'), 2)

@@ -63,6 +63,14 @@ def test_mix_and_the_strongest_places():
   assert local.strongest(values, 0.1) == 18.5 and local.strongest(values, 0.0) == 19.0
 
 
+@pytest.mark.parametrize('speed, expected', [(0.0, 0.0), (0.25, 0.75 * 0.25 + 0.25 * 0.25 * 8), (1.0, 0.75 + 0.25 * 8), (3.0, 0.75 * 3 + 0.25 * 8)])
+def test_surprise_counts_as_far_as_its_place_moves(speed, expected):
+  """Eight times the usual surprise: nothing where it stands still, a quarter at a quarter of the usual speed, the whole from the usual speed on."""
+  pooled = local.Pooled(jnp.full((1, 2, 4, 5), 2.0 * speed), jnp.full((1, 2, 4, 5), 8.0 * 0.3), None)
+  usual = np.stack([np.full((2, 4), 2.0), np.full((2, 4), 0.3)])
+  np.testing.assert_allclose(local.local_maps(pooled, usual, RULE), expected, rtol=1e-6)
+
+
 def test_an_error_in_one_place_shows_there_alone():
   clips, maps = ramp(0.1, 1.0), np.full((1, 8, 16, 16), 1e-4, np.float32)
   maps[:, :, 12:, 2] = 1.0
