@@ -3,7 +3,7 @@
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.measuring.ahead import compile_ahead, used_bytes
+from a3dcae_jax.measuring.ahead import compile_ahead, resolved_for, used_bytes
 from a3dcae_jax.measuring.chips import chip_of
 
 
@@ -12,6 +12,7 @@ def largest_batch(setting, topology, *, show=print):
 
   Raises: UserError where not even one clip fits.
   """
+  setting = resolved_for(setting, topology)
   limit, tries = int(chip_of(topology).memory_gib * 2**30), []
 
   def measure(batch):

@@ -129,8 +129,9 @@ def _average(grads, metrics, axis_name, reduce_dtype):
   if not axis_name:
     return grads, metrics
   sent = jax.tree.map(lambda grad: grad.astype(reduce_dtype), grads)
-  sent, metrics = jax.lax.pmean((sent, metrics), axis_name)  # in one call: XLA's combiner makes of it as few reductions as it can
-  return jax.tree.map(lambda grad, like: grad.astype(like.dtype), sent, grads), metrics
+  sent, metrics = jax.lax.psum((sent, metrics), axis_name)  # in one call: XLA's combiner makes of it as few reductions as it can
+  count = jax.lax.psum(1, axis_name)  # known while tracing; divided by after widening, so that the mean is not rounded a second time
+  return jax.tree.map(lambda total, like: total.astype(like.dtype) / count, sent, grads), jax.tree.map(lambda total: total / count, metrics)
 
 
 def _apply(state, optimizer, grads, batch_stats):
