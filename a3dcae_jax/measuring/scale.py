@@ -6,6 +6,14 @@ SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'reduce_dtype')  # the sett
 CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
 
 
+def scale_groups(reports):
+  """`scale_rows` of every setting and kind of chip in `reports` that there is on more than one topology."""
+  groups = {}
+  for report in reports:
+    groups.setdefault((report['topology'].partition(':')[0], *(report[name] for name in SAME)), []).append(report)
+  return [scale_rows(group) for group in groups.values() if len(group) > 1]
+
+
 def scale_rows(reports):
   """Rows of the table: each of `reports` (of `ahead.report`, one setting, several topologies) against that with the fewest chips."""
   reports = sorted(reports, key=lambda report: report['chips'])
@@ -38,7 +46,7 @@ def warnings(rows):
         lines.append(f'{row["topology"]}: {name} a chip are {ratio:.2f} times those on the fewest chips, more than {100 * CONSTANT_WITHIN:.0f} % off')
     if row['collective_share'] > SHARE_LIMIT and not row['overlapped']:
       lines.append(f'{row["topology"]}: what is sent takes {100 * row["collective_share"]:.0f} % of the step and nothing is computed meanwhile; '
-                   'try --reduce_dtype=bfloat16 or more clips a chip')
+                   'try ' + ('--reduce_dtype=bfloat16 or ' if row['reduce_dtype'] == 'float32' else '') + 'more clips a chip')
   return lines
 
 

@@ -7,6 +7,7 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.measuring import ahead, chips, largest, scale
 from a3dcae_jax.measuring.columns import table
+from a3dcae_jax.measuring.overview import brief, overview
 from a3dcae_jax.measuring.programs import Setting, check_setting
 
 
@@ -46,6 +47,19 @@ def test_what_does_not_scale_is_said():
   assert scale.verdict(scale.scale_rows([report(1), report(4)])) == ['FLOPs and bytes a chip stay within 5 %.']
   gpus = scale.scale_rows([report(1, gb_per_clip=None), report(4, gb_per_clip=None)])
   assert gpus[1]['flops_ratio'] is None and scale.verdict(gpus)[0].startswith('XLA counts neither')
+
+
+def test_only_the_same_program_on_the_same_kind_of_chip_is_compared():
+  rows = [report(1), report(4, topology='v6e:2x2'), report(4), report(16, preset='small'), report(1, topology='v6e:1x1'), report(1, preset='small', batch=4)]
+  assert [[row['topology'] for row in group] for group in scale.scale_groups(rows)] == [['v5e:1x1', 'v5e:1x4'], ['v6e:1x1', 'v6e:2x2']]
+  assert 'try more clips' in scale.warnings(scale.scale_rows([report(1), report(4, collective_share=0.2, reduce_dtype='bfloat16')]))[0]
+
+
+def test_reports_side_by_side():
+  more = {'memory_share': 0.25, 'limited_by': 'FLOPs', 'roofline_frames_per_s': 1930.4, 'large_moves': [{}, {}]}
+  head, _, first, second = overview([report(1, **more), report(4, preset='small', **more)], markdown=True).splitlines()
+  assert '25' in first and '1,930' in first and 'small' in second and head.count('|') == first.count('|')
+  assert brief(report(1, **more))['large_moves'] == 2 and brief(report(1, **more))['gb_per_clip'] == 2.0
 
 
 def test_tables_are_aligned():
