@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -54,11 +55,15 @@ def test_the_script_measures_and_trains(tmp_path, store):
   assert result.returncode == 0, result.stdout[-3000:]
   assert json.loads((out / 'check.json').read_text())['passed']
   for mode in ('infer', 'train'):
-    row, = json.loads((out / f'{mode}.json').read_text())['rows']
+    alone, = json.loads((out / f'{mode}.json').read_text())['rows']
+    row, = json.loads((out / f'{mode}_peer_ncdhw.json').read_text())['rows']
+    assert 'peer' not in alone and row['batch'] == alone['batch'] == 2
     assert row['peer']['layout'] == 'ncdhw'
     assert row['mode'] == mode and row['peer']['dtype'] == 'f32' and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
   assert [row['feeding'] for row in json.loads((out / 'feeding.json').read_text())['rows']] == ['none', 'resident']
   assert json.loads((out / 'flags_none.json').read_text())['rows'][0]['mode'] == 'train'
+  with tarfile.open(out / 'results.tgz') as results:
+    assert {'./train.json', './check.json', './run/metrics.json', './kernels.json'} <= set(results.getnames())
   kernels = json.loads((out / 'kernels.json').read_text())
   assert [row['step'] for row in kernels['updates']] == [2, 3] and kernels['kernels'][0]['ms'] > 0
   assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
@@ -69,7 +74,7 @@ def test_the_script_measures_and_trains(tmp_path, store):
 def test_what_the_time_does_not_allow_is_left_out_and_said(tmp_path):
   environment = os.environ | {'OUT': str(tmp_path / 'out'), 'LIMIT_S': '1', 'PYTHON': 'true'}  # `true` does nothing, quickly
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-  assert result.returncode == 0 and 'LEFT OUT: check benchmark_infer benchmark_train benchmark_infer_folded' in result.stdout
+  assert result.returncode == 0 and 'LEFT OUT: benchmark_infer benchmark_train check benchmark_infer_folded' in result.stdout
   assert 'benchmark_flags_latency_hiding' in result.stdout and not list((tmp_path / 'out').glob('*.json'))
 
 
