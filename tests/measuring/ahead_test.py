@@ -31,6 +31,17 @@ def test_a_straight_line_takes_four_compilations():
   assert largest.search(lambda batch: calls.append(batch) or 100 + 37 * batch, 1000, first=8) == 24 and len(calls) <= 4
 
 
+def test_what_was_compiled_before_is_not_compiled_again():
+  setting, calls = Setting('train', 'paper', 8, 'bfloat16'), []
+  rows = [setting._replace(batch=batch)._asdict() | {'topology': 'v5e:1x1', 'memory_gb': gb} for batch, gb in ((8, 8.7), (16, 15.0))]
+  tries = []
+  known = largest.known_bytes(setting, 'v5e:1x1', [*rows, rows[0] | {'topology': 'v6e:1x1'}, rows[0] | {'remat': 'blocks', 'batch': 9}], tries)
+  assert known == {8: 8_700_000_000, 16: 15_000_000_000} and tries == [[8, 8_700_000_000], [16, 15_000_000_000]]
+  line = lambda n: calls.append(n) or int(2.4e9 + 0.7875e9 * n)  # noqa: E731
+  assert largest.search(line, 16 * 2**30, first=8, known=known) == 18 and sorted(calls) == [18, 19]
+  assert largest.search(line, 16 * 2**30, known={18: 1, 19: None}) == 18 and len(calls) == 2
+
+
 def report(chips_, **changes):
   return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16',
           'reduce_dtype': 'float32', 'remat': 'none',
