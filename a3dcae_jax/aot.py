@@ -31,7 +31,7 @@ _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is compute
 _REDUCE = flags.DEFINE_enum('reduce_dtype', 'auto', ['auto', 'float32', 'bfloat16'], 'In which gradients are sent between chips; auto: in --dtype.')
 _LARGEST = flags.DEFINE_bool('largest_batch', False, 'Find the largest batch that the chip holds, starting from --batch; a handful of compilations.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
-_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join tables and the search for the largest batch and are not compiled again.')
+_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join tables and searches and are not compiled again.')
 _TABLE = flags.DEFINE_string('table', '', 'Write the table of all reports, those of --earlier among them, to this name with .md and .json.')
 _COMPARISON = flags.DEFINE_string('comparison', '', 'Write the comparison of topologies to this name with .md and .json.')
 
