@@ -62,6 +62,7 @@ def report(setting, topology):
   return {**setting._asdict(), 'topology': topology, 'chips': chips, 'compile_s': seconds,
           'gflops_per_clip': flops / setting.batch / 1e9, 'model_gflops_per_clip': model / setting.batch / 1e9,
           'gb_per_clip': moved and moved / setting.batch / 1e9,
+          'main_memory_gb_per_clip': moved and hlo.main_memory_bytes(text) / setting.batch / 1e9,
           'memory_gb': used / 1e9, 'memory_share': used / (chip.memory_gib * 2**30), 'fits': used < chip.memory_gib * 2**30,
           'compute_s': compute_s, 'memory_s': memory_s, 'limited_by': 'FLOPs' if compute_s == bound else 'memory',
           'roofline_frames_per_s': setting.batch * setting.window / bound,
