@@ -53,7 +53,8 @@ def warnings(rows):
 
 _COLUMNS = (
     ('topology', '{topology}'), ('chips', '{chips}'), ('GFLOP/clip', '{gflops_per_clip:,.0f}'), ('x', '{flops_ratio:.3f}'),
-    ('GB/clip', '{gb_per_clip:.2f}'), ('x', '{bytes_ratio:.3f}'), ('of main memory', '{main_memory_gb_per_clip:.2f}'), ('memory GB', '{memory_gb:.1f}'), ('gradient reductions', '{gradient_reductions}'),
+    ('GB/clip', '{gb_per_clip:.2f}'), ('x', '{bytes_ratio:.3f}'), ('of main memory', '{main_memory_gb_per_clip:.2f}'),
+    ('memory GB', '{memory_gb:.1f}'), ('gradient reductions', '{gradient_reductions}'),
     ('MB', '{gradient_mb:,.0f}'), ('of statistics', '{statistics_reductions}'), ('MB', '{statistics_mb:.2f}'), ('ms at the link rate', '{collective_ms:.2f}'),
     ('% of the step', '{collective_percent:.1f}'), ('overlapped', '{overlapped}'), ('compiled in s', '{compile_s:.0f}'))
 
