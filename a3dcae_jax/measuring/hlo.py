@@ -27,7 +27,9 @@ class Instruction(NamedTuple):
 
   @property
   def written(self):
-    """The shape of what it writes; that of a copy's start lists its source beside it."""
+    """The shape of what it writes; those of a copy's and a slice's start list their source beside it."""
+    if self.opcode == 'slice-start':  # ((source), slice, context)
+      return self.shape.split('), ')[1].split(', ')[0]
     return self.shape.removeprefix('(').split(', ')[0] if self.opcode == 'copy-start' else self.shape
 
   @property
@@ -57,7 +59,8 @@ def main_memory_bytes(text):
   places, total = {item.name: placed_bytes(item.written)[0] for item in items}, 0
   for item in items:
     if item.opcode not in NO_TRAFFIC and not item.opcode.endswith('-done'):
-      total += places[item.name] + sum(places.get(name, 0) for name in re.findall(r'%([\w.\-]+)', item.rest.split('), ')[0]))
+      read = sum(places.get(name, 0) for name in re.findall(r'%([\w.\-]+)', item.rest.split('), ')[0]))
+      total += places[item.name] + (min(read, item.num_bytes) if 'slice' in item.opcode else read)  # no more than it cuts out
   return total
 
 
