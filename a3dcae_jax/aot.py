@@ -2,12 +2,14 @@
 
   python -m a3dcae_jax.aot --topology=v5e:1x1
   python -m a3dcae_jax.aot --topology=v5e:1x1,v5e:2x2,v5e:4x4,v5e:8x8,v5e:16x16 --modes=train --json=scale.json
+  python -m a3dcae_jax.aot --preset=paper,paper6,small,small6 --table=presets
   python -m a3dcae_jax.aot --platform=cuda --topology=h200:1x1
   python -m a3dcae_jax.aot --topology=v5e:1x1 --modes=train --largest_batch --remat=blocks
 
 Needs libtpu (pip install -e '.[tpu]') and no TPU, or CUDA's plug-in ('.[cuda12]') and no GPU. Inference is clips in, frame errors out; train
 is the full adversarial step. Figures are per chip. The roofline is max(FLOPs / peak, bytes / bandwidth): no program runs faster, a real one
-runs slower; for GPUs XLA counts no bytes and nothing is tuned against the hardware. Several topologies are compared in a table.
+runs slower; for GPUs XLA counts no bytes and nothing is tuned against the hardware. Several reports end in a table, several topologies of
+one setting in a comparison.
 """
 
 import os
@@ -19,17 +21,18 @@ from a3dcae_jax.runs.command import run_command
 _PLATFORM = flags.DEFINE_enum('platform', '', ['', 'tpu', 'cuda'], 'Of the topologies; \'\' takes theirs.')
 _TOPOLOGY = flags.DEFINE_list('topology', [], 'KIND:GRID, or several: v5e, v5p, v6e and chips, as in v5e:4x4; a100, h100, h200 and hosts x GPUs, '
                               'as in h200:1x8. One v5e chip or one H200 by default.')
-_PRESET = flags.DEFINE_string('preset', 'paper', 'paper, paper6, small, small6 or tiny.')
+_PRESET = flags.DEFINE_list('preset', ['paper'], 'paper, paper6, small, small6, tiny; several are compiled one after another.')
 _BATCH = flags.DEFINE_list('batch', ['8'], 'Clips a chip; several are compiled one after another.')
 _MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
 _DTYPE = flags.DEFINE_string('dtype', 'bfloat16', 'Of the computation; parameters, statistics and losses are float32.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.')
 _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.')
-_REDUCE = flags.DEFINE_enum('reduce_dtype', 'float32', ['float32', 'bfloat16'], 'In which gradients are sent between chips.')
+_REDUCE = flags.DEFINE_enum('reduce_dtype', 'auto', ['auto', 'float32', 'bfloat16'], 'In which gradients are sent between chips; auto: in --dtype.')
 _LARGEST = flags.DEFINE_bool('largest_batch', False, 'Find the largest batch that the chip holds, starting from --batch; a handful of compilations.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
-_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join the comparison and are not compiled again.')
+_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join tables and searches and are not compiled again.')
+_TABLE = flags.DEFINE_string('table', '', 'Write the table of all reports, those of --earlier among them, to this name with .md and .json.')
 _COMPARISON = flags.DEFINE_string('comparison', '', 'Write the comparison of topologies to this name with .md and .json.')
 
 
@@ -45,7 +48,7 @@ def main():
     for topology in _topologies():
       if _LARGEST.value:
         print(f'{setting.mode} {setting.preset} on {topology}, remat {setting.remat}:', flush=True)
-        rows.append(largest_batch(setting, topology))
+        rows.append(largest_batch(setting, topology, earlier=rows))
         print(f'the largest batch is {rows[-1]["batch"]} clips a chip', flush=True)
       else:
         rows.append(report(setting, topology))
@@ -53,6 +56,7 @@ def main():
       if _JSON.value:
         write_json(_JSON.value, {'rows': rows})
   if not _LARGEST.value:
+    _overview(rows)
     _compare(rows)
 
 
@@ -68,15 +72,26 @@ def _topologies():
 
 def _settings():
   from a3dcae_jax.measuring.programs import Setting, check_setting
-  return [check_setting(Setting(mode, _PRESET.value, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value, remat=_REMAT.value,
-                  reduce_dtype=_REDUCE.value)) for mode in _MODES.value for batch in map(int, _BATCH.value)]
+  return [check_setting(Setting(mode, preset, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value, remat=_REMAT.value,
+                  reduce_dtype=_REDUCE.value)) for preset in _PRESET.value for mode in _MODES.value
+          for batch in map(int, _BATCH.value)]
+
+
+def _overview(rows):
+  from a3dcae_jax.common.files import whole_file, write_json
+  from a3dcae_jax.measuring.overview import brief, overview
+  if len(rows) > 1:
+    print('\n' + overview(rows))
+  if _TABLE.value:
+    write_json(_TABLE.value + '.json', {'rows': [brief(row) for row in rows]})
+    with whole_file(_TABLE.value + '.md') as file:
+      file.write('\n'.join(['# Compiled for chips that are not there', '', overview(rows, markdown=True), '']))
 
 
 def _compare(rows):
   from a3dcae_jax.common.files import whole_file, write_json
-  from a3dcae_jax.measuring.scale import SAME, scale_rows, scale_table, verdict
-  groups = [[row for row in rows if tuple(row[name] for name in SAME) == key] for key in dict.fromkeys(tuple(row[name] for name in SAME) for row in rows)]
-  groups = [scale_rows(group) for group in groups if len(group) > 1]
+  from a3dcae_jax.measuring.scale import SAME, scale_groups, scale_table, verdict
+  groups = scale_groups(rows)
   texts = []
   for group in groups:
     lines = verdict(group)

@@ -84,7 +84,7 @@ def get_config():
       'log_every_steps': 10,  # how often metrics are read from the device
       'checkpoint_every_steps': 500,
       'keep_checkpoints': 3,
-      'reduce_dtype': 'float32',  # of gradients on their way between devices; bfloat16 sends half the bytes
+      'reduce_dtype': 'auto',  # of gradients on their way between devices: float32, bfloat16 (half the bytes), auto: that of model.dtype
       'transfer_guard': True,  # an implicit copy between host and device inside the loop is an error
       'compilation_cache_dir': '',  # keep compiled programs in this folder, for the next run; '' keeps none
       'time_limit_s': 0.0,  # stop early, with a checkpoint, after this many seconds; 0 is never

@@ -1,24 +1,28 @@
 #!/usr/bin/env bash
 # Everything there is to measure on a GPU, in one command, results written as they come and what matters most first:
-#   environment; correctness against the CPU; benchmark beside the peer, in both of its layouts; lowerings; phases split or not; feedings;
-#   rematerialisation; XLA flags (launch/xla_flags); a profile that names kernels; and then training for the time that is left.
+#   environment; benchmark at several batches; the fastest beside the peer; correctness against the CPU; the peer in its other layout; lowerings;
+#   phases split or not; feedings; rematerialisation; XLA flags (launch/xla_flags); a profile that names kernels; and then training for the time
+#   that is left.
 #
-#   STORE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=590 bash launch/gpu_check.sh
+#   STORE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash launch/gpu_check.sh
 #
 # STORE: a store packed by launch/pack_store.py (no TensorFlow, no footage needed here); without it nothing is profiled or trained.
 # PEER: another implementation to alternate with; without it only ours is timed. WHEELS: folder of pure wheels to install first.
-# LIMIT_S: seconds for all of it; TRAIN_S of them are kept for profile and training. A part that would start later than the rest allows is
-# left out and said so; one that runs too long is ended. Raise LIMIT_S, or run again with SKIP, to get those.
-# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark lowering phases feeding remat flags
+# LIMIT_S: seconds for all of it; TRAIN_S of them are kept for profile and training. PART_S: seconds for one part, PEER_S where the peer is
+# compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
+# measured. Raise LIMIT_S, or run again with SKIP, to get those: programs compiled before are kept in OUT/.cache, so only the first `compiled in`
+# of a program is a compilation. After every part all results but the trace are in OUT/results.tgz.
+# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer lowering phases feeding remat flags
 # profile train): to try it in small, as the tests do on a CPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-OUT=${OUT:-gpu_check} LIMIT_S=${LIMIT_S:-590} CONFIG=${CONFIG:-configs/ucsd_ped2.py:paper} PRESET=${PRESET:-paper}
-BATCHES=${BATCHES:-16,32,64} TRAIN_BATCHES=${TRAIN_BATCHES:-8,16} REPS=${REPS:-9} PAIRS=${PAIRS:-2} SKIP=${SKIP:-} LAYOUTS=${LAYOUTS-ndhwc ncdhw}
+OUT=${OUT:-gpu_check} LIMIT_S=${LIMIT_S:-560} CONFIG=${CONFIG:-configs/ucsd_ped2.py:paper} PRESET=${PRESET:-paper}
+BATCHES=${BATCHES:-16,32,64} TRAIN_BATCHES=${TRAIN_BATCHES:-16,32} REPS=${REPS:-9} PAIRS=${PAIRS:-2} SKIP=${SKIP:-} LAYOUTS=${LAYOUTS-ndhwc ncdhw}
 PYTHON=${PYTHON:-python3} FLAG_SETS=${FLAG_SETS:-$(grep -v '^#' launch/xla_flags | cut -d'|' -f1 | tr -d ' ')}
-TRAIN_S=${TRAIN_S:-120}
+TRAIN_S=${TRAIN_S:-120} PART_S=${PART_S:-200} PEER_S=${PEER_S:-240}
 mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=${XLA_PYTHON_CLIENT_PREALLOCATE:-false}
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$(realpath "$OUT")/.cache}
 failed='' left_out=''
 [ -n "${STORE:-}" ] || TRAIN_S=0
 
@@ -26,11 +30,14 @@ step() {  # step NAME COMMAND...: runs it, keeps its log, goes on whatever it gi
   local name=$1; shift
   printf '== %s (%d s so far)\n' "$name" "$SECONDS"
   "$@" > >(tee "$OUT/$name.log") 2>&1 || { failed="$failed $name"; printf '== %s FAILED\n' "$name"; }
+  (cd "$OUT" && find . -path ./.site -prune -o -path ./.cache -prune -o -path ./store -prune -o -type f \
+    \( -name '*.json' -o -name '*.jsonl' -o -name '*.log' -o -name '*.csv' -o -name '*.html' \) -print0 | tar --null -T - -czf results.tgz)
 }
 
-within() {  # within NAME COMMAND...: a step that leaves TRAIN_S of LIMIT_S
+within() {  # within NAME COMMAND...: a step that leaves TRAIN_S of LIMIT_S and takes at most PART_S
   local seconds=$((LIMIT_S - TRAIN_S - SECONDS)) name=$1; shift
   if [ "$seconds" -lt 20 ]; then left_out="$left_out $name"; printf '== %s LEFT OUT: no time\n' "$name"; return; fi
+  [ "$seconds" -le "$PART_S" ] || seconds=$PART_S
   step "$name" timeout --kill-after=10 "$seconds" "$@"
 }
 
@@ -54,20 +61,35 @@ if [ -n "${WHEELS:-}" ]; then
   export PYTHONPATH="$OUT/.site:$PYTHONPATH"
 fi
 step environment environment
-wanted check && within check "$PYTHON" launch/check_device.py --json="$OUT/check.json" --preset="${CHECK_PRESET:-small}"
 
-one=${BATCHES%%,*} train_one=${TRAIN_BATCHES%%,*}  # where only one batch is tried
-if wanted benchmark && [ -z "${PEER:-}" ]; then
+best() {  # best MODE BATCHES: the fastest of what was measured for that mode, or the first of BATCHES
+  "$PYTHON" - "$OUT/$1.json" "${2%%,*}" <<'PY'
+import json, sys
+try:
+  print(max(json.load(open(sys.argv[1]))['rows'], key=lambda row: row['frames_per_s'])['batch'])
+except (OSError, ValueError):
+  print(sys.argv[2])
+PY
+}
+
+beside_peer() {  # beside_peer LAYOUT: both modes at their best batch, the step first
+  local options="${PEER_OPTIONS---compile max-autotune}" PART_S=$PEER_S
+  [ "$1" = as_it_comes ] || options="$options --layout $1"
+  local peer=(--peer="$PEER" --peer_python="${PEER_PYTHON:-$PYTHON}" --peer_options="$options" --pairs="$PAIRS")
+  measure "train_peer_$1" --modes=train --batch="$train_one" "${peer[@]}"
+  measure "infer_peer_$1" --modes=infer --batch="$one" "${peer[@]}"
+}
+
+if wanted benchmark; then
   measure infer --modes=infer --batch="$BATCHES"
   measure train --modes=train --batch="$TRAIN_BATCHES"
-elif wanted benchmark; then
-  for layout in ${LAYOUTS:-as_it_comes}; do  # the first in infer.json and train.json, the others beside them
-    suffix=; [ "$layout" = "${LAYOUTS%% *}" ] || suffix=_$layout
-    options="${PEER_OPTIONS---compile max-autotune}"; [ "$layout" = as_it_comes ] || options="$options --layout $layout"
-    peer=(--peer="$PEER" --peer_python="${PEER_PYTHON:-$PYTHON}" --peer_options="$options" --pairs="$PAIRS")
-    measure "infer$suffix" --modes=infer --batch="$BATCHES" "${peer[@]}"
-    measure "train$suffix" --modes=train --batch="$TRAIN_BATCHES" "${peer[@]}"
-  done
+fi
+one=$(best infer "$BATCHES") train_one=$(best train "$TRAIN_BATCHES")  # where only one batch is tried
+: "${LAYOUTS:=as_it_comes}"
+[ -n "${PEER:-}" ] && wanted peer && beside_peer "${LAYOUTS%% *}"
+wanted check && within check "$PYTHON" launch/check_device.py --json="$OUT/check.json" --preset="${CHECK_PRESET:-small}"
+if [ -n "${PEER:-}" ] && wanted peer; then
+  for layout in $LAYOUTS; do [ "$layout" = "${LAYOUTS%% *}" ] || beside_peer "$layout"; done
 fi
 
 if wanted lowering; then

@@ -7,7 +7,7 @@ import jax
 from a3dcae_jax.measuring import hlo
 from a3dcae_jax.measuring.chips import chip_of, platform_of, topology_devices
 from a3dcae_jax.measuring.flops import model_flops
-from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, train_program, variables_of
+from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, resolved, train_program, variables_of
 from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.training import parallel
 
@@ -22,6 +22,12 @@ def compile_ahead(setting, topology):
   with lowered_for(LOWERED_FOR[platform]):
     compiled = _lower(setting, devices).compile(compiler_options=OPTIONS[platform])
   return compiled, time.perf_counter() - start
+
+
+def resolved_for(setting, topology):
+  """`programs.resolved` for the chips of `topology`."""
+  with lowered_for(LOWERED_FOR[platform_of(topology)]):
+    return resolved(setting)
 
 
 def _lower(setting, devices):
@@ -44,6 +50,7 @@ def report(setting, topology):
 
   For GPUs XLA counts neither FLOPs nor bytes: FLOPs are those of `flops.model_flops`, and the roofline is that of FLOPs alone.
   """
+  setting = resolved_for(setting, topology)
   compiled, seconds = compile_ahead(setting, topology)
   chip, chips, text, used = chip_of(topology), len(topology_devices(topology)), compiled.as_text(), used_bytes(compiled)
   model = model_flops(setting)
@@ -55,6 +62,7 @@ def report(setting, topology):
   return {**setting._asdict(), 'topology': topology, 'chips': chips, 'compile_s': seconds,
           'gflops_per_clip': flops / setting.batch / 1e9, 'model_gflops_per_clip': model / setting.batch / 1e9,
           'gb_per_clip': moved and moved / setting.batch / 1e9,
+          'main_memory_gb_per_clip': moved and hlo.main_memory_bytes(text) / setting.batch / 1e9,
           'memory_gb': used / 1e9, 'memory_share': used / (chip.memory_gib * 2**30), 'fits': used < chip.memory_gib * 2**30,
           'compute_s': compute_s, 'memory_s': memory_s, 'limited_by': 'FLOPs' if compute_s == bound else 'memory',
           'roofline_frames_per_s': setting.batch * setting.window / bound,

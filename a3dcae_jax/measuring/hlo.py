@@ -8,10 +8,12 @@ from a3dcae_jax.models.norm import STATISTICS
 
 _BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'f32': 32, 's64': 64, 'u64': 64, 'f64': 64}
 _SHAPE = re.compile(r'\b(' + '|'.join(_BITS) + r')\[([0-9,]*)\]')
+_PLACED = re.compile(_SHAPE.pattern + r'(\{[^}]*\})?')
 _LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
 MOVES = ('transpose', 'copy', 'gather', 'scatter', 'copy-start', 'select-and-scatter')
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute',
                'all-reduce-start', 'all-gather-start', 'collective-permute-start')
+NO_TRAFFIC = ('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'while', 'conditional', 'call')
 WORK = ('fusion', 'convolution', 'dot', 'custom-call')
 
 
@@ -24,13 +26,42 @@ class Instruction(NamedTuple):
   fused: bool
 
   @property
+  def written(self):
+    """The shape of what it writes; those of a copy's and a slice's start list their source beside it."""
+    if self.opcode == 'slice-start':  # ((source), slice, context)
+      return self.shape.split('), ')[1].split(', ')[0]
+    return self.shape.removeprefix('(').split(', ')[0] if self.opcode == 'copy-start' else self.shape
+
+  @property
   def num_bytes(self):
-    return shape_bytes(self.shape)
+    return shape_bytes(self.written)
 
   @property
   def op_name(self):
     found = re.search(r'op_name="([^"]*)"', self.rest)
     return found.group(1) if found else ''
+
+
+def placed_bytes(text):
+  """(bytes in the chip's main memory, bytes on chip) of all arrays in an HLO shape: a layout with S(1) is that of a TPU's on-chip memory."""
+  places = [0, 0]
+  for kind, dims, layout in _PLACED.findall(text):
+    places['S(1)' in layout] += math.prod(_dims(dims)) * _BITS[kind] // 8
+  return tuple(places)
+
+
+def main_memory_bytes(text):
+  """Bytes that all instructions read from and write to main memory, by their operands and results.
+
+  XLA's own count knows no place: what is staged on chip it counts when it is fetched, twice, and again when it is used.
+  """
+  items = [item for item in instructions(text) if not item.fused]
+  places, total = {item.name: placed_bytes(item.written)[0] for item in items}, 0
+  for item in items:
+    if item.opcode not in NO_TRAFFIC and not item.opcode.endswith('-done'):
+      read = sum(places.get(name, 0) for name in re.findall(r'%([\w.\-]+)', item.rest.split('), ')[0]))
+      total += places[item.name] + (min(read, item.num_bytes) if 'slice' in item.opcode else read)  # no more than it cuts out
+  return total
 
 
 def shape_bytes(text):

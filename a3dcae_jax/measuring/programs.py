@@ -10,7 +10,7 @@ from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.ops.lowering import LOWERINGS
-from a3dcae_jax.runs.networks import compute_dtype, remat_of
+from a3dcae_jax.runs.networks import compute_dtype, reduce_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
@@ -29,7 +29,7 @@ class Setting(NamedTuple):
   lowering: str = 'auto'
   split_phases: bool = True
   remat: str = 'none'
-  reduce_dtype: str = 'float32'
+  reduce_dtype: str = 'auto'
 
   @property
   def size(self):
@@ -48,6 +48,11 @@ def check_setting(setting):
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
   return setting
+
+
+def resolved(setting):
+  """`setting` with 'auto' replaced by the dtypes it stands for on the platform that programs are traced for."""
+  return setting._replace(dtype=jnp.dtype(compute_dtype(setting.dtype)).name, reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype))
 
 
 def networks(setting, axis_name=None):
@@ -78,7 +83,7 @@ def error_program(setting):
 def train_program(setting, axis_name=None):
   """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
   return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name,
-                         reduce_dtype=setting.reduce_dtype)
+                         reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype))
 
 
 def variables_of(state):

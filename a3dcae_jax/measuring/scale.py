@@ -6,6 +6,14 @@ SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'reduce_dtype')  # the sett
 CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
 
 
+def scale_groups(reports):
+  """`scale_rows` of every setting and kind of chip in `reports` that there is on more than one topology."""
+  groups = {}
+  for report in reports:
+    groups.setdefault((report['topology'].partition(':')[0], *(report[name] for name in SAME)), []).append(report)
+  return [scale_rows(group) for group in groups.values() if len(group) > 1]
+
+
 def scale_rows(reports):
   """Rows of the table: each of `reports` (of `ahead.report`, one setting, several topologies) against that with the fewest chips."""
   reports = sorted(reports, key=lambda report: report['chips'])
@@ -17,7 +25,8 @@ def scale_rows(reports):
     rows.append({key: report[key] for key in (
         'topology', 'chips', *SAME, 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'gradient_reductions',
         'gradient_mb', 'statistics_reductions', 'statistics_mb', 'collective_s', 'collective_share', 'overlapped', 'compile_s')}
-                | {'flops_ratio': ratio('gflops_per_clip'), 'bytes_ratio': ratio('gb_per_clip')})
+                | {'flops_ratio': ratio('gflops_per_clip'), 'bytes_ratio': ratio('gb_per_clip'),
+                   'main_memory_gb_per_clip': report.get('main_memory_gb_per_clip')})
   return rows
 
 
@@ -38,13 +47,14 @@ def warnings(rows):
         lines.append(f'{row["topology"]}: {name} a chip are {ratio:.2f} times those on the fewest chips, more than {100 * CONSTANT_WITHIN:.0f} % off')
     if row['collective_share'] > SHARE_LIMIT and not row['overlapped']:
       lines.append(f'{row["topology"]}: what is sent takes {100 * row["collective_share"]:.0f} % of the step and nothing is computed meanwhile; '
-                   'try --reduce_dtype=bfloat16 or more clips a chip')
+                   'try ' + ('--reduce_dtype=bfloat16 or ' if row['reduce_dtype'] == 'float32' else '') + 'more clips a chip')
   return lines
 
 
 _COLUMNS = (
     ('topology', '{topology}'), ('chips', '{chips}'), ('GFLOP/clip', '{gflops_per_clip:,.0f}'), ('x', '{flops_ratio:.3f}'),
-    ('GB/clip', '{gb_per_clip:.2f}'), ('x', '{bytes_ratio:.3f}'), ('memory GB', '{memory_gb:.1f}'), ('gradient reductions', '{gradient_reductions}'),
+    ('GB/clip', '{gb_per_clip:.2f}'), ('x', '{bytes_ratio:.3f}'), ('of main memory', '{main_memory_gb_per_clip:.2f}'),
+    ('memory GB', '{memory_gb:.1f}'), ('gradient reductions', '{gradient_reductions}'),
     ('MB', '{gradient_mb:,.0f}'), ('of statistics', '{statistics_reductions}'), ('MB', '{statistics_mb:.2f}'), ('ms at the link rate', '{collective_ms:.2f}'),
     ('% of the step', '{collective_percent:.1f}'), ('overlapped', '{overlapped}'), ('compiled in s', '{compile_s:.0f}'))
 

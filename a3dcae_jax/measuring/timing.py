@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.measuring.flops import model_flops
-from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, train_program, variables_of
+from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, resolved, train_program, variables_of
 from a3dcae_jax.measuring.timed_batches import fed, timed_batches
 from a3dcae_jax.runs.networks import compute_dtype
 
@@ -70,7 +70,7 @@ def _figures(setting, program, times):
   median = statistics.median(times)
   peak = (jax.local_devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
   gib = lambda num_bytes: num_bytes and num_bytes / 2**30  # noqa: E731
-  return {**setting._asdict(), 'size_px': setting.size, 'dtype': jnp.dtype(compute_dtype(setting.dtype)).name, 'feeding': program.feeding,
+  return {**resolved(setting)._asdict(), 'size_px': setting.size, 'feeding': program.feeding,
           'median_s': median, 'min_s': min(times), 'max_s': max(times), 'times_s': times,
           'clips_per_s': setting.batch / median, 'frames_per_s': setting.batch * setting.window / median, 'compile_s': program.compile_s,
           'parameters': program.parameters, 'flops_per_clip': program.flops / setting.batch,

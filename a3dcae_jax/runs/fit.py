@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.windows import training_clips
-from a3dcae_jax.runs.networks import make_networks
+from a3dcae_jax.runs.networks import make_networks, reduce_dtype
 from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import MetricsFile, Progress, SaveCheckpoints
@@ -78,7 +78,7 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
   """
   networks = make_networks(**config.model, axis_name=axis_name)
   step = make_train_step(*networks, optimizer_of(config), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
-                         reduce_dtype=reduce_dtype(config.train.reduce_dtype))
+                         reduce_dtype=reduce_dtype(config.train.reduce_dtype, config.model.dtype))
   resident, per_scene = feeding == 'resident', config.data.get('mean_image', 'set') == 'scene'
 
   def fed_step(state, batch, mean_image, *frames):
@@ -93,13 +93,6 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
 def optimizer_of(config):
   """The optimizer of a config, its schedule as long as the training."""
   return make_optimizer(**config.optimizer, steps=config.train.steps)
-
-
-def reduce_dtype(name):
-  """`name`, if it is a dtype that `train.reduce_dtype` may name."""
-  if name not in ('float32', 'bfloat16'):
-    raise UserError(f'train.reduce_dtype {name!r}: known are float32, bfloat16')
-  return name
 
 
 def choose_feeding(feeding, frames):

@@ -29,6 +29,13 @@ def compute_dtype(name):
   return DTYPES[name]
 
 
+def reduce_dtype(name, model_dtype):
+  """Name of the dtype in which gradients travel between devices, of `train.reduce_dtype` and `model.dtype`: 'auto' is that of the computation."""
+  if name not in ('auto', *DTYPES):
+    raise UserError(f'train.reduce_dtype {name!r}: known are auto, {", ".join(DTYPES)}')
+  return jnp.dtype(compute_dtype(model_dtype)).name if name == 'auto' else name
+
+
 def remat_of(name):
   """`name`, if it is a way of rematerialisation that `model.remat` may name."""
   if name not in REMAT:
@@ -54,6 +61,7 @@ def check_sizes(config):
     raise UserError(f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
                     f'which the window (={config.clips.window}) must hold')
   make_rule(**config.eval.local)
+  reduce_dtype(config.train.reduce_dtype, config.model.dtype)
   for name in ('steps', 'batch_size', 'log_every_steps', 'checkpoint_every_steps', 'keep_checkpoints'):
     if config.train[name] <= 0:
       raise UserError(f'train.{name} (={config.train[name]}) must be positive')

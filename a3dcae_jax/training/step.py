@@ -126,11 +126,13 @@ def _adversarial(discriminator, phi, real, recon, objective):
 
 
 def _average(grads, metrics, axis_name, reduce_dtype):
-  if not axis_name:
-    return grads, metrics
+  count = jax.lax.psum(1, axis_name) if axis_name else 1  # known while tracing
+  if count == 1:
+    return grads, metrics  # nothing travels, so nothing is rounded
   sent = jax.tree.map(lambda grad: grad.astype(reduce_dtype), grads)
-  sent, metrics = jax.lax.pmean((sent, metrics), axis_name)  # in one call: XLA's combiner makes of it as few reductions as it can
-  return jax.tree.map(lambda grad, like: grad.astype(like.dtype), sent, grads), metrics
+  sent, metrics = jax.lax.psum((sent, metrics), axis_name)  # in one call: XLA's combiner makes of it as few reductions as it can
+  mean = lambda total, like: total.astype(like.dtype) / count  # noqa: E731, divided once widened: the mean is not rounded again
+  return jax.tree.map(mean, sent, grads), jax.tree.map(lambda total: total / count, metrics)
 
 
 def _apply(state, optimizer, grads, batch_stats):

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -54,14 +55,53 @@ def test_the_script_measures_and_trains(tmp_path, store):
   assert result.returncode == 0, result.stdout[-3000:]
   assert json.loads((out / 'check.json').read_text())['passed']
   for mode in ('infer', 'train'):
-    row, = json.loads((out / f'{mode}.json').read_text())['rows']
+    alone, = json.loads((out / f'{mode}.json').read_text())['rows']
+    row, = json.loads((out / f'{mode}_peer_ncdhw.json').read_text())['rows']
+    assert 'peer' not in alone and row['batch'] == alone['batch'] == 2
     assert row['peer']['layout'] == 'ncdhw'
     assert row['mode'] == mode and row['peer']['dtype'] == 'f32' and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
   assert [row['feeding'] for row in json.loads((out / 'feeding.json').read_text())['rows']] == ['none', 'resident']
   assert json.loads((out / 'flags_none.json').read_text())['rows'][0]['mode'] == 'train'
+  with tarfile.open(out / 'results.tgz') as results:
+    assert {'./train.json', './check.json', './run/metrics.json', './kernels.json'} <= set(results.getnames())
   kernels = json.loads((out / 'kernels.json').read_text())
   assert [row['step'] for row in kernels['updates']] == [2, 3] and kernels['kernels'][0]['ms'] > 0
   assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
+
+
+STAND_IN = """#!{python}
+import json, os, sys
+if sys.argv[1] == '-':
+  sys.argv = sys.argv[1:]
+  exec(sys.stdin.read() if len(sys.argv) > 1 else '')
+elif 'a3dcae_jax.benchmark' in sys.argv:
+  flags = dict(flag[2:].split('=', 1) for flag in sys.argv[3:])
+  rows = [dict(flags, batch=int(batch), frames_per_s=speed) for batch, speed in zip(flags['batch'].split(','), (1.0, 3.0, 2.0))]
+  json.dump(dict(rows=rows, xla_flags=os.environ.get('XLA_FLAGS')), open(flags['json'], 'w'))
+"""
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
+def test_the_fastest_batch_is_what_everything_else_is_measured_at(tmp_path):
+  """With a stand-in for Python that notes what it is asked for: every part, in order, and its flags."""
+  (tmp_path / 'python').write_text(STAND_IN.format(python=sys.executable))
+  (tmp_path / 'python').chmod(0o755)
+  out = tmp_path / 'out'
+  environment = os.environ | {'OUT': str(out), 'PYTHON': str(tmp_path / 'python'), 'PEER': 'peer.py', 'PEER_PYTHON': 'other', 'LIMIT_S': '600',
+                              'FLAG_SETS': 'none latency_hiding'}
+  result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+  assert result.returncode == 0 and 'LEFT OUT' not in result.stdout, result.stdout + result.stderr
+  names = [line.split()[1] for line in result.stdout.splitlines() if line.startswith('== benchmark_')]
+  assert names[:4] == ['benchmark_infer', 'benchmark_train', 'benchmark_train_peer_ndhwc', 'benchmark_infer_peer_ndhwc']
+  rows = {path.stem: json.loads(path.read_text())['rows'] for path in out.glob('*.json')}
+  assert [row['batch'] for row in rows['infer']] == [16, 32, 64]
+  assert {row[0]['batch'] for name, row in rows.items() if name not in ('infer', 'train', 'remat')} == {32}
+  assert rows['infer_peer_ncdhw'][0]['peer_options'] == '--compile max-autotune --layout ncdhw' and rows['train_peer_ndhwc'][0]['peer_python'] == 'other'
+  assert rows['train_folded'][0]['lowering'] == 'folded' and rows['infer_not_split'][0]['split_phases'] == 'false' and rows['remat'][0]['remat'] == 'blocks'
+  flags = json.loads((out / 'flags_latency_hiding.json').read_text())['xla_flags']
+  assert flags.endswith('--xla_gpu_enable_latency_hiding_scheduler=true')
+  with tarfile.open(out / 'results.tgz') as results:
+    assert {f'./{name}.json' for name in rows} <= set(results.getnames())
 
 
 @pytest.mark.slow
@@ -69,7 +109,7 @@ def test_the_script_measures_and_trains(tmp_path, store):
 def test_what_the_time_does_not_allow_is_left_out_and_said(tmp_path):
   environment = os.environ | {'OUT': str(tmp_path / 'out'), 'LIMIT_S': '1', 'PYTHON': 'true'}  # `true` does nothing, quickly
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-  assert result.returncode == 0 and 'LEFT OUT: check benchmark_infer benchmark_train benchmark_infer_folded' in result.stdout
+  assert result.returncode == 0 and 'LEFT OUT: benchmark_infer benchmark_train check benchmark_infer_folded' in result.stdout
   assert 'benchmark_flags_latency_hiding' in result.stdout and not list((tmp_path / 'out').glob('*.json'))
 
 

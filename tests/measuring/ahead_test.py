@@ -7,6 +7,7 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.measuring import ahead, chips, largest, scale
 from a3dcae_jax.measuring.columns import table
+from a3dcae_jax.measuring.overview import brief, overview
 from a3dcae_jax.measuring.programs import Setting, check_setting
 
 
@@ -30,6 +31,17 @@ def test_a_straight_line_takes_four_compilations():
   assert largest.search(lambda batch: calls.append(batch) or 100 + 37 * batch, 1000, first=8) == 24 and len(calls) <= 4
 
 
+def test_what_was_compiled_before_is_not_compiled_again():
+  setting, calls = Setting('train', 'paper', 8, 'bfloat16'), []
+  rows = [setting._replace(batch=batch)._asdict() | {'topology': 'v5e:1x1', 'memory_gb': gb} for batch, gb in ((8, 8.7), (16, 15.0))]
+  tries = []
+  known = largest.known_bytes(setting, 'v5e:1x1', [*rows, rows[0] | {'topology': 'v6e:1x1'}, rows[0] | {'remat': 'blocks', 'batch': 9}], tries)
+  assert known == {8: 8_700_000_000, 16: 15_000_000_000} and tries == [[8, 8_700_000_000], [16, 15_000_000_000]]
+  line = lambda n: calls.append(n) or int(2.4e9 + 0.7875e9 * n)  # noqa: E731
+  assert largest.search(line, 16 * 2**30, first=8, known=known) == 18 and sorted(calls) == [18, 19]
+  assert largest.search(line, 16 * 2**30, known={18: 1, 19: None}) == 18 and len(calls) == 2
+
+
 def report(chips_, **changes):
   return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16',
           'reduce_dtype': 'float32', 'remat': 'none',
@@ -46,6 +58,19 @@ def test_what_does_not_scale_is_said():
   assert scale.verdict(scale.scale_rows([report(1), report(4)])) == ['FLOPs and bytes a chip stay within 5 %.']
   gpus = scale.scale_rows([report(1, gb_per_clip=None), report(4, gb_per_clip=None)])
   assert gpus[1]['flops_ratio'] is None and scale.verdict(gpus)[0].startswith('XLA counts neither')
+
+
+def test_only_the_same_program_on_the_same_kind_of_chip_is_compared():
+  rows = [report(1), report(4, topology='v6e:2x2'), report(4), report(16, preset='small'), report(1, topology='v6e:1x1'), report(1, preset='small', batch=4)]
+  assert [[row['topology'] for row in group] for group in scale.scale_groups(rows)] == [['v5e:1x1', 'v5e:1x4'], ['v6e:1x1', 'v6e:2x2']]
+  assert 'try more clips' in scale.warnings(scale.scale_rows([report(1), report(4, collective_share=0.2, reduce_dtype='bfloat16')]))[0]
+
+
+def test_reports_side_by_side():
+  more = {'memory_share': 0.25, 'limited_by': 'FLOPs', 'roofline_frames_per_s': 1930.4, 'large_moves': [{}, {}]}
+  head, _, first, second = overview([report(1, **more), report(4, preset='small', **more)], markdown=True).splitlines()
+  assert '25' in first and '1,930' in first and 'small' in second and head.count('|') == first.count('|')
+  assert brief(report(1, **more))['large_moves'] == 2 and brief(report(1, **more))['gb_per_clip'] == 2.0
 
 
 def test_tables_are_aligned():
