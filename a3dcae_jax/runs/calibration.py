@@ -26,6 +26,13 @@ def calibrating_windows(config, store):
   return videos, test_windows(videos, **cut)
 
 
+def check_windows(config, store):
+  """Raises the `UserError` that scoring would end with where a video is too short for its windows: before training rather than after it."""
+  if store.test.videos:
+    test_windows(store.test.videos, **cutting(config))
+    calibrating_windows(config, store)
+
+
 def cutting(config):
   """How a run's videos are cut into windows, as the keyword arguments of `test_windows`; stride 1 where a run is older than the field."""
   return {'window': config.clips.window, 'every_frames': config.eval.every_frames, 'stride': config.eval.get('stride', 1)}

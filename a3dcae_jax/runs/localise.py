@@ -8,17 +8,18 @@ STEP, SIGMA_PX, MIN_AREA = 4, 2.0, 2  # maps are smoothed by 2 px and reduced 4 
 
 
 class Localiser:
-  """Takes error maps window by window (`add`), then gives `metrics()`. Where windows overlap, the last one's map counts.
+  """Takes error maps window by window (`add`), then gives `metrics()`. Where windows overlap, the pixel AUC
+  counts every map, regions the last one's.
 
   Videos without pixel masks are left out: of UCSD Ped1 the authors drew ten clips' masks.
   """
 
   def __init__(self, split, windows):
-    self._split, self._windows, self._pixels = split, windows, PixelAuc()
+    self._split, self._rows, self._keep, self._pixels = split, windows.rows, windows.keep, PixelAuc()
     self._videos = [video for video in split.videos if video.has_masks]
-    self._row = np.full(len(split.frames), -1)  # a frame's place among those with masks
+    self._place = np.full(len(split.frames), -1)  # a frame's place among those with masks
     inside = np.concatenate([np.arange(video.first, video.first + video.num_frames) for video in self._videos])
-    self._row[inside] = np.arange(len(inside))
+    self._place[inside] = np.arange(len(inside))
     height, width = split.frames.shape[1:]
     self._reduced = np.zeros((len(inside), height // STEP, width // STEP), np.float32)
     self._seen = np.zeros(len(inside), bool)
@@ -30,12 +31,12 @@ class Localiser:
   def add(self, start, maps):
     """maps: [b, T, H, W] of windows start .. start + b."""
     for index, window_maps in enumerate(maps, start=start):
-      rows = self._windows.rows[index]
-      keep = self._windows.keep[index] & (self._row[rows] >= 0)
+      rows = self._rows[index]
+      keep = self._keep[index] & (self._place[rows] >= 0)
       if keep.any():
         self._pixels.add(window_maps[keep], np.asarray(self._split.masks[rows[keep]]))
-        self._reduced[self._row[rows[keep]]] = reduce_map(window_maps[keep], STEP, SIGMA_PX)
-        self._seen[self._row[rows[keep]]] = True
+        self._reduced[self._place[rows[keep]]] = reduce_map(window_maps[keep], STEP, SIGMA_PX)
+        self._seen[self._place[rows[keep]]] = True
 
   def join(self, gather):
     """Puts together what several processes have added, each a run of windows, in order; `gather`: array -> [processes, ...]."""
@@ -63,6 +64,6 @@ class Localiser:
     given = self._split.tracks
     for video in self._videos:
       of_video = given.get(video.name, ()) if given else regions_of_masks(np.asarray(self._split.masks[video.first:video.first + video.num_frames]))
-      regions += [(track + tracks, frame + int(self._row[video.first]), *box) for track, frame, *box in of_video]
+      regions += [(track + tracks, frame + int(self._place[video.first]), *box) for track, frame, *box in of_video]
       tracks += 1 + max((region[0] for region in of_video), default=-1)
     return regions, 'tracks' if given else 'components of the pixel masks, linked where they touch'

@@ -9,6 +9,7 @@ from a3dcae_jax.common.files import read_json, whole_file, write_json
 from a3dcae_jax.data.download import fetch
 from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
 from a3dcae_jax.runs import workdir as workdirs
+from a3dcae_jax.runs.calibration import check_windows
 from a3dcae_jax.runs.compilation_cache import use_compilation_cache
 from a3dcae_jax.runs.datasets import ingest_table, prepare_data
 from a3dcae_jax.runs.fit import train
@@ -64,6 +65,7 @@ def _check_workdir(config, workdir, lock):
 def _found_workdir(config, workdir, store, lock):
   mean_image = store.mean_image()  # fails where there is nothing to train on: before the workdir is made
   store.scene_of(store.test, np.asarray([video.first for video in store.test.videos], int))  # as does a test video of a scene without a mean image
+  check_windows(config, store)
   lock.take()
   workdirs.claim(workdir, config)
   with whole_file(workdir / 'mean_image.npy', 'wb') as file:

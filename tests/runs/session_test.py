@@ -85,6 +85,12 @@ def test_what_calibrates_is_cut_as_what_is_scored():
     calibration_videos(videos, max_windows=100, window=16, stride=6)
 
 
+def test_videos_too_short_for_the_windows_are_refused_before_training(folder, tmp_path):
+  with pytest.raises(UserError, match=r'test video 01 has 40 frames, fewer than the window \(=16\) at eval.stride=3'):
+    session.train_and_evaluate(tiny(folder, **{'eval.stride': 3}), tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
 class Interrupt(Hook):
   def __init__(self, at):
     self.at = at
