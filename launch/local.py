@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 
+PEER_LOST = 76  # what a process ends with that lost another: training.watch.EXIT_PEER_LOST
+
 
 def free_port():
   """A TCP port that nobody listens on now."""
@@ -46,8 +48,11 @@ def start(command, *, devices, index):
 
 
 def wait(processes, *, grace_s):
-  """Waits for all; returns the first status that is not 0, else 0."""
-  failed, deadline = 0, float('inf')
+  """Waits for all; returns the status that ended them: the first that is not 0, else 0.
+
+  That a process lost another says only that the other ended: its own status counts, as both may have ended between two looks.
+  """
+  failed, deadline, killed = 0, float('inf'), []
   while any(process.poll() is None for process in processes):
     for index, process in enumerate(processes):
       if not failed and process.poll():
@@ -59,11 +64,15 @@ def wait(processes, *, grace_s):
         if process.poll() is None:
           print(f'[local] process {processes.index(process)} did not end by itself: killed', flush=True)
           process.kill()
+          killed.append(process)
       deadline = float('inf')
     time.sleep(0.05)
   for process in processes:
     process.relay.join(5)
-  return failed or next((_status(p.returncode) for p in processes if p.returncode), 0)
+  statuses = [_status(process.returncode) for process in processes if process.returncode and process not in killed]
+  if failed in (0, PEER_LOST):
+    failed = next((status for status in statuses if status != PEER_LOST), max(statuses, default=0))
+  return failed
 
 
 def _status(returncode):
