@@ -8,6 +8,7 @@ from a3dcae_jax.common.files import read_json
 from a3dcae_jax.data.windows import window_at
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import write_report
+from a3dcae_jax.runs.calibration import cutting
 from a3dcae_jax.scoring.metrics import roc
 from a3dcae_jax.training.hooks import read_metrics
 
@@ -56,7 +57,7 @@ def _extreme_frames(scores, *, most, where=None):
 
 def _window_at(config, store, place):
   """(uint8 clip [1, T, H, W], the frame's place in it) of the back-to-back window that has frame `place` (video, frame)."""
-  rows, at = window_at(store.test.videos[place[0]], place[1], window=config.clips.window, stride=config.eval.get('stride', 1))
+  rows, at = window_at(store.test.videos[place[0]], place[1], window=config.clips.window, stride=cutting(config)['stride'])
   return np.asarray(store.test.frames[rows])[None], at
 
 
