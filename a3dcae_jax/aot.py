@@ -116,9 +116,9 @@ def _text(row):
     lines.append(f'  and {len(row["large_moves"]) - 10} more moves over 1 MB (all in --json)')
   lines += _kernel_lines(row['kernels'])
   if row['collectives']:
-    lines.append(f'  gradients: {row["gradient_reductions"]} reductions, {row["gradient_mb"]:,.1f} MB; statistics: {row["statistics_reductions"]}, '
-                 f'{row["statistics_mb"]:,.2f} MB; {1e3 * row["collective_s"]:.2f} ms at the link rate, {100 * row["collective_share"]:.0f} % of the '
-                 f'roofline time, {"overlapped" if row["overlapped"] else "not overlapped"}')
+    lines.append(f'  gradients: {row["gradient_reductions"]} reductions and {row["gradient_exchanges"]} exchanges, {row["gradient_mb"]:,.1f} MB; '
+                 f'statistics: {row["statistics_reductions"]}, {row["statistics_mb"]:,.2f} MB; {1e3 * row["collective_s"]:.2f} ms at the link rate, '
+                 f'{100 * row["collective_share"]:.0f} % of the roofline time, {"overlapped" if row["overlapped"] else "not overlapped"}')
   return '\n'.join(lines)
 
 

@@ -7,6 +7,7 @@ import jax
 from a3dcae_jax.measuring import hlo
 from a3dcae_jax.measuring.chips import chip_of, platform_of, topology_devices
 from a3dcae_jax.measuring.flops import model_flops
+from a3dcae_jax.measuring.links import sending_s
 from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, resolved, train_program, variables_of
 from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.training import parallel
@@ -68,20 +69,22 @@ def report(setting, topology):
           'roofline_frames_per_s': setting.batch * setting.window / bound,
           'convolution_share': moved and min(1.0, hlo.convolution_flops(text) / flops),
           'large_moves': hlo.large_moves(text), 'kernels': hlo.kernels(text) if platform_of(topology) == 'cuda' else [],
-          'collectives': sent, **reductions(sent, chips, chip, bound)}
+          'collectives': sent, **reductions(sent, topology, bound)}
 
 
-def reductions(sent, chips, chip, step_s):
-  """What is sent a step: how many collectives for which purpose, MB, and their time at the rate of the chip's links.
-
-  In a ring each chip sends 2 (n - 1) / n times the bytes of what is summed over n chips.
-  """
+def reductions(sent, topology, step_s):
+  """What is sent a step: how many collectives for which purpose, MB, and their time at the rate of the chip's links (`links.sending_s`)."""
   gradients, statistics = ([row for row in sent if row['purpose'] == purpose] for purpose in ('gradients', 'statistics'))
-  seconds = lambda rows: sum(row['bytes'] for row in rows) * 2 * (chips - 1) / chips / (chip.link_gb_per_s * 1e9)  # noqa: E731
-  return {'gradient_reductions': len(gradients), 'gradient_mb': sum(row['bytes'] for row in gradients) / 1e6,
-          'statistics_reductions': len(statistics), 'statistics_mb': sum(row['bytes'] for row in statistics) / 1e6,
-          'collective_s': seconds(sent), 'collective_share': seconds(sent) / step_s,
+  reduced = [row for row in gradients if row['opcode'].startswith(('all-reduce', 'reduce-scatter'))]
+  total_s = sum(sending_s(row['opcode'], row['bytes'], topology) for row in sent)
+  return {'gradient_reductions': len(reduced), 'gradient_exchanges': len(gradients) - len(reduced), 'gradient_mb': _mb(gradients),
+          'statistics_reductions': len(statistics), 'statistics_mb': _mb(statistics),
+          'collective_s': total_s, 'collective_share': total_s / step_s,
           'overlapped': bool(gradients) and all(row['overlapped'] for row in gradients)}
+
+
+def _mb(rows):
+  return sum(row['bytes'] for row in rows) / 1e6
 
 
 def _cost(compiled):

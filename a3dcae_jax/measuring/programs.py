@@ -61,7 +61,7 @@ def networks(setting, axis_name=None):
   common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype),
             'remat': remat_of(setting.remat)}
   return (AutoEncoder(preset.widths, axis_name=axis_name, **common),
-          Discriminator(preset.discriminator_widths, preset.discriminator_units, **common))
+          Discriminator(preset.discriminator_widths, preset.discriminator_units, axis_name=axis_name, **common))
 
 
 def fresh_state(setting):

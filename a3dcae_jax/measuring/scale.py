@@ -26,7 +26,7 @@ def scale_rows(reports):
         'topology', 'chips', *SAME, 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'gradient_reductions',
         'gradient_mb', 'statistics_reductions', 'statistics_mb', 'collective_s', 'collective_share', 'overlapped', 'compile_s')}
                 | {'flops_ratio': ratio('gflops_per_clip'), 'bytes_ratio': ratio('gb_per_clip'),
-                   'main_memory_gb_per_clip': report.get('main_memory_gb_per_clip')})
+                   'main_memory_gb_per_clip': report.get('main_memory_gb_per_clip'), 'gradient_exchanges': report.get('gradient_exchanges', 0)})
   return rows
 
 
@@ -55,7 +55,8 @@ _COLUMNS = (
     ('topology', '{topology}'), ('chips', '{chips}'), ('GFLOP/clip', '{gflops_per_clip:,.0f}'), ('x', '{flops_ratio:.3f}'),
     ('GB/clip', '{gb_per_clip:.2f}'), ('x', '{bytes_ratio:.3f}'), ('of main memory', '{main_memory_gb_per_clip:.2f}'),
     ('memory GB', '{memory_gb:.1f}'), ('gradient reductions', '{gradient_reductions}'),
-    ('MB', '{gradient_mb:,.0f}'), ('of statistics', '{statistics_reductions}'), ('MB', '{statistics_mb:.2f}'), ('ms at the link rate', '{collective_ms:.2f}'),
+    ('exchanges', '{gradient_exchanges}'), ('MB', '{gradient_mb:,.0f}'), ('of statistics', '{statistics_reductions}'), ('MB', '{statistics_mb:.2f}'),
+    ('ms at the link rate', '{collective_ms:.2f}'),
     ('% of the step', '{collective_percent:.1f}'), ('overlapped', '{overlapped}'), ('compiled in s', '{compile_s:.0f}'))
 
 

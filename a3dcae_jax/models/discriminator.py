@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from a3dcae_jax.models.blocks import rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import conv3d
+from a3dcae_jax.ops.exchange import exchanged_product
 from a3dcae_jax.ops.outer import extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax
 
@@ -20,10 +21,12 @@ class Discriminator(nn.Module):
 
   Attributes:
     widths: channels of the three convolutions. units: of the first fully connected layer.
+    axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `exchanged_product`; None for one.
     split_phases, lowering, dtype, remat: as in `AutoEncoder`.
   """
   widths: tuple
   units: int
+  axis_name: str | None = None
   first_kernel: tuple = (1, 3, 3)
   split_phases: bool = True
   lowering: str = 'auto'
@@ -40,9 +43,17 @@ class Discriminator(nn.Module):
       bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,))
       x = rematerialised(functools.partial(self._layer, first=layer == 0), self.remat)(x, kernel, bias)
     x = x.reshape(x.shape[0], -1)
-    x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, name='fc4')(x))
+    x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, dot_general=self._product, name='fc4')(x))
     # One output: float32, since the loss is.
     return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(x.astype(jnp.float32))[:, 0]
+
+  @property
+  def summed_gradients(self):
+    """Names of the parameters whose gradient comes summed over the replicas: nearly all parameters are FC4's (`exchanged_product`)."""
+    return (('fc4', 'kernel'),) if self.axis_name else ()
+
+  def _product(self, x, kernel, *unused, **options):
+    return exchanged_product(x, kernel, self.axis_name) if self.axis_name else jax.lax.dot_general(x, kernel, *unused, **options)
 
   def _layer(self, x, kernel, bias, *, first):
     if first and self.split_phases:

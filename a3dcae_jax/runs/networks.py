@@ -17,7 +17,7 @@ def make_networks(*, widths, discriminator_widths, discriminator_units, first_ke
   common = {'first_kernel': tuple(first_kernel), 'split_phases': split_phases, 'lowering': lowering, 'dtype': compute_dtype(dtype),
             'remat': remat_of(remat)}
   return (AutoEncoder(tuple(widths), places=places, axis_name=axis_name, **common),
-          Discriminator(tuple(discriminator_widths), discriminator_units, **common))
+          Discriminator(tuple(discriminator_widths), discriminator_units, axis_name=axis_name, **common))
 
 
 def compute_dtype(name):

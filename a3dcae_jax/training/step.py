@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
@@ -94,7 +95,7 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
       recon_cotangent += objective.adversarial_weight * adversarial_cotangent
       metrics |= adversarial | {'gen': rec + objective.adversarial_weight * adversarial['gen_adv']}
     theta_grads, = pull_generator(recon_cotangent)
-    grads, metrics = _average((theta_grads, phi_grads), metrics, axis_name, reduce_dtype)
+    grads, metrics = _average((theta_grads, phi_grads), metrics, axis_name, reduce_dtype, discriminator.summed_gradients)
     metrics['grad_norm'] = optax.global_norm(grads)
     return _apply(state, optimizer, grads, updates['batch_stats']), metrics
 
@@ -125,14 +126,18 @@ def _adversarial(discriminator, phi, real, recon, objective):
   return recon_cotangent, phi_grads, metrics
 
 
-def _average(grads, metrics, axis_name, reduce_dtype):
+def _average(grads, metrics, axis_name, reduce_dtype, summed):
+  """Means over the replicas; the discriminator's gradients named in `summed` are sums over them already."""
   count = jax.lax.psum(1, axis_name) if axis_name else 1  # known while tracing
   if count == 1:
     return grads, metrics  # nothing travels, so nothing is rounded
-  sent = jax.tree.map(lambda grad: grad.astype(reduce_dtype), grads)
+  theta_grads, phi_grads = grads[0], flax.traverse_util.flatten_dict(grads[1] or {})
+  sums = {name: phi_grads.pop(name) for name in summed if name in phi_grads}
+  sent = jax.tree.map(lambda grad: grad.astype(reduce_dtype), (theta_grads, phi_grads))
   sent, metrics = jax.lax.psum((sent, metrics), axis_name)  # in one call: XLA's combiner makes of it as few reductions as it can
-  mean = lambda total, like: total.astype(like.dtype) / count  # noqa: E731, divided once widened: the mean is not rounded again
-  return jax.tree.map(mean, sent, grads), jax.tree.map(lambda total: total / count, metrics)
+  widened = jax.tree.map(lambda total, like: total.astype(like.dtype), sent, (theta_grads, phi_grads))
+  theta_grads, phi_grads = jax.tree.map(lambda total: total / count, (widened[0], widened[1] | sums))  # once widened: not rounded again
+  return (theta_grads, flax.traverse_util.unflatten_dict(phi_grads) or None), jax.tree.map(lambda total: total / count, metrics)
 
 
 def _apply(state, optimizer, grads, batch_stats):

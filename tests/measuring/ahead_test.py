@@ -7,6 +7,7 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.measuring import ahead, chips, largest, scale
 from a3dcae_jax.measuring.columns import table
+from a3dcae_jax.measuring.links import sending_s
 from a3dcae_jax.measuring.overview import brief, overview
 from a3dcae_jax.measuring.programs import Setting, check_setting
 
@@ -80,11 +81,23 @@ def test_tables_are_aligned():
   assert table(rows, columns, markdown=True).splitlines()[1:3] == ['|---|---|---|', '| a | 1,234.5 | - |']
 
 
-def test_time_of_a_ring_by_hand():
-  sent = [{'purpose': 'gradients', 'bytes': 4e9, 'overlapped': True}, {'purpose': 'statistics', 'bytes': 0, 'overlapped': False}]
-  found = ahead.reductions(sent, 4, chips.Chip(1, 1, 1, 100), 1.0)
-  assert found['collective_s'] == pytest.approx(4e9 * 2 * 3 / 4 / 100e9) and found['overlapped']
-  assert (found['gradient_reductions'], found['statistics_reductions'], found['gradient_mb']) == (1, 1, 4000)
+def test_what_is_sent_is_counted_by_purpose():
+  sent = [{'purpose': 'gradients', 'opcode': 'all-reduce', 'bytes': 4e9, 'overlapped': True},
+          {'purpose': 'gradients', 'opcode': 'all-gather-start', 'bytes': 1e9, 'overlapped': True},
+          {'purpose': 'statistics', 'opcode': 'all-reduce', 'bytes': 0, 'overlapped': False}]
+  found = ahead.reductions(sent, 'v5e:2x2', 1.0)
+  assert found['collective_s'] == pytest.approx((4e9 * 2 * 3 / 4 + 1e9 * 3 / 4) / 200e9) and found['overlapped']
+  assert (found['gradient_reductions'], found['gradient_exchanges'], found['statistics_reductions'], found['gradient_mb']) == (1, 1, 1, 5000)
+
+
+@pytest.mark.parametrize(('opcode', 'topology', 'seconds'), [
+    ('all-reduce-start', 'v5e:4x4', 2 * 15 / 16 / 200), ('all-gather', 'h200:1x8', 7 / 8 / 450), ('reduce-scatter', 'v5e:2x2', 3 / 200),
+    ('all-to-all', 'h200:1x8', 7 / 8 / 450), ('all-to-all', 'v5e:1x1', 0),
+    ('all-to-all', 'v5e:2x2', 4 / 4 / (2 * 50)),  # two links of 50 GB/s between the halves
+    ('all-to-all', 'v5e:16x16', 256 / 4 / (32 * 50)),  # sixteen rows, each a ring that is cut twice
+    ('all-to-all', 'v5p:2x2x4', 16 / 4 / (2 * 4 * 100))])
+def test_time_at_the_links_rate_by_hand(opcode, topology, seconds):
+  assert sending_s(opcode, 1e9, topology) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize('name', ['v5e', 'v9:1x1', 'v5e:0x1', 'h200:axb'])
