@@ -118,7 +118,7 @@ def _text(row):
   if row['collectives']:
     lines.append(f'  gradients: {row["gradient_reductions"]} reductions and {row["gradient_exchanges"]} exchanges, {row["gradient_mb"]:,.1f} MB; '
                  f'statistics: {row["statistics_reductions"]}, {row["statistics_mb"]:,.2f} MB; {1e3 * row["collective_s"]:.2f} ms at the link rate, '
-                 f'{100 * row["collective_share"]:.0f} % of the roofline time, {"overlapped" if row["overlapped"] else "not overlapped"}')
+                 f'{100 * row["collective_share"]:.0f} % of the roofline time, {100 * row["waited_share"]:.0f} % with nothing computed beside')
   return '\n'.join(lines)
 
 

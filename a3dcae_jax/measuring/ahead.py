@@ -73,13 +73,17 @@ def report(setting, topology):
 
 
 def reductions(sent, topology, step_s):
-  """What is sent a step: how many collectives for which purpose, MB, and their time at the rate of the chip's links (`links.sending_s`)."""
+  """What is sent a step: how many collectives for which purpose, MB, and their time at the rate of the chip's links (`links.sending_s`).
+
+  `waited_share`: of the step, for what nothing is computed beside.
+  """
   gradients, statistics = ([row for row in sent if row['purpose'] == purpose] for purpose in ('gradients', 'statistics'))
   reduced = [row for row in gradients if row['opcode'].startswith(('all-reduce', 'reduce-scatter'))]
-  total_s = sum(sending_s(row['opcode'], row['bytes'], topology) for row in sent)
+  total_s, waited_s = (sum(sending_s(row['opcode'], row['bytes'], topology) for row in rows)
+                       for rows in (sent, [row for row in sent if not row['overlapped']]))
   return {'gradient_reductions': len(reduced), 'gradient_exchanges': len(gradients) - len(reduced), 'gradient_mb': _mb(gradients),
           'statistics_reductions': len(statistics), 'statistics_mb': _mb(statistics),
-          'collective_s': total_s, 'collective_share': total_s / step_s,
+          'collective_s': total_s, 'collective_share': total_s / step_s, 'waited_share': waited_s / step_s,
           'overlapped': bool(gradients) and all(row['overlapped'] for row in gradients)}
 
 

@@ -26,8 +26,14 @@ def scale_rows(reports):
         'topology', 'chips', *SAME, 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'gradient_reductions',
         'gradient_mb', 'statistics_reductions', 'statistics_mb', 'collective_s', 'collective_share', 'overlapped', 'compile_s')}
                 | {'flops_ratio': ratio('gflops_per_clip'), 'bytes_ratio': ratio('gb_per_clip'),
-                   'main_memory_gb_per_clip': report.get('main_memory_gb_per_clip'), 'gradient_exchanges': report.get('gradient_exchanges', 0)})
+                   'main_memory_gb_per_clip': report.get('main_memory_gb_per_clip'), 'gradient_exchanges': report.get('gradient_exchanges', 0),
+                   'waited_share': _waited(report)})
   return rows
+
+
+def _waited(report):
+  """Share of the step in which a chip only sends; reports from before `waited_share` have all their collectives overlapped or none."""
+  return report.get('waited_share', 0.0 if report['overlapped'] else report['collective_share'])
 
 
 def verdict(rows):
@@ -45,8 +51,8 @@ def warnings(rows):
     for name, ratio in (('FLOPs', row['flops_ratio']), ('bytes', row['bytes_ratio'])):
       if ratio is not None and abs(ratio - 1) > CONSTANT_WITHIN:
         lines.append(f'{row["topology"]}: {name} a chip are {ratio:.2f} times those on the fewest chips, more than {100 * CONSTANT_WITHIN:.0f} % off')
-    if row['collective_share'] > SHARE_LIMIT and not row['overlapped']:
-      lines.append(f'{row["topology"]}: what is sent takes {100 * row["collective_share"]:.0f} % of the step and nothing is computed meanwhile; '
+    if row['waited_share'] > SHARE_LIMIT:
+      lines.append(f'{row["topology"]}: what is sent takes {100 * row["waited_share"]:.0f} % of the step and nothing is computed meanwhile; '
                    'try ' + ('--reduce_dtype=bfloat16 or ' if row['reduce_dtype'] == 'float32' else '') + 'more clips a chip')
   return lines
 
@@ -57,11 +63,11 @@ _COLUMNS = (
     ('memory GB', '{memory_gb:.1f}'), ('gradient reductions', '{gradient_reductions}'),
     ('exchanges', '{gradient_exchanges}'), ('MB', '{gradient_mb:,.0f}'), ('of statistics', '{statistics_reductions}'), ('MB', '{statistics_mb:.2f}'),
     ('ms at the link rate', '{collective_ms:.2f}'),
-    ('% of the step', '{collective_percent:.1f}'), ('overlapped', '{overlapped}'), ('compiled in s', '{compile_s:.0f}'))
+    ('% of the step', '{collective_percent:.1f}'), ('waited for', '{waited_percent:.1f}'), ('compiled in s', '{compile_s:.0f}'))
 
 
 def scale_table(rows, *, markdown=False):
   """`scale_rows` as aligned text, or as a Markdown table."""
   shown = [row | {'collective_ms': 1e3 * row['collective_s'], 'collective_percent': 100 * row['collective_share'],
-                  'overlapped': ('yes' if row['overlapped'] else 'no') if row['gradient_reductions'] else '-'} for row in rows]
+                  'waited_percent': 100 * row['waited_share']} for row in rows]
   return table(shown, _COLUMNS, markdown=markdown)

@@ -88,6 +88,8 @@ def test_what_is_sent_is_counted_by_purpose():
   found = ahead.reductions(sent, 'v5e:2x2', 1.0)
   assert found['collective_s'] == pytest.approx((4e9 * 2 * 3 / 4 + 1e9 * 3 / 4) / 200e9) and found['overlapped']
   assert (found['gradient_reductions'], found['gradient_exchanges'], found['statistics_reductions'], found['gradient_mb']) == (1, 1, 1, 5000)
+  sent[0]['overlapped'] = False
+  assert ahead.reductions(sent, 'v5e:2x2', 1.0)['waited_share'] == pytest.approx(4e9 * 2 * 3 / 4 / 200e9)
 
 
 @pytest.mark.parametrize(('opcode', 'topology', 'seconds'), [

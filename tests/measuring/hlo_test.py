@@ -68,6 +68,19 @@ ENTRY %main (x: f32[64]) -> f32[64] {
       ('fusion', 'fusion Loop', 'jit(f)/tanh'), ('conv', '__cudnn$convForward', '')]
 
 
+def test_a_collective_inside_of_fusions_is_one():
+  part = '''
+%fused_computation.{0} (p: bf16[2,8]) -> bf16[8,8] {{
+  %p.{0} = bf16[2,8]{{1,0}} parameter(0)
+  %all-gather.{0} = bf16[8,8]{{1,0}} all-gather(%p.{0}), dimensions={{0}}, frontend_attributes={{chain_id="{1}"}}, metadata={{op_name="jit(f)/fc4"}}
+  ROOT %c.{0} = bf16[8,8]{{1,0}} custom-call(%all-gather.{0}), custom_call_target="AsyncCollectiveStart"
+}}
+'''
+  text = ''.join(part.format(index, chain) for index, chain in enumerate((0, 1, 1, 1, 0)))
+  rows = hlo.collectives(text)  # chain 0 only starts and ends; beside chain 1 something is computed
+  assert [(row['name'], row['bytes'], row['overlapped']) for row in rows] == [('all-gather.0', 128, False), ('all-gather.1', 128, True)]
+
+
 def test_flops_of_convolution_and_product():
   text = '''
 ENTRY %main () -> f32[1,4,4,5] {
