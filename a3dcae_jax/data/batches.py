@@ -12,7 +12,7 @@ def clip_batch(table, *, batch_size, seed, step):
     table: `windows.ClipTable` of M clips. batch_size: B. seed, step: what the batch depends on.
 
   Returns:
-    (first int32 [B], stride int32 [B]). Each clip comes once in every M positions.
+    (first int32 [B], stride float32 [B]). Each clip comes once in every M positions.
   """
   count = len(table.first)
   positions = np.arange(step * batch_size, (step + 1) * batch_size)
@@ -21,7 +21,7 @@ def clip_batch(table, *, batch_size, seed, step):
   for epoch in np.unique(epochs):
     here = epochs == epoch
     chosen[here] = _permutation(count, seed, int(epoch))[positions[here] % count]
-  return table.first[chosen].astype(np.int32), table.stride[chosen].astype(np.int32)
+  return table.first[chosen].astype(np.int32), table.stride[chosen]
 
 
 @functools.lru_cache(maxsize=2)  # a batch straddles two epochs at most, if they are longer than it

@@ -5,11 +5,13 @@ import weakref
 
 import numpy as np
 
+from a3dcae_jax.data.windows import clip_rows
+
 _ALIGNMENT_BYTES = 64  # so that TensorFlow takes the array as it is, without a copy
 
 
 class ClipReader:
-  """`reader(first, stride)` -> uint8 [B, T, H, W], the clips `frames[first[b] + stride[b] * t]`; any number of threads may call it.
+  """`reader(first, stride)` -> uint8 [B, T, H, W], the clips `frames[first[b] + floor(stride[b] * t)]`; any number of threads may call it.
 
   A memory-mapped array's file is read with `pread`: mapped pages would count as this process's memory, and a page fault reads a page
   where a `pread` reads a frame. Frames in a row (stride 1) are one read.
@@ -26,16 +28,19 @@ class ClipReader:
 
   def __call__(self, first, stride):
     out = _aligned((len(first), self._window, *self._frames.shape[1:]))
+    rows = clip_rows(first, stride, self._window)
     if self._file is None:
-      rows = np.asarray(first)[:, None] + np.asarray(stride)[:, None] * np.arange(self._window)
       np.take(self._frames, rows, axis=0, out=out, mode='clip')  # gives the lock back, which indexing does not
       return out
-    for clip, start, step in zip(out, map(int, first), map(int, stride), strict=True):
-      if step == 1:
-        self._read(clip, start)
-      else:
-        for index, frame in enumerate(clip):
-          self._read(frame, start + step * index)
+    for clip, indices in zip(out, rows.tolist(), strict=True):
+      if indices[-1] - indices[0] == self._window - 1 and indices == list(range(indices[0], indices[-1] + 1)):
+        self._read(clip, indices[0])
+        continue
+      for place, (frame, index) in enumerate(zip(clip, indices, strict=True)):
+        if place and index == indices[place - 1]:
+          frame[...] = clip[place - 1]
+        else:
+          self._read(frame, index)
     return out
 
   def span(self, start, stop):

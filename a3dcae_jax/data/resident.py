@@ -3,18 +3,21 @@
 import jax
 import jax.numpy as jnp
 
+from a3dcae_jax.data.windows import ROUNDING
+
 _SHARE = 0.4  # of the device's memory that resident frames may take: the rest is for the network
 
 
 def gather_clips(frames, first, stride, *, window):
   """Clips from frames on the device.
 
-      clips[b, t] = frames[first[b] + stride[b] * t]
+      clips[b, t] = frames[first[b] + floor(stride[b] * t)]
 
-  Args: frames: uint8 [N, H, W]. first, stride: int32 [B]. window: static T.
+  Args: frames: uint8 [N, H, W]. first: int32 [B]. stride: float32 or int32 [B]. window: static T.
   Returns: uint8 [B, T, H, W].
   """
-  rows = first[:, None] + stride[:, None] * jnp.arange(window, dtype=jnp.int32)
+  apart = jnp.floor(stride.astype(jnp.float32)[:, None] * jnp.arange(window, dtype=jnp.float32) + ROUNDING)
+  rows = first[:, None] + apart.astype(jnp.int32)
   return jnp.take(frames, rows, axis=0, mode='clip')
 
 

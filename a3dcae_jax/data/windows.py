@@ -8,9 +8,9 @@ from a3dcae_jax.common.errors import UserError
 
 
 class ClipTable(NamedTuple):
-  """Training clips as indices into a split's frames: clip i is frames first[i] + stride[i] * (0 .. T-1)."""
+  """Training clips as indices into a split's frames: clip i is frames first[i] + floor(stride[i] * (0 .. T-1)), see `clip_rows`."""
   first: np.ndarray  # int64 [M]
-  stride: np.ndarray  # int32 [M]
+  stride: np.ndarray  # float32 [M]
 
 
 class TestWindows(NamedTuple):
@@ -26,22 +26,34 @@ class TestWindows(NamedTuple):
     return self.first[:, None] + self.stride * np.arange(self.keep.shape[1])
 
 
+ROUNDING = 1e-3  # of a frame: thirds are no exact numbers
+
+
+def clip_rows(first, stride, window):
+  """Frame indices int64 [M, T] of clips: first + floor(stride * (0 .. T-1)). At stride 1/2 each frame comes twice, at 0 the first one T times."""
+  apart = np.floor(np.asarray(stride, np.float32)[:, None] * np.arange(window, dtype=np.float32) + ROUNDING)
+  return np.asarray(first)[:, None] + apart.astype(np.int64)
+
+
 def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
   """All training clips: every stride from every `every_frames`-th frame, as long as the clip stays inside its video.
 
   Args:
     videos: objects with `name`, `first` (index of their first frame) and `num_frames`.
-    window: T. strides: temporal distances between a clip's frames (Hasan et al. 2016, sec. 3.1). every_frames: between starts.
+    window: T. strides: temporal distances between a clip's frames (Hasan et al. 2016, sec. 3.1); below 1 the footage is slowed down, by frames
+      that stand, 0 is one still frame. every_frames: between starts.
 
   Returns: `ClipTable`, ordered by video, stride, start.
-  Raises: UserError when no video is long enough for a single clip.
+  Raises: UserError when no video is long enough for a single clip, or for a negative stride.
   """
+  if strides and min(strides) < 0:
+    raise UserError(f'clips.strides (={tuple(strides)}) must not be negative')
   parts = []
   for video in videos:
     for stride in strides:
-      span = (window - 1) * stride + 1
+      span = int((window - 1) * stride + ROUNDING) + 1
       starts = np.arange(0, video.num_frames - span + 1, every_frames, dtype=np.int64)
-      parts.append((video.first + starts, np.full(len(starts), stride, np.int32)))
+      parts.append((video.first + starts, np.full(len(starts), stride, np.float32)))
   first, stride = (np.concatenate([part[i] for part in parts]) for i in (0, 1)) if parts else (np.empty(0), np.empty(0))
   if not len(first):
     longest = max((video.num_frames for video in videos), default=0)

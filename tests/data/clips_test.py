@@ -13,7 +13,7 @@ from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.store import StoredVideo
-from a3dcae_jax.data.windows import ClipTable, test_windows, training_clips, window_at
+from a3dcae_jax.data.windows import ClipTable, clip_rows, test_windows, training_clips, window_at
 
 
 def videos_of(*lengths):
@@ -24,6 +24,17 @@ def videos_of(*lengths):
 def test_training_clips_by_hand():
   table = training_clips(videos_of(6, 5), window=3, strides=(1, 2), every_frames=2)
   assert list(zip(table.first.tolist(), table.stride.tolist(), strict=True)) == [(0, 1), (2, 1), (0, 2), (6, 1), (8, 1), (6, 2)]
+
+
+def test_slow_clips_by_hand():
+  """A third of the speed, also where thirds are rounded; half of it; a still frame, which the end of its video does not stop."""
+  np.testing.assert_array_equal(clip_rows([7, 0, 5], [1 / 3, 0.5, 0], 7), [[7, 7, 7, 8, 8, 8, 9], [0, 0, 1, 1, 2, 2, 3], [5] * 7])
+  np.testing.assert_array_equal(clip_rows([0], [np.float32(1 / 3)], 301)[0], np.arange(301) // 3)
+  table = training_clips(videos_of(3), window=4, strides=(0, 1 / 3, 0.5, 1), every_frames=1)
+  assert list(zip(table.first.tolist(), np.round(table.stride, 2).tolist(), strict=True)) == [
+      (0, 0), (1, 0), (2, 0), (0, np.float32(0.33)), (1, np.float32(0.33)), (0, 0.5), (1, 0.5)]
+  with pytest.raises(UserError, match=r'clips.strides \(=\(1, -1\)\) must not be negative'):
+    training_clips(videos_of(30), window=4, strides=(1, -1))
 
 
 def test_no_training_clip_is_an_error():
@@ -80,12 +91,12 @@ def test_training_clips_stay_inside_their_video(lengths, window, every):
   except UserError:
     return
   of_frame = np.repeat(np.arange(len(lengths)), lengths)
-  np.testing.assert_array_equal(of_frame[table.first], of_frame[table.first + (window - 1) * table.stride])
+  np.testing.assert_array_equal(of_frame[table.first], of_frame[clip_rows(table.first, table.stride, window)[:, -1]])
 
 
 @pytest.fixture
 def table():
-  return ClipTable(np.arange(10, dtype=np.int64) * 3, np.arange(10, dtype=np.int32) % 3 + 1)
+  return ClipTable(np.arange(10, dtype=np.int64) * 3, np.asarray([0, 0.5, 1 / 3, 1, 2, 3, 1, 0.75, 2, 1], np.float32))
 
 
 def test_an_epoch_has_every_clip_once(table):
@@ -118,7 +129,7 @@ def test_clips_are_read_from_wherever_they_are(tmp_path, table, rng, kind):
   mapped = np.load(tmp_path / 'frames.npy', mmap_mode='r')
   source = {'array': frames, 'file': mapped, 'part of a file': mapped[3:]}[kind]
   clips = ClipReader(source, window=3)(table.first, table.stride)
-  np.testing.assert_array_equal(clips, frames[table.first[:, None] + table.stride[:, None] * np.arange(3)])
+  np.testing.assert_array_equal(clips, frames[clip_rows(table.first, table.stride, 3)])
   assert clips.ctypes.data % 64 == 0
   np.testing.assert_array_equal(ClipReader(source, window=1).span(5, 9), frames[5:9])
 
