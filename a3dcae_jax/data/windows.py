@@ -35,6 +35,12 @@ def clip_rows(first, stride, window):
   return np.asarray(first)[:, None] + apart.astype(np.int64)
 
 
+def check_strides(strides):
+  """Raises `UserError` unless there are strides and none is negative."""
+  if not strides or min(strides) < 0:
+    raise UserError(f'clips.strides (={tuple(strides)}) must name temporal strides of 0 and more')
+
+
 def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
   """All training clips: every stride from every `every_frames`-th frame, as long as the clip stays inside its video.
 
@@ -44,10 +50,9 @@ def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
       that stand, 0 is one still frame. every_frames: between starts.
 
   Returns: `ClipTable`, ordered by video, stride, start.
-  Raises: UserError when no video is long enough for a single clip, or for a negative stride.
+  Raises: UserError when no video is long enough for a single clip, or for strides that are none.
   """
-  if strides and min(strides) < 0:
-    raise UserError(f'clips.strides (={tuple(strides)}) must not be negative')
+  check_strides(strides)
   parts = []
   for video in videos:
     for stride in strides:

@@ -28,4 +28,3 @@ def _links_across(kind, grid):
   """Links that a cut through the middle of the longest side crosses."""
   longest = max(grid)
   return math.prod(grid) // longest * (2 if longest % WRAPPED[kind] == 0 else 1)
-

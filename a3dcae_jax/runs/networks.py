@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.windows import check_strides
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
 from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
@@ -60,6 +61,7 @@ def check_sizes(config):
   if every and not 0 < run < every <= config.clips.window:
     raise UserError(f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
                     f'which the window (={config.clips.window}) must hold')
+  check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)
   for name in ('steps', 'batch_size', 'log_every_steps', 'checkpoint_every_steps', 'keep_checkpoints'):

@@ -33,7 +33,7 @@ def test_slow_clips_by_hand():
   table = training_clips(videos_of(3), window=4, strides=(0, 1 / 3, 0.5, 1), every_frames=1)
   assert list(zip(table.first.tolist(), np.round(table.stride, 2).tolist(), strict=True)) == [
       (0, 0), (1, 0), (2, 0), (0, np.float32(0.33)), (1, np.float32(0.33)), (0, 0.5), (1, 0.5)]
-  with pytest.raises(UserError, match=r'clips.strides \(=\(1, -1\)\) must not be negative'):
+  with pytest.raises(UserError, match=r'clips.strides \(=\(1, -1\)\) must name temporal strides of 0 and more'):
     training_clips(videos_of(30), window=4, strides=(1, -1))
 
 
