@@ -14,7 +14,7 @@ STRIDES = (1, 2, 3)
 # Variants that every data set has: Fig. 2, a smaller network for CPUs, a better detector, and one for tests.
 _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3}
 # The network learns footage at its own speed, at half of it and standing still, and is tested at three times its speed: what has learnt slow motion well
-# and fast motion not at all errs by motion and hardly by the number of people (docs/notes/0004).
+# and fast motion not at all errs more by motion, on made videos; on real crowds that gained nothing (docs/notes/0004).
 _WINDOWS = {'clips.strides': (0, 0.5, 1), 'eval.stride': 3, 'eval.every_frames': 4}
 SIZES = {
     'paper': {'preset': 'paper', **_WINDOWS},

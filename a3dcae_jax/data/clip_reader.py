@@ -33,7 +33,7 @@ class ClipReader:
       np.take(self._frames, rows, axis=0, out=out, mode='clip')  # gives the lock back, which indexing does not
       return out
     for clip, indices in zip(out, rows.tolist(), strict=True):
-      if indices[-1] - indices[0] == self._window - 1 and indices == list(range(indices[0], indices[-1] + 1)):
+      if indices == list(range(indices[0], indices[0] + self._window)):
         self._read(clip, indices[0])
         continue
       for place, (frame, index) in enumerate(zip(clip, indices, strict=True)):

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.data.windows import ROUNDING
+from a3dcae_jax.data.windows import clip_rows
 
 _SHARE = 0.4  # of the device's memory that resident frames may take: the rest is for the network
 
@@ -16,9 +16,7 @@ def gather_clips(frames, first, stride, *, window):
   Args: frames: uint8 [N, H, W]. first: int32 [B]. stride: float32 or int32 [B]. window: static T.
   Returns: uint8 [B, T, H, W].
   """
-  apart = jnp.floor(stride.astype(jnp.float32)[:, None] * jnp.arange(window, dtype=jnp.float32) + ROUNDING)
-  rows = first[:, None] + apart.astype(jnp.int32)
-  return jnp.take(frames, rows, axis=0, mode='clip')
+  return jnp.take(frames, clip_rows(first, stride, window, jnp), axis=0, mode='clip')
 
 
 def fits_on_device(num_bytes):

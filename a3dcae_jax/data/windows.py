@@ -29,10 +29,14 @@ class TestWindows(NamedTuple):
 ROUNDING = 1e-3  # of a frame: thirds are no exact numbers
 
 
-def clip_rows(first, stride, window):
-  """Frame indices int64 [M, T] of clips: first + floor(stride * (0 .. T-1)). At stride 1/2 each frame comes twice, at 0 the first one T times."""
-  apart = np.floor(np.asarray(stride, np.float32)[:, None] * np.arange(window, dtype=np.float32) + ROUNDING)
-  return np.asarray(first)[:, None] + apart.astype(np.int64)
+def clip_rows(first, stride, window, xp=np):
+  """Frame indices [M, T], integers as `first`, of clips: first + floor(stride * (0 .. T-1)).
+
+  At stride 1/2 each frame comes twice, at 0 the first one T times. xp: NumPy, or jax.numpy inside of a program.
+  """
+  first, stride = xp.asarray(first), xp.asarray(stride, xp.float32)
+  apart = xp.floor(stride[:, None] * xp.arange(window, dtype=xp.float32) + ROUNDING)
+  return first[:, None] + apart.astype(first.dtype)
 
 
 def check_strides(strides):

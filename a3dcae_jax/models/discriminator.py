@@ -43,7 +43,8 @@ class Discriminator(nn.Module):
       bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,))
       x = rematerialised(functools.partial(self._layer, first=layer == 0), self.remat)(x, kernel, bias)
     x = x.reshape(x.shape[0], -1)
-    x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, dot_general=self._product, name='fc4')(x))
+    product = self._exchanged if self.axis_name else None  # None: the plain one
+    x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, dot_general=product, name='fc4')(x))
     # One output: float32, since the loss is.
     return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(x.astype(jnp.float32))[:, 0]
 
@@ -52,8 +53,9 @@ class Discriminator(nn.Module):
     """Names of the parameters whose gradient comes summed over the replicas: nearly all parameters are FC4's (`exchanged_product`)."""
     return (('fc4', 'kernel'),) if self.axis_name else ()
 
-  def _product(self, x, kernel, *unused, **options):
-    return exchanged_product(x, kernel, self.axis_name) if self.axis_name else jax.lax.dot_general(x, kernel, *unused, **options)
+  def _exchanged(self, x, kernel, dimensions, precision=None):
+    """What `nn.Dense` asks of a `dot_general`, for [B, F] and [F, U] at the default precision."""
+    return exchanged_product(x, kernel, self.axis_name)
 
   def _layer(self, x, kernel, bias, *, first):
     if first and self.split_phases:

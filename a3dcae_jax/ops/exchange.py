@@ -3,9 +3,9 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def exchanged_product(x, kernel, axis_name):
   """x @ kernel on each replica; the gradient of `kernel` is the sum over all replicas, on every one of them.
 
@@ -22,15 +22,10 @@ def exchanged_product(x, kernel, axis_name):
   Returns:
     [B, U], dtype of `x`. Where N does not divide F the gradients are all-reduced.
   """
-  return _product(axis_name, x, kernel)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _product(axis_name, x, kernel):
   return x @ kernel
 
 
-def _forward(axis_name, x, kernel):
+def _forward(x, kernel, axis_name):
   return x @ kernel, (x, kernel)
 
 
@@ -47,8 +42,7 @@ def _summed_gradient(x, cotangent, axis_name):
     return jax.lax.psum(x.T @ cotangent, axis_name)
   columns = jax.lax.all_to_all(x, axis_name, split_axis=1, concat_axis=0, tiled=True)
   cotangents = jax.lax.all_gather(cotangent, axis_name, tiled=True)
-  share = jnp.matmul(columns.T, cotangents, preferred_element_type=x.dtype)
-  return jax.lax.all_gather(share, axis_name, tiled=True)
+  return jax.lax.all_gather(columns.T @ cotangents, axis_name, tiled=True)
 
 
-_product.defvjp(_forward, _backward)
+exchanged_product.defvjp(_forward, _backward)
