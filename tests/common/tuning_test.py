@@ -24,4 +24,6 @@ def test_a_programs_buffers_are_not_faulted_in_again():
     compiled(x).block_until_ready()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-  assert min(faults() for _ in range(4)) < 2000  # of 24,000 pages; the first run takes them all
+  # Of 24,000 pages. Buffers are freed a little later than the next are asked for, so the first runs may each take new ones, up to five in a
+  # row; without the setting all sixteen do.
+  assert min(faults() for _ in range(16)) < 2000
