@@ -129,4 +129,4 @@ def _kernel_lines(kernels):
 
 
 if __name__ == '__main__':
-  run_command(main, usage=__doc__)
+  run_command(main, usage=__doc__, compiles_ahead=True)

@@ -21,12 +21,13 @@ def define_config():
       '--config.train.steps=100. All fields, with their meaning and unit, are in configs/common.py.', lock_config=True)
 
 
-def run_command(body, *, usage):
+def run_command(body, *, usage, compiles_ahead=False):
   """Parses the flags, runs `body()`, or `body(arguments)` if it takes what follows the flags, and ends the process.
 
   `UserError`s and mistakes in flags become one line on standard error and exit status 2. `usage` is what `--help` shows first.
+  compiles_ahead: see `common.tuning.tune_process`.
   """
-  tune_process()
+  tune_process(compiles_ahead)
   logging.set_verbosity(logging.ERROR)
   sys.modules['__main__'].__doc__ = usage
   try:

@@ -53,7 +53,12 @@ def test_flags_of_the_user_stay(monkeypatch):
   assert tuning.os.environ['XLA_FLAGS'] == '--xla_dump_to=x --xla_disable_hlo_passes=cse_barrier_expander'
   monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ('json',))
   monkeypatch.setenv('XLA_FLAGS', '')
+  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   assert not tuning.keep_barriers()
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')  # an accelerator that is told off needs no pass
+  tuning.tune_process(compiles_ahead=True)
+  assert not tuning.os.environ['XLA_FLAGS']
+  assert tuning.keep_barriers()
   monkeypatch.setenv('LIBTPU_INIT_ARGS', '--mine=1')
   assert tuning.fuse_reductions() and not tuning.fuse_reductions()
   assert tuning.os.environ['LIBTPU_INIT_ARGS'] == '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
