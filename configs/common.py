@@ -57,6 +57,7 @@ def get_config():
       'discriminator_units': PRESETS['paper'].discriminator_units,
       'first_kernel': (1, 3, 3),  # of Conv1 and the last deconvolution (Fig. 2)
       'places': 'recorded',  # un-pool at the maxima's places, or 'fixed' at the upper left (Table V)
+      'output_scale': 1.0,  # of the reconstruction; about the standard deviation of a zero-mean pixel makes the first updates learn instead of shrinking
       'split_phases': True,  # compute the outer layers by pool phase (exact)
       'lowering': 'auto',  # of 3D convolutions: auto, direct, folded, summed
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs

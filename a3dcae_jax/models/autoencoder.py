@@ -33,6 +33,8 @@ class AutoEncoder(nn.Module):
     split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
     lowering: see `ops.lowering`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
+    output_scale: what the last layer's output is multiplied by. With about the standard deviation of a zero-mean pixel (0.04) the network starts
+      at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are no longer too long for that layer.
     remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
   """
   widths: tuple
@@ -42,6 +44,7 @@ class AutoEncoder(nn.Module):
   lowering: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  output_scale: float = 1.0
   remat: str = 'none'
 
   @nn.compact
@@ -89,4 +92,5 @@ class AutoEncoder(nn.Module):
         return deconv_unpooled(x, places, kernel)
       return deconv3d(max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering)
 
-    return rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias
+    recon = rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias
+    return recon if self.output_scale == 1.0 else recon * self.output_scale

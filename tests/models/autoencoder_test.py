@@ -83,6 +83,13 @@ def test_fixed_places_are_the_upper_left(clips):
     AutoEncoder(WIDTHS, places='somewhere').init(jax.random.key(0), clips)
 
 
+def test_output_scale_multiplies_the_reconstruction(clips):
+  plain, scaled = AutoEncoder(WIDTHS), AutoEncoder(WIDTHS, output_scale=0.25)
+  variables = plain.init(jax.random.key(0), clips)
+  variables = variables | {'params': variables['params'] | {f'deconv{len(WIDTHS)}_bias': jnp.asarray([0.5])}}
+  np.testing.assert_array_equal(scaled.apply(variables, clips), 0.25 * plain.apply(variables, clips))
+
+
 def test_running_statistics_follow_pytorch(clips):
   network = AutoEncoder(WIDTHS)
   variables = network.init(jax.random.key(0), clips)

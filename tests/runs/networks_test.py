@@ -35,3 +35,10 @@ def test_an_unknown_dtype_is_named_before_anything_is_prepared():
   config.train.reduce_dtype = 'float16'
   with pytest.raises(UserError, match="^train.reduce_dtype 'float16': known are auto, float32, bfloat16$"):
     check_sizes(config)
+
+
+def test_an_output_scale_of_nothing_is_refused():
+  config = common.get_config()
+  config.model.output_scale = 0.0
+  with pytest.raises(UserError, match=r'^model.output_scale \(=0.0\) must be positive$'):
+    check_sizes(config)
