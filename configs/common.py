@@ -16,7 +16,7 @@ _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-
 # The paper's method. The scaled output and a cosine are what 3,000 updates need to reproduce people, not only the scene: an error of a third of the
 # frames' energy counts people, one of an eighth finds what moves otherwise. Footage at its own speed, at half of it and standing still; windows that
 # overlap take the error's rise and fall within a window out (docs/notes/0004).
-_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.04}
+_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.04, 'objective.adversarial_weight': 1e-6}
 SIZES = {
     'paper': {'preset': 'paper', **_METHOD},
     'small': {**_CPU, **_METHOD, 'train.steps': 3000, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 2e-3,
