@@ -13,9 +13,9 @@ STRIDES = (1, 2, 3)
 
 # Variants that every data set has: Fig. 2, a smaller network for CPUs, a better detector, and one for tests.
 _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3}
-# The paper's method. The scaled output and a cosine are what 3,000 updates need to reproduce people, not only the scene: an error of a third of the
-# frames' energy counts people, one of an eighth finds what moves otherwise. Footage at its own speed, at half of it and standing still; windows that
-# overlap take the error's rise and fall within a window out (docs/notes/0004).
+# The paper's method. What 600 updates leave of people counts them, wherever they go; the scaled output lets 3,000 reach an eighth of the frames' energy. A
+# larger lambda ends that half way. Footage at its own speed, at half of it and standing still; windows that overlap take out the error's rise and fall
+# within a window (docs/notes/0004).
 _METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.04, 'objective.adversarial_weight': 1e-6}
 SIZES = {
     'paper': {'preset': 'paper', **_METHOD},
