@@ -60,6 +60,7 @@ def get_config():
       'first_kernel': (1, 3, 3),  # of Conv1 and the last deconvolution (Fig. 2)
       'places': 'recorded',  # un-pool at the maxima's places, or 'fixed' at the upper left (Table V)
       'output_scale': 1.0,  # of the reconstruction; about the standard deviation of a zero-mean pixel makes the first updates learn instead of shrinking
+      'norm_scale': 1.0,  # what the scales of batch normalisation start from; below 1 tanh does not saturate from the start
       'split_phases': True,  # compute the outer layers by pool phase (exact)
       'lowering': 'auto',  # of 3D convolutions: auto, direct, folded, summed
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs

@@ -26,18 +26,23 @@ from a3dcae_jax.data.store import content_hash
 KINDS = {'fast': ((2.0, 4.5), (0.9, 1.2)), 'large': ((1.2, 2.5), (1.5, 2.2)), 'rush': None}  # px a frame of a 112 px frame, scale
 MOVERS = ('fast', 'riders')
 SPEED_UP = 3
+ABNORMAL_SHARE = (0.15, 0.85)  # of the frames of a made video that must have both kinds
+TRIES = 50  # draws for one such video
 REFERENCE_PX = 112  # the frame height that the speeds are given for
 
 
-def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb=''):
+def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb='', kinds=(), copies=1, mixed=False):
   """Writes a frame store to `folder`, whole or not at all: `store`'s training videos but the held-out ones, and these made abnormal.
 
   Args:
     store: `FrameStore`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
     movers: 'fast' (this file's kinds) or 'riders' (those of `data.riders`).
+    kinds: names of those that are made, in this order; () for all. copies: made videos of each kind of each held-out video, at draws of their own.
+    mixed: 15 to 85 % of the frames of every made video are abnormal; other draws are dropped. So Eq. 14 can be asked of each of them.
     disturb: each made video is there a second time, under the disturbance of this name (`data.disturbances`), or under each in 'turn'; '' for none.
 
-  Raises: UserError if `holdout` leaves nothing to train on or names no training video, or for unknown movers or disturbances.
+  Raises: UserError if `holdout` leaves nothing to train on or names no training video, for unknown movers, kinds or disturbances, fewer than one copy,
+    or if no draw is mixed.
   """
   if movers not in MOVERS:
     raise UserError(f'movers {movers!r}: known are {", ".join(MOVERS)}')
@@ -45,8 +50,15 @@ def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb
     raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
   kept, held = _held_out(store.train.videos, holdout)
   rng, mean = np.random.default_rng(seed), 255 * store.mean_image()
-  kinds, make = (KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.make_rider)
-  made = [(f'{video.name}-{kind}', *make(_frames(store, video), mean, kind, rng)) for video in held for kind in kinds]
+  known, make = (KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.make_rider)
+  if unknown := set(kinds) - set(known):
+    raise UserError(f'kinds: {movers!r} has no {", ".join(sorted(unknown))}; it has {", ".join(known)}')
+  if copies < 1:
+    raise UserError(f'copies (={copies}) must be at least 1')
+  make = _mixed(make) if mixed else make
+  what = [f'{movers} ({" ".join(kinds or known)})', f'{copies} copies each', 'mixed' * mixed, disturb and f'disturbed: {disturb}', f'seed {seed}']
+  made = [(f'{video.name}-{kind}{f"-{copy + 1}" * (copies > 1)}', *make(_frames(store, video), mean, kind, rng))
+          for video in held for kind in kinds or known for copy in range(copies)]
   if disturb:
     made = [each for index, video in enumerate(made) for each in (video, _disturbed(video, mean, disturb, index, seed))]
   with whole_folder(folder) as temporary:
@@ -58,17 +70,29 @@ def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb
       for _, frames, _ in made:
         writer.extend(frames)
     np.save(temporary / 'labels.npy', np.concatenate([labels for _, _, labels in made]))
-    names = {video.name for video in kept}
-    train = [video for video in store.index['splits']['train']['videos'] if video['name'] in names]
+    stay = {video.name for video in kept}
+    train = [video for video in store.index['splits']['train']['videos'] if video['name'] in stay]
     test = [{'name': name, 'num_frames': len(frames), 'scene': '', 'source_size': list(shape), 'other_labels': {}} for name, frames, _ in made]
+    names = ', '.join(video.name for video in held)
     index = store.index | {
-        'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; training videos {", ".join(video.name for video in held)} made '
-                                                         f'abnormal, {movers}{f", disturbed: {disturb}" * bool(disturb)}, seed {seed}',
+        'label_set': 'pseudo', 'layout': f'{store.index["layout"]}; training videos {names} made abnormal: {"; ".join(filter(None, what))}',
         'files': ['train.npy', 'test.npy', 'labels.npy'], 'notes': [],
         'splits': {'train': store.index['splits']['train'] | {'videos': train},
                    'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None}}}
     write_json(temporary / 'index.json', index | {'sha256': content_hash(temporary, index)})
   return pathlib.Path(folder)
+
+
+def _mixed(make):
+  """`make`, drawn until a share of `ABNORMAL_SHARE` of the frames is abnormal."""
+  def drawn(frames, mean, kind, rng):
+    for _ in range(TRIES):
+      made, labels = make(frames, mean, kind, rng)
+      if ABNORMAL_SHARE[0] < labels.mean() < ABNORMAL_SHARE[1]:
+        return made, labels
+    raise UserError(f'{TRIES} draws gave no {kind} that is abnormal in {ABNORMAL_SHARE[0]:.0%} to {ABNORMAL_SHARE[1]:.0%} of the frames')
+
+  return drawn
 
 
 def _held_out(videos, holdout):

@@ -35,6 +35,8 @@ class AutoEncoder(nn.Module):
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
     output_scale: what the last layer's output is multiplied by. With about the standard deviation of a zero-mean pixel (0.04) the network starts
       at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are no longer too long for that layer.
+    norm_scale: what the scales of batch normalisation start from. At 1 nearly all of a frame's energy, the few people in it, lies where tanh saturates, and
+      the network cannot say how bright they are; at 0.2 tanh is all but linear there. The scales are learnt as before.
     remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
   """
   widths: tuple
@@ -45,6 +47,7 @@ class AutoEncoder(nn.Module):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   output_scale: float = 1.0
+  norm_scale: float = 1.0
   remat: str = 'none'
 
   @nn.compact
@@ -60,7 +63,7 @@ class AutoEncoder(nn.Module):
     return self._decode(features, places, train)
 
   def _common(self):
-    return {'lowering': self.lowering, 'dtype': self.dtype, 'axis_name': self.axis_name}
+    return {'lowering': self.lowering, 'dtype': self.dtype, 'axis_name': self.axis_name, 'norm_scale': self.norm_scale}
 
   def _encode(self, x, train):
     all_places = []

@@ -39,7 +39,7 @@ class ConvBlock(nn.Module):
 
   Attributes:
     features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) or None for no pooling.
-    split_phases: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`).
+    split_phases: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). norm_scale: what the normalisation's scale starts from.
   """
   features: int
   kernel: tuple
@@ -48,12 +48,13 @@ class ConvBlock(nn.Module):
   lowering: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  norm_scale: float = 1.0
 
   @nn.compact
   def __call__(self, x, train):
     """x [B, T, H, W, Cin] -> (values [B, T/pt, H/ph, W/pw, features], places of the same shape or None)."""
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
-    norm, x = Norm(self.features, self.axis_name, name='norm'), x.astype(self.dtype)
+    norm, x = Norm(self.features, self.axis_name, self.norm_scale, name='norm'), x.astype(self.dtype)
     if self.split_phases:
       return self._split(x, kernel, norm, train)
     sign = norm.sign()
@@ -77,7 +78,7 @@ class ConvBlock(nn.Module):
 class DeconvBlock(nn.Module):
   """Un-pooling, stride-1 deconvolution, batch normalisation, tanh: one row of the decoder of Fig. 2.
 
-  Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none.
+  Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none. norm_scale: as in `ConvBlock`.
   """
   features: int
   kernel: tuple
@@ -85,6 +86,7 @@ class DeconvBlock(nn.Module):
   lowering: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  norm_scale: float = 1.0
 
   @nn.compact
   def __call__(self, x, train, places=None):
@@ -93,5 +95,5 @@ class DeconvBlock(nn.Module):
       x = max_unpool3d(x, places, self.window)
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features)).astype(self.dtype)
     y = deconv3d(x.astype(self.dtype), kernel, lowering=self.lowering)
-    gain, offset = Norm(self.features, self.axis_name, name='norm').affine(moments_of(y) if train else None)
+    gain, offset = Norm(self.features, self.axis_name, self.norm_scale, name='norm').affine(moments_of(y) if train else None)
     return jnp.tanh(apply_affine(y, gain, offset))

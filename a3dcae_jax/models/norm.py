@@ -15,14 +15,15 @@ class Norm(nn.Module):
 
   Parameters 'scale', 'bias' and running statistics 'mean', 'var' (collection 'batch_stats') are float32.
 
-  Attributes: features: C. axis_name: the mapped axis over which moments are averaged, or None.
+  Attributes: features: C. axis_name: the mapped axis over which moments are averaged, or None. initial_scale: what 'scale' starts from.
   Source: Ioffe and Szegedy, arXiv:1502.03167.
   """
   features: int
   axis_name: str | None = None
+  initial_scale: float = 1.0
 
   def setup(self):
-    self.scale = self.param('scale', nn.initializers.ones, (self.features,))
+    self.scale = self.param('scale', nn.initializers.constant(self.initial_scale), (self.features,))
     self.bias = self.param('bias', nn.initializers.zeros, (self.features,))
     self.mean = self.variable('batch_stats', 'mean', jnp.zeros, (self.features,))
     self.var = self.variable('batch_stats', 'var', jnp.ones, (self.features,))

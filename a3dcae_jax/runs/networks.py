@@ -13,12 +13,12 @@ from a3dcae_jax.scoring.local import make_rule
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
-def make_networks(*, widths, discriminator_widths, discriminator_units, first_kernel, places, split_phases, lowering, dtype, output_scale=1.0, remat='none',
-                  axis_name=None):
+def make_networks(*, widths, discriminator_widths, discriminator_units, first_kernel, places, split_phases, lowering, dtype, output_scale=1.0, norm_scale=1.0,
+                  remat='none', axis_name=None):
   """(AutoEncoder, Discriminator). `dtype` 'auto' is bfloat16 on accelerators and float32 on CPUs; others as in `models`."""
   common = {'first_kernel': tuple(first_kernel), 'split_phases': split_phases, 'lowering': lowering, 'dtype': compute_dtype(dtype),
             'remat': remat_of(remat)}
-  return (AutoEncoder(tuple(widths), places=places, output_scale=output_scale, axis_name=axis_name, **common),
+  return (AutoEncoder(tuple(widths), places=places, output_scale=output_scale, norm_scale=norm_scale, axis_name=axis_name, **common),
           Discriminator(tuple(discriminator_widths), discriminator_units, axis_name=axis_name, **common))
 
 
@@ -62,8 +62,9 @@ def check_sizes(config):
   if every and not 0 < run < every <= config.clips.window:
     raise UserError(f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
                     f'which the window (={config.clips.window}) must hold')
-  if not config.model.get('output_scale', 1.0) > 0:
-    raise UserError(f'model.output_scale (={config.model.output_scale}) must be positive')
+  for name in ('output_scale', 'norm_scale'):
+    if not config.model.get(name, 1.0) > 0:
+      raise UserError(f'model.{name} (={config.model[name]}) must be positive')
   check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)

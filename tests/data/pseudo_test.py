@@ -38,3 +38,22 @@ def test_holdout_must_leave_something(tmp_path, source):
   with pytest.raises(UserError, match='must leave some of the 4'):
     write_pseudo_store(source, tmp_path / 'pseudo', holdout=4)
   assert not (tmp_path / 'pseudo').exists()
+
+
+def test_chosen_kinds_are_made_several_times_and_mixed(tmp_path, source):
+  made = FrameStore.open(write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, kinds=('large', 'fast'), copies=2, mixed=True, seed=3))
+  name = source.train.videos[-1].name
+  assert [v.name for v in made.test.videos] == [f'{name}-large-1', f'{name}-large-2', f'{name}-fast-1', f'{name}-fast-2']
+  assert 'made abnormal: fast (large fast); 2 copies each; mixed; seed 3' in made.index['layout']
+  frames, labels = ([array[v.first:v.first + v.num_frames] for v in made.test.videos] for array in (made.test.frames, made.test.labels))
+  assert all(0.15 < each.mean() < 0.85 for each in labels)
+  assert (frames[0] != frames[1]).any()  # a draw of its own
+
+
+@pytest.mark.parametrize('options, message', [
+    ({'kinds': ('fast', 'slow')}, "^kinds: 'fast' has no slow; it has fast, large, rush$"), ({'copies': 0}, r'^copies \(=0\) must be at least 1$'),
+    ({'movers': 'riders', 'kinds': ('walker',), 'mixed': True}, '^50 draws gave no walker that is abnormal in 15% to 85% of the frames$')])
+def test_what_cannot_be_made_is_refused(tmp_path, source, options, message):
+  with pytest.raises(UserError, match=message):
+    write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, **options)
+  assert not (tmp_path / 'pseudo').exists()

@@ -90,6 +90,15 @@ def test_output_scale_multiplies_the_reconstruction(clips):
   np.testing.assert_array_equal(scaled.apply(variables, clips), 0.25 * plain.apply(variables, clips))
 
 
+def test_norm_scale_is_where_every_scale_starts(clips):
+  plain, scaled = ({'/'.join(p.key for p in path): leaf for path, leaf in jax.tree.leaves_with_path(AutoEncoder(WIDTHS, norm_scale=scale).init(
+      jax.random.key(0), clips)['params'])} for scale in (1.0, 0.25))
+  scales = [name for name in plain if name.endswith('norm/scale')]
+  assert len(scales) == 2 * len(WIDTHS) - 1  # after every convolution and deconvolution but the last
+  for name, leaf in scaled.items():
+    np.testing.assert_array_equal(leaf, 0.25 * plain[name] if name in scales else plain[name])
+
+
 def test_running_statistics_follow_pytorch(clips):
   network = AutoEncoder(WIDTHS)
   variables = network.init(jax.random.key(0), clips)

@@ -37,8 +37,9 @@ def test_an_unknown_dtype_is_named_before_anything_is_prepared():
     check_sizes(config)
 
 
-def test_an_output_scale_of_nothing_is_refused():
+@pytest.mark.parametrize('name', ['output_scale', 'norm_scale'])
+def test_a_scale_of_nothing_is_refused(name):
   config = common.get_config()
-  config.model.output_scale = 0.0
-  with pytest.raises(UserError, match=r'^model.output_scale \(=0.0\) must be positive$'):
+  config.model[name] = 0.0
+  with pytest.raises(UserError, match=rf'^model.{name} \(=0.0\) must be positive$'):
     check_sizes(config)

@@ -119,10 +119,12 @@ def test_a_run_from_before_a_field_was_there_goes_on(folder):
   config, run = tiny(folder), folder / 'older'
   workdir.claim(run, config)
   older = json.loads((run / 'config.json').read_text())
-  del older['optimizer']['schedule'], older['data']['mean_image'], older['model']['output_scale']
+  del older['optimizer']['schedule'], older['data']['mean_image'], older['model']['output_scale'], older['model']['norm_scale']
   (run / 'config.json').write_text(json.dumps(older))
   with pytest.raises(UserError, match="optimizer.schedule is 'constant' there, 'cosine' here"):
     workdir.claim(run, tiny(folder, **{'optimizer.schedule': 'cosine'}))
+  with pytest.raises(UserError, match='model.norm_scale is 1.0 there, 0.2 here'):
+    workdir.claim(run, tiny(folder, **{'model.norm_scale': 0.2}))
   with pytest.raises(UserError, match='model.output_scale is 1.0 there, 0.04 here'):
     workdir.claim(run, tiny(folder, **{'model.output_scale': 0.04}))
   workdir.claim(run, config)
