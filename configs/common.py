@@ -13,13 +13,13 @@ STRIDES = (1, 2, 3)
 
 # Variants that every data set has: Fig. 2, a smaller network for CPUs, a better detector, and one for tests.
 _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3}
-# The paper's method. What 600 updates leave of people counts them, wherever they go; the scaled output lets 3,000 reach an eighth of the frames' energy. A
-# larger lambda ends that half way. Footage at its own speed, at half of it and standing still; windows that overlap take out the error's rise and fall
-# within a window (docs/notes/0004).
-_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.04, 'objective.adversarial_weight': 1e-6}
+# The paper's method. Both scales start the network where it can say how bright people are, and at their size: 1,500 updates leave a tenth of the frames'
+# energy, where 300 left two fifths. A larger lambda ends that half way. Footage at its own speed, at half of it and standing still; windows that overlap take
+# out the error's rise and fall within a window (docs/notes/0004).
+_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6}
 SIZES = {
     'paper': {'preset': 'paper', **_METHOD},
-    'small': {**_CPU, **_METHOD, 'train.steps': 3000, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 2e-3,
+    'small': {**_CPU, **_METHOD, 'train.steps': 1500, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 3e-3,
               'optimizer.schedule': 'cosine'},
     # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
     # the discriminator an update takes half the time.
@@ -59,7 +59,7 @@ def get_config():
       'discriminator_units': PRESETS['paper'].discriminator_units,
       'first_kernel': (1, 3, 3),  # of Conv1 and the last deconvolution (Fig. 2)
       'places': 'recorded',  # un-pool at the maxima's places, or 'fixed' at the upper left (Table V)
-      'output_scale': 1.0,  # of the reconstruction; about the standard deviation of a zero-mean pixel makes the first updates learn instead of shrinking
+      'output_scale': 1.0,  # of the reconstruction; norm_scale * output_scale of about a zero-mean pixel's deviation, 0.04: it starts at the frames' size
       'norm_scale': 1.0,  # what the scales of batch normalisation start from; below 1 tanh does not saturate from the start
       'split_phases': True,  # compute the outer layers by pool phase (exact)
       'lowering': 'auto',  # of 3D convolutions: auto, direct, folded, summed

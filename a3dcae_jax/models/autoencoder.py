@@ -33,7 +33,7 @@ class AutoEncoder(nn.Module):
     split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
     lowering: see `ops.lowering`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
-    output_scale: what the last layer's output is multiplied by. With about the standard deviation of a zero-mean pixel (0.04) the network starts
+    output_scale: what the last layer's output is multiplied by. Where norm_scale times it is about a zero-mean pixel's standard deviation (0.04), the network starts
       at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are no longer too long for that layer.
     norm_scale: what the scales of batch normalisation start from. At 1 nearly all of a frame's energy, the few people in it, lies where tanh saturates, and
       the network cannot say how bright they are; at 0.2 tanh is all but linear there. The scales are learnt as before.
