@@ -33,10 +33,10 @@ class AutoEncoder(nn.Module):
     split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
     lowering: see `ops.lowering`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
-    output_scale: what the last layer's output is multiplied by. Where norm_scale times it is about a zero-mean pixel's standard deviation (0.04), the network starts
-      at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are no longer too long for that layer.
+    output_scale: what the last layer's output is multiplied by. Where norm_scale times it is about a zero-mean pixel's standard deviation (0.04), the
+      network starts at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are not too long for that layer.
     norm_scale: what the scales of batch normalisation start from. At 1 nearly all of a frame's energy, the few people in it, lies where tanh saturates, and
-      the network cannot say how bright they are; at 0.2 tanh is all but linear there. The scales are learnt as before.
+      the network cannot say how bright they are; at 0.2 tanh still rises there. The scales are learnt as before.
     remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
   """
   widths: tuple
