@@ -5,7 +5,7 @@ import time
 import jax
 
 from a3dcae_jax.measuring import hlo
-from a3dcae_jax.measuring.chips import chip_of, platform_of, topology_devices
+from a3dcae_jax.measuring.chips import chip_of, kernels_for, platform_of, topology_devices
 from a3dcae_jax.measuring.flops import model_flops
 from a3dcae_jax.measuring.links import sending_s
 from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, resolved, train_program, variables_of
@@ -14,13 +14,14 @@ from a3dcae_jax.training import parallel
 
 LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
 # XLA chooses the tiles of its own matrix products by timing them; without a GPU it ends with an error at some shapes. cuBLAS needs no tiles.
-OPTIONS = {'tpu': None, 'cuda': {'xla_gpu_enable_triton_gemm': False}}
+# The layout of convolutions is what `common.tuning` asks for where programs run.
+OPTIONS = {'tpu': None, 'cuda': {'xla_gpu_enable_triton_gemm': False, 'xla_gpu_force_conv_nhwc': True}}
 
 
 def compile_ahead(setting, topology):
   """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it."""
   devices, platform, start = topology_devices(topology), platform_of(topology), time.perf_counter()
-  with lowered_for(LOWERED_FOR[platform]):
+  with lowered_for(LOWERED_FOR[platform]), kernels_for(devices, parallel.AXIS):
     compiled = _lower(setting, devices).compile(compiler_options=OPTIONS[platform])
   return compiled, time.perf_counter() - start
 

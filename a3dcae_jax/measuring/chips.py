@@ -1,7 +1,9 @@
 """Chips that are not there: what each can do, and its devices as the compilers describe them."""
 
+import contextlib
 from typing import NamedTuple
 
+import jax
 from jax.experimental import topologies
 
 from a3dcae_jax.common.errors import UserError
@@ -72,6 +74,14 @@ def topology_devices(topology):
     missing = any(word in str(error).lower() for word in ('libtpu', 'not installed', 'not implemented', 'no platforms'))
     hint = f'; pip install -e {lacks[platform]}' if missing else ''
     raise UserError(f'--topology {topology!r}: {str(error).splitlines()[0]}{hint}') from None
+
+
+def kernels_for(devices, axis_name):
+  """Inside, Pallas writes GPU kernels for `devices`, over which `axis_name` is mapped: they are not there to be asked what they are. TPUs' it knows."""
+  if devices[0].platform == 'tpu':
+    return contextlib.nullcontext()
+  device = jax.sharding.AbstractDevice(device_kind=devices[0].device_kind, num_cores=devices[0].core_count, platform='gpu')
+  return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((len(devices),), (axis_name,), (jax.sharding.AxisType.Auto,), abstract_device=device))
 
 
 def gpu_target(kind):

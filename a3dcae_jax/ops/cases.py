@@ -40,4 +40,5 @@ OUTER_CASES = (
     ((2, 3, 6, 8, 1), (3, 3), 4),
     ((1, 2, 4, 4, 1), (2, 2), 3),
     ((1, 1, 8, 6, 1), (5, 3), 2),
+    ((1, 2, 16, 16, 1), (3, 3), 16),  # of a size that Triton's products take: 128 windows, 16 taps, 16 channels
 )

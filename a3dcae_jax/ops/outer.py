@@ -8,15 +8,16 @@ product between the K = 16 numbers of a patch and 4 phases x F features, at half
     conv, then pool:    pool_patches(extract_patches(x, size), weights, shift, activation)
     un-pool, then deconv:   overlap_add(spread_patches(values, places, weights), size)
 
-The products have two implementations with the same four functions: `outer_xla`, and `outer_pallas` on TPUs.
+The products have three implementations with the same four functions: `outer_xla`, `outer_pallas` on TPUs, `outer_triton` on GPUs.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.ops import outer_pallas, outer_patches, outer_xla
+from a3dcae_jax.ops import outer_pallas, outer_patches, outer_triton, outer_xla
 from a3dcae_jax.ops.lowering import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
@@ -24,7 +25,7 @@ WINDOW = (1, 2, 2)
 # Both rise, and their derivatives can be had from their values: (function, derivative at the value).
 ACTIVATIONS = {'tanh': (jnp.tanh, lambda value: 1 - jnp.square(value)), 'relu': (jax.nn.relu, lambda value: (value > 0).astype(value.dtype)),
                'none': (lambda x: x, jnp.ones_like)}
-IMPLEMENTATIONS = {'xla': outer_xla, 'pallas': outer_pallas}
+IMPLEMENTATIONS = {'xla': outer_xla, 'pallas': outer_pallas, 'triton': outer_triton}
 
 
 def extract_patches(x, kernel_size):
@@ -74,7 +75,7 @@ def pool_patches(patches, weights, shift, activation='none', implementation=None
 
   Returns: (values [B, T, H, W, F], dtype of `patches`; places uint8 0..3). Gradient: through the recorded places.
   """
-  return _pool(patches, weights, shift, activation, implementation or _implementation())
+  return _pool(patches, weights, shift, activation, implementation or _implementation(patches, weights))
 
 
 def spread_patches(values, places, weights, implementation=None):
@@ -84,7 +85,7 @@ def spread_patches(values, places, weights, implementation=None):
 
   Args: values: [B, T, H, W, F]. places: uint8 [B, T, H, W, F], 0..3. weights: [K, 4, F] float32. Returns: [B, T, H, W, K].
   """
-  return _spread(values, places, weights, implementation or _implementation())
+  return _spread(values, places, weights, implementation or _implementation(values, weights))
 
 
 def deconv_unpooled(values, places, kernel, implementation=None):
@@ -101,7 +102,9 @@ def overlap_add(patches, kernel_size):
   return outer_patches.overlap_add(patches, tuple(kernel_size))[..., None]
 
 
-def _implementation():
+def _implementation(windows, weights):
+  if target_platform() == 'gpu' and outer_triton.fits(math.prod(windows.shape[:-1]), weights.shape[0], weights.shape[2]):
+    return 'triton'
   return 'pallas' if target_platform() == 'tpu' else 'xla'
 
 

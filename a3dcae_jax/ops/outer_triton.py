@@ -1,0 +1,137 @@
+"""The products of the phase-split outer layers as GPU kernels: four phases a value live in registers, never in memory.
+
+XLA writes the four phases of the first layer before it takes their maximum (4 x F numbers a window) and those of the last before it multiplies
+them: at `paper` half of all bytes that inference moves. Here a block of windows is multiplied and reduced, or masked and multiplied, where it is.
+
+Windows are rows, [B * T * H * W, K] and [B * T * H * W, F], which is how maps lie in memory on GPUs (channels last): nothing is laid out anew.
+`ops.outer` says what each computes; `weights` are [K, 4, F]. Off GPUs they run interpreted, for tests.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+
+from a3dcae_jax.ops.lowering import target_platform
+
+_F32 = jnp.float32
+_ROWS = 64  # windows a block: two accumulators of 64 x 64 take half of a warp's registers
+_PROGRAMS = 1024  # of `weight_gradient`, each with a sum of its own: several for each of a card's multiprocessors
+
+
+def fits(rows, taps, features):
+  """Whether Triton's matrix products take blocks of these sizes: powers of two from 16 on."""
+  return rows % _ROWS == 0 and all(size >= 16 and size & (size - 1) == 0 for size in (taps, features))
+
+
+def pool(patches, weights, shift, activation):
+  """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
+  shape = (*patches.shape[:-1], weights.shape[2])
+  kernel = functools.partial(_pool_kernel, activation=activation)
+  values, places = _by_blocks(kernel, [_rows(patches)], [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
+                              [(weights.shape[2], patches.dtype), (weights.shape[2], jnp.uint8)])
+  return values.reshape(shape), places.reshape(shape)
+
+
+def select(patches, weights, places):
+  """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
+  result, = _by_blocks(_select_kernel, [_rows(patches), _rows(places)], [_by_phase(weights)], [(weights.shape[2], patches.dtype)])
+  return result.reshape(places.shape)
+
+
+def spread(values, places, weights):
+  """Patches [B, T, H, W, K]: every value times the weights of its place."""
+  result, = _by_blocks(_spread_kernel, [_rows(values), _rows(places)], [weights.transpose(1, 2, 0)], [(weights.shape[0], values.dtype)])
+  return result.reshape(*values.shape[:-1], weights.shape[0])
+
+
+def weight_gradient(patches, values, places):
+  """[K, 4, F] float32: the sum over windows of patches times values, each value at its place."""
+  rows, taps, features = _rows(values).shape[0], patches.shape[-1], values.shape[-1]
+  block = math.gcd(rows, _ROWS)
+  blocks = rows // block
+  programs = math.gcd(blocks, _PROGRAMS)
+  kernel = functools.partial(_weight_kernel, block=block, blocks=blocks // programs)
+  whole = [pl.BlockSpec(memory_space=pl.ANY)] * 3
+  sums = pl.pallas_call(
+      kernel, grid=(programs,), in_specs=whole, out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
+      out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32), **_settings())(_rows(patches), _rows(values), _rows(places))
+  return sums.sum(0).transpose(1, 0, 2)
+
+
+def _pool_kernel(patches_ref, weights_ref, shift_ref, values_ref, places_ref, *, activation):
+  patches = patches_ref[...]
+  best = places = None
+  for place in range(4):
+    phase = _dot(patches, weights_ref[place])
+    if best is None:
+      best, places = phase, jnp.zeros(phase.shape, jnp.int32)
+    else:
+      better = (phase > best) | ((phase != phase) & (best == best))  # a NaN wins over every number
+      best, places = jnp.where(better, phase, best), jnp.where(better, place, places)
+  values_ref[...] = activation(best + shift_ref[...]).astype(values_ref.dtype)
+  places_ref[...] = places.astype(jnp.uint8)
+
+
+def _select_kernel(patches_ref, places_ref, weights_ref, out_ref):
+  patches, places, total = patches_ref[...], places_ref[...].astype(jnp.int32), 0.0
+  for place in range(4):
+    total += jnp.where(places == place, _dot(patches, weights_ref[place]), 0.0)
+  out_ref[...] = total.astype(out_ref.dtype)
+
+
+def _spread_kernel(values_ref, places_ref, weights_ref, out_ref):
+  total = 0.0
+  for place, phase in enumerate(_phases(values_ref[...], places_ref[...])):
+    total += _dot(phase, weights_ref[place])
+  out_ref[...] = total.astype(out_ref.dtype)
+
+
+def _weight_kernel(patches_ref, values_ref, places_ref, out_ref, *, block, blocks):
+  first = pl.program_id(0) * blocks
+
+  def add(index, totals):
+    rows = pl.ds((first + index) * block, block)
+    patches = patches_ref[rows, :].T
+    return tuple(total + _dot(patches, phase) for total, phase in zip(totals, _phases(values_ref[rows, :], places_ref[rows, :]), strict=True))
+
+  zeros = (jnp.zeros(out_ref.shape[2:], _F32),) * 4
+  for place, total in enumerate(lax.fori_loop(0, blocks, add, zeros)):
+    out_ref[0, place] = total
+
+
+def _phases(values, places):
+  places = places.astype(jnp.int32)
+  return [jnp.where(places == place, values, jnp.zeros((), values.dtype)) for place in range(4)]
+
+
+def _dot(a, b):
+  precision = lax.Precision.HIGHEST if a.dtype == _F32 else None
+  return jnp.dot(a, b, precision=precision, preferred_element_type=_F32)
+
+
+def _by_blocks(kernel, arrays, whole, outputs):
+  """Runs `kernel` over blocks of rows. arrays: [rows, .]; whole: read by every block; outputs: (size, dtype) of [rows, size]."""
+  rows = arrays[0].shape[0]
+  height = math.gcd(rows, _ROWS)
+  block = lambda size: pl.BlockSpec((height, size), lambda i: (i, 0))  # noqa: E731
+  return pl.pallas_call(
+      kernel, grid=(rows // height,), out_shape=[jax.ShapeDtypeStruct((rows, size), dtype) for size, dtype in outputs],
+      in_specs=[*(block(x.shape[1]) for x in arrays), *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole)],
+      out_specs=[block(size) for size, _ in outputs], **_settings())(*arrays, *whole)
+
+
+def _settings():
+  return {'interpret': target_platform() != 'gpu', 'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2)}
+
+
+def _rows(x):
+  return x.reshape(-1, x.shape[-1])
+
+
+def _by_phase(weights):
+  return weights.transpose(1, 0, 2)

@@ -1,0 +1,85 @@
+"""Times every 3D convolution of the paper's networks on this machine's accelerator, forward and both gradients, in each lowering: which is best?
+
+  python launch/conv_rates.py --json=FILE [--batch=32] [--lowerings=direct,folded,summed] [--torch]
+
+TFLOP/s are of the direct method's products. --torch times PyTorch's convolution (channels last, cuDNN's best algorithm) of the same sizes too.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+from a3dcae_jax.common.tuning import tune_process
+
+# name, (T, H, W), Cin, Cout of the convolutions between the two outermost ones; De-Conv n has the sizes of Conv 6 - n, channels exchanged.
+LAYERS = (('conv2', (16, 112, 112), 64, 128), ('deconv4', (16, 112, 112), 128, 64), ('conv3', (8, 56, 56), 128, 256), ('deconv3', (8, 56, 56), 256, 128),
+          ('conv4', (4, 28, 28), 256, 512), ('conv5', (2, 14, 14), 512, 512))
+
+
+def seconds_of(run, wait, reps):
+  """Seconds of one of `reps` runs handed out one after another."""
+  wait(run())
+  wait(run())
+  start = time.perf_counter()
+  for _ in range(reps):
+    result = run()
+  wait(result)
+  return (time.perf_counter() - start) / reps
+
+
+def jax_times(size, features_in, features_out, batch, lowering, reps):
+  import jax
+  import jax.numpy as jnp
+  from a3dcae_jax.ops.conv3d import conv3d, deconv3d
+  x_key, k_key, y_key = jax.random.split(jax.random.key(0), 3)
+  convolve = deconv3d if features_in > features_out else conv3d
+  x = jax.random.normal(x_key, (batch, *size, features_in), jnp.bfloat16)
+  kernel = jax.random.normal(k_key, (3, 3, 3, features_in, features_out), jnp.bfloat16)
+  y = jax.random.normal(y_key, (batch, *size, features_out), jnp.bfloat16)
+  f = lambda x, kernel: convolve(x, kernel, lowering=lowering)  # noqa: E731
+  programs = {'forward': lambda: forward(x, kernel), 'input': lambda: to_input(y, kernel), 'kernel': lambda: to_kernel(y, x)}
+  forward = jax.jit(f)
+  to_input = jax.jit(lambda y, kernel: jax.linear_transpose(lambda x: f(x, kernel), x)(y))
+  to_kernel = jax.jit(lambda y, x: jax.linear_transpose(lambda k: f(x, k), kernel)(y))
+  return {name: seconds_of(run, jax.block_until_ready, reps) for name, run in programs.items()}
+
+
+def torch_times(size, features_in, features_out, batch, reps):
+  import torch
+  torch.backends.cudnn.benchmark = True
+  options = {'device': 'cuda', 'dtype': torch.bfloat16}
+  draw = lambda *shape: torch.randn(*shape, **options).contiguous(memory_format=torch.channels_last_3d)  # noqa: E731
+  x, kernel, y = draw(batch, features_in, *size), draw(features_out, features_in, 3, 3, 3), draw(batch, features_out, *size)
+  back = lambda wanted: torch.ops.aten.convolution_backward(  # noqa: E731
+      y, x, kernel, None, (1, 1, 1), (1, 1, 1), (1, 1, 1), False, (0, 0, 0), 1, (wanted == 'input', wanted == 'kernel', False))
+  programs = {'forward': lambda: torch.conv3d(x, kernel, padding=1), 'input': lambda: back('input'), 'kernel': lambda: back('kernel')}
+  return {name: seconds_of(run, lambda _: torch.cuda.synchronize(), reps) for name, run in programs.items()}
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--json', type=pathlib.Path, required=True)
+  parser.add_argument('--batch', type=int, default=32)
+  parser.add_argument('--reps', type=int, default=10)
+  parser.add_argument('--lowerings', default='direct,folded,summed')
+  parser.add_argument('--torch', action='store_true')
+  arguments = parser.parse_args()
+  rows = []
+  for name, size, features_in, features_out in LAYERS:
+    flops = 2 * 27 * features_in * features_out * arguments.batch * size[0] * size[1] * size[2]
+    for lowering in [*arguments.lowerings.split(','), *(['torch'] if arguments.torch else [])]:
+      sizes = (size, features_in, features_out, arguments.batch)
+      try:
+        times = torch_times(*sizes, arguments.reps) if lowering == 'torch' else jax_times(*sizes, lowering, arguments.reps)
+      except Exception as error:  # one lowering that does not run says so; the others are still measured
+        print(f'{name:8s} {lowering:7s} {type(error).__name__}: {str(error).splitlines()[0]}', flush=True)
+        continue
+      rows.append({'layer': name, 'lowering': lowering, 'batch': arguments.batch, 'seconds': times})
+      print(f'{name:8s} {lowering:7s}' + ''.join(f' {part} {1e3 * t:7.3f} ms {flops / t / 1e12:4.0f} TFLOP/s' for part, t in times.items()), flush=True)
+      arguments.json.write_text(json.dumps({'rows': rows}, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+  tune_process()
+  main()
