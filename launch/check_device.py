@@ -22,7 +22,7 @@ from a3dcae_jax.ops.cases import CONV_CASES, OUTER_CASES, POOL_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.ops.outer import deconv_unpooled, extract_patches, phase_weights, pool_patches
-from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_unpool3d
+from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments, max_unpool3d
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
@@ -40,12 +40,19 @@ def operators():
     yield f'deconv3d {case.name}', deconv3d, (x, kernel)
   for case in POOL_CASES:
     yield f'pool and unpool {case.name}', lambda x, w=case.window: max_unpool3d(*max_pool3d_argmax(x, w), w), (draw(*case.shape),)
+    yield f'pool with moments {case.name}', lambda x, w=case.window: pooled_and_moments(x, w), (draw(*case.shape),)
   for shape, kernel, features in OUTER_CASES:
     yield (f'pool_patches {kernel}', lambda x, k, s: pool_patches(extract_patches(x, k.shape[1:3]), phase_weights(k), s, 'tanh')[0],
            (draw(*shape), draw(1, *kernel, 1, features), draw(features)))
     values = draw(shape[0], shape[1], shape[2] // 2, shape[3] // 2, features)
     places = rng.integers(0, 4, values.shape, dtype=np.uint8)
     yield f'deconv_unpooled {kernel}', lambda v, k, p=places: deconv_unpooled(v, jnp.asarray(p), k), (values, draw(1, *kernel, features, 1))
+
+
+def pooled_and_moments(x, window):
+  """One array of what `max_pool3d_moments` gives, places aside."""
+  values, _, mean, squares = max_pool3d_moments(x, window)
+  return jnp.concatenate([values.ravel(), mean, squares])
 
 
 def on(device, function, *arguments):

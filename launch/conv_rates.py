@@ -12,8 +12,9 @@ import time
 
 from a3dcae_jax.common.tuning import tune_process
 
-# name, (T, H, W), Cin, Cout of the convolutions between the two outermost ones; De-Conv n has the sizes of Conv 6 - n, channels exchanged.
-LAYERS = (('conv2', (16, 112, 112), 64, 128), ('deconv4', (16, 112, 112), 128, 64), ('conv3', (8, 56, 56), 128, 256), ('deconv3', (8, 56, 56), 256, 128),
+# name, (T, H, W), Cin, Cout of the convolutions between the two outermost ones; De-Conv n has the sizes of Conv 6 - n, channels exchanged. XLA asks
+# cuDNN for a deconvolution as the gradient of a convolution; 'narrow' is the same size asked for as a convolution.
+LAYERS = (('conv2', (16, 112, 112), 64, 128), ('deconv4', (16, 112, 112), 128, 64), ('narrow', (16, 112, 112), 128, 64), ('conv3', (8, 56, 56), 128, 256), ('deconv3', (8, 56, 56), 256, 128),
           ('conv4', (4, 28, 28), 256, 512), ('conv5', (2, 14, 14), 512, 512))
 
 
@@ -28,20 +29,20 @@ def seconds_of(run, wait, reps):
   return (time.perf_counter() - start) / reps
 
 
-def jax_times(size, features_in, features_out, batch, lowering, reps):
+def jax_times(name, size, features_in, features_out, batch, lowering, reps):
   import jax
   import jax.numpy as jnp
   from a3dcae_jax.ops.conv3d import conv3d, deconv3d
   x_key, k_key, y_key = jax.random.split(jax.random.key(0), 3)
-  convolve = deconv3d if features_in > features_out else conv3d
+  convolve = deconv3d if name.startswith('deconv') else conv3d
   x = jax.random.normal(x_key, (batch, *size, features_in), jnp.bfloat16)
   kernel = jax.random.normal(k_key, (3, 3, 3, features_in, features_out), jnp.bfloat16)
   y = jax.random.normal(y_key, (batch, *size, features_out), jnp.bfloat16)
   f = lambda x, kernel: convolve(x, kernel, lowering=lowering)  # noqa: E731
   programs = {'forward': lambda: forward(x, kernel), 'input': lambda: to_input(y, kernel), 'kernel': lambda: to_kernel(y, x)}
   forward = jax.jit(f)
-  to_input = jax.jit(lambda y, kernel: jax.linear_transpose(lambda x: f(x, kernel), x)(y))
-  to_kernel = jax.jit(lambda y, x: jax.linear_transpose(lambda k: f(x, k), kernel)(y))
+  to_input = jax.jit(lambda y, kernel: jax.vjp(lambda x: f(x, kernel), jnp.zeros_like(x))[1](y))
+  to_kernel = jax.jit(lambda y, x: jax.vjp(lambda k: f(x, k), jnp.zeros_like(kernel))[1](y))  # linear: the forward pass is not computed
   return {name: seconds_of(run, jax.block_until_ready, reps) for name, run in programs.items()}
 
 
@@ -71,7 +72,7 @@ def main():
     for lowering in [*arguments.lowerings.split(','), *(['torch'] if arguments.torch else [])]:
       sizes = (size, features_in, features_out, arguments.batch)
       try:
-        times = torch_times(*sizes, arguments.reps) if lowering == 'torch' else jax_times(*sizes, lowering, arguments.reps)
+        times = torch_times(*sizes, arguments.reps) if lowering == 'torch' else jax_times(name, *sizes, lowering, arguments.reps)
       except Exception as error:  # one lowering that does not run says so; the others are still measured
         print(f'{name:8s} {lowering:7s} {type(error).__name__}: {str(error).splitlines()[0]}', flush=True)
         continue

@@ -30,6 +30,8 @@ def main():
   from a3dcae_jax.runs.profiling import newest_trace, read_events, top_kernels
   program = make_program(check_setting(Setting(arguments.mode, arguments.preset, arguments.batch)))
   program.run(3)
+  if arguments.hlo:
+    arguments.hlo.write_text(program.text())
   with tempfile.TemporaryDirectory() as scratch:
     folder = arguments.trace or pathlib.Path(scratch)
     with jax.profiler.trace(str(folder)):

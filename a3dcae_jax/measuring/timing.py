@@ -18,6 +18,7 @@ class Program(NamedTuple):
 
   `run(steps)` computes so many steps, handing out one after another as training does, and waits for the last. `compile_s`. `flops` of one step
   by the direct method (`runs.flops`); `xla_flops`: as XLA counts what it runs, `program_bytes`: the memory that takes (None: XLA does not say).
+  `text()`: what XLA made of it.
   """
   run: object
   feeding: str
@@ -26,6 +27,7 @@ class Program(NamedTuple):
   xla_flops: float | None
   program_bytes: int | None
   parameters: int
+  text: object
 
 
 def make_program(setting, feeding='none'):
@@ -50,7 +52,7 @@ def make_program(setting, feeding='none'):
         held[0], result = result
     jax.block_until_ready(result)
 
-  return Program(run, feeding, seconds, model_flops(setting), _xla_flops(compiled), _program_bytes(compiled), parameters)
+  return Program(run, feeding, seconds, model_flops(setting), _xla_flops(compiled), _program_bytes(compiled), parameters, compiled.as_text)
 
 
 def measure(programs, setting, *, reps, steps=1, warmup=3):

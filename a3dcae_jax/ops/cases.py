@@ -33,6 +33,7 @@ POOL_CASES = (
     PoolCase('frame_window', (2, 3, 4, 6, 2), (1, 2, 2)),
     PoolCase('cube_window', (2, 4, 4, 4, 3), (2, 2, 2)),
     PoolCase('uneven_window', (1, 4, 6, 2, 2), (4, 3, 1)),
+    PoolCase('sixteen_channels', (2, 4, 8, 12, 16), (2, 2, 2)),
 )
 
 # (shape [B, T, H, W, 1], kernel (kh, kw), features) of the phase-split outer layers.

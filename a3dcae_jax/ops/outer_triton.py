@@ -3,7 +3,8 @@
 XLA writes the four phases of the first layer before it takes their maximum (4 x F numbers a window) and those of the last before it multiplies
 them: at `paper` half of all bytes that inference moves. Here a block of windows is multiplied and reduced, or masked and multiplied, where it is.
 
-Windows are rows, [B * T * H * W, K] and [B * T * H * W, F], which is how maps lie in memory on GPUs (channels last): nothing is laid out anew.
+Maps are rows of windows, [B * T * H * W, F], which is how they lie in memory on GPUs (channels last). Patches have their numbers before their windows,
+[K, B * T * H * W]: each is then a strided copy of the image, where 16 numbers side by side are gathered pixel by pixel (six times as slow).
 `ops.outer` says what each computes; `weights` are [K, 4, F]. Off GPUs they run interpreted, for tests.
 """
 
@@ -23,30 +24,32 @@ _ROWS = 64  # windows a block: two accumulators of 64 x 64 take half of a warp's
 _PROGRAMS = 1024  # of `weight_gradient`, each with a sum of its own: several for each of a card's multiprocessors
 
 
-def fits(rows, taps, features):
-  """Whether Triton's matrix products take blocks of these sizes: powers of two from 16 on."""
-  return rows % _ROWS == 0 and all(size >= 16 and size & (size - 1) == 0 for size in (taps, features))
+def fits(windows, taps, features):
+  """Whether Triton's matrix products take blocks of these sizes, powers of two from 16 on, and its 32-bit offsets reach the end of the map."""
+  return windows % _ROWS == 0 and windows * features < 2**31 and all(size >= 16 and size & (size - 1) == 0 for size in (taps, features))
 
 
 def pool(patches, weights, shift, activation):
   """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
   shape = (*patches.shape[:-1], weights.shape[2])
-  kernel = functools.partial(_pool_kernel, activation=activation)
-  values, places = _by_blocks(kernel, [_rows(patches)], [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
-                              [(weights.shape[2], patches.dtype), (weights.shape[2], jnp.uint8)])
+  kernel = functools.partial(_pool_kernel, activation=_quick(activation, patches.dtype))
+  values, places = _by_blocks(kernel, [(_taps(patches), 'taps')], [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
+                              [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')])
   return values.reshape(shape), places.reshape(shape)
 
 
 def select(patches, weights, places):
   """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
-  result, = _by_blocks(_select_kernel, [_rows(patches), _rows(places)], [_by_phase(weights)], [(weights.shape[2], patches.dtype)])
+  result, = _by_blocks(_select_kernel, [(_taps(patches), 'taps'), (_rows(places), 'rows')], [_by_phase(weights)],
+                       [(weights.shape[2], patches.dtype, 'rows')])
   return result.reshape(places.shape)
 
 
 def spread(values, places, weights):
   """Patches [B, T, H, W, K]: every value times the weights of its place."""
-  result, = _by_blocks(_spread_kernel, [_rows(values), _rows(places)], [weights.transpose(1, 2, 0)], [(weights.shape[0], values.dtype)])
-  return result.reshape(*values.shape[:-1], weights.shape[0])
+  result, = _by_blocks(_spread_kernel, [(_rows(values), 'rows'), (_rows(places), 'rows')], [weights.transpose(1, 2, 0)],
+                       [(weights.shape[0], values.dtype, 'taps')])
+  return result.T.reshape(*values.shape[:-1], weights.shape[0])
 
 
 def weight_gradient(patches, values, places):
@@ -59,12 +62,12 @@ def weight_gradient(patches, values, places):
   whole = [pl.BlockSpec(memory_space=pl.ANY)] * 3
   sums = pl.pallas_call(
       kernel, grid=(programs,), in_specs=whole, out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
-      out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32), **_settings())(_rows(patches), _rows(values), _rows(places))
+      out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32), **_settings())(_taps(patches), _rows(values), _rows(places))
   return sums.sum(0).transpose(1, 0, 2)
 
 
 def _pool_kernel(patches_ref, weights_ref, shift_ref, values_ref, places_ref, *, activation):
-  patches = patches_ref[...]
+  patches = patches_ref[...].T
   best = places = None
   for place in range(4):
     phase = _dot(patches, weights_ref[place])
@@ -78,7 +81,7 @@ def _pool_kernel(patches_ref, weights_ref, shift_ref, values_ref, places_ref, *,
 
 
 def _select_kernel(patches_ref, places_ref, weights_ref, out_ref):
-  patches, places, total = patches_ref[...], places_ref[...].astype(jnp.int32), 0.0
+  patches, places, total = patches_ref[...].T, places_ref[...].astype(jnp.int32), 0.0
   for place in range(4):
     total += jnp.where(places == place, _dot(patches, weights_ref[place]), 0.0)
   out_ref[...] = total.astype(out_ref.dtype)
@@ -88,7 +91,7 @@ def _spread_kernel(values_ref, places_ref, weights_ref, out_ref):
   total = 0.0
   for place, phase in enumerate(_phases(values_ref[...], places_ref[...])):
     total += _dot(phase, weights_ref[place])
-  out_ref[...] = total.astype(out_ref.dtype)
+  out_ref[...] = total.astype(out_ref.dtype).T
 
 
 def _weight_kernel(patches_ref, values_ref, places_ref, out_ref, *, block, blocks):
@@ -96,7 +99,7 @@ def _weight_kernel(patches_ref, values_ref, places_ref, out_ref, *, block, block
 
   def add(index, totals):
     rows = pl.ds((first + index) * block, block)
-    patches = patches_ref[rows, :].T
+    patches = patches_ref[:, rows]
     return tuple(total + _dot(patches, phase) for total, phase in zip(totals, _phases(values_ref[rows, :], places_ref[rows, :]), strict=True))
 
   zeros = (jnp.zeros(out_ref.shape[2:], _F32),) * 4
@@ -115,22 +118,40 @@ def _dot(a, b):
 
 
 def _by_blocks(kernel, arrays, whole, outputs):
-  """Runs `kernel` over blocks of rows. arrays: [rows, .]; whole: read by every block; outputs: (size, dtype) of [rows, size]."""
-  rows = arrays[0].shape[0]
-  height = math.gcd(rows, _ROWS)
-  block = lambda size: pl.BlockSpec((height, size), lambda i: (i, 0))  # noqa: E731
+  """Runs `kernel` over blocks of windows. arrays: (array, kind); whole: read by every block; outputs: (size, dtype, kind).
+
+  Kind 'rows' is [windows, size], 'taps' is [size, windows].
+  """
+  windows = arrays[0][0].size // arrays[0][0].shape[0 if arrays[0][1] == 'taps' else 1]
+  height = math.gcd(windows, _ROWS)
+  shape = lambda count, size, kind: (count, size) if kind == 'rows' else (size, count)  # noqa: E731
+
+  def spec(size, kind):
+    return pl.BlockSpec(shape(height, size, kind), (lambda i: (i, 0)) if kind == 'rows' else (lambda i: (0, i)))
+
   return pl.pallas_call(
-      kernel, grid=(rows // height,), out_shape=[jax.ShapeDtypeStruct((rows, size), dtype) for size, dtype in outputs],
-      in_specs=[*(block(x.shape[1]) for x in arrays), *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole)],
-      out_specs=[block(size) for size, _ in outputs], **_settings())(*arrays, *whole)
+      kernel, grid=(windows // height,), out_shape=[jax.ShapeDtypeStruct(shape(windows, size, kind), dtype) for size, dtype, kind in outputs],
+      in_specs=[*(spec(x.size // windows, kind) for x, kind in arrays), *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole)],
+      out_specs=[spec(size, kind) for size, _, kind in outputs], **_settings())(*(x for x, _ in arrays), *whole)
 
 
 def _settings():
   return {'interpret': target_platform() != 'gpu', 'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2)}
 
 
+def _quick(activation, dtype):
+  """The chip's own tanh, right to 11 bits, where the result is rounded to bfloat16's 8; `activation` otherwise."""
+  return triton.approx_tanh if activation is jnp.tanh and dtype == jnp.bfloat16 and target_platform() == 'gpu' else activation
+
+
 def _rows(x):
+  """[B, T, H, W, F] -> [windows, F]."""
   return x.reshape(-1, x.shape[-1])
+
+
+def _taps(patches):
+  """[B, T, H, W, K] -> [K, windows]."""
+  return _rows(patches).T
 
 
 def _by_phase(weights):

@@ -5,7 +5,7 @@ byte each. A flat index into the whole volume, as other libraries record it, tak
 with local places both directions are a select inside the window: un-pooling spreads each value over its window and
 keeps it at one place, its gradient gathers from that place. Pool and un-pool are each other's transpose.
 
-Two implementations have the same three functions: `pooling_xla`, and `pooling_pallas` on TPUs.
+Three implementations have the same three functions: `pooling_xla`, `pooling_pallas` on TPUs, `pooling_triton` on GPUs.
 """
 
 import functools
@@ -13,11 +13,11 @@ import math
 
 import jax
 
-from a3dcae_jax.ops import pooling_pallas, pooling_xla
+from a3dcae_jax.ops import pooling_pallas, pooling_triton, pooling_xla
 from a3dcae_jax.ops.lowering import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
-IMPLEMENTATIONS = {'xla': pooling_xla, 'pallas': pooling_pallas}
+IMPLEMENTATIONS = {'xla': pooling_xla, 'pallas': pooling_pallas, 'triton': pooling_triton}
 
 
 def max_pool3d_argmax(x, window, implementation=None):
@@ -37,7 +37,7 @@ def max_pool3d_argmax(x, window, implementation=None):
   Raises: ValueError naming the axis whose size does not divide.
   """
   _check('max_pool3d_argmax', x, window)
-  return _pool(x, tuple(window), implementation or _implementation())
+  return _pool(x, tuple(window), implementation or _implementation(x.shape))
 
 
 def max_pool3d_moments(x, window, implementation=None):
@@ -46,7 +46,7 @@ def max_pool3d_moments(x, window, implementation=None):
   Returns: (values, places, mean [C], mean square [C]), the moments float32 over all of B, T, H, W.
   """
   _check('max_pool3d_moments', x, window)
-  values, places, total, squares = _pool_sums(x, tuple(window), implementation or _implementation())
+  values, places, total, squares = _pool_sums(x, tuple(window), implementation or _implementation(x.shape))
   count = x.size // x.shape[-1]
   return values, places, total / count, squares / count
 
@@ -71,7 +71,7 @@ def max_unpool3d(values, places, window, implementation=None):
   check_rank('max_unpool3d: values', values, 'BTHWC')
   if values.shape != places.shape:
     raise ValueError(f'max_unpool3d: values {values.shape} and places {places.shape} must have the same shape')
-  return _unpool(values, places, tuple(window), implementation or _implementation())
+  return _unpool(values, places, tuple(window), implementation or _implementation(values.shape))
 
 
 def gather_places(x, places, window, implementation=None):
@@ -83,7 +83,7 @@ def gather_places(x, places, window, implementation=None):
   Returns:
     [B, T, H, W, C], dtype of `x`.
   """
-  return IMPLEMENTATIONS[implementation or _implementation()].gather(x, places, tuple(window))
+  return IMPLEMENTATIONS[implementation or _implementation(places.shape)].gather(x, places, tuple(window))
 
 
 def _check(name, x, window):
@@ -93,7 +93,9 @@ def _check(name, x, window):
     raise ValueError(f'{name}: window {tuple(window)} has {math.prod(window)} places, a byte holds 256')
 
 
-def _implementation():
+def _implementation(shape):
+  if target_platform() == 'gpu' and pooling_triton.fits(shape):
+    return 'triton'
   return 'pallas' if target_platform() == 'tpu' else 'xla'
 
 

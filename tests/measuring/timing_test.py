@@ -38,7 +38,7 @@ def test_unknown_feeding_is_named():
 
 def test_programs_take_turns():
   turns = []
-  programs = [timing.Program(lambda steps=1, name=name: turns.append((name, steps)), name, 1.0, 6e9, None, 2**31, 10) for name in ('none', 'resident')]
+  programs = [timing.Program(lambda steps=1, name=name: turns.append((name, steps)), name, 1.0, 6e9, None, 2**31, 10, str) for name in ('none', 'resident')]
   rows = timing.measure(programs, SETTING, reps=2, steps=5, warmup=1)
   assert turns == [('none', 1), ('resident', 1)] + 2 * [('none', 5), ('resident', 5)]
   assert [row['feeding'] for row in rows] == ['none', 'resident'] and len(rows[0]['times_s']) == 2

@@ -36,6 +36,20 @@ def test_deconv3d_by_hand():
 
 @cases
 @operators
+def test_gradients_on_gpus_are_the_same(rng, name, case):
+  """There a convolution to fewer channels takes its kernel's gradient from its adjoint."""
+  operator, _ = OPERATORS[name]
+  x, kernel = draw(rng, case)
+  expected, pull_expected = jax.vjp(lambda x, k: operator(x, k, lowering='direct'), x, kernel)
+  with lowered_for('gpu'):
+    value, pull = jax.vjp(lambda x, k: operator(x, k, lowering='direct'), x, kernel)
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  cotangent = jnp.asarray(rng.standard_normal(value.shape), jnp.float32)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), pull(cotangent), pull_expected(cotangent))
+
+
+@cases
+@operators
 @pytest.mark.parametrize('lowering', LOWERINGS)
 def test_value_and_gradient_equal_reference(rng, name, case, lowering):
   operator, slow = OPERATORS[name]
