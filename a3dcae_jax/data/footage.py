@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -61,6 +60,7 @@ def read_video(path):
   Raises: UserError naming the frame where decoding stops or that is damaged (after which frames may be lost without a word), or a file
   that is cut off or no video.
   """
+  import av  # here, so that a machine that trains from a frame store needs no FFmpeg
   _check_whole(path)
   count = 0
   try:

@@ -27,6 +27,8 @@ def extract(x, kernel_size):
   if target_platform() == 'cpu':
     return _by_pairs(padded, size, height, width)
   taps = [sliced(padded, slice(None), slice(i, i + height - 1, 2), slice(j, j + width - 1, 2)) for i, j in np.ndindex(*size)]
+  if target_platform() == 'gpu':  # as `outer_triton` reads them: XLA then copies planes, and transposes nothing
+    return jnp.moveaxis(jnp.stack(taps, axis=0), 0, -1)
   return jnp.stack(taps, axis=-1)
 
 

@@ -151,7 +151,7 @@ def _rows(x):
 
 def _taps(patches):
   """[B, T, H, W, K] -> [K, windows]."""
-  return _rows(patches).T
+  return jnp.moveaxis(patches, -1, 0).reshape(patches.shape[-1], -1)
 
 
 def _by_phase(weights):

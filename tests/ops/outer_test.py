@@ -66,9 +66,10 @@ def test_patches_and_overlap_add_are_transposes(rng, shape, kernel, features):
 
 
 @cases
-def test_patches_of_cpus_are_those_of_accelerators(rng, shape, kernel, features):
+@pytest.mark.parametrize('platform', ('tpu', 'gpu'))
+def test_patches_of_cpus_are_those_of_accelerators(rng, shape, kernel, features, platform):
   x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
-  with lowered_for('tpu'):
+  with lowered_for(platform):
     expected = outer.extract_patches(x, kernel)
   np.testing.assert_array_equal(outer.extract_patches(x, kernel), expected)
 
