@@ -27,7 +27,10 @@ _PLATFORM = contextvars.ContextVar('platform', default=None)
 
 @contextlib.contextmanager
 def lowered_for(platform):
-  """Inside, programs are traced for `platform` ('tpu', 'gpu', 'cpu') although JAX runs on another: for compiling ahead of time."""
+  """Inside, programs are traced for `platform` although JAX runs on another: for compiling ahead of time, and for programs that are to travel.
+
+  platform: 'tpu', 'gpu' or 'cpu', or 'accelerator' for any of the first two: bfloat16 and direct convolutions as on these, without kernels of either.
+  """
   token = _PLATFORM.set(platform)
   try:
     yield

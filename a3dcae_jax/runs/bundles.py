@@ -30,7 +30,7 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   mean_image = _mean_image(workdir, frames)
   detector = load_calibrated(config, workdir, frames)
   details = {'calibration': calibration(config, *training_errors(config, detector, frames)), **_details(config, workdir, frames, detector)}
-  models = {dtype: export_program(scoring_program(config, 'cpu'), scoring_program(config, 'gpu'), detector.weights, mean_image,
+  models = {dtype: export_program(scoring_program(config, 'cpu'), scoring_program(config, 'accelerator'), detector.weights, mean_image,
                                   window=config.clips.window, dtype=dtype) for dtype in DTYPES}
   clips, extra_files = _some_clips(config, frames), {}
   details['check'] = _compare(detector, models['uint8'], mean_image, clips)

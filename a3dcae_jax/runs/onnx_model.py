@@ -49,7 +49,7 @@ def _foldable(config):
 
 
 def _convert(to_onnx, config, weights, mean_image, clip_shape):
-  weights, program = jax.device_get(weights), scoring_program(config, 'gpu')  # 'gpu': without the barriers that CPUs want
+  weights, program = jax.device_get(weights), scoring_program(config, 'accelerator')  # without the barriers that CPUs want, and without kernels
   clips = jax.ShapeDtypeStruct(('B', *clip_shape), jnp.uint8)
   try:
     with contextlib.redirect_stdout(io.StringIO()):

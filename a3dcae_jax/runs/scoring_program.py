@@ -20,7 +20,7 @@ def scoring_program(config, platform=None):
 
   Args:
     config: of the run; `model`, `objective.hide_*` and `eval.error`, `eval.block_px`, `eval.sigma_px` are read.
-    platform: 'cpu', 'gpu' or 'tpu': whose lowering and dtype it is traced with; None is the one JAX runs on.
+    platform: whose lowering and dtype it is traced with, as in `ops.lowering.lowered_for`; None is the one JAX runs on.
 
   Returns:
     The function of weights (dict, see `scoring_weights`; 'calibration/NAME' for what an error needs beside them), mean_image (float32
