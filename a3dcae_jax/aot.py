@@ -8,8 +8,8 @@
 
 Needs libtpu (pip install -e '.[tpu]') and no TPU, or CUDA's plug-in ('.[cuda12]') and no GPU. Inference is clips in, frame errors out; train
 is the full adversarial step. Figures are per chip. The roofline is max(FLOPs / peak, bytes / bandwidth): no program runs faster, a real one
-runs slower; for GPUs XLA counts no bytes and nothing is tuned against the hardware. Several reports end in a table, several topologies of
-one setting in a comparison.
+runs slower. For GPUs bytes are what every kernel reads and writes by the program's text, and nothing is tuned against the hardware. Several
+reports end in a table, several topologies of one setting in a comparison.
 """
 
 import os

@@ -58,14 +58,14 @@ def torch_times(size, features_in, features_out, batch, reps):
   return {name: seconds_of(run, lambda _: torch.cuda.synchronize(), reps) for name, run in programs.items()}
 
 
-def main():
+def main(argv=None):
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--json', type=pathlib.Path, required=True)
   parser.add_argument('--batch', type=int, default=32)
   parser.add_argument('--reps', type=int, default=10)
   parser.add_argument('--lowerings', default='direct,folded,summed')
   parser.add_argument('--torch', action='store_true')
-  arguments = parser.parse_args()
+  arguments = parser.parse_args(argv)
   rows = []
   for name, size, features_in, features_out in LAYERS:
     flops = 2 * 27 * features_in * features_out * arguments.batch * size[0] * size[1] * size[2]

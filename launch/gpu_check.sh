@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything there is to measure on a GPU, in one command, results written as they come and what matters most first:
-#   environment; benchmark at several batches; the fastest beside the peer; correctness against the CPU; the peer in its other layout; lowerings;
-#   phases split or not; feedings; rematerialisation; XLA flags (launch/xla_flags); a profile that names kernels; and then training for the time
-#   that is left.
+#   environment; benchmark at several batches; the fastest beside the peer as it comes, then compiled (which takes it minutes); the kernels that take
+#   the time; correctness against the CPU; the peer in its other layout; every convolution alone; lowerings; phases split or not; feedings;
+#   rematerialisation; XLA flags (launch/xla_flags); and then training for the time that is left, with a profile of it.
 #
 #   STORE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash launch/gpu_check.sh
 #
@@ -12,8 +12,8 @@
 # compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
 # measured. Raise LIMIT_S, or run again with SKIP, to get those: programs compiled before are kept in OUT/.cache, so only the first `compiled in`
 # of a program is a compilation. After every part all results but the trace are in OUT/results.tgz.
-# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer lowering phases feeding remat flags
-# profile train): to try it in small, as the tests do on a CPU.
+# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer trace rates lowering phases feeding remat
+# flags profile train): to try it in small, as the tests do on a CPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-gpu_check} LIMIT_S=${LIMIT_S:-560} CONFIG=${CONFIG:-configs/ucsd_ped2.py:paper} PRESET=${PRESET:-paper}
@@ -72,12 +72,21 @@ except (OSError, ValueError):
 PY
 }
 
-beside_peer() {  # beside_peer LAYOUT: both modes at their best batch, the step first
-  local options="${PEER_OPTIONS---compile max-autotune}" PART_S=$PEER_S
-  [ "$1" = as_it_comes ] || options="$options --layout $1"
+beside_peer() {  # beside_peer LAYOUT [OPTIONS]: both modes at their best batch, the step first
+  local options="${2-}" name="$1${2:+_compiled}" PART_S=$PEER_S
+  [ "$1" = as_it_comes ] || options="${options:+$options }--layout $1"
   local peer=(--peer="$PEER" --peer_python="${PEER_PYTHON:-$PYTHON}" --peer_options="$options" --pairs="$PAIRS")
-  measure "train_peer_$1" --modes=train --batch="$train_one" "${peer[@]}"
-  measure "infer_peer_$1" --modes=infer --batch="$one" "${peer[@]}"
+  measure "train_peer_$name" --modes=train --batch="$train_one" "${peer[@]}"
+  measure "infer_peer_$name" --modes=infer --batch="$one" "${peer[@]}"
+}
+
+compiled() {  # compiled LAYOUT: the peer with what its compiler is asked for, unless that is nothing
+  local options="${PEER_OPTIONS---compile max-autotune}"
+  [ -z "$options" ] || beside_peer "$1" "$options"
+}
+
+trace() {  # trace MODE BATCH
+  within "trace_$1" "$PYTHON" launch/trace_step.py --mode="$1" --preset="$PRESET" --batch="$2" --json="$OUT/kernels_$1.json" --hlo="$OUT/$1.hlo"
 }
 
 if wanted benchmark; then
@@ -87,10 +96,15 @@ fi
 one=$(best infer "$BATCHES") train_one=$(best train "$TRAIN_BATCHES")  # where only one batch is tried
 : "${LAYOUTS:=as_it_comes}"
 [ -n "${PEER:-}" ] && wanted peer && beside_peer "${LAYOUTS%% *}"
+if wanted trace; then trace infer "$one"; trace train "$train_one"; fi
+[ -n "${PEER:-}" ] && wanted peer && compiled "${LAYOUTS%% *}"
 wanted check && within check "$PYTHON" launch/check_device.py --json="$OUT/check.json" --preset="${CHECK_PRESET:-small}"
 if [ -n "${PEER:-}" ] && wanted peer; then
-  for layout in $LAYOUTS; do [ "$layout" = "${LAYOUTS%% *}" ] || beside_peer "$layout"; done
+  for layout in $LAYOUTS; do
+    if [ "$layout" != "${LAYOUTS%% *}" ]; then beside_peer "$layout"; compiled "$layout"; fi
+  done
 fi
+wanted rates && within rates "$PYTHON" launch/conv_rates.py --json="$OUT/rates.json" --batch="$one"
 
 if wanted lowering; then
   measure infer_folded --modes=infer --batch="$one" --lowering=folded

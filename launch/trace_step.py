@@ -13,7 +13,7 @@ import tempfile
 from a3dcae_jax.common.tuning import tune_process
 
 
-def main():
+def main(argv=None):
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--mode', choices=('infer', 'train'), required=True)
   parser.add_argument('--json', type=pathlib.Path, required=True)
@@ -23,7 +23,7 @@ def main():
   parser.add_argument('--count', type=int, default=40)
   parser.add_argument('--trace', type=pathlib.Path)
   parser.add_argument('--hlo', type=pathlib.Path, help='where the compiled program is written as text')
-  arguments = parser.parse_args()
+  arguments = parser.parse_args(argv)
   import jax
   from a3dcae_jax.measuring.programs import Setting, check_setting
   from a3dcae_jax.measuring.timing import make_program

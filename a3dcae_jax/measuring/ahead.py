@@ -50,25 +50,26 @@ def used_bytes(compiled):
 def report(setting, topology):
   """Dict of figures for a setting on a topology, all a chip: FLOPs, bytes, memory, roofline, moves over 1 MB, collectives, kernels.
 
-  For GPUs XLA counts neither FLOPs nor bytes: FLOPs are those of `flops.model_flops`, and the roofline is that of FLOPs alone.
+  For GPUs XLA counts neither FLOPs nor bytes: FLOPs are those of `flops.model_flops`, bytes what every kernel reads and writes by the program's text
+  (`hlo.main_memory_bytes`).
   """
   setting = resolved_for(setting, topology)
   compiled, seconds = compile_ahead(setting, topology)
   chip, chips, text, used = chip_of(topology), len(topology_devices(topology)), compiled.as_text(), used_bytes(compiled)
   model = model_flops(setting)
   flops, moved = _cost(compiled)
-  flops = flops or model
-  compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved and moved / (chip.gb_per_s * 1e9)
-  bound = max(compute_s, memory_s or 0)
+  counted, flops, moved = moved is not None, flops or model, moved or hlo.main_memory_bytes(text)
+  compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved / (chip.gb_per_s * 1e9)
+  bound = max(compute_s, memory_s)
   sent = hlo.collectives(text)
   return {**setting._asdict(), 'topology': topology, 'chips': chips, 'compile_s': seconds,
           'gflops_per_clip': flops / setting.batch / 1e9, 'model_gflops_per_clip': model / setting.batch / 1e9,
-          'gb_per_clip': moved and moved / setting.batch / 1e9,
-          'main_memory_gb_per_clip': moved and hlo.main_memory_bytes(text) / setting.batch / 1e9,
+          'gb_per_clip': moved / setting.batch / 1e9,
+          'main_memory_gb_per_clip': hlo.main_memory_bytes(text) / setting.batch / 1e9,
           'memory_gb': used / 1e9, 'memory_share': used / (chip.memory_gib * 2**30), 'fits': used < chip.memory_gib * 2**30,
           'compute_s': compute_s, 'memory_s': memory_s, 'limited_by': 'FLOPs' if compute_s == bound else 'memory',
           'roofline_frames_per_s': setting.batch * setting.window / bound,
-          'convolution_share': moved and min(1.0, hlo.convolution_flops(text) / flops),
+          'convolution_share': min(1.0, hlo.convolution_flops(text) / flops) if counted else None,
           'large_moves': hlo.large_moves(text), 'kernels': hlo.kernels(text) if platform_of(topology) == 'cuda' else [],
           'collectives': sent, **reductions(sent, topology, bound)}
 

@@ -89,7 +89,9 @@ class Bundle:
     self._calibration = manifest.get('calibration') or {}
     self.threshold = self._calibration.get('threshold')
     self._arguments = jax.device_put(({name: jnp.asarray(array) for name, array in weights.items()}, jnp.asarray(mean_image)))
-    self._models = {dtype: jax.jit(model.call) for dtype, model in models.items()}
+    # Channels last, as tensor cores read them: XLA otherwise turns 3D convolutions to channels first for cuDNN, and their maps with them.
+    options = {'xla_gpu_force_conv_nhwc': True} if jax.default_backend() == 'gpu' else None
+    self._models = {dtype: jax.jit(model.call, compiler_options=options) for dtype, model in models.items()}
 
   def __call__(self, clips):
     """uint8 [B, T, H, W], or float32 in [0, 1] -> (errors [B, T], maps [B, T, H, W]) on the device. A `UserError` for other shapes and types."""

@@ -13,7 +13,7 @@ import pytest
 
 from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.data.store import FrameStore
-from launch import pack_store
+from launch import conv_rates, pack_store
 
 ROOT = pathlib.Path(__file__).parents[2]
 PEER = """import argparse, json
@@ -50,7 +50,7 @@ def test_the_script_measures_and_trains(tmp_path, store):
   environment = os.environ | {
       'STORE': str(tmp_path / 'packed.npz'), 'OUT': str(out), 'PEER': str(tmp_path / 'peer.py'), 'PEER_OPTIONS': '', 'LIMIT_S': '600', 'PRESET': 'tiny',
       'CHECK_PRESET': 'tiny', 'BATCHES': '2', 'TRAIN_BATCHES': '2', 'REPS': '1', 'PAIRS': '1', 'CONFIG': 'configs/synthetic.py:tiny', 'PYTHON': sys.executable,
-      'FLAG_SETS': 'none', 'LAYOUTS': 'ncdhw', 'SKIP': 'lowering phases remat', 'PROFILE': '2:3'}
+      'FLAG_SETS': 'none', 'LAYOUTS': 'ncdhw', 'SKIP': 'rates lowering phases remat', 'PROFILE': '2:3'}
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
   assert result.returncode == 0, result.stdout[-3000:]
   assert json.loads((out / 'check.json').read_text())['passed']
@@ -67,6 +67,7 @@ def test_the_script_measures_and_trains(tmp_path, store):
   kernels = json.loads((out / 'kernels.json').read_text())
   assert [row['step'] for row in kernels['updates']] == [2, 3] and kernels['kernels'][0]['ms'] > 0
   assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
+  assert json.loads((out / 'kernels_train.json').read_text())['kernels'][0]['ms'] > 0 and 'ENTRY' in (out / 'train.hlo').read_text()
 
 
 STAND_IN = """#!{python}
@@ -96,7 +97,8 @@ def test_the_fastest_batch_is_what_everything_else_is_measured_at(tmp_path):
   rows = {path.stem: json.loads(path.read_text())['rows'] for path in out.glob('*.json')}
   assert [row['batch'] for row in rows['infer']] == [16, 32, 64]
   assert {row[0]['batch'] for name, row in rows.items() if name not in ('infer', 'train', 'remat')} == {32}
-  assert rows['infer_peer_ncdhw'][0]['peer_options'] == '--compile max-autotune --layout ncdhw' and rows['train_peer_ndhwc'][0]['peer_python'] == 'other'
+  assert rows['infer_peer_ncdhw'][0]['peer_options'] == '--layout ncdhw'
+  assert rows['infer_peer_ncdhw_compiled'][0]['peer_options'] == '--compile max-autotune --layout ncdhw' and rows['train_peer_ndhwc'][0]['peer_python'] == 'other'
   assert rows['train_folded'][0]['lowering'] == 'folded' and rows['infer_not_split'][0]['split_phases'] == 'false' and rows['remat'][0]['remat'] == 'blocks'
   flags = json.loads((out / 'flags_latency_hiding.json').read_text())['xla_flags']
   assert flags.endswith('--xla_gpu_enable_latency_hiding_scheduler=true')
@@ -109,7 +111,7 @@ def test_the_fastest_batch_is_what_everything_else_is_measured_at(tmp_path):
 def test_what_the_time_does_not_allow_is_left_out_and_said(tmp_path):
   environment = os.environ | {'OUT': str(tmp_path / 'out'), 'LIMIT_S': '1', 'PYTHON': 'true'}  # `true` does nothing, quickly
   result = subprocess.run(['bash', 'launch/gpu_check.sh'], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-  assert result.returncode == 0 and 'LEFT OUT: benchmark_infer benchmark_train check benchmark_infer_folded' in result.stdout
+  assert result.returncode == 0 and 'LEFT OUT: benchmark_infer benchmark_train trace_infer trace_train check rates benchmark_infer_folded' in result.stdout
   assert 'benchmark_flags_latency_hiding' in result.stdout and not list((tmp_path / 'out').glob('*.json'))
 
 
@@ -131,3 +133,11 @@ def test_xla_knows_the_flags():
 def test_scripts_parse():
   for script in (*ROOT.glob('launch/*.sh'), ROOT / '.ci' / 'run'):
     subprocess.run(['bash', '-n', str(script)], check=True)
+
+
+def test_every_lowering_of_every_convolution_is_timed(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(conv_rates, 'LAYERS', (('conv', (2, 4, 4), 2, 3), ('deconv', (2, 4, 4), 3, 2)))
+  conv_rates.main([f'--json={tmp_path}/rates.json', '--batch=1', '--reps=1', '--lowerings=direct,folded,wrong'])
+  rows = json.loads((tmp_path / 'rates.json').read_text())['rows']
+  assert [(row['layer'], row['lowering']) for row in rows] == [(layer, lowering) for layer in ('conv', 'deconv') for lowering in ('direct', 'folded')]
+  assert all(set(row['seconds']) == {'forward', 'input', 'kernel'} for row in rows) and 'wrong   ValueError' in capsys.readouterr().out
