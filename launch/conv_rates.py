@@ -12,10 +12,10 @@ import time
 
 from a3dcae_jax.common.tuning import tune_process
 
-# name, (T, H, W), Cin, Cout of the convolutions between the two outermost ones; De-Conv n has the sizes of Conv 6 - n, channels exchanged. XLA asks
-# cuDNN for a deconvolution as the gradient of a convolution; 'narrow' is the same size asked for as a convolution.
-LAYERS = (('conv2', (16, 112, 112), 64, 128), ('deconv4', (16, 112, 112), 128, 64), ('narrow', (16, 112, 112), 128, 64), ('conv3', (8, 56, 56), 128, 256), ('deconv3', (8, 56, 56), 256, 128),
-          ('conv4', (4, 28, 28), 256, 512), ('conv5', (2, 14, 14), 512, 512))
+# name, (T, H, W), Cin, Cout of the convolutions between the two outermost ones; De-Conv n has the sizes of Conv 6 - n, channels exchanged. XLA
+# asks cuDNN for a deconvolution as the gradient of a convolution; 'narrow' is the same size asked for as a convolution.
+LAYERS = (('conv2', (16, 112, 112), 64, 128), ('deconv4', (16, 112, 112), 128, 64), ('narrow', (16, 112, 112), 128, 64),
+          ('conv3', (8, 56, 56), 128, 256), ('deconv3', (8, 56, 56), 256, 128), ('conv4', (4, 28, 28), 256, 512), ('conv5', (2, 14, 14), 512, 512))
 
 
 def seconds_of(run, wait, reps):
@@ -32,6 +32,7 @@ def seconds_of(run, wait, reps):
 def jax_times(name, size, features_in, features_out, batch, lowering, reps):
   import jax
   import jax.numpy as jnp
+
   from a3dcae_jax.ops.conv3d import conv3d, deconv3d
   x_key, k_key, y_key = jax.random.split(jax.random.key(0), 3)
   convolve = deconv3d if name.startswith('deconv') else conv3d

@@ -25,6 +25,7 @@ def main(argv=None):
   parser.add_argument('--hlo', type=pathlib.Path, help='where the compiled program is written as text')
   arguments = parser.parse_args(argv)
   import jax
+
   from a3dcae_jax.measuring.programs import Setting, check_setting
   from a3dcae_jax.measuring.timing import make_program
   from a3dcae_jax.runs.profiling import newest_trace, read_events, top_kernels

@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
-from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.triton_backend import available, power_of_two, quick, settings
 
 _F32 = jnp.float32
 _ROWS = 64  # windows a block: two accumulators of 64 x 64 take half of a warp's registers
@@ -26,13 +25,13 @@ _PROGRAMS = 1024  # of `weight_gradient`, each with a sum of its own: several fo
 
 def fits(windows, taps, features):
   """Whether Triton's matrix products take blocks of these sizes, powers of two from 16 on, and its 32-bit offsets reach the end of the map."""
-  return windows % _ROWS == 0 and windows * features < 2**31 and all(size >= 16 and size & (size - 1) == 0 for size in (taps, features))
+  return available and windows % _ROWS == 0 and windows * features < 2**31 and power_of_two(taps) and power_of_two(features)
 
 
 def pool(patches, weights, shift, activation):
   """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
   shape = (*patches.shape[:-1], weights.shape[2])
-  kernel = functools.partial(_pool_kernel, activation=_quick(activation, patches.dtype))
+  kernel = functools.partial(_pool_kernel, activation=quick(activation, patches.dtype))
   values, places = _by_blocks(kernel, [(_taps(patches), 'taps')], [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
                               [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')])
   return values.reshape(shape), places.reshape(shape)
@@ -62,7 +61,7 @@ def weight_gradient(patches, values, places):
   whole = [pl.BlockSpec(memory_space=pl.ANY)] * 3
   sums = pl.pallas_call(
       kernel, grid=(programs,), in_specs=whole, out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
-      out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32), **_settings())(_taps(patches), _rows(values), _rows(places))
+      out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32), **settings())(_taps(patches), _rows(values), _rows(places))
   return sums.sum(0).transpose(1, 0, 2)
 
 
@@ -132,16 +131,7 @@ def _by_blocks(kernel, arrays, whole, outputs):
   return pl.pallas_call(
       kernel, grid=(windows // height,), out_shape=[jax.ShapeDtypeStruct(shape(windows, size, kind), dtype) for size, dtype, kind in outputs],
       in_specs=[*(spec(x.size // windows, kind) for x, kind in arrays), *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole)],
-      out_specs=[spec(size, kind) for size, _, kind in outputs], **_settings())(*(x for x, _ in arrays), *whole)
-
-
-def _settings():
-  return {'interpret': target_platform() != 'gpu', 'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2)}
-
-
-def _quick(activation, dtype):
-  """The chip's own tanh, right to 11 bits, where the result is rounded to bfloat16's 8; `activation` otherwise."""
-  return triton.approx_tanh if activation is jnp.tanh and dtype == jnp.bfloat16 and target_platform() == 'gpu' else activation
+      out_specs=[spec(size, kind) for size, _, kind in outputs], **settings())(*(x for x, _ in arrays), *whole)
 
 
 def _rows(x):

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from a3dcae_jax.ops import pooling_xla
-from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.triton_backend import available, power_of_two, settings
 
 _F32 = jnp.float32
 _BLOCK = 1024  # values a block: eight for each of 128 threads, 16 bytes of bfloat16
@@ -28,8 +27,7 @@ gather = pooling_xla.gather
 
 def fits(pooled_shape):
   """Whether Triton takes blocks of a pooled map [B, T, H, W, C]: C a power of two, from 16 on; and whether its 32-bit offsets reach the end."""
-  channels = pooled_shape[-1]
-  return channels >= 16 and channels & (channels - 1) == 0 and math.prod(pooled_shape) < 2**31
+  return available and power_of_two(pooled_shape[-1]) and math.prod(pooled_shape) < 2**31
 
 
 def pool(x, window, *, sums=False):
@@ -123,7 +121,7 @@ def _by_rows(kernel, pooled, window, arrays, outputs):
            'sums': pl.BlockSpec((1, 1, channels), lambda n, h: (n, h, 0))}
   results = pl.pallas_call(
       kernel, grid=(images, height), out_shape=[jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs],
-      in_specs=[specs[kind] for _, kind in arrays], out_specs=[specs[kind] for _, kind in outputs], interpret=target_platform() != 'gpu',
-      compiler_params=triton.CompilerParams(num_warps=4, num_stages=2))(*(x.reshape(shapes[kind]) for x, kind in arrays))
+      in_specs=[specs[kind] for _, kind in arrays], out_specs=[specs[kind] for _, kind in outputs],
+      **settings())(*(x.reshape(shapes[kind]) for x, kind in arrays))
   whole = {'full': (batch, frames * window[0], height * window[1], width * window[2], channels), 'pooled': pooled}
   return [result.reshape(whole.get(kind, result.shape)) for result, (_, kind) in zip(results, outputs, strict=True)]
