@@ -4,7 +4,8 @@ XLA writes the four phases of the first layer before it takes their maximum (4 x
 them: at `paper` half of all bytes that inference moves. Here a block of windows is multiplied and reduced, or masked and multiplied, where it is.
 
 Maps are rows of windows, [B * T * H * W, F], which is how they lie in memory on GPUs (channels last). Patches have their numbers before their windows,
-[K, B * T * H * W]: each is then a strided copy of the image, where 16 numbers side by side are gathered pixel by pixel (six times as slow).
+[K, B * T * H * W]: each is then a strided copy of the image, where 16 numbers side by side are gathered pixel by pixel, at a twentieth of the
+memory's rate.
 `ops.outer` says what each computes; `weights` are [K, 4, F]. Off GPUs they run interpreted, for tests.
 """
 
@@ -19,8 +20,8 @@ from jax.experimental import pallas as pl
 from a3dcae_jax.ops.triton_backend import available, power_of_two, quick, settings
 
 _F32 = jnp.float32
-_ROWS = 64  # windows a block: two accumulators of 64 x 64 take half of a warp's registers
-_PROGRAMS = 1024  # of `weight_gradient`, each with a sum of its own: several for each of a card's multiprocessors
+_ROWS = 64  # windows a block: its accumulators stay in registers; 32 and 128 are as fast
+_PROGRAMS = 1024  # of `weight_gradient` at most, each with a sum of its own: several for each of a card's multiprocessors
 
 
 def fits(windows, taps, features):
@@ -56,7 +57,7 @@ def weight_gradient(patches, values, places):
   rows, taps, features = _rows(values).shape[0], patches.shape[-1], values.shape[-1]
   block = math.gcd(rows, _ROWS)
   blocks = rows // block
-  programs = math.gcd(blocks, _PROGRAMS)
+  programs = next(count for count in range(min(blocks, _PROGRAMS), 0, -1) if blocks % count == 0)
   kernel = functools.partial(_weight_kernel, block=block, blocks=blocks // programs)
   whole = [pl.BlockSpec(memory_space=pl.ANY)] * 3
   sums = pl.pallas_call(
