@@ -1,4 +1,4 @@
-"""Both networks computed by the TPU kernels (interpreted) equal those computed by XLA: values, gradients, statistics."""
+"""Both networks computed by the kernels of TPUs and of GPUs (interpreted) equal those computed by XLA: values, gradients, statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,12 @@ def clips(rng):
   return jnp.asarray(rng.standard_normal((2, 4, 16, 16, 1)), jnp.float32)
 
 
-@pytest.fixture
-def by_kernels(monkeypatch):
+@pytest.fixture(params=('pallas', 'triton'))
+def by_kernels(monkeypatch, request):
   """Call it to have every operator computed by its kernel from then on."""
   def switch():
     for module in (outer, pooling):
-      monkeypatch.setattr(module, '_implementation', lambda: 'pallas')
+      monkeypatch.setattr(module, '_implementation', lambda *_: request.param)
   return switch
 
 
