@@ -83,7 +83,7 @@ def _figures(setting, program, times):
 def matrix_rate(dtype, *, size=0):
   """TFLOP/s of a square matrix product on random data in `dtype`: what this device can be asked for, measured in the same run."""
   on_cpu = jax.default_backend() == 'cpu'
-  size, products = size or (2048 if on_cpu else 8192), 1 if on_cpu else 16  # handed out together: one takes less than handing it out and waiting
+  size, products = size or (2048 if on_cpu else 8192), 1 if on_cpu else 16  # one at a time an accelerator waits for the host
   matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(compute_dtype(dtype))
   product = jax.jit(lambda a: a @ a)
   jax.block_until_ready(product(product(matrix)))
