@@ -11,6 +11,9 @@ import pathlib
 import tempfile
 
 from a3dcae_jax.common.tuning import tune_process
+from a3dcae_jax.measuring.columns import table
+
+_COLUMNS = (('ms', '{ms:.3f}'), ('%', '{percent:.1f}'), ('calls', '{a_step}'), ('kernel', '{name:.60}'), ('from', '{source}'))
 
 
 def main(argv=None):
@@ -40,9 +43,8 @@ def main(argv=None):
     rows = top_kernels(read_events(newest_trace(folder)), count=arguments.count)
   for row in rows:
     row['ms'] /= arguments.steps
-    print(f'{row["ms"]:8.3f} ms {100 * row["share"]:5.1f} % {row["calls"] // arguments.steps:3d} {row["name"][:44]:44s} {row["op_name"][-80:]}')
-  total = sum(row['ms'] for row in rows)
-  print(f'{total:8.3f} ms a step in these')
+  print(table([row | {'percent': 100 * row['share'], 'a_step': row['calls'] // arguments.steps, 'source': row['op_name'][-60:]} for row in rows], _COLUMNS))
+  print(f'{sum(row["ms"] for row in rows):.3f} ms a step in these')
   arguments.json.write_text(json.dumps({'mode': arguments.mode, 'batch': arguments.batch, 'kernels': rows}, indent=1) + '\n')
 
 

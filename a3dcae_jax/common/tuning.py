@@ -48,11 +48,7 @@ def keep_barriers():
   sets the flag, and where an accelerator's plug-in is installed, whose compiler needs the pass, unless JAX is told to run on CPUs alone
   (JAX_PLATFORMS=cpu).
   """
-  flags = os.environ.get('XLA_FLAGS', '')
-  if 'xla_disable_hlo_passes' in flags or _may_use(_ACCELERATOR_PLUGINS):
-    return False
-  os.environ['XLA_FLAGS'] = f'{flags} {_KEEP_BARRIERS}'.strip()
-  return True
+  return not _may_use(_ACCELERATOR_PLUGINS) and _add('XLA_FLAGS', _KEEP_BARRIERS, unless='xla_disable_hlo_passes')
 
 
 def keep_channels_last():
@@ -61,11 +57,7 @@ def keep_channels_last():
   Left to itself XLA turns every 3D convolution to channels first, whatever its dtype, and its inputs and outputs with it: half of all bytes that
   `paper` moves in bfloat16 at inference. Returns whether it was set: False where the user has set the layout, or without a CUDA plug-in.
   """
-  flags = os.environ.get('XLA_FLAGS', '')
-  if 'xla_gpu_force_conv' in flags or not _may_use(_CUDA_PLUGINS):
-    return False
-  os.environ['XLA_FLAGS'] = f'{flags} {_CHANNELS_LAST}'.strip()
-  return True
+  return _may_use(_CUDA_PLUGINS) and _add('XLA_FLAGS', _CHANNELS_LAST, unless='xla_gpu_force_conv')
 
 
 def fuse_reductions():
@@ -73,13 +65,18 @@ def fuse_reductions():
 
   Returns whether it was set: False where the user has set it.
   """
-  arguments = os.environ.get('LIBTPU_INIT_ARGS', '')
-  if 'xla_jf_crs_combiner_threshold_in_bytes' in arguments:
-    return False
-  os.environ['LIBTPU_INIT_ARGS'] = f'{arguments} {_ONE_REDUCTION}'.strip()
-  return True
+  return _add('LIBTPU_INIT_ARGS', _ONE_REDUCTION, unless='xla_jf_crs_combiner_threshold_in_bytes')
 
 
 def _may_use(plugins):
   """Whether JAX may find one of these plug-ins: one is installed, and JAX is not told to run on CPUs alone."""
   return os.environ.get('JAX_PLATFORMS') != 'cpu' and any(importlib.util.find_spec(plugin) for plugin in plugins)
+
+
+def _add(variable, flag, *, unless):
+  """Adds `flag` to an environment variable, unless the user has `unless` in it; returns whether it did."""
+  given = os.environ.get(variable, '')
+  if unless in given:
+    return False
+  os.environ[variable] = f'{given} {flag}'.strip()
+  return True

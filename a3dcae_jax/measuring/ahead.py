@@ -57,15 +57,15 @@ def report(setting, topology):
   compiled, seconds = compile_ahead(setting, topology)
   chip, chips, text, used = chip_of(topology), len(topology_devices(topology)), compiled.as_text(), used_bytes(compiled)
   model = model_flops(setting)
-  flops, moved = _cost(compiled)
-  counted, flops, moved = moved is not None, flops or model, moved or hlo.main_memory_bytes(text)
+  (flops, moved), main_memory = _cost(compiled), hlo.main_memory_bytes(text)
+  counted, flops, moved = moved is not None, flops or model, moved or main_memory
   compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved / (chip.gb_per_s * 1e9)
   bound = max(compute_s, memory_s)
   sent = hlo.collectives(text)
   return {**setting._asdict(), 'topology': topology, 'chips': chips, 'compile_s': seconds,
           'gflops_per_clip': flops / setting.batch / 1e9, 'model_gflops_per_clip': model / setting.batch / 1e9,
           'gb_per_clip': moved / setting.batch / 1e9,
-          'main_memory_gb_per_clip': hlo.main_memory_bytes(text) / setting.batch / 1e9,
+          'main_memory_gb_per_clip': main_memory / setting.batch / 1e9,
           'memory_gb': used / 1e9, 'memory_share': used / (chip.memory_gib * 2**30), 'fits': used < chip.memory_gib * 2**30,
           'compute_s': compute_s, 'memory_s': memory_s, 'limited_by': 'FLOPs' if compute_s == bound else 'memory',
           'roofline_frames_per_s': setting.batch * setting.window / bound,
