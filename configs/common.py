@@ -18,7 +18,7 @@ _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-
 # out the error's rise and fall within a window (docs/notes/0004).
 _METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6}
 SIZES = {
-    'paper': {'preset': 'paper', **_METHOD},
+    'paper': {'preset': 'paper', **_METHOD, 'train.steps': 1500, 'optimizer.learning_rate': 8e-4, 'optimizer.schedule': 'cosine'},
     'small': {**_CPU, **_METHOD, 'train.steps': 1500, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 3e-3,
               'optimizer.schedule': 'cosine'},
     # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
