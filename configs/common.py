@@ -16,11 +16,11 @@ _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-
 # The paper's method. Both scales start the network where it can say how bright people are, and at their size: 1,500 updates leave a tenth of the frames'
 # energy, where 300 left two fifths. A larger lambda ends that half way. Footage at its own speed, at half of it and standing still; windows that overlap take
 # out the error's rise and fall within a window (docs/notes/0004).
-_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6}
+_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6,
+           'train.steps': 1500, 'optimizer.schedule': 'cosine'}
 SIZES = {
-    'paper': {'preset': 'paper', **_METHOD, 'train.steps': 1500, 'optimizer.learning_rate': 8e-4, 'optimizer.schedule': 'cosine'},
-    'small': {**_CPU, **_METHOD, 'train.steps': 1500, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 3e-3,
-              'optimizer.schedule': 'cosine'},
+    'paper': {'preset': 'paper', **_METHOD, 'optimizer.learning_rate': 8e-4},
+    'small': {**_CPU, **_METHOD, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 3e-3},
     # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
     # the discriminator an update takes half the time.
     'best': {**_CPU, 'train.steps': 300, 'train.checkpoint_every_steps': 100, 'objective.hide_every': 8, 'objective.hide_frames': 3,

@@ -8,8 +8,8 @@
 #
 # STORE: a store packed by launch/pack_store.py (no TensorFlow, no footage needed here); without it nothing is profiled or trained.
 # PEER: another implementation to alternate with; without it only ours is timed. WHEELS: folder of pure wheels to install first.
-# LIMIT_S: seconds for all of it; TRAIN_S of them are kept for profile and training. PART_S: seconds for one part, PEER_S where the peer is
-# compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
+# LIMIT_S: seconds for all of it; TRAIN_S of them are kept for profile and training (about 180 for all updates of `:paper`).
+# PART_S: seconds for one part, PEER_S where the peer is compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
 # measured. Raise LIMIT_S, or run again with SKIP, to get those: programs compiled before are kept in OUT/.cache, so only the first `compiled in`
 # of a program is a compilation. After every part all results but the trace are in OUT/results.tgz.
 # CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer trace rates lowering phases feeding remat
