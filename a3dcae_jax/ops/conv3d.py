@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, laid_out, target_platform
+from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, laid_out
 from a3dcae_jax.ops.shapes import check_rank
 from a3dcae_jax.ops.winograd import convolve_time, tile_frames
 
@@ -21,7 +21,7 @@ def conv3d(x, kernel, *, lowering='auto'):
   Args:
     x: [B, T, H, W, Cin] floating.
     kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
-    lowering: 'auto' (see `choose_lowering`), 'direct', 'folded', 'summed' or 'winograd'.
+    lowering: 'auto' (see `choose_lowering`) or one of `LOWERINGS`, which `ops.lowering` explains.
 
   Returns:
     [B, T, H, W, Cout], dtype of `x`.
@@ -62,36 +62,35 @@ def _correlate(x, kernel, pads, lowering):
     lowering = choose_lowering(kernel.shape, x.shape[1], x.dtype)
   if lowering not in LOWERINGS:
     raise ValueError(f'lowering must be auto, {", ".join(LOWERINGS)}; got {lowering!r}')
-  return laid_out({'direct': _direct, 'folded': _folded, 'summed': _summed, 'winograd': _winograd}[lowering](x, kernel, pads))
+  return laid_out({'direct': _direct, 'adjoint': _adjoint, 'folded': _folded, 'summed': _summed, 'winograd': _winograd}[lowering](x, kernel, pads))
 
 
 def _direct(x, kernel, pads):
-  narrows = kernel.shape[4] < kernel.shape[3]
-  return _narrowing(x, kernel, tuple(pads)) if narrows and target_platform() == 'gpu' else _convolve(x, kernel, pads)
-
-
-def _convolve(x, kernel, pads):
   return lax.conv_general_dilated(x, kernel, (1, 1, 1), pads, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
 
 
+def _adjoint(x, kernel, pads):
+  return _with_adjoint_gradient(x, kernel, tuple(pads))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _narrowing(x, kernel, pads):
-  """`_convolve` to fewer channels, with the kernel's gradient as cuDNN computes it fast.
+def _with_adjoint_gradient(x, kernel, pads):
+  """`_direct` with the kernel's gradient taken from the adjoint.
 
-  The form <convolve(x, K), y> is that of the adjoint too, <x, adjoint(y, K)>, so the gradient of K may be taken from either. Through the
-  adjoint y is what is convolved and x the cotangent: a gradient of a convolution to more channels, two and a half times as fast on an H200.
+  The form <convolve(x, K), y> is <x, adjoint(y, K)>, so either gives the gradient of K. Through the adjoint y is what is convolved and x the
+  cotangent: of a convolution to fewer channels it is the gradient of one to more.
   """
-  return _convolve(x, kernel, pads)
+  return _direct(x, kernel, pads)
 
 
-def _narrowing_bwd(pads, residuals, cotangent):
+def _adjoint_bwd(pads, residuals, cotangent):
   x, kernel = residuals
-  towards_x = jax.vjp(lambda x: _convolve(x, kernel, pads), x)[1](cotangent)
-  adjoint = lambda k: _convolve(cotangent, k[::-1, ::-1, ::-1].swapaxes(3, 4), [pad[::-1] for pad in pads])  # noqa: E731
+  towards_x = jax.vjp(lambda x: _direct(x, kernel, pads), x)[1](cotangent)
+  adjoint = lambda k: _direct(cotangent, k[::-1, ::-1, ::-1].swapaxes(3, 4), [pad[::-1] for pad in pads])  # noqa: E731
   return *towards_x, *jax.vjp(adjoint, kernel)[1](x)
 
 
-_narrowing.defvjp(lambda x, kernel, pads: (_narrowing(x, kernel, pads), (x, kernel)), _narrowing_bwd)
+_with_adjoint_gradient.defvjp(lambda x, kernel, pads: (_with_adjoint_gradient(x, kernel, pads), (x, kernel)), _adjoint_bwd)
 
 
 def _conv2d(x, kernel, pads):
