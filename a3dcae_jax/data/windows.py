@@ -84,7 +84,7 @@ def test_windows(videos, *, window, every_frames=0, stride=1):
   Returns: `TestWindows`, video by video.
   Raises: UserError naming a video that is shorter than `window * stride`.
   """
-  first, keep = [], []
+  cut = []
   step = every_frames or window
   if not 0 < step <= window:
     raise UserError(f'eval.every_frames (={every_frames}) must be between 0 and the window (={window}), or frames go unscored')
@@ -94,13 +94,15 @@ def test_windows(videos, *, window, every_frames=0, stride=1):
     if video.num_frames < window * stride:
       at_stride = f' at eval.stride={stride}' if stride > 1 else ''
       raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window}){at_stride}')
+    of_video = []
     for phase in range(stride):
       last = -(-(video.num_frames - phase) // stride) - window
       starts = [*range(0, last, step), last]
       for index, start in enumerate(starts):
         seen = starts[index - 1] + window if index and not every_frames else start
-        first.append(video.first + phase + stride * start)
-        keep.append(np.arange(start, start + window) >= seen)
+        of_video.append((video.first + phase + stride * start, np.arange(start, start + window) >= seen))
+    cut += sorted(of_video, key=lambda first_and_keep: first_and_keep[0])  # in the order of the footage: what overlaps comes together
+  first, keep = zip(*cut, strict=True) if cut else ((), ())
   return TestWindows(np.asarray(first, np.int64), np.asarray(keep), stride)
 
 

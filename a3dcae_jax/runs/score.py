@@ -96,16 +96,17 @@ def video_means(store):
 def _all_errors(config, detector, store):
   """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
   windows = test_windows(store.test.videos, **cutting(config))
-  localiser = Localiser.of(store.test, windows) if store.test.masks is not None else None
   start = time.monotonic()
   train, train_errors = training_errors(config, detector, store)
+  position_mean = train.mean(0)
+  by_place = position_mean if config.eval.divide_by_position else 1.0
+  localiser = Localiser(store.test, windows, by_place) if store.test.masks is not None else None
   test = shared_window_errors(
       detector, store.test.frames, windows.first, window=config.clips.window, stride=windows.stride, batch_size=config.eval.batch_size,
       scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
   if localiser:
     localiser.join(processes.gather)
   seconds = time.monotonic() - start
-  position_mean = train.mean(0)
 
   def assembled(scale):
     return Errors(split_by_video(frame_vector(test / scale, windows.rows, windows.keep, len(store.test.frames)), store.test.videos),

@@ -55,10 +55,10 @@ def test_test_windows_by_hand():
 
 def test_strided_windows_by_hand():
   windows = test_windows(videos_of(9), window=3, stride=2)  # frames 0 2 4 6 8 and 1 3 5 7
-  np.testing.assert_array_equal(windows.rows, [[0, 2, 4], [4, 6, 8], [1, 3, 5], [3, 5, 7]])
-  np.testing.assert_array_equal(windows.keep, [[1, 1, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
+  np.testing.assert_array_equal(windows.rows, [[0, 2, 4], [1, 3, 5], [3, 5, 7], [4, 6, 8]])
+  np.testing.assert_array_equal(windows.keep, [[1, 1, 1], [1, 1, 1], [0, 0, 1], [0, 1, 1]])
   overlapping = test_windows(videos_of(9), window=3, stride=2, every_frames=1)
-  np.testing.assert_array_equal(overlapping.first, [0, 2, 4, 1, 3])
+  np.testing.assert_array_equal(overlapping.first, [0, 1, 2, 3, 4])
 
 
 def test_short_video_and_gaps_are_named():

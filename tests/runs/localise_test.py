@@ -1,6 +1,9 @@
-"""Pixel metrics where some test clips alone have masks: they are those of these clips by themselves."""
+"""Pixel metrics: of the clips that have masks, from maps averaged where windows overlap, whoever scored them."""
+
+import threading
 
 import numpy as np
+import pytest
 
 from a3dcae_jax.data.store import Split, StoredVideo
 from a3dcae_jax.data.windows import test_windows
@@ -9,11 +12,62 @@ from a3dcae_jax.runs.localise import Localiser
 
 def localise(split, maps):
   windows = test_windows(split.videos, window=8)
-  localiser = Localiser.of(split, windows)
-  for start in range(0, len(windows.first), 3):  # in batches, as a run hands them in
-    rows = windows.first[start:start + 3, None] + np.arange(8)
-    localiser.add(start, maps[rows])
-  return localiser.metrics()
+  return taught(Localiser(split, windows), windows, maps[windows.rows]).metrics()
+
+
+def taught(localiser, windows, window_maps, share=slice(None)):
+  mine = np.arange(len(windows.first))[share]
+  for start in range(0, len(mine), 3):  # in batches, as a run hands them in
+    batch = mine[start:start + 3]
+    localiser.add(batch[0], window_maps[batch])
+  return localiser
+
+
+def meeting(count):
+  """`gather` functions of `count` threads, as `processes.gather` is one of processes."""
+  slots, barrier = [None] * count, threading.Barrier(count, timeout=20)
+
+  def of(index):
+    def gather(array):
+      slots[index] = np.asarray(array)
+      barrier.wait()
+      both = np.stack(slots)
+      barrier.wait()
+      return both
+    return gather
+
+  return [of(index) for index in range(count)]
+
+
+def masked_video(rng, frames=26):
+  masks = np.zeros((frames, 32, 32), np.uint8)
+  masks[9:20, 4:20, 8:24] = 1
+  split = Split(np.zeros((frames, 32, 32), np.uint8), (StoredVideo('a', 0, frames, '', True),), masks=masks)
+  windows = test_windows(split.videos, window=8, every_frames=3, stride=2)
+  maps = rng.random((len(windows.first), 8, 32, 32)).astype(np.float32) + 0.3 * masks[windows.rows]
+  return split, windows, maps
+
+
+def test_a_frame_counts_once_with_the_mean_of_its_windows(rng):
+  split, windows, maps = masked_video(rng)
+  scale = rng.uniform(0.5, 2, 8).astype(np.float32)
+  mean = np.stack([(maps / scale[:, None, None])[windows.rows == frame].mean(0) for frame in range(26)])
+  found = taught(Localiser(split, windows, scale), windows, maps).metrics()
+  once = test_windows(split.videos, window=13)  # back to back: each frame in one window
+  expected = taught(Localiser(split, once), once, mean[once.rows]).metrics()
+  assert found.pop('pixel_auc') == pytest.approx(expected.pop('pixel_auc'), rel=1e-5) and found == expected
+
+
+def test_processes_share_the_windows_of_a_frame(rng):
+  split, windows, maps = masked_video(rng)
+  alone, middle = taught(Localiser(split, windows), windows, maps).metrics(), len(windows.first) // 2
+  parts = [taught(Localiser(split, windows), windows, maps, share) for share in (slice(0, middle), slice(middle, None))]
+  threads = [threading.Thread(target=part.join, args=(gather,)) for part, gather in zip(parts, meeting(2), strict=True)]
+  [thread.start() for thread in threads]
+  [thread.join() for thread in threads]
+  assert parts[0].metrics() == parts[1].metrics()
+  np.testing.assert_allclose(parts[0].metrics()['pixel_auc'], alone['pixel_auc'], rtol=1e-6)
+  assert parts[0].metrics()['rbdc'] == alone['rbdc']
 
 
 def test_clips_without_masks_are_left_out(rng):
