@@ -14,16 +14,16 @@ class ClipTable(NamedTuple):
 
 
 class TestWindows(NamedTuple):
-  """Test windows of T frames: window i has frames first[i] + stride * (0 .. T-1); keep[i, t] says whether its frame t counts."""
+  """Test windows of T frames: window i has frames first[i] + stride[i] * (0 .. T-1); keep[i, t] says whether its frame t counts."""
   first: np.ndarray  # int64 [M]
   keep: np.ndarray  # bool [M, T]
-  stride: int = 1
+  stride: np.ndarray  # int64 [M]
   __test__ = False  # pytest takes classes of this name for tests
 
   @property
   def rows(self):
     """Frame indices int64 [M, T]."""
-    return self.first[:, None] + self.stride * np.arange(self.keep.shape[1])
+    return self.first[:, None] + self.stride[:, None] * np.arange(self.keep.shape[1])
 
 
 ROUNDING = 1e-3  # of a frame: thirds are no exact numbers
@@ -78,11 +78,12 @@ def test_windows(videos, *, window, every_frames=0, stride=1):
   (and one is aligned to the end) and keep all their frames, whose errors are then averaged.
 
   With `stride` s > 1 a video is s videos, of frames 0, s, 2s .., of 1, s + 1, .. and so on, and each is cut like that: what moves,
-  moves s times as far between two frames of a window (the augmentation of Hasan et al. 2016, sec. 3.1, at test).
+  moves s times as far between two frames of a window (the augmentation of Hasan et al. 2016, sec. 3.1, at test). A video that is too
+  short for it takes the largest stride that fits (`fitting_stride`).
 
   Args: as in `training_clips`; `every_frames` counts frames of the strided video.
   Returns: `TestWindows`, video by video.
-  Raises: UserError naming a video that is shorter than `window * stride`.
+  Raises: UserError naming a video that is shorter than `window`.
   """
   cut = []
   step = every_frames or window
@@ -91,23 +92,29 @@ def test_windows(videos, *, window, every_frames=0, stride=1):
   if stride < 1:
     raise UserError(f'eval.stride (={stride}) must be at least 1')
   for video in videos:
-    if video.num_frames < window * stride:
-      at_stride = f' at eval.stride={stride}' if stride > 1 else ''
-      raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window}){at_stride}')
+    if video.num_frames < window:
+      raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})')
+    apart = fitting_stride(video, window=window, stride=stride)
     of_video = []
-    for phase in range(stride):
-      last = -(-(video.num_frames - phase) // stride) - window
+    for phase in range(apart):
+      last = -(-(video.num_frames - phase) // apart) - window
       starts = [*range(0, last, step), last]
       for index, start in enumerate(starts):
         seen = starts[index - 1] + window if index and not every_frames else start
-        of_video.append((video.first + phase + stride * start, np.arange(start, start + window) >= seen))
-    cut += sorted(of_video, key=lambda first_and_keep: first_and_keep[0])  # in the order of the footage: what overlaps comes together
-  first, keep = zip(*cut, strict=True) if cut else ((), ())
-  return TestWindows(np.asarray(first, np.int64), np.asarray(keep), stride)
+        of_video.append((video.first + phase + apart * start, np.arange(start, start + window) >= seen, apart))
+    cut += sorted(of_video, key=lambda first_keep_stride: first_keep_stride[0])  # in the order of the footage: what overlaps comes together
+  first, keep, strides = zip(*cut, strict=True) if cut else ((), (), ())
+  return TestWindows(np.asarray(first, np.int64), np.asarray(keep), np.asarray(strides, np.int64))
+
+
+def fitting_stride(video, *, window, stride):
+  """`stride`, or where `video` has fewer than `window * stride` frames the largest at which a window fits."""
+  return min(stride, video.num_frames // window)
 
 
 def window_at(video, frame, *, window, stride=1):
   """(frame indices [T], place) of the back-to-back test window of `video` that has its frame `frame`, and where in the window that is."""
+  stride = fitting_stride(video, window=window, stride=stride)
   phase, index = frame % stride, frame // stride
   start = min(index // window * window, -(-(video.num_frames - phase) // stride) - window)
   return video.first + phase + stride * (start + np.arange(window)), index - start

@@ -41,9 +41,8 @@ def cutting(config):
 def training_errors(config, detector, store):
   """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
   videos, windows = calibrating_windows(config, store)
-  errors = shared_window_errors(
-      detector, store.train.frames, windows.first, window=config.clips.window, stride=windows.stride, batch_size=config.eval.batch_size,
-      scenes=store.scene_of(store.train, windows.first), progress='training errors')
+  errors = shared_window_errors(detector, store.train.frames, windows, batch_size=config.eval.batch_size,
+                                scenes=store.scene_of(store.train, windows.first), progress='training errors')
   return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
 
 
@@ -55,13 +54,15 @@ def calibrating(videos, holdout):
 def calibration_videos(videos, *, max_windows, window, every_frames=0, stride=1):
   """Whole training videos, evenly spread over the set, of about `max_windows` windows together; a longer one is cut.
 
-  Raises: UserError if no video has `window * stride` frames.
+  Videos too short for the stride are left out, unless all are: then the stride is the largest that fits one.
+
+  Raises: UserError if no video has `window` frames.
   """
-  step, shortest = every_frames or window, window * stride
+  longest = max((video.num_frames for video in videos), default=0)
+  if longest < window:
+    raise UserError(f'no training video calibrates: the longest has {longest} frames, fewer than the window (={window})')
+  step, shortest = every_frames or window, window * min(stride, longest // window)
   fitting = [video for video in videos if video.num_frames >= shortest]
-  if not fitting:
-    longest = max((video.num_frames for video in videos), default=0)
-    raise UserError(f'no training video calibrates: the longest has {longest} frames, windows of {window} at eval.stride={stride} need {shortest}')
   total = sum(-(-video.num_frames // step) for video in fitting)
   chosen, left = [], max(max_windows * step, shortest)
   for video in fitting[::max(1, round(total / max_windows))]:

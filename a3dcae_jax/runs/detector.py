@@ -10,6 +10,7 @@ import tqdm
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
+from a3dcae_jax.data.windows import clip_rows
 from a3dcae_jax.runs.fit import restored_for_all
 from a3dcae_jax.runs.networks import make_networks
 from a3dcae_jax.runs.scoring_program import normalised, reconstruction, scoring_program, scoring_weights
@@ -77,20 +78,20 @@ def _means(mean_image, scene):
   return mean_image if scene is None else clip_means(mean_image, scene)
 
 
-def shared_window_errors(detector, frames, first, *, scenes=None, on_maps=None, progress='', **options):
-  """`window_errors` with the windows shared out over the processes of a pod: each scores its own, reads their frames alone, and gets all errors.
+def shared_window_errors(detector, frames, windows, *, scenes=None, on_maps=None, progress='', batch_size):
+  """`window_errors` of `windows`, shared out over the processes of a pod: each scores its own, reads their frames alone, and gets all errors.
 
   `on_maps` is called for this process's windows only. A process by itself scores them all.
   """
+  first, options = windows.first, {'window': windows.keep.shape[1], 'batch_size': batch_size}
   if processes.count() == 1:
-    return window_errors(detector, frames, first, scenes=scenes, on_maps=on_maps, progress=progress, **options)
+    return window_errors(detector, frames, first, stride=windows.stride, scenes=scenes, on_maps=on_maps, progress=progress, **options)
   mine = processes.my_share(len(first))
-  own = first[mine]
-  span = (options['window'] - 1) * options.get('stride', 1) + 1
-  low, high = (own.min(), own.max() + span) if len(own) else (0, 0)
+  rows = windows.rows[mine]
+  low, high = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
   moved = on_maps and (lambda start, maps: on_maps(start + mine.start, maps))
-  errors = window_errors(detector, frames[low:high], own - low, scenes=None if scenes is None else scenes[mine], on_maps=moved,
-                         progress=progress if processes.is_first() else '', **options)
+  errors = window_errors(detector, frames[low:high], first[mine] - low, stride=windows.stride[mine], scenes=None if scenes is None else scenes[mine],
+                         on_maps=moved, progress=progress if processes.is_first() else '', **options)
   return processes.gather_shares(np.asarray(errors, np.float32), len(first))
 
 
@@ -99,16 +100,17 @@ def window_errors(detector, frames, first, *, window, batch_size, stride=1, scen
 
   Args:
     detector: `Detector`. frames: uint8 [N, H, W]; on the device as a whole where they fit. first: int [M]. window: T. stride: between
-      a window's frames.
+      a window's frames, a number or int [M].
     scenes: int [M], whose mean image each window takes; None where there is one for all.
     on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order; None fetches no maps.
     progress: title of a progress bar, '' for none.
   """
-  resident, offsets = fits_on_device(frames.size), stride * np.arange(window)
-  gather = jax.jit(lambda frames, first: gather_clips(frames, first, jnp.full_like(first, stride), window=window))
+  resident, stride = fits_on_device(frames.size), np.broadcast_to(stride, len(first))
+  gather = jax.jit(lambda frames, first, stride: gather_clips(frames, first, stride, window=window))
 
-  def errors_of(clips_or_rows, scene, *resident_frames):
-    errors, maps = detector.errors(gather(resident_frames[0], clips_or_rows) if resident else clips_or_rows, scene)
+  def errors_of(first, stride, scene, *resident_frames):
+    clips = gather(resident_frames[0], first, stride) if resident else frames[clip_rows(first, stride, window)]
+    errors, maps = detector.errors(clips, scene)
     return errors, (maps if on_maps else None)
 
   shared = [jax.device_put(np.asarray(frames))] if resident else []
@@ -122,9 +124,9 @@ def window_errors(detector, frames, first, *, window, batch_size, stride=1, scen
       on_maps(start, maps[:count])
 
   for start in tqdm.tqdm(range(0, len(first), batch_size), desc=progress, unit='batch', disable=not progress, dynamic_ncols=True):
-    rows = np.resize(first[start:start + batch_size], batch_size).astype(np.int32)  # the last batch repeats itself
+    batch = [np.resize(column[start:start + batch_size], batch_size).astype(np.int32) for column in (first, stride)]  # the last one repeats itself
     scene = None if scenes is None else np.resize(scenes[start:start + batch_size], batch_size)
-    pending.append((start, errors_of(rows if resident else frames[rows[:, None] + offsets], scene, *shared)))
+    pending.append((start, errors_of(*batch, scene, *shared)))
     if len(pending) > 2:  # the device works on the next batches while this one is taken
       finish(*pending.pop(0))
   for item in pending:

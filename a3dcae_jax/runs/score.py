@@ -8,7 +8,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
-from a3dcae_jax.data.windows import test_windows
+from a3dcae_jax.data.windows import fitting_stride, test_windows
 from a3dcae_jax.runs.calibration import cutting, load_calibrated, training_errors
 from a3dcae_jax.runs.detector import shared_window_errors
 from a3dcae_jax.runs.localise import Localiser
@@ -101,9 +101,8 @@ def _all_errors(config, detector, store):
   position_mean = train.mean(0)
   by_place = position_mean if config.eval.divide_by_position else 1.0
   localiser = Localiser(store.test, windows, by_place) if store.test.masks is not None else None
-  test = shared_window_errors(
-      detector, store.test.frames, windows.first, window=config.clips.window, stride=windows.stride, batch_size=config.eval.batch_size,
-      scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
+  test = shared_window_errors(detector, store.test.frames, windows, batch_size=config.eval.batch_size,
+                              scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
   if localiser:
     localiser.join(processes.gather)
   seconds = time.monotonic() - start
@@ -147,6 +146,14 @@ def _metrics(scores, labels):
   return frame_metrics(scores, labels) if labels is not None else None
 
 
+def _nearer(config, store):
+  """The test videos that are too short for `eval.stride`, with their own strides; nothing where there are none."""
+  window, stride = config.clips.window, cutting(config)['stride']
+  own = {video.name: fitting_stride(video, window=window, stride=stride) for video in store.test.videos}
+  nearer = {name: fitting for name, fitting in own.items() if fitting < stride}
+  return {'nearer_strides': nearer} if nearer else {}
+
+
 def _header(config, store, detector, errors, position_mean):
   labels, train = store.test.labels, np.concatenate(errors.train)
   kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px',
@@ -162,7 +169,7 @@ def _header(config, store, detector, errors, position_mean):
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
       'protocol': {'error': kind + (', divided by position' if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
                    'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,
-                   **cutting(config),
+                   **cutting(config), **_nearer(config, store),
                    'lambda': config.objective.adversarial_weight, 'macro_rule': 'mean over videos that have both classes'},
       'checkpoint_step': detector.step, 'seed': config.seed, 'variant': config.variant,
       'train_errors': {'held_out': bool(config.train.holdout_videos), 'frames': len(train), 'mean': float(train.mean()), 'std': float(train.std()),

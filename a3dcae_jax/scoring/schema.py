@@ -34,6 +34,8 @@ def describe_windows(protocol):
   """How the test videos were cut, in words. protocol: of `metrics.json`; without `stride`, which came later, windows have consecutive frames."""
   every, stride = protocol['every_frames'], protocol.get('stride', 1)
   apart = f', {stride} apart' if stride > 1 else ''
+  nearer = [f'{own} in {name}' for name, own in protocol.get('nearer_strides', {}).items()]  # short videos
+  apart += f' ({", ".join(nearer)})' if nearer else ''
   return f'windows of {protocol["window"]} frames{apart}, ' + (f'one every {every}, averaged' if every else 'back to back')
 
 

@@ -66,13 +66,13 @@ def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_pa
   config, run = finished
   for name in ('checkpoints', 'config.json', 'mean_image.npy', 'metrics.jsonl', 'provenance.json'):
     (tmp_path / name).symlink_to(run / name)
-  config = tiny(folder, **{'train.steps': 6, 'eval.stride': 2, 'eval.every_frames': 8})
+  config = tiny(folder, **{'train.steps': 6, 'eval.stride': 3, 'eval.every_frames': 8})  # 40 frames have room for 2
   metrics = evaluate_run(config, tmp_path, prepare_data(**config.data))
-  assert metrics['protocol']['stride'] == 2 and metrics['protocol']['every_frames'] == 8
+  assert metrics['protocol']['stride'] == 3 and metrics['protocol']['every_frames'] == 8
   _, errors, _, _ = read_scores(tmp_path / 'scores.csv')
   _, plain, _, _ = read_scores(run / 'scores.csv')
   assert [len(e) for e in errors] == [40, 40] and not np.allclose(errors[0], plain[0])
-  assert 'windows of 16 frames, 2 apart, one every 8, averaged' in (tmp_path / 'report.html').read_text()
+  assert 'windows of 16 frames, 3 apart (2 in 01, 2 in 02), one every 8, averaged' in (tmp_path / 'report.html').read_text()
 
 
 def test_what_calibrates_is_cut_as_what_is_scored():
@@ -81,13 +81,14 @@ def test_what_calibrates_is_cut_as_what_is_scored():
   assert [video.name for video in chosen] == ['a', 'c']  # b has fewer than 32 frames
   chosen = calibration_videos(videos, max_windows=10, window=16, every_frames=4, stride=2)
   assert [(video.name, video.num_frames) for video in chosen] == [('a', 40)]
-  with pytest.raises(UserError, match='the longest has 90 frames, windows of 16 at eval.stride=6 need 96'):
-    calibration_videos(videos, max_windows=100, window=16, stride=6)
+  assert [video.name for video in calibration_videos(videos, max_windows=100, window=16, stride=6)] == ['c']  # at stride 5
+  with pytest.raises(UserError, match=r'the longest has 90 frames, fewer than the window \(=91\)'):
+    calibration_videos(videos, max_windows=100, window=91)
 
 
 def test_videos_too_short_for_the_windows_are_refused_before_training(folder, tmp_path):
-  with pytest.raises(UserError, match=r'test video 01 has 40 frames, fewer than the window \(=16\) at eval.stride=3'):
-    session.train_and_evaluate(tiny(folder, **{'eval.stride': 3}), tmp_path / 'run')
+  with pytest.raises(UserError, match=r'test video 01 has 40 frames, fewer than the window \(=48\)'):
+    session.train_and_evaluate(tiny(folder, **{'clips.window': 48}), tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
 
 
