@@ -10,7 +10,7 @@ from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
-from a3dcae_jax.scoring.schema import describe_windows
+from a3dcae_jax.scoring.schema import describe_windows, twin
 
 _BOKEH = Resources(mode='inline', components=['bokeh'])  # the plots alone: widgets, tables and formulas would treble the page
 MAX_VIDEO_PLOTS = 40  # beyond, the first ones are drawn and the page says so: a page must stay light
@@ -64,7 +64,7 @@ def _summary(report):
            f'checkpoint of update {metrics["checkpoint_step"]:,}; seed {metrics["seed"]}.')
   if metrics['floors'] is None:
     return _section('Summary', f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>')
-  rows = [('this run', metrics['metrics'], 'run'), ('divided by position in the window', metrics['by_position'], '')]
+  rows = [('this run', metrics['metrics'], 'run'), (*twin(metrics), '')]
   rows += [(f'floor: {name.replace("_", " ")}', values, '') for name, values in metrics['floors'].items()]
   head = ''.join(f'<th>{name}</th>' for name in _NORMALISATIONS)
   cells = ''.join(_row(name, values, style, protocol['normalisation']) for name, values, style in rows)

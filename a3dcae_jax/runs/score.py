@@ -22,7 +22,7 @@ from a3dcae_jax.scoring.events import detect_events, event_metrics
 from a3dcae_jax.scoring.floors import floor_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
-from a3dcae_jax.scoring.schema import VERSION, validate_metrics
+from a3dcae_jax.scoring.schema import DIVIDED, VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
 from a3dcae_jax.training import processes
@@ -72,6 +72,7 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
   metrics = _header(config, store, detector, plain, position_mean) | {
       'metrics': {name: _metrics(scores[name], labels) for name in NORMALISATIONS},
       'by_position': {name: _metrics(divided.scores(name, smoothing), labels) for name in NORMALISATIONS},
+      'undivided': {name: _metrics(plain.scores(name, smoothing), labels) for name in NORMALISATIONS},
       'scenes': _scenes(store, scores[how], labels),
       'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
       'floors': None if labels is None else {
@@ -167,7 +168,7 @@ def _header(config, store, detector, errors, position_mean):
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],
                'mean_image': store.means, 'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
-      'protocol': {'error': kind + (', divided by position' if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
+      'protocol': {'error': kind + (DIVIDED if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
                    'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,
                    **cutting(config), **_nearer(config, store),
                    'lambda': config.objective.adversarial_weight, 'macro_rule': 'mean over videos that have both classes'},

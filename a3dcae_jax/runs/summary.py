@@ -1,7 +1,7 @@
 """A run's figures as text, for the terminal."""
 
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
-from a3dcae_jax.scoring.schema import describe_windows
+from a3dcae_jax.scoring.schema import describe_windows, twin
 
 
 def summary(metrics):
@@ -14,7 +14,7 @@ def summary(metrics):
   lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {protocol["error"]}; {describe_windows(protocol)}')
   lines.append('AUC / EER in percent, all frames together (micro)')
   lines.append(f'{"":26s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
-  rows = {'this run': metrics['metrics'], 'divided by position': metrics['by_position']}
+  rows = dict([('this run', metrics['metrics']), twin(metrics)])
   rows |= {f'floor: {name.replace("_", " ")}': floor for name, floor in metrics['floors'].items()}
   lines += [f'{name:26.26s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS) for name, row in rows.items()]
   return '\n'.join([*lines, _interval(metrics), *_events(metrics['events']), *_regions(metrics['regions'])])

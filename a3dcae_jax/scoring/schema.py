@@ -39,6 +39,15 @@ def describe_windows(protocol):
   return f'windows of {protocol["window"]} frames{apart}, ' + (f'one every {every}, averaged' if every else 'back to back')
 
 
+DIVIDED = ', divided by position'  # how `protocol.error` ends where the run's own errors are
+
+
+def twin(metrics):
+  """(name, figures by normalisation) of what the run would have, had it divided errors by their place in the window or not: the other way round."""
+  divided = metrics['protocol']['error'].endswith(DIVIDED)
+  return ('not divided by position', metrics['undivided']) if divided else ('divided by position', metrics['by_position'])
+
+
 def validate_metrics(metrics, *, source='metrics.json'):
   """Raises a `UserError` naming the first field of `metrics` that is missing or of another type; returns `metrics`."""
   version = metrics.get('schema_version')

@@ -13,6 +13,7 @@ from a3dcae_jax.runs import fit, session, workdir
 from a3dcae_jax.runs.calibration import calibration_videos
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.score import evaluate_run
+from a3dcae_jax.runs.summary import summary
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import Hook, read_metrics
@@ -66,13 +67,16 @@ def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_pa
   config, run = finished
   for name in ('checkpoints', 'config.json', 'mean_image.npy', 'metrics.jsonl', 'provenance.json'):
     (tmp_path / name).symlink_to(run / name)
-  config = tiny(folder, **{'train.steps': 6, 'eval.stride': 3, 'eval.every_frames': 8})  # 40 frames have room for 2
+  config = tiny(folder, **{'train.steps': 6, 'eval.stride': 3, 'eval.every_frames': 8,  # 40 frames have room for 2
+                             'eval.divide_by_position': True})
   metrics = evaluate_run(config, tmp_path, prepare_data(**config.data))
   assert metrics['protocol']['stride'] == 3 and metrics['protocol']['every_frames'] == 8
   _, errors, _, _ = read_scores(tmp_path / 'scores.csv')
   _, plain, _, _ = read_scores(run / 'scores.csv')
   assert [len(e) for e in errors] == [40, 40] and not np.allclose(errors[0], plain[0])
   assert 'windows of 16 frames, 3 apart (2 in 01, 2 in 02), one every 8, averaged' in (tmp_path / 'report.html').read_text()
+  assert metrics['metrics'] == metrics['by_position'] != metrics['undivided']
+  assert 'not divided by position' in summary(metrics)
 
 
 def test_what_calibrates_is_cut_as_what_is_scored():
