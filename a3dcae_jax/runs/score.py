@@ -69,10 +69,9 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
   floors = floor_errors(store.test.frames, store.test.videos, video_means(store))
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)
+  by_position, undivided = ({name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS} for way in (divided, plain))
   metrics = _header(config, store, detector, plain, position_mean) | {
-      'metrics': {name: _metrics(scores[name], labels) for name in NORMALISATIONS},
-      'by_position': {name: _metrics(divided.scores(name, smoothing), labels) for name in NORMALISATIONS},
-      'undivided': {name: _metrics(plain.scores(name, smoothing), labels) for name in NORMALISATIONS},
+      'metrics': by_position if config.eval.divide_by_position else undivided, 'by_position': by_position, 'undivided': undivided,
       'scenes': _scenes(store, scores[how], labels),
       'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
       'floors': None if labels is None else {
