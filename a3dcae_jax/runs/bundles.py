@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.runs import workdir as workdirs
 from a3dcae_jax.runs.bundle_text import bundle_text
-from a3dcae_jax.runs.calibration import cutting, load_calibrated, training_errors
+from a3dcae_jax.runs.calibration import calibrated_stride, load_calibrated, training_errors
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.detector import Detector
 from a3dcae_jax.runs.score import Errors, evaluate_run, event_threshold
@@ -38,7 +38,7 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
     from a3dcae_jax.runs.onnx_model import convert_and_check
     extra_files['model.onnx'], details['onnx'] = convert_and_check(config, detector.weights, mean_image, clips)
   write_bundle(folder, models=models, weights=detector.weights, mean_image=mean_image, window=config.clips.window,
-               stride=cutting(config)['stride'], details=details, extra_files=extra_files)
+               stride=calibrated_stride(config, frames), details=details, extra_files=extra_files)
   print(bundle_text(load_bundle(folder)))
 
 

@@ -26,6 +26,11 @@ def calibrating_windows(config, store):
   return videos, test_windows(videos, **cut)
 
 
+def calibrated_stride(config, store):
+  """The stride of the windows that calibrate: `eval.stride`, or the largest that fits where all training videos are too short for it."""
+  return int(calibrating_windows(config, store)[1].stride[0])
+
+
 def check_windows(config, store):
   """Raises the `UserError` that scoring would end with where a video is too short for its windows: before training rather than after it."""
   if store.test.videos:

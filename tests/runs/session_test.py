@@ -10,7 +10,7 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.runs import fit, session, workdir
-from a3dcae_jax.runs.calibration import calibration_videos
+from a3dcae_jax.runs.calibration import calibrated_stride, calibration_videos
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.score import evaluate_run
 from a3dcae_jax.runs.summary import summary
@@ -69,7 +69,9 @@ def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_pa
     (tmp_path / name).symlink_to(run / name)
   config = tiny(folder, **{'train.steps': 6, 'eval.stride': 3, 'eval.every_frames': 8,  # 40 frames have room for 2
                              'eval.divide_by_position': True})
-  metrics = evaluate_run(config, tmp_path, prepare_data(**config.data))
+  store = prepare_data(**config.data)
+  metrics = evaluate_run(config, tmp_path, store)
+  assert calibrated_stride(config, store) == 2  # what a bundle says: by it the camera's windows must be cut
   assert metrics['protocol']['stride'] == 3 and metrics['protocol']['every_frames'] == 8
   _, errors, _, _ = read_scores(tmp_path / 'scores.csv')
   _, plain, _, _ = read_scores(run / 'scores.csv')
