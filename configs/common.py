@@ -15,7 +15,7 @@ STRIDES = (1, 2, 3)
 _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-3}
 # The paper's method. Both scales start the network where it can say how bright people are, and at their size: 1,500 updates leave a tenth of the frames'
 # energy, where 300 left two fifths. A larger lambda ends that half way. Footage at its own speed, at half of it and standing still; tested three
-# times as fast, by how much more than in training each place of a window errs: what moves further than anything learnt is not reproduced (docs/notes/0004).
+# times as fast, by how much more than in training each place of a window errs: the best of eight readings on made videos (docs/notes/0004).
 _METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'eval.stride': 3, 'eval.divide_by_position': True,
            'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6, 'train.steps': 1500, 'optimizer.schedule': 'cosine'}
 SIZES = {
