@@ -10,7 +10,7 @@ from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
-from a3dcae_jax.scoring.schema import describe_windows, twin
+from a3dcae_jax.scoring.schema import describe_follows, describe_windows, twin
 
 _BOKEH = Resources(mode='inline', components=['bokeh'])  # the plots alone: widgets, tables and formulas would treble the page
 MAX_VIDEO_PLOTS = 40  # beyond, the first ones are drawn and the page says so: a page must stay light
@@ -63,7 +63,7 @@ def _summary(report):
            f'error: {protocol["error"]}; {describe_windows(protocol)}; smoothing: {protocol["smoothing_frames"] or "none"}; '
            f'checkpoint of update {metrics["checkpoint_step"]:,}; seed {metrics["seed"]}.')
   if metrics['floors'] is None:
-    return _section('Summary', f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>')
+    return _section('Summary', f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>{_follows(metrics)}')
   rows = [('this run', metrics['metrics'], 'run'), (*twin(metrics), '')]
   rows += [(f'floor: {name.replace("_", " ")}', values, '') for name, values in metrics['floors'].items()]
   head = ''.join(f'<th>{name}</th>' for name in _NORMALISATIONS)
@@ -72,7 +72,7 @@ def _summary(report):
     auc, eer = PAPER[data['name']]
     cells += f'<tr><td>the paper (full test set)</td><td>{auc:.1f} / {eer:.1f}</td><td></td><td></td><td></td></tr>'
   table = f'<div class="wide"><table><thead><tr><th>AUC / EER, %</th>{head}</tr></thead><tbody>{cells}</tbody></table></div>'
-  return _section('Summary', f'<p>{html.escape(facts)}</p>{table}{_more(metrics)}')
+  return _section('Summary', f'<p>{html.escape(facts)}</p>{table}{_more(metrics)}{_follows(metrics)}')
 
 
 def _row(name, values, style, main):
@@ -95,6 +95,13 @@ def _more(metrics):
   return (f'<p class="note">Under {metrics["protocol"]["normalisation"]}: average precision {100 * main["ap"]:.1f} %; mean of the videos\' own AUC '
           f'{macro} ({main["undefined_videos"]} videos have one class and are left out); score gap {main["score_gap"]:.4f}. All frames '
           f'together (micro) unless said. The floors learn nothing: a figure says something by its distance from them.</p>')
+
+
+def _follows(metrics):
+  """What the error follows, and how to read it."""
+  follows = describe_follows(metrics)
+  return follows and (f'<p class="note">{html.escape(follows[0].upper() + follows[1:])}. Weight on the mean image distance: it counts who is there; on the '
+                      f'frame difference: it follows how much moves. What R^2 leaves of 1 is the network\'s own. No label is used.</p>')
 
 
 def _detections(metrics):

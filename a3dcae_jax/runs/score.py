@@ -22,6 +22,7 @@ from a3dcae_jax.scoring.events import detect_events, event_metrics
 from a3dcae_jax.scoring.floors import floor_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
+from a3dcae_jax.scoring.rank_regression import rank_regression
 from a3dcae_jax.scoring.schema import DIVIDED, VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
@@ -67,6 +68,7 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
   floors = floor_errors(store.test.frames, store.test.videos, video_means(store))
+  follows = rank_regression(np.concatenate(errors.test), floors)
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)
   by_position, undivided = ({name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS} for way in (divided, plain))
@@ -76,7 +78,7 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
       'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
       'floors': None if labels is None else {
           name: {h: frame_metrics(smooth(normalise(values, h), *smoothing), labels) for h in FLOOR_NORMALISATIONS} for name, values in floors.items()},
-      'events': events, 'regions': localiser.metrics() if localiser else None}
+      'follows': follows, 'events': events, 'regions': localiser.metrics() if localiser else None}
   names = [video.name for video in store.test.videos]
   write_scores(workdir / 'scores.csv', names, errors.test, scores[how], labels, store.index['label_set'])
   floor_scores = {name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing) for name, values in floors.items()}

@@ -1,7 +1,7 @@
 """A run's figures as text, for the terminal."""
 
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
-from a3dcae_jax.scoring.schema import describe_windows, twin
+from a3dcae_jax.scoring.schema import describe_follows, describe_windows, twin
 
 
 def summary(metrics):
@@ -9,7 +9,8 @@ def summary(metrics):
   data = metrics['data']
   lines = [f'{data["name"]}: {data["frames"]} test frames in {data["videos"]} videos, checkpoint of step {metrics["checkpoint_step"]}']
   if metrics['floors'] is None:
-    return '\n'.join([*lines, f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'])
+    unlabelled = f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'
+    return '\n'.join([*lines, *_follows(metrics), unlabelled])
   protocol = metrics['protocol']
   lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {protocol["error"]}; {describe_windows(protocol)}')
   lines.append('AUC / EER in percent, all frames together (micro)')
@@ -17,7 +18,12 @@ def summary(metrics):
   rows = dict([('this run', metrics['metrics']), twin(metrics)])
   rows |= {f'floor: {name.replace("_", " ")}': floor for name, floor in metrics['floors'].items()}
   lines += [f'{name:26.26s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS) for name, row in rows.items()]
-  return '\n'.join([*lines, _interval(metrics), *_events(metrics['events']), *_regions(metrics['regions'])])
+  return '\n'.join([*lines, *_follows(metrics), _interval(metrics), *_events(metrics['events']), *_regions(metrics['regions'])])
+
+
+def _follows(metrics):
+  text = describe_follows(metrics)
+  return [text] if text else []
 
 
 def _interval(metrics):

@@ -48,6 +48,15 @@ def twin(metrics):
   return ('not divided by position', metrics['undivided']) if divided else ('divided by position', metrics['by_position'])
 
 
+def describe_follows(metrics):
+  """What the error follows, in words; '' where nothing is known of it (all errors equal, or `metrics` older than the field)."""
+  follows = metrics.get('follows')
+  if not follows:
+    return ''
+  weights = ', '.join(f'{name.replace("_", " ")} {weight:.2f}' for name, weight in follows['weights'].items())
+  return f'the error follows (rank regression on the floors): {weights}; R^2 {follows["r2"]:.2f}'
+
+
 def validate_metrics(metrics, *, source='metrics.json'):
   """Raises a `UserError` naming the first field of `metrics` that is missing or of another type; returns `metrics`."""
   version = metrics.get('schema_version')

@@ -14,6 +14,7 @@ from a3dcae_jax.runs.calibration import calibrated_stride, calibration_videos
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.score import evaluate_run
 from a3dcae_jax.runs.summary import summary
+from a3dcae_jax.scoring.schema import describe_follows
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import Hook, read_metrics
@@ -56,6 +57,9 @@ def test_a_run_leaves_everything(finished):
   metrics = json.loads((run / 'metrics.json').read_text())
   assert metrics['data']['frames'] == 80 and metrics['checkpoint_step'] == 6 and set(metrics['metrics']) == {'eq14', 'minmax', 'none', 'train'}
   assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance'}
+  follows = metrics['follows']
+  assert set(follows['weights']) == set(metrics['floors']) and 0 <= follows['r2'] <= 1
+  assert all(describe_follows(metrics) in text for text in (summary(metrics), (run / 'report.html').read_text().replace('The error', 'the error')))
   names, errors, _, labels = read_scores(run / 'scores.csv')
   assert names == ['01', '02'] and [len(e) for e in errors] == [40, 40] and labels is not None
   assert f"{metrics['data']['label_set']}\n" in (run / 'scores.csv').read_text()
