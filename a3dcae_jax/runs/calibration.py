@@ -2,7 +2,7 @@
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
-from a3dcae_jax.data.windows import test_windows
+from a3dcae_jax.data.windows import fitting_stride, test_windows
 from a3dcae_jax.runs.detector import load_detector, shared_window_errors
 from a3dcae_jax.runs.scoring_program import local_rule
 from a3dcae_jax.runs.usual import with_usual
@@ -63,10 +63,11 @@ def calibration_videos(videos, *, max_windows, window, every_frames=0, stride=1)
 
   Raises: UserError if no video has `window` frames.
   """
-  longest = max((video.num_frames for video in videos), default=0)
-  if longest < window:
-    raise UserError(f'no training video calibrates: the longest has {longest} frames, fewer than the window (={window})')
-  step, shortest = every_frames or window, window * min(stride, longest // window)
+  longest = max(videos, key=lambda video: video.num_frames, default=None)
+  if longest is None or longest.num_frames < window:
+    frames = longest.num_frames if longest else 0
+    raise UserError(f'no training video calibrates: the longest has {frames} frames, fewer than the window (={window})')
+  step, shortest = every_frames or window, window * fitting_stride(longest, window=window, stride=stride)
   fitting = [video for video in videos if video.num_frames >= shortest]
   total = sum(-(-video.num_frames // step) for video in fitting)
   chosen, left = [], max(max_windows * step, shortest)
