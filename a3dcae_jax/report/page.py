@@ -101,7 +101,7 @@ def _follows(metrics):
   """What the error follows, and how to read it."""
   follows = describe_follows(metrics)
   return follows and (f'<p class="note">{html.escape(follows[0].upper() + follows[1:])}. Weight on the mean image distance: it counts who is there; on the '
-                      f'frame difference: it follows how much moves. What R^2 leaves of 1 is the network\'s own. No label is used.</p>')
+                      f'frame difference: it follows how much moves. What R^2 leaves of 1 is in neither. No label is used.</p>')
 
 
 def _detections(metrics):
