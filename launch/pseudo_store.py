@@ -23,7 +23,7 @@ def main():
   parser.add_argument('--videos', default='', help='their names instead, as in 12,16')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--movers', choices=MOVERS, default='fast', help='what is made: fast, or riders, hardly faster than walkers')
-  parser.add_argument('--kinds', default='', help='the kinds of movers that are made, as in cyclist,skater; all if empty')
+  parser.add_argument('--kinds', default='', help='the kinds of movers that are made, as in cyclist,skater or slow_cyclist; the usual ones if empty')
   parser.add_argument('--copies', type=int, default=1, help='made videos of each kind of each held-out video')
   parser.add_argument('--mixed', action='store_true', help='only draws of which 15 to 85 %% of the frames are abnormal')
   parser.add_argument('--disturb', default='', help='each made video also as on another day: light, shift, noise, bystander, or each in turn')

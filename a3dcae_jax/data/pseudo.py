@@ -37,7 +37,7 @@ def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb
   Args:
     store: `FrameStore`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
     movers: 'fast' (this file's kinds) or 'riders' (those of `data.riders`).
-    kinds: names of those that are made, in this order; () for all. copies: made videos of each kind of each held-out video, at draws of their own.
+    kinds: names of those that are made, in this order; () for the usual. copies: made videos of each kind of each held-out video, at draws of their own.
     mixed: 15 to 85 % of the frames of every made video are abnormal; other draws are dropped. So Eq. 14 can be asked of each of them.
     disturb: each made video is there a second time, under the disturbance of this name (`data.disturbances`), or under each in 'turn'; '' for none.
 
@@ -50,15 +50,15 @@ def write_pseudo_store(store, folder, *, holdout, seed=0, movers='fast', disturb
     raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
   kept, held = _held_out(store.train.videos, holdout)
   rng, mean = np.random.default_rng(seed), 255 * store.mean_image()
-  known, make = (KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.make_rider)
+  known, usual, make = (KINDS, KINDS, _make) if movers == 'fast' else (riders.KINDS, riders.USUAL, riders.make_rider)
   if unknown := set(kinds) - set(known):
     raise UserError(f'kinds: {movers!r} has no {", ".join(sorted(unknown))}; it has {", ".join(known)}')
   if copies < 1:
     raise UserError(f'copies (={copies}) must be at least 1')
   make = _mixed(make) if mixed else make
-  what = [f'{movers} ({" ".join(kinds or known)})', f'{copies} copies each', 'mixed' * mixed, disturb and f'disturbed: {disturb}', f'seed {seed}']
+  what = [f'{movers} ({" ".join(kinds or usual)})', f'{copies} copies each', 'mixed' * mixed, disturb and f'disturbed: {disturb}', f'seed {seed}']
   made = [(f'{video.name}-{kind}{f"-{copy + 1}" * (copies > 1)}', *make(_frames(store, video), mean, kind, rng))
-          for video in held for kind in kinds or known for copy in range(copies)]
+          for video in held for kind in kinds or usual for copy in range(copies)]
   if disturb:
     made = [each for index, video in enumerate(made) for each in (video, _disturbed(video, mean, disturb, index, seed))]
   with whole_folder(folder) as temporary:

@@ -6,6 +6,7 @@
     pram     the cart at a walker's speed: only its looks are abnormal
     walker   a person with moving legs, at the speed that they walked with: *normal*, so that pasting alone betrays nothing
 
+and, where they are asked for by name, `slow_skater` (1.2 to 1.7) and `slow_cyclist` (1.3 to 2.0): what the others are too easy to tell apart by.
 All of them cross the scene along a straight line through the place that they were cut from, and some are inside when the video begins.
 """
 
@@ -23,7 +24,10 @@ KINDS = {  # times the walker's speed, times the size, copies side by side
     'cart': ((1.7, 2.6), (1.2, 1.6), 4),
     'pram': ((0.9, 1.1), (1.2, 1.6), 4),
     'walker': ((1.0, 1.0), (1.0, 1.0), 1),
+    'slow_skater': ((1.2, 1.7), (0.95, 1.15), 1),
+    'slow_cyclist': ((1.3, 2.0), (0.95, 1.2), 2),
 }
+USUAL = ('skater', 'cyclist', 'cart', 'pram', 'walker')  # made where none is named
 CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
 COPY_DISTANCE = 0.6  # of copies side by side, in widths
 TRACK_FRAMES = 10  # a walker's speed is measured, and its legs are copied, over so many frames

@@ -72,6 +72,6 @@ def test_a_store_of_riders(tmp_path):
   source = prepare_store('synthetic', root='', store_dir=tmp_path / 'stores', height=64, width=64, label_set='',
                          options={'num_videos': 2, 'frames_per_video': 60})
   made = FrameStore.open(write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, movers='riders'))
-  assert [video.name.split('-')[1] for video in made.test.videos] == list(riders.KINDS)
+  assert [video.name.split('-')[1] for video in made.test.videos] == list(riders.USUAL)
   with pytest.raises(UserError, match="movers 'bats': known are fast, riders"):
     write_pseudo_store(source, tmp_path / 'other', holdout=1, movers='bats')
