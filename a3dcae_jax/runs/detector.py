@@ -12,11 +12,11 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.windows import clip_rows
 from a3dcae_jax.runs.fit import restored_for_all
-from a3dcae_jax.runs.networks import make_networks
-from a3dcae_jax.runs.scoring_program import normalised, reconstruction, scoring_program, scoring_weights
+from a3dcae_jax.runs.networks import frame_options, make_networks
+from a3dcae_jax.runs.scoring_program import reconstruction, scoring_program, scoring_weights
 from a3dcae_jax.training import processes
 from a3dcae_jax.training.checkpoints import Checkpoints
-from a3dcae_jax.training.step import clip_means
+from a3dcae_jax.training.step import clip_means, zero_mean
 
 
 class Detector(NamedTuple):
@@ -59,13 +59,13 @@ def load_detector(config, workdir, mean_image):
 
   @jax.jit
   def reconstruct(weights, clips, scene):
-    real = normalised(clips, _means(mean_image, scene))
+    real = zero_mean(clips, _means(mean_image, scene), **frame_options(config))
     return real, reconstruction(config, weights, real)
 
   @jax.jit
   def feature_maps(clips, scene=None):
     variables = {'params': state.generator, 'batch_stats': state.batch_stats}
-    _, sown = generator.apply(variables, normalised(clips, _means(mean_image, scene)), train=False, mutable=['intermediates'])
+    _, sown = generator.apply(variables, zero_mean(clips, _means(mean_image, scene), **frame_options(config)), train=False, mutable=['intermediates'])
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
   # Weights are arguments, not constants, as they are in a bundle: XLA folds constants by other roundings.

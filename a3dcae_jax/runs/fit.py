@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.windows import training_clips
-from a3dcae_jax.runs.networks import make_networks, reduce_dtype
+from a3dcae_jax.runs.networks import frame_options, make_networks, reduce_dtype
 from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import MetricsFile, Progress, SaveCheckpoints
@@ -78,7 +78,7 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
   """
   networks = make_networks(**config.model, axis_name=axis_name)
   step = make_train_step(*networks, optimizer_of(config), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
-                         reduce_dtype=reduce_dtype(config.train.reduce_dtype, config.model.dtype))
+                         reduce_dtype=reduce_dtype(config.train.reduce_dtype, config.model.dtype), **frame_options(config))
   resident, per_scene = feeding == 'resident', config.data.get('mean_image', 'set') == 'scene'
 
   def fed_step(state, batch, mean_image, *frames):

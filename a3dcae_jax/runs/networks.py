@@ -45,6 +45,11 @@ def remat_of(name):
   return name
 
 
+def frame_options(config):
+  """How frames become what the networks see: the keyword arguments of `training.step.zero_mean`; none in a run that is older than they are."""
+  return dict(config.get('frames', {}))
+
+
 def check_sizes(config):
   """Raises `UserError` naming the first field whose value does not fit the pools of either network, or is out of range."""
   if len(config.model.widths) < 2:
@@ -65,6 +70,9 @@ def check_sizes(config):
   for name in ('output_scale', 'norm_scale'):
     if not config.model.get(name, 1.0) > 0:
       raise UserError(f'model.{name} (={config.model[name]}) must be positive')
+  contrast = frame_options(config).get('contrast', 0.0)
+  if not 0 <= contrast <= 1:
+    raise UserError(f'frames.contrast (={contrast}) must be between 0 and 1, in units of a pixel in [0, 1]')
   check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)

@@ -6,7 +6,7 @@ from flax import traverse_util
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.ops.lowering import lowered_for, target_platform
-from a3dcae_jax.runs.networks import make_networks
+from a3dcae_jax.runs.networks import frame_options, make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
 from a3dcae_jax.scoring.local import local_errors, make_rule
 from a3dcae_jax.training.step import zero_mean
@@ -19,7 +19,7 @@ def scoring_program(config, platform=None):
   """The pure function `(weights, mean_image, clips) -> (errors, maps)` of a run's config.
 
   Args:
-    config: of the run; `model`, `objective.hide_*` and `eval.error`, `eval.block_px`, `eval.sigma_px` are read.
+    config: of the run; `model`, `frames`, `objective.hide_*` and `eval.error`, `eval.block_px`, `eval.sigma_px` are read.
     platform: whose lowering and dtype it is traced with, as in `ops.lowering.lowered_for`; None is the one JAX runs on.
 
   Returns:
@@ -40,7 +40,7 @@ def scoring_program(config, platform=None):
 
   def program(weights, mean_image, clips):
     with lowered_for(platform or target_platform()):
-      real = normalised(clips, mean_image)
+      real = zero_mean(clips, mean_image, **frame_options(config))
       maps = error_maps(real, reconstruction(config, weights, real))
     if kind == 'local':
       return local_errors(maps, real, weights[USUAL], rule)
@@ -63,11 +63,6 @@ def reconstruction(config, weights, real):
   if every:
     return predict_hidden(lambda seen: generator.apply(variables, seen, train=False), real, every=every, run=run)
   return generator.apply(variables, real, train=False)
-
-
-def normalised(clips, mean_image):
-  """uint8 [B, T, H, W], or float32 with pixels in [0, 1], -> float32 [B, T, H, W, 1], zero-mean."""
-  return zero_mean(clips, mean_image) if clips.dtype == jnp.uint8 else (clips - mean_image)[..., None]
 
 
 def scoring_weights(state):

@@ -25,7 +25,7 @@ from configs import synthetic
 SETTINGS = {
     'paper': {},
     'beyond': {'objective.hide_every': 8, 'objective.hide_frames': 3, 'eval.error': 'local', 'eval.divide_by_position': True,
-               'eval.smoothing_frames': 2.0, 'model.output_scale': 0.25, 'seed': 1},
+               'eval.smoothing_frames': 2.0, 'model.output_scale': 0.25, 'frames.contrast': 0.05, 'seed': 1},
 }
 
 

@@ -132,12 +132,14 @@ def test_a_run_from_before_a_field_was_there_goes_on(folder):
   config, run = tiny(folder), folder / 'older'
   workdir.claim(run, config)
   older = json.loads((run / 'config.json').read_text())
-  del older['optimizer']['schedule'], older['data']['mean_image'], older['model']['output_scale'], older['model']['norm_scale']
+  del older['optimizer']['schedule'], older['data']['mean_image'], older['model']['output_scale'], older['model']['norm_scale'], older['frames']
   (run / 'config.json').write_text(json.dumps(older))
   with pytest.raises(UserError, match="optimizer.schedule is 'constant' there, 'cosine' here"):
     workdir.claim(run, tiny(folder, **{'optimizer.schedule': 'cosine'}))
   with pytest.raises(UserError, match='model.norm_scale is 1.0 there, 0.2 here'):
     workdir.claim(run, tiny(folder, **{'model.norm_scale': 0.2}))
+  with pytest.raises(UserError, match='frames.contrast is 0.0 there, 0.04 here'):
+    workdir.claim(run, tiny(folder, **{'frames.contrast': 0.04}))
   with pytest.raises(UserError, match='model.output_scale is 1.0 there, 0.04 here'):
     workdir.claim(run, tiny(folder, **{'model.output_scale': 0.04}))
   workdir.claim(run, config)
@@ -180,6 +182,7 @@ def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder, finished):
 @pytest.mark.parametrize('field, value, message', [
     ('data.height', 50, r'data.height \(=50\) must be a multiple of 16'),
     ('clips.window', 12, r'clips.window \(=12\) must be a multiple of 8'),
+    ('frames.contrast', -0.1, r'frames.contrast \(=-0.1\) must be between 0 and 1'),
     ('train.batch_size', 0, r'train.batch_size \(=0\) must be positive'),
 ])
 def test_impossible_sizes_are_named(folder, field, value, message):

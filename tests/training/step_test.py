@@ -88,6 +88,28 @@ def gradients(weight, batch):
   return state, jax.tree.map(jnp.subtract, state, after), metrics
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_contrast_normalises_each_frame_by_itself(dtype):
+  """S sqrt(2 c^2 / (mean(S^2) + c^2)): a usual frame stays, a crowded one is drawn in, an empty one grows by sqrt(2) at most."""
+  mean_image = np.full((8, 8), 100 / 255, np.float32)
+  signs = np.where(np.indices((8, 8)).sum(0) % 2, 1, -1)
+  clips = np.stack([100 + signs * deviation for deviation in (10, 40, 1)])[None].astype(np.uint8)  # one clip of three frames
+  clips = clips if dtype == np.uint8 else clips.astype(np.float32) / 255
+  plain = np.asarray(zero_mean(clips, mean_image))
+  got = np.asarray(zero_mean(clips, mean_image, contrast=10 / 255))
+  np.testing.assert_allclose(np.asarray(got / plain)[0].mean((1, 2, 3)), np.sqrt(2 / np.asarray([2, 17, 1.01])), rtol=1e-5)
+  np.testing.assert_allclose(zero_mean(clips, mean_image, contrast=0.0), plain)
+
+
+def test_the_step_trains_on_frames_of_its_contrast(batch):
+  """The error of the first update is that of the normalised frames."""
+  optimizer = make_optimizer()
+  state = fresh(optimizer)
+  errors = [jax.jit(make_train_step(*networks(), optimizer, Objective(adversarial_weight=0.0), seed=0, contrast=contrast))(state, *batch)[1]['rec']
+            for contrast in (0.0, 0.01)]
+  assert errors[1] < 0.5 * errors[0]  # the frames of `batch` are far above a hundredth
+
+
 def test_each_network_gets_its_own_gradient(batch):
   """Against plain jax.grad of each loss with the other network held still."""
   weight = 0.3
