@@ -57,7 +57,7 @@ def get_config():
       'every_frames': 2,  # distance between the starts of training clips
   })
   config.frames = config_dict.ConfigDict({  # -> training.step.zero_mean
-      'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself to sqrt(2 c^2 / (its mean square + c^2)) of it; 0 is not (0.04 is usual)
+      'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it (0.04 is usual)
   })
   config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks
       'widths': PRESETS['paper'].widths,  # channels of Conv1..n; 5 make the 10-layer model, 3 the 6-layer one

@@ -18,16 +18,14 @@ from scipy import ndimage
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.sprites import moving_blobs, opacity_of, paste
 
-KINDS = {  # times the walker's speed, times the size, copies side by side
+USUAL = {  # made where no kind is named: times the walker's speed, times the size, copies side by side
     'skater': ((1.8, 2.8), (0.95, 1.15), 1),
     'cyclist': ((2.2, 3.5), (0.95, 1.2), 2),
     'cart': ((1.7, 2.6), (1.2, 1.6), 4),
     'pram': ((0.9, 1.1), (1.2, 1.6), 4),
     'walker': ((1.0, 1.0), (1.0, 1.0), 1),
-    'slow_skater': ((1.2, 1.7), (0.95, 1.15), 1),
-    'slow_cyclist': ((1.3, 2.0), (0.95, 1.2), 2),
 }
-USUAL = ('skater', 'cyclist', 'cart', 'pram', 'walker')  # made where none is named
+KINDS = USUAL | {'slow_skater': ((1.2, 1.7), (0.95, 1.15), 1), 'slow_cyclist': ((1.3, 2.0), (0.95, 1.2), 2)}
 CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
 COPY_DISTANCE = 0.6  # of copies side by side, in widths
 TRACK_FRAMES = 10  # a walker's speed is measured, and its legs are copied, over so many frames

@@ -12,6 +12,7 @@ from a3dcae_jax.data.windows import fitting_stride, test_windows
 from a3dcae_jax.runs.calibration import cutting, load_calibrated, training_errors
 from a3dcae_jax.runs.detector import shared_window_errors
 from a3dcae_jax.runs.localise import Localiser
+from a3dcae_jax.runs.networks import frame_options
 from a3dcae_jax.runs.pages import write_page
 from a3dcae_jax.runs.scoring_program import local_rule
 from a3dcae_jax.runs.summary import summary
@@ -156,20 +157,27 @@ def _nearer(config, store):
   return {'nearer_strides': nearer} if nearer else {}
 
 
-def _header(config, store, detector, errors, position_mean):
-  labels, train = store.test.labels, np.concatenate(errors.train)
+def error_name(config):
+  """What `protocol.error` says of a run's errors, but for whether they are divided by position."""
   kind = {'eq13': 'eq13', 'block': f'largest block of {config.eval.block_px} px', 'smoothed': f'largest after {config.eval.sigma_px} px',
           'motion': 'weighted by motion', 'local': 'local'}[config.eval.error]
   if config.eval.error == 'local':
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
+  if contrast := frame_options(config).get('contrast'):
+    kind += f', frames normalised to contrast {contrast:g}'
   if config.objective.hide_every:
     kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
+  return kind
+
+
+def _header(config, store, detector, errors, position_mean):
+  labels, train = store.test.labels, np.concatenate(errors.train)
   return {
       'schema_version': VERSION,
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],
                'mean_image': store.means, 'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
-      'protocol': {'error': kind + (DIVIDED if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
+      'protocol': {'error': error_name(config) + (DIVIDED if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
                    'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,
                    **cutting(config), **_nearer(config, store),
                    'lambda': config.objective.adversarial_weight, 'macro_rule': 'mean over videos that have both classes'},

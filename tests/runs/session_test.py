@@ -12,7 +12,7 @@ from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.runs import fit, session, workdir
 from a3dcae_jax.runs.calibration import calibrated_stride, calibration_videos
 from a3dcae_jax.runs.datasets import prepare_data
-from a3dcae_jax.runs.score import evaluate_run
+from a3dcae_jax.runs.score import error_name, evaluate_run
 from a3dcae_jax.runs.summary import summary
 from a3dcae_jax.scoring.schema import describe_follows
 from a3dcae_jax.scoring.tables import read_scores
@@ -189,6 +189,12 @@ def test_impossible_sizes_are_named(folder, field, value, message):
   with pytest.raises(UserError, match=message):
     session.train_and_evaluate(tiny(folder, **{field: value}), folder / 'never')
   assert not (folder / 'never').exists()
+
+
+def test_a_protocol_names_what_its_errors_are_of(folder):
+  """Two runs whose errors are in different units do not stand under one name."""
+  assert error_name(tiny(folder)) == 'eq13'
+  assert error_name(tiny(folder, **{'frames.contrast': 0.04})) == 'eq13, frames normalised to contrast 0.04'
 
 
 def test_held_out_videos_calibrate(folder, finished):
