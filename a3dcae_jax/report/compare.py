@@ -42,8 +42,8 @@ def compare_text(groups):
   """The tables as text."""
   lines = [_warning(groups)] if len(groups) > 1 else []
   for group in groups:
-    lines += [describe(group), f'{"AUC / EER, %":32s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS)]
-    lines += [f'{name[-32:]:32s}' + ''.join(f'{cell:>16s}' for cell in cells) for name, cells in rows_of(group)]
+    lines += [describe(group), f'{"AUC / EER, %":34s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS)]
+    lines += [f'{name[-34:]:34s}' + ''.join(f'{cell:>16s}' for cell in cells) for name, cells in rows_of(group)]
   return '\n'.join(lines)
 
 

@@ -20,7 +20,7 @@ from a3dcae_jax.runs.usual import write_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import detect_events, event_metrics
-from a3dcae_jax.scoring.floors import floor_errors
+from a3dcae_jax.scoring.floors import FLOORS, floor_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.rank_regression import rank_regression
@@ -68,8 +68,8 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
-  floors = floor_errors(store.test.frames, store.test.videos, video_means(store))
-  follows = rank_regression(np.concatenate(errors.test), floors)
+  floors = floor_errors(store.test.frames, store.test.videos, video_means(store), contrast=frame_options(config).get('contrast', 0.0))
+  follows = rank_regression(np.concatenate(errors.test), {name: floors[name] for name in FLOORS})
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)
   by_position, undivided = ({name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS} for way in (divided, plain))

@@ -14,10 +14,10 @@ def summary(metrics):
   protocol = metrics['protocol']
   lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {protocol["error"]}; {describe_windows(protocol)}')
   lines.append('AUC / EER in percent, all frames together (micro)')
-  lines.append(f'{"":26s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
+  lines.append(f'{"":34s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
   rows = dict([('this run', metrics['metrics']), twin(metrics)])
   rows |= {f'floor: {name.replace("_", " ")}': floor for name, floor in metrics['floors'].items()}
-  lines += [f'{name:26.26s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS) for name, row in rows.items()]
+  lines += [f'{name:34.34s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS) for name, row in rows.items()]
   return '\n'.join([*lines, *_follows(metrics), _interval(metrics), *_events(metrics['events']), *_regions(metrics['regions'])])
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from a3dcae_jax.common.contrast import squared_gain
 from a3dcae_jax.ops.hiding import fill_hidden, hidden_frames
 from a3dcae_jax.training.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
 
@@ -37,7 +38,7 @@ def zero_mean(clips, mean_image, *, contrast=0.0):
   if not contrast:
     return frames
   energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
-  return frames * jnp.sqrt(2 * contrast**2 / (energy + contrast**2))
+  return frames * jnp.sqrt(squared_gain(energy, contrast))
 
 
 def clip_means(mean_images, scene):

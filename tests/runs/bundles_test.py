@@ -18,6 +18,7 @@ from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.detector import window_errors
 from a3dcae_jax.runs.onnx_model import convert_and_check, ranking
 from a3dcae_jax.runs.scoring_program import scoring_weights
+from a3dcae_jax.scoring.floors import NORMALISED
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.training.checkpoints import Checkpoints
 from configs import synthetic
@@ -76,8 +77,9 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
   own = session.evaluate_again(run) or json.loads((run / 'metrics.json').read_text())
   ours = bundles.evaluate_bundle(bundle, folder / f'{run.name}_scored')
   assert (folder / f'{run.name}_scored' / 'scores.csv').read_bytes() == (run / 'scores.csv').read_bytes()
-  for field in ('metrics', 'by_position', 'events', 'regions', 'train_errors', 'protocol', 'data', 'checkpoint_step'):
+  for field in ('metrics', 'by_position', 'floors', 'events', 'regions', 'train_errors', 'protocol', 'data', 'checkpoint_step'):
     assert ours[field] == own[field], field
+  assert (NORMALISED in ours['floors']) == bool(config.frames.contrast)
   assert load_bundle(bundle).threshold == own['events']['threshold']
   assert {'report.html', 'config.json', 'provenance.json', 'metrics.json'} <= {path.name for path in (folder / f'{run.name}_scored').iterdir()}
 

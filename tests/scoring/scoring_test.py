@@ -11,9 +11,10 @@ from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
-from a3dcae_jax.scoring.floors import floor_errors
+from a3dcae_jax.scoring.floors import NORMALISED, floor_errors
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import read_scores, write_scores
+from a3dcae_jax.training.step import zero_mean
 
 
 def test_eq13_by_hand():
@@ -135,6 +136,16 @@ def test_floors_by_hand():
   np.testing.assert_allclose(floors['frame_difference'], [1, 1, 0.64, 0.64], rtol=1e-6)
   np.testing.assert_allclose(floors['mean_image_distance'], [0.04, 0.64, 0.64, 0], rtol=1e-5, atol=1e-12)
   assert [len(part) for part in split_by_video(floors['frame_difference'], videos)] == [2, 2]
+
+
+def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
+  frames, mean = rng.integers(0, 256, (6, 4, 4), np.uint8), rng.random((4, 4), np.float32)
+  videos = (StoredVideo('a', 0, 4, ''), StoredVideo('b', 4, 2, ''))
+  seen = np.asarray(zero_mean(frames[None], mean, contrast=0.3))[0, ..., 0]
+  steps = np.square(np.diff(seen, axis=0)).mean((1, 2))
+  floors = floor_errors(frames, videos, mean, contrast=0.3)
+  np.testing.assert_allclose(floors[NORMALISED], steps[[0, 0, 1, 2, 4, 4]], rtol=1e-5)
+  assert set(floors) - set(floor_errors(frames, videos, mean)) == {NORMALISED}
 
 
 @pytest.mark.parametrize('labels', [None, [np.asarray([0, 1], np.uint8), np.asarray([1], np.uint8)]])
