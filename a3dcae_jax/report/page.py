@@ -10,7 +10,7 @@ from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
-from a3dcae_jax.scoring.schema import describe_follows, describe_windows, twin
+from a3dcae_jax.scoring.schema import NORMALISED_FRAMES, describe_follows, describe_windows, twin
 
 _BOKEH = Resources(mode='inline', components=['bokeh'])  # the plots alone: widgets, tables and formulas would treble the page
 MAX_VIDEO_PLOTS = 40  # beyond, the first ones are drawn and the page says so: a page must stay light
@@ -43,7 +43,7 @@ def write_report(path, report):
     figures[f'loss{name}'] = plots.loss_plot(name, steps, values)
   script, drawn = components(figures) if figures else ('', {})
   body = ''.join([_summary(report), _detections(report.metrics), _roc_section(drawn), _videos(report, drawn),
-                  *(_strips(title, strips) for title, strips in report.strips.items()), _feature_maps(report), _losses(report, drawn),
+                  *(_strips(title, strips, report.metrics) for title, strips in report.strips.items()), _feature_maps(report), _losses(report, drawn),
                   _appendix(report)])
   title = html.escape(report.title)
   with whole_file(path) as file:
@@ -144,12 +144,13 @@ def _videos(report, drawn):
   return _section('Scores', f'<p class="note">Shaded: labelled abnormal. Bars: detected. Drag to zoom.</p>{shown}{note}')
 
 
-def _strips(title, strips):
+def _strips(title, strips, metrics):
   if not strips:
     return ''
   limit = max(float(strip.error.max()) for strip in strips)
   figures = ''.join(f'<figure><div>{_pictures(strip, limit)}</div><figcaption>{html.escape(strip.caption)}</figcaption></figure>' for strip in strips)
   shown = 'Input, error map of the bundle' if strips[0].recon is None else 'Input, reconstruction, squared error'
+  shown += ', of the frame as it is normalised for the network' if NORMALISED_FRAMES in metrics['protocol']['error'] and strips[0].recon is not None else ''
   return _section(title, f'<p class="note">{shown} (bright = {limit:.3g}).</p><div class="strips">{figures}</div>')
 
 

@@ -24,7 +24,7 @@ from a3dcae_jax.scoring.floors import FLOORS, floor_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.rank_regression import rank_regression
-from a3dcae_jax.scoring.schema import DIVIDED, VERSION, validate_metrics
+from a3dcae_jax.scoring.schema import DIVIDED, NORMALISED_FRAMES, VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
 from a3dcae_jax.training import processes
@@ -164,7 +164,7 @@ def error_name(config):
   if config.eval.error == 'local':
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
   if contrast := frame_options(config).get('contrast'):
-    kind += f', frames normalised to contrast {contrast:g}'
+    kind += f', {NORMALISED_FRAMES} {contrast:g}'
   if config.objective.hide_every:
     kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
   return kind

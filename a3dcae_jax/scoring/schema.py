@@ -39,6 +39,7 @@ def describe_windows(protocol):
   return f'windows of {protocol["window"]} frames{apart}, ' + (f'one every {every}, averaged' if every else 'back to back')
 
 
+NORMALISED_FRAMES = 'frames normalised to contrast'  # in `protocol.error` where they are
 DIVIDED = ', divided by position'  # how `protocol.error` ends where the run's own errors are
 
 

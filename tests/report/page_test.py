@@ -12,6 +12,7 @@ from PIL import Image
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import MAX_VIDEO_PLOTS, write_report
 from a3dcae_jax.report.plots import intervals
+from a3dcae_jax.scoring.schema import NORMALISED_FRAMES
 
 ARTEFACTS = pathlib.Path(__file__).parents[1] / 'artefacts'
 VALUES = {'auc': 0.9, 'eer': 0.1, 'ap': 0.8, 'macro_auc': None, 'undefined_videos': 2, 'score_gap': 0.2}
@@ -47,6 +48,14 @@ def test_page_is_self_contained_and_escaped(tmp_path, rng):
 def test_no_labels_is_said(tmp_path, rng):
   write_report(tmp_path / 'report.html', make_report(rng, labels=False))
   assert 'there are scores, but no AUC' in (tmp_path / 'report.html').read_text()
+
+
+def test_pictures_of_normalised_frames_say_so(tmp_path, rng):
+  report, said = make_report(rng), 'as it is normalised for the network'
+  write_report(tmp_path / 'plain.html', report)
+  report.metrics['protocol']['error'] = f'eq13, {NORMALISED_FRAMES} 0.02'
+  write_report(tmp_path / 'normalised.html', report)
+  assert [said in (tmp_path / f'{name}.html').read_text() for name in ('plain', 'normalised')] == [False, True]
 
 
 def test_many_videos_stay_light(tmp_path, rng):
