@@ -22,7 +22,7 @@ SIZES = {
     'paper': {'preset': 'paper', **_METHOD, 'optimizer.learning_rate': 8e-4},
     # The paper's 6-layer network (Table VII), on frames normalised one by one, the score smoothed: on made videos it ranks by what moves where the 10
     # layers of Fig. 2 count people, and each of the three adds to it.
-    'small': {**_CPU, **_METHOD, 'preset': 'small6', 'frames.contrast': 0.04, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250,
+    'small': {**_CPU, **_METHOD, 'preset': 'small6', 'frames.contrast': 0.02, 'train.batch_size': 2, 'train.checkpoint_every_steps': 250,
               'optimizer.learning_rate': 3e-3, 'eval.smoothing_frames': 5.0},
     # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
     # the discriminator an update takes half the time.
@@ -57,7 +57,7 @@ def get_config():
       'every_frames': 2,  # distance between the starts of training clips
   })
   config.frames = config_dict.ConfigDict({  # -> training.step.zero_mean
-      'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it (0.04 is usual)
+      'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
   })
   config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks
       'widths': PRESETS['paper'].widths,  # channels of Conv1..n; 5 make the 10-layer model, 3 the 6-layer one
