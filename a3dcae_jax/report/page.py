@@ -149,8 +149,10 @@ def _strips(title, strips, metrics):
     return ''
   limit = max(float(strip.error.max()) for strip in strips)
   figures = ''.join(f'<figure><div>{_pictures(strip, limit)}</div><figcaption>{html.escape(strip.caption)}</figcaption></figure>' for strip in strips)
-  shown = 'Input, error map of the bundle' if strips[0].recon is None else 'Input, reconstruction, squared error'
-  shown += ', of the frame as it is normalised for the network' if NORMALISED_FRAMES in metrics['protocol']['error'] and strips[0].recon is not None else ''
+  shown = 'Input, error map of the bundle'
+  if strips[0].recon is not None:
+    as_seen = ', of the frame as it is normalised for the network' if NORMALISED_FRAMES in metrics['protocol']['error'] else ''
+    shown = f'Input, reconstruction, squared error{as_seen}'
   return _section(title, f'<p class="note">{shown} (bright = {limit:.3g}).</p><div class="strips">{figures}</div>')
 
 

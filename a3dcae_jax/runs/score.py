@@ -68,7 +68,7 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
-  floors = floor_errors(store.test.frames, store.test.videos, video_means(store), contrast=frame_options(config).get('contrast', 0.0))
+  floors = floor_errors(store.test.frames, store.test.videos, video_means(store), **frame_options(config))
   follows = rank_regression(np.concatenate(errors.test), {name: floors[name] for name in FLOORS})
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)

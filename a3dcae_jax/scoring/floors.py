@@ -19,16 +19,17 @@ def floor_errors(frames, videos, mean_image, *, contrast=0.0):
   Args: frames: uint8 [N, H, W]. videos: with `first`, `num_frames`. mean_image: float [H, W] in [0, 1], or one a video, [V, H, W].
   Returns: dict floor -> float64 [N], on pixels in [0, 1]. One frame at a time is in memory.
   """
-  difference, distance, normalised = np.zeros((3, len(frames)))
+  distance, differences = np.zeros(len(frames)), np.zeros((2 if contrast else 1, len(frames)))  # of frames as they are, and as normalised
   for video, mean in zip(videos, np.broadcast_to(mean_image, (len(videos), *frames.shape[1:])), strict=True):
     previous = None
     for index in range(video.first, video.first + video.num_frames):
       frame = frames[index] / np.float32(255) - mean
       distance[index] = np.square(frame).mean(dtype=np.float64)
-      seen = frame * np.float32(np.sqrt(squared_gain(distance[index], contrast))) if contrast else frame
+      seen = [frame, frame * np.float32(np.sqrt(squared_gain(distance[index], contrast)))] if contrast else [frame]
       if previous is not None:
-        difference[index], normalised[index] = (np.square(new - old).mean(dtype=np.float64) for new, old in zip((frame, seen), previous, strict=True))
-      previous = frame, seen
+        differences[:, index] = [np.square(new - old).mean(dtype=np.float64) for new, old in zip(seen, previous, strict=True)]
+      previous = seen
     if video.num_frames > 1:
-      difference[video.first], normalised[video.first] = difference[video.first + 1], normalised[video.first + 1]
-  return dict(zip(FLOORS, (difference, distance), strict=True)) | ({NORMALISED: normalised} if contrast else {})
+      differences[:, video.first] = differences[:, video.first + 1]
+  floors = dict(zip(FLOORS, (differences[0], distance), strict=True))
+  return floors | {NORMALISED: differences[1]} if contrast else floors
