@@ -27,6 +27,7 @@ _MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
 _DTYPE = flags.DEFINE_string('dtype', 'bfloat16', 'Of the computation; parameters, statistics and losses are float32.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.')
+_CONTRAST = flags.DEFINE_float('contrast', 0.02, 'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.')
 _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.')
 _REDUCE = flags.DEFINE_enum('reduce_dtype', 'auto', ['auto', 'float32', 'bfloat16'], 'In which gradients are sent between chips; auto: in --dtype.')
 _LARGEST = flags.DEFINE_bool('largest_batch', False, 'Find the largest batch that the chip holds, starting from --batch; a handful of compilations.')
@@ -73,8 +74,8 @@ def _topologies():
 def _settings():
   from a3dcae_jax.measuring.programs import Setting, check_setting
   return [check_setting(Setting(mode, preset, batch, _DTYPE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value, remat=_REMAT.value,
-                  reduce_dtype=_REDUCE.value)) for preset in _PRESET.value for mode in _MODES.value
-          for batch in map(int, _BATCH.value)]
+                                contrast=_CONTRAST.value, reduce_dtype=_REDUCE.value))
+          for preset in _PRESET.value for mode in _MODES.value for batch in map(int, _BATCH.value)]
 
 
 def _overview(rows):

@@ -27,6 +27,7 @@ _DTYPE = flags.DEFINE_string('dtype', 'auto', 'float32, bfloat16; auto is bfloat
 _SIZE = flags.DEFINE_integer('size', 0, 'Frame height and width, pixels; 0 is the preset\'s.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
+_CONTRAST = flags.DEFINE_float('contrast', 0.02, 'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.')
 _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.')
 _FEEDING = flags.DEFINE_list('feeding', ['none'], 'none, resident, streamed, or several, which take turns.')
 _STEPS = flags.DEFINE_integer('steps', 1, 'Steps a timed run: more of them show what a feeding costs once nothing is stored up.')
@@ -82,7 +83,7 @@ def main():
 def _settings():
   from a3dcae_jax.measuring.programs import Setting, check_setting
   return [check_setting(Setting(mode, preset, batch, _DTYPE.value, size_px=_SIZE.value, lowering=_LOWERING.value, split_phases=_SPLIT.value,
-                                remat=_REMAT.value))
+                                remat=_REMAT.value, contrast=_CONTRAST.value))
           for preset in _PRESET.value for mode in _MODES.value for batch in map(int, _BATCH.value)]
 
 

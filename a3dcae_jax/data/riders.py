@@ -6,7 +6,12 @@
     pram     the cart at a walker's speed: only its looks are abnormal
     walker   a person with moving legs, at the speed that they walked with: *normal*, so that pasting alone betrays nothing
 
-and, where they are asked for by name, `slow_skater` (1.2 to 1.7) and `slow_cyclist` (1.3 to 2.0): what the others are too easy to tell apart by.
+and, where they are asked for by name,
+
+    slow_skater, slow_cyclist   as above, at 1.2 to 1.7 and 1.3 to 2.0 times it: what the others are too easy to tell apart by
+    runner                      a person with moving legs, at 2.0 to 3.0 times it
+    passer                      a person with moving legs, 1.6 to 2.4 times as large, below everybody else: somebody who walks or runs by near the camera
+
 All of them cross the scene along a straight line through the place that they were cut from, and some are inside when the video begins.
 """
 
@@ -18,14 +23,28 @@ from scipy import ndimage
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.sprites import moving_blobs, opacity_of, paste
 
-USUAL = {  # made where no kind is named: times the walker's speed, times the size, copies side by side
-    'skater': ((1.8, 2.8), (0.95, 1.15), 1),
-    'cyclist': ((2.2, 3.5), (0.95, 1.2), 2),
-    'cart': ((1.7, 2.6), (1.2, 1.6), 4),
-    'pram': ((0.9, 1.1), (1.2, 1.6), 4),
-    'walker': ((1.0, 1.0), (1.0, 1.0), 1),
+
+class Kind(NamedTuple):
+  """What a mover is drawn from: `faster` than the walker and `larger`, both (least, most); `copies` of it side by side; `legs`: do they move."""
+  faster: tuple
+  larger: tuple
+  copies: int = 1
+  legs: bool = False
+
+
+USUAL = {  # made where no kind is named
+    'skater': Kind((1.8, 2.8), (0.95, 1.15)),
+    'cyclist': Kind((2.2, 3.5), (0.95, 1.2), copies=2),
+    'cart': Kind((1.7, 2.6), (1.2, 1.6), copies=4),
+    'pram': Kind((0.9, 1.1), (1.2, 1.6), copies=4),
+    'walker': Kind((1.0, 1.0), (1.0, 1.0), legs=True),
 }
-KINDS = USUAL | {'slow_skater': ((1.2, 1.7), (0.95, 1.15), 1), 'slow_cyclist': ((1.3, 2.0), (0.95, 1.2), 2)}
+KINDS = USUAL | {
+    'slow_skater': Kind((1.2, 1.7), (0.95, 1.15)),
+    'slow_cyclist': Kind((1.3, 2.0), (0.95, 1.2), copies=2),
+    'runner': Kind((2.0, 3.0), (0.95, 1.15), legs=True),
+    'passer': Kind((1.5, 3.5), (1.6, 2.4), legs=True),  # who is nearer crosses the frame faster
+}
 CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
 COPY_DISTANCE = 0.6  # of copies side by side, in widths
 TRACK_FRAMES = 10  # a walker's speed is measured, and its legs are copied, over so many frames
@@ -48,16 +67,13 @@ def make_rider(frames, mean, kind, rng):
   Returns: uint8 [N, H, W]; uint8 [N], 1 where a third of the mover or more is inside, always 0 for a 'walker'.
   Raises: UserError if nobody is found walking.
   """
-  walker = find_walker(frames, mean, rng)
-  speeds, sizes, copies = KINDS[kind]
-  faster, size = rng.uniform(*speeds), rng.uniform(*sizes)
+  walker, what = find_walker(frames, mean, rng), KINDS[kind]
+  faster, size = rng.uniform(*what.faster), rng.uniform(*what.larger)
   pixels, opacity = walker.pixels, walker.opacity
   if kind != 'walker':
-    pixels, opacity = (_abreast(ndimage.zoom(image, size, order=1), copies)[None] for image in (pixels[0] * opacity[0], opacity[0]))
-    pixels = pixels / np.maximum(opacity, 1e-3)
-    middle = np.average(pixels, weights=opacity)
-    pixels = middle + (pixels - middle) * rng.uniform(*CONTRAST_CHANGE)
-  feet, (speed_y, speed_x) = walker.top_left[0] + walker.pixels.shape[1], (faster * v for v in walker.velocity)
+    pixels, opacity = _another(pixels, opacity, what, size, rng.uniform(*CONTRAST_CHANGE))
+  nearer = pixels.shape[1] - walker.pixels.shape[1] if kind == 'passer' else 0  # the head stays at its height, as of a camera at a person's
+  feet, (speed_y, speed_x) = walker.top_left[0] + walker.pixels.shape[1] + nearer, (faster * v for v in walker.velocity)
   width, cut_x = frames.shape[2], walker.top_left[1]
   crossing = (width + pixels.shape[2]) / abs(speed_x)  # frames from edge to edge
   start = rng.uniform(-0.2 * crossing, 0.5 * len(frames))  # when it comes in; before the video, for some
@@ -66,7 +82,7 @@ def make_rider(frames, mean, kind, rng):
   for index in range(len(frames)):
     x = edge + speed_x * (index - start)
     y = feet - pixels.shape[1] + speed_y * (x - cut_x) / speed_x
-    phase = _there_and_back(index, len(pixels))
+    phase = _there_and_back(int(index * faster), len(pixels))
     labels[index] = paste(made[index], pixels[phase], opacity[phase], y, x)
   return made, labels * np.uint8(kind != 'walker')
 
@@ -89,6 +105,16 @@ def find_walker(frames, mean, rng, tries=400):
       masks[0] |= mask
       return Walker(pixels, np.stack([opacity_of(m) for m in masks]), (box[0].start, box[1].start), velocity)
   raise UserError('nobody was found walking in the held-out videos')
+
+
+def _another(pixels, opacity, what, size, contrast):
+  """(pixels, opacity) [K, h, w] of a walker resized, with copies of itself beside it and another contrast; K is 1 where legs do not move."""
+  shown = slice(None) if what.legs else slice(1)
+  pixels, opacity = (np.stack([_abreast(ndimage.zoom(image, size, order=1), what.copies) for image in images[shown]])
+                     for images in (pixels * opacity, opacity))
+  pixels = pixels / np.maximum(opacity, 1e-3)
+  middle = np.average(pixels, weights=opacity)
+  return middle + (pixels - middle) * contrast, opacity
 
 
 def _abreast(image, copies):

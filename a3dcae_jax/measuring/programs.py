@@ -19,7 +19,10 @@ MODES = ('infer', 'train')
 
 
 class Setting(NamedTuple):
-  """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices."""
+  """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices.
+
+  contrast: what frames are normalised to (`training.step.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
+  """
   mode: str
   preset: str
   batch: int
@@ -30,6 +33,7 @@ class Setting(NamedTuple):
   split_phases: bool = True
   remat: str = 'none'
   reduce_dtype: str = 'auto'
+  contrast: float = 0.02
 
   @property
   def size(self):
@@ -47,6 +51,8 @@ def check_setting(setting):
       raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
+  if not 0 <= setting.contrast <= 1:
+    raise UserError(f'--contrast (={setting.contrast}) must be between 0 and 1, in units of a pixel in [0, 1]')
   return setting
 
 
@@ -74,7 +80,7 @@ def error_program(setting):
   generator, _ = networks(setting)
 
   def errors(variables, clips, mean_image):
-    real = zero_mean(clips, mean_image)
+    real = zero_mean(clips, mean_image, contrast=setting.contrast)
     return frame_errors(error_maps(real, generator.apply(variables, real, train=False)))
 
   return errors
@@ -83,7 +89,7 @@ def error_program(setting):
 def train_program(setting, axis_name=None):
   """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
   return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name,
-                         reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype))
+                         reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype), contrast=setting.contrast)
 
 
 def variables_of(state):

@@ -2,7 +2,7 @@
 
 from a3dcae_jax.measuring.columns import table
 
-SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'reduce_dtype')  # the settings that are compared with themselves on other topologies
+SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'reduce_dtype', 'contrast')  # the settings that are compared with themselves on other topologies
 CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
 
 

@@ -37,7 +37,7 @@ def test_movers_have_their_speed_and_labels(street, kind):
 
 
 def test_a_skater_outruns_the_walker(street, monkeypatch):
-  monkeypatch.setitem(riders.KINDS, 'skater', ((2.0, 2.0), (1.0, 1.0), 1))
+  monkeypatch.setitem(riders.KINDS, 'skater', riders.Kind((2.0, 2.0), (1.0, 1.0)))
   made, labels = riders.make_rider(street, MEAN, 'skater', np.random.default_rng(2))
   difference = np.abs(made.astype(float) - street)
   where = np.asarray([(d.sum(0) * np.arange(64)).sum() / d.sum() if d.any() else np.nan for d in difference])

@@ -45,7 +45,7 @@ def test_what_was_compiled_before_is_not_compiled_again():
 
 def report(chips_, **changes):
   return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16',
-          'reduce_dtype': 'float32', 'remat': 'none',
+          'reduce_dtype': 'float32', 'remat': 'none', 'contrast': 0.0,
           'gflops_per_clip': 100.0, 'gb_per_clip': 2.0, 'memory_gb': 3.0, 'gradient_reductions': 1, 'gradient_mb': 4.0, 'statistics_reductions': 18,
           'statistics_mb': 0.1, 'collective_s': 0.001, 'collective_share': 0.02, 'overlapped': False, 'compile_s': 60.0} | changes
 
@@ -123,7 +123,7 @@ def test_a_gpu_that_is_not_there():
 
 
 @pytest.mark.parametrize('changes, field', [
-    ({'mode': 'trane'}, 'modes'), ({'preset': 'big'}, 'preset'), ({'lowering': 'fft'}, 'lowering'), ({'batch': 0}, 'batch')])
+    ({'mode': 'trane'}, 'modes'), ({'preset': 'big'}, 'preset'), ({'lowering': 'fft'}, 'lowering'), ({'batch': 0}, 'batch'), ({'contrast': 2.0}, 'contrast')])
 def test_impossible_settings_are_named(changes, field):
   with pytest.raises(UserError, match=f'--{field} '):
     check_setting(Setting('infer', 'tiny', 1)._replace(**changes))
