@@ -10,7 +10,7 @@ Both are divided by what is usual for a moving thing in that row and at that pla
 pixels), mixed, and the mean of the highest per cent of places is the frame's error. Only training footage says what is usual. Surprise counts as far
 as its place moves: somebody large and bright who stands there all day is reproduced badly all day, and is not an event.
 
-Source of the least squares: Lucas & Kanade, IJCAI 1981. The rest is ours; docs/notes/0004-quality.md has how it was chosen.
+Source of the least squares: Lucas & Kanade, IJCAI 1981. The rest is ours; docs/notes/quality/best.md has how it was chosen.
 """
 
 from typing import NamedTuple

@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.measuring.programs import Setting, error_program, fresh_state, variables_of
+from configs import ucsd_ped2
 
 SETTING = Setting('infer', 'tiny', 1, 'float32')
 
 
 def test_frames_are_normalised_as_the_data_sets_recipes_do():
-  from configs import ucsd_ped2
   assert SETTING.contrast == ucsd_ped2.get_config('paper').frames.contrast == ucsd_ped2.get_config('small').frames.contrast > 0
 
 
