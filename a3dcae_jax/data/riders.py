@@ -25,11 +25,14 @@ from a3dcae_jax.data.sprites import moving_blobs, opacity_of, paste
 
 
 class Kind(NamedTuple):
-  """What a mover is drawn from: `faster` than the walker and `larger`, both (least, most); `copies` of it side by side; `legs`: do they move."""
+  """What a mover is drawn from: `faster` than the walker and `larger`, both (least, most); `copies` of it side by side; `legs`: do they move;
+  `near` the camera: its head where the walker's is, its feet below; `normal`: the walker as it was, and no frame of it is abnormal."""
   faster: tuple
   larger: tuple
   copies: int = 1
   legs: bool = False
+  near: bool = False
+  normal: bool = False
 
 
 USUAL = {  # made where no kind is named
@@ -37,13 +40,13 @@ USUAL = {  # made where no kind is named
     'cyclist': Kind((2.2, 3.5), (0.95, 1.2), copies=2),
     'cart': Kind((1.7, 2.6), (1.2, 1.6), copies=4),
     'pram': Kind((0.9, 1.1), (1.2, 1.6), copies=4),
-    'walker': Kind((1.0, 1.0), (1.0, 1.0), legs=True),
+    'walker': Kind((1.0, 1.0), (1.0, 1.0), legs=True, normal=True),
 }
 KINDS = USUAL | {
     'slow_skater': Kind((1.2, 1.7), (0.95, 1.15)),
     'slow_cyclist': Kind((1.3, 2.0), (0.95, 1.2), copies=2),
     'runner': Kind((2.0, 3.0), (0.95, 1.15), legs=True),
-    'passer': Kind((1.5, 3.5), (1.6, 2.4), legs=True),  # who is nearer crosses the frame faster
+    'passer': Kind((1.5, 3.5), (1.6, 2.4), legs=True, near=True),  # who is nearer crosses the frame faster
 }
 CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
 COPY_DISTANCE = 0.6  # of copies side by side, in widths
@@ -70,10 +73,10 @@ def make_rider(frames, mean, kind, rng):
   walker, what = find_walker(frames, mean, rng), KINDS[kind]
   faster, size = rng.uniform(*what.faster), rng.uniform(*what.larger)
   pixels, opacity = walker.pixels, walker.opacity
-  if kind != 'walker':
+  if not what.normal:
     pixels, opacity = _another(pixels, opacity, what, size, rng.uniform(*CONTRAST_CHANGE))
-  nearer = pixels.shape[1] - walker.pixels.shape[1] if kind == 'passer' else 0  # the head stays at its height, as of a camera at a person's
-  feet, (speed_y, speed_x) = walker.top_left[0] + walker.pixels.shape[1] + nearer, (faster * v for v in walker.velocity)
+  feet = walker.top_left[0] + (pixels if what.near else walker.pixels).shape[1]
+  speed_y, speed_x = (faster * v for v in walker.velocity)
   width, cut_x = frames.shape[2], walker.top_left[1]
   crossing = (width + pixels.shape[2]) / abs(speed_x)  # frames from edge to edge
   start = rng.uniform(-0.2 * crossing, 0.5 * len(frames))  # when it comes in; before the video, for some
@@ -84,7 +87,7 @@ def make_rider(frames, mean, kind, rng):
     y = feet - pixels.shape[1] + speed_y * (x - cut_x) / speed_x
     phase = _there_and_back(int(index * faster), len(pixels))
     labels[index] = paste(made[index], pixels[phase], opacity[phase], y, x)
-  return made, labels * np.uint8(kind != 'walker')
+  return made, labels * np.uint8(not what.normal)
 
 
 def find_walker(frames, mean, rng, tries=400):

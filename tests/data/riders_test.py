@@ -75,3 +75,9 @@ def test_a_store_of_riders(tmp_path):
   assert [video.name.split('-')[1] for video in made.test.videos] == list(riders.USUAL)
   with pytest.raises(UserError, match="movers 'bats': known are fast, riders"):
     write_pseudo_store(source, tmp_path / 'other', holdout=1, movers='bats')
+
+
+def test_who_passes_near_the_camera_is_large_and_below(street):
+  made, labels = riders.make_rider(street, MEAN, 'passer', np.random.default_rng(2))
+  rows = np.flatnonzero((made != street).any((0, 2)))
+  assert labels.any() and rows[0] >= 28 and rows[-1] > 42 + 5  # the walker stands in rows 30 to 42
