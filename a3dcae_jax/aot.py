@@ -16,6 +16,7 @@ import os
 
 from absl import flags
 
+from a3dcae_jax.common.contrast import USUAL_CONTRAST
 from a3dcae_jax.runs.command import run_command
 
 _PLATFORM = flags.DEFINE_enum('platform', '', ['', 'tpu', 'cuda'], 'Of the topologies; \'\' takes theirs.')
@@ -27,7 +28,7 @@ _MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
 _DTYPE = flags.DEFINE_string('dtype', 'bfloat16', 'Of the computation; parameters, statistics and losses are float32.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.')
-_CONTRAST = flags.DEFINE_float('contrast', 0.02, 'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.')
+_CONTRAST = flags.DEFINE_float('contrast', USUAL_CONTRAST, 'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.')
 _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.')
 _REDUCE = flags.DEFINE_enum('reduce_dtype', 'auto', ['auto', 'float32', 'bfloat16'], 'In which gradients are sent between chips; auto: in --dtype.')
 _LARGEST = flags.DEFINE_bool('largest_batch', False, 'Find the largest batch that the chip holds, starting from --batch; a handful of compilations.')
@@ -35,6 +36,7 @@ _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
 _EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join tables and searches and are not compiled again.')
 _TABLE = flags.DEFINE_string('table', '', 'Write the table of all reports, those of --earlier among them, to this name with .md and .json.')
 _COMPARISON = flags.DEFINE_string('comparison', '', 'Write the comparison of topologies to this name with .md and .json.')
+_BEFORE = {'contrast': 0.0}  # of rows that were written before there was this setting
 
 
 def main():
@@ -44,7 +46,7 @@ def main():
   from a3dcae_jax.common.files import read_json, write_json
   from a3dcae_jax.measuring.ahead import report
   from a3dcae_jax.measuring.largest import largest_batch
-  rows = [row for path in _EARLIER.value for row in read_json(path)['rows']]
+  rows = [_BEFORE | row for path in _EARLIER.value for row in read_json(path)['rows']]
   for setting in _settings():
     for topology in _topologies():
       if _LARGEST.value:

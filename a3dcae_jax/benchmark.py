@@ -18,6 +18,7 @@ import sys
 
 from absl import flags
 
+from a3dcae_jax.common.contrast import USUAL_CONTRAST
 from a3dcae_jax.runs.command import run_command
 
 _PRESET = flags.DEFINE_list('preset', ['small'], 'paper, paper6, small, small6, tiny, or several.')
@@ -27,7 +28,7 @@ _DTYPE = flags.DEFINE_string('dtype', 'auto', 'float32, bfloat16; auto is bfloat
 _SIZE = flags.DEFINE_integer('size', 0, 'Frame height and width, pixels; 0 is the preset\'s.')
 _LOWERING = flags.DEFINE_string('lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.')
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
-_CONTRAST = flags.DEFINE_float('contrast', 0.02, 'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.')
+_CONTRAST = flags.DEFINE_float('contrast', USUAL_CONTRAST, 'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.')
 _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.')
 _FEEDING = flags.DEFINE_list('feeding', ['none'], 'none, resident, streamed, or several, which take turns.')
 _STEPS = flags.DEFINE_integer('steps', 1, 'Steps a timed run: more of them show what a feeding costs once nothing is stored up.')

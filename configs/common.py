@@ -5,6 +5,7 @@ A subtree is the keyword arguments of one function, named beside it.
 
 from ml_collections import config_dict
 
+from a3dcae_jax.common.contrast import USUAL_CONTRAST
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.scoring.local import Rule
@@ -18,7 +19,7 @@ _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-
 # times as fast, by how much more than in training each place of a window errs, smoothed: the best of its readings on made videos (docs/notes/0004).
 # Frames normalised one by one: else the error counts people.
 _METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'eval.stride': 3, 'eval.divide_by_position': True, 'eval.smoothing_frames': 5.0,
-           'frames.contrast': 0.02, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6,
+           'frames.contrast': USUAL_CONTRAST, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6,
            'train.steps': 1500, 'optimizer.schedule': 'cosine'}
 SIZES = {
     'paper': {'preset': 'paper', **_METHOD, 'optimizer.learning_rate': 8e-4},

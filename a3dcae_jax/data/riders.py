@@ -26,7 +26,8 @@ from a3dcae_jax.data.sprites import moving_blobs, opacity_of, paste
 
 class Kind(NamedTuple):
   """What a mover is drawn from: `faster` than the walker and `larger`, both (least, most); `copies` of it side by side; `legs`: do they move;
-  `near` the camera: its head where the walker's is, its feet below; `normal`: the walker as it was, and no frame of it is abnormal."""
+  `near` the camera: its head where the walker's is, its feet below; `normal`: the walker as it was, and no frame of it is abnormal.
+  """
   faster: tuple
   larger: tuple
   copies: int = 1

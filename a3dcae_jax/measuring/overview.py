@@ -3,7 +3,7 @@
 from a3dcae_jax.measuring.columns import table
 
 _COLUMNS = (
-    ('mode', '{mode}'), ('preset', '{preset}'), ('topology', '{topology}'), ('clips a chip', '{batch}'), ('remat', '{remat}'),
+    ('mode', '{mode}'), ('preset', '{preset}'), ('topology', '{topology}'), ('clips a chip', '{batch}'), ('remat', '{remat}'), ('contrast', '{contrast:g}'),
     ('GFLOP/clip', '{gflops_per_clip:,.1f}'), ('GB/clip', '{gb_per_clip:.2f}'), ('memory GB', '{memory_gb:.1f}'), ('% of the chip', '{memory_percent:.0f}'),
     ('limited by', '{limited_by}'), ('frames/s a chip at most', '{roofline_frames_per_s:,.0f}'), ('compiled in s', '{compile_s:.0f}'))
 

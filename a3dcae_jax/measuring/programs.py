@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from a3dcae_jax.common.contrast import USUAL_CONTRAST, check_contrast
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
@@ -33,7 +34,7 @@ class Setting(NamedTuple):
   split_phases: bool = True
   remat: str = 'none'
   reduce_dtype: str = 'auto'
-  contrast: float = 0.02
+  contrast: float = USUAL_CONTRAST
 
   @property
   def size(self):
@@ -51,8 +52,7 @@ def check_setting(setting):
       raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
-  if not 0 <= setting.contrast <= 1:
-    raise UserError(f'--contrast (={setting.contrast}) must be between 0 and 1, in units of a pixel in [0, 1]')
+  check_contrast('--contrast', setting.contrast)
   return setting
 
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from a3dcae_jax.common.contrast import check_contrast
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.windows import check_strides
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
@@ -70,9 +71,7 @@ def check_sizes(config):
   for name in ('output_scale', 'norm_scale'):
     if not config.model.get(name, 1.0) > 0:
       raise UserError(f'model.{name} (={config.model[name]}) must be positive')
-  contrast = frame_options(config).get('contrast', 0.0)
-  if not 0 <= contrast <= 1:
-    raise UserError(f'frames.contrast (={contrast}) must be between 0 and 1, in units of a pixel in [0, 1]')
+  check_contrast('frames.contrast', frame_options(config).get('contrast', 0.0))
   check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)

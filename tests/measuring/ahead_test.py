@@ -1,6 +1,9 @@
 """What is read off programs compiled ahead: largest batch, scaling, tables; chips that are not known. The compilers need their extras."""
 
 import importlib.util
+import json
+import subprocess
+import sys
 
 import pytest
 
@@ -72,6 +75,17 @@ def test_reports_side_by_side():
   head, _, first, second = overview([report(1, **more), report(4, preset='small', **more)], markdown=True).splitlines()
   assert '25' in first and '1,930' in first and 'small' in second and head.count('|') == first.count('|')
   assert brief(report(1, **more))['large_moves'] == 2 and brief(report(1, **more))['gb_per_clip'] == 2.0
+
+
+def test_reports_from_before_frames_were_normalised_join_the_tables(tmp_path):
+  more = {'memory_share': 0.25, 'limited_by': 'FLOPs', 'roofline_frames_per_s': 1930.4}
+  rows = [report(1, **more), report(4, **more)]
+  for row in rows:
+    del row['contrast']
+  (tmp_path / 'old.json').write_text(json.dumps({'rows': rows}))
+  done = subprocess.run([sys.executable, '-m', 'a3dcae_jax.aot', f'--earlier={tmp_path / "old.json"}'], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert 'remat none, reduce_dtype float32, contrast 0.0; all figures a chip' in done.stdout
 
 
 def test_tables_are_aligned():
