@@ -33,20 +33,20 @@ _REMAT = flags.DEFINE_enum('remat', 'none', ['none', 'blocks'], 'What is compute
 _REDUCE = flags.DEFINE_enum('reduce_dtype', 'auto', ['auto', 'float32', 'bfloat16'], 'In which gradients are sent between chips; auto: in --dtype.')
 _LARGEST = flags.DEFINE_bool('largest_batch', False, 'Find the largest batch that the chip holds, starting from --batch; a handful of compilations.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
-_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json wrote before: their rows join tables and searches and are not compiled again.')
+_EARLIER = flags.DEFINE_list('earlier', [], 'Files that --json (or --table) wrote before: their rows join tables and searches and are not compiled again.')
 _TABLE = flags.DEFINE_string('table', '', 'Write the table of all reports, those of --earlier among them, to this name with .md and .json.')
 _COMPARISON = flags.DEFINE_string('comparison', '', 'Write the comparison of topologies to this name with .md and .json.')
-_BEFORE = {'contrast': 0.0}  # of rows that were written before there was this setting
 
 
 def main():
   os.environ['JAX_PLATFORMS'] = 'cpu'  # before JAX looks for devices
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # or libtpu asks a metadata server that is not there, for minutes
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # nothing runs on a TPU: several compilers may stand side by side
-  from a3dcae_jax.common.files import read_json, write_json
+  from a3dcae_jax.common.files import write_json
   from a3dcae_jax.measuring.ahead import report
   from a3dcae_jax.measuring.largest import largest_batch
-  rows = [_BEFORE | row for path in _EARLIER.value for row in read_json(path)['rows']]
+  from a3dcae_jax.measuring.overview import earlier_reports
+  rows = earlier_reports(_EARLIER.value)
   for setting in _settings():
     for topology in _topologies():
       if _LARGEST.value:

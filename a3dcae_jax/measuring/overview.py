@@ -1,7 +1,11 @@
 """Reports of `ahead.report` side by side: presets, chips, batches."""
 
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import read_json
 from a3dcae_jax.measuring.columns import table
 
+BEFORE = {'contrast': 0.0}  # of reports that were written before there was this setting
+NEEDED = ('mode', 'preset', 'topology', 'chips', 'batch', 'memory_gb', 'memory_share', 'limited_by', 'roofline_frames_per_s', 'compile_s')
 _COLUMNS = (
     ('mode', '{mode}'), ('preset', '{preset}'), ('topology', '{topology}'), ('clips a chip', '{batch}'), ('remat', '{remat}'), ('contrast', '{contrast:g}'),
     ('GFLOP/clip', '{gflops_per_clip:,.1f}'), ('GB/clip', '{gb_per_clip:.2f}'), ('memory GB', '{memory_gb:.1f}'), ('% of the chip', '{memory_percent:.0f}'),
@@ -11,6 +15,27 @@ _COLUMNS = (
 def overview(rows, *, markdown=False):
   """Reports as aligned text, or as a Markdown table."""
   return table([row | {'memory_percent': 100 * row['memory_share']} for row in rows], _COLUMNS, markdown=markdown)
+
+
+def earlier_reports(paths):
+  """The reports of all files `paths` (names of JSON files, {"rows": [...]}), in their order.
+
+  Raises: UserError naming the file and the row that is no report, such as a row of a comparison or of a search for the largest batch.
+  """
+  return [_checked(path, index, row) for path in paths for index, row in enumerate(_rows(path))]
+
+
+def _rows(path):
+  content = read_json(path)
+  if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
+    raise UserError(f'{path} holds no "rows": it is not what `aot --json` writes')
+  return content['rows']
+
+
+def _checked(path, index, row):
+  if missing := [key for key in NEEDED if not isinstance(row, dict) or key not in row]:
+    raise UserError(f'{path}: row {index} has no {", ".join(missing)}: it is no report; give what `aot --json` or --table wrote, not a --comparison')
+  return BEFORE | row
 
 
 def brief(row):

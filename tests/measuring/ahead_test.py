@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.measuring import ahead, chips, largest, scale
 from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.measuring.links import sending_s
-from a3dcae_jax.measuring.overview import brief, overview
+from a3dcae_jax.measuring.overview import brief, earlier_reports, overview
 from a3dcae_jax.measuring.programs import Setting, check_setting
 
 
@@ -86,6 +86,16 @@ def test_reports_from_before_frames_were_normalised_join_the_tables(tmp_path):
   done = subprocess.run([sys.executable, '-m', 'a3dcae_jax.aot', f'--earlier={tmp_path / "old.json"}'], capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   assert 'remat none, reduce_dtype float32, contrast 0.0; all figures a chip' in done.stdout
+
+
+@pytest.mark.parametrize(('content', 'rule'), [
+    ({'rows': [report(1) | {'flops_ratio': 1.0}]}, 'row 0 has no memory_share, limited_by'),
+    ({'rows': [1]}, 'row 0 has no mode'), ({}, 'holds no "rows"'), ([], 'holds no "rows"')])
+def test_files_that_hold_no_reports_are_refused_by_name(tmp_path, content, rule):
+  path = tmp_path / 'comparison.json'
+  path.write_text(json.dumps(content))
+  with pytest.raises(UserError, match=f'comparison.json.*{rule}'):
+    earlier_reports([path])
 
 
 def test_tables_are_aligned():
