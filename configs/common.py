@@ -49,7 +49,8 @@ def get_config():
       'width': 224,
       'train_fraction': 0.0,  # of each video of video_folder that trains, where it has no training/ folder
       'label_set': '',  # '' is the data set's own default; the name stands in every result
-      'mean_image': 'set',  # what frames are made zero-mean by: the mean image of the whole set (the paper) or of each camera's, 'scene'
+      'mean_image': 'set',  # what frames are made zero-mean by: the mean image of the whole set (the paper), of each camera's, 'scene', or of
+      # each video itself, 'video', with whoever stands there all the while (it sees the video's future)
       'options': {},  # what this builder alone takes; see its README
   })
   config.clips = config_dict.ConfigDict({  # -> data.windows.training_clips

@@ -41,7 +41,7 @@ class Split:
 
 @dataclass(frozen=True)
 class FrameStore:
-  """An opened store: its folder, its index as read, and its splits. means: one mean image for the 'set', or one for each 'scene'."""
+  """An opened store: its folder, its index as read, and its splits. means: one mean image for the 'set', one for each 'scene', or one for each 'video'."""
   folder: pathlib.Path
   index: dict
   train: Split
@@ -64,19 +64,29 @@ class FrameStore:
     return self.index['sha256']
 
   def mean_image(self):
-    """Mean of the training frames in [0, 1]: float32 [H, W], or [S, H, W] with means 'scene', in the order of `scenes`."""
+    """Mean of the training frames in [0, 1]: float32 [H, W], or [S, H, W] with means 'scene', in the order of `scenes`.
+
+    With means 'video' that of each video itself, [V, H, W], training videos before test videos: who stands there all the while is in it.
+    """
     if not len(self.train.frames):
       raise UserError(f'{self.folder}: the set has no training frames, so no mean image and nothing to train on')
     if self.means not in self._cache:
-      videos = self.train.videos
-      self._cache[self.means] = (mean_of_videos(self.train.frames, videos) if self.means == 'set' else np.stack(
-          [mean_of_videos(self.train.frames, [video for video in videos if video.scene == scene]) for scene in self.scenes]))
+      self._cache[self.means] = self._found_means()
     return self._cache[self.means]
+
+  def _found_means(self):
+    videos = self.train.videos
+    if self.means == 'video':
+      return np.stack([mean_of_videos(split.frames, [video]) for split in (self.train, self.test) for video in split.videos])
+    if self.means == 'scene':
+      return np.stack([mean_of_videos(self.train.frames, [video for video in videos if video.scene == scene]) for scene in self.scenes])
+    return mean_of_videos(self.train.frames, videos)
 
   @property
   def mean_shape(self):
     """Of `mean_image()`."""
-    return (() if self.means == 'set' else (len(self.scenes),)) + self.train.frames.shape[1:]
+    of_each = {'set': (), 'scene': (len(self.scenes),), 'video': (len(self.train.videos) + len(self.test.videos),)}
+    return of_each[self.means] + self.train.frames.shape[1:]
 
   @property
   def scenes(self):
@@ -90,12 +100,18 @@ class FrameStore:
     """
     if self.means == 'set':
       return None
+    starts = np.asarray([video.first for video in split.videos])
+    of_video = np.asarray(self._mean_of_each(split), np.int32)
+    return of_video[np.searchsorted(starts, first, side='right') - 1]
+
+  def _mean_of_each(self, split):
+    """Which mean image each video of a split has."""
+    if self.means == 'video':
+      return np.arange(len(split.videos)) + (0 if split is self.train else len(self.train.videos))
     unknown = [video for video in split.videos if video.scene not in self.scenes]
     if unknown:
       raise UserError(f'data.mean_image scene: no training video shows scene {unknown[0].scene!r} of video {unknown[0].name}; use data.mean_image=set')
-    starts = np.asarray([video.first for video in split.videos])
-    of_video = np.asarray([self.scenes.index(video.scene) for video in split.videos], np.int32)
-    return of_video[np.searchsorted(starts, first, side='right') - 1]
+    return [self.scenes.index(video.scene) for video in split.videos]
 
   def keep_mean_image(self, image):
     """Takes `image` for the mean image, so that the frames need not be read for it."""

@@ -96,7 +96,7 @@ def _mean_image(workdir, frames):
     raise UserError(f'{path} does not exist: {workdir} is not a whole run')
   mean_image = np.load(path, allow_pickle=False)
   if mean_image.ndim != 2:
-    raise UserError(f'{path} is {list(mean_image.shape)}: a bundle scores one camera, this run has a mean image for each of {len(mean_image)}')
+    raise UserError(f'{path} is {list(mean_image.shape)}: a bundle has one mean image, this run (data.mean_image={frames.means}) has {len(mean_image)}')
   if not np.array_equal(mean_image, frames.mean_image()):
     raise UserError(f'{frames.folder} holds other training frames than {workdir} was trained on (their mean image differs): they cannot calibrate it')
   return mean_image

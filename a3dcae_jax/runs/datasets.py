@@ -9,14 +9,14 @@ from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.data.store import FrameStore
 
 DEFAULT_STORE_DIR = 'data/stores'
-MEANS = ('set', 'scene')
+MEANS = ('set', 'scene', 'video')
 
 
 def prepare_data(*, name, root, store, store_dir, height, width, label_set, train_fraction, options, mean_image='set'):
   """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores.
 
-  With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set. mean_image: of the whole 'set', or
-  of each 'scene'; what `FrameStore.mean_image` then gives.
+  With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set. mean_image: of the whole 'set',
+  of each 'scene', or of each 'video'; what `FrameStore.mean_image` then gives.
   """
   if mean_image not in MEANS:
     raise UserError(f'data.mean_image {mean_image!r}: known are {", ".join(MEANS)}')

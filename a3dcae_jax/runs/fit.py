@@ -74,20 +74,20 @@ def restored_for_all(config, checkpoints):
 def make_step(config, feeding, axis_name=parallel.AXIS):
   """The per-replica update of this config: `(state, batch, mean_image[, frames])`, `batch` clips or, resident, their indices.
 
-  With data.mean_image 'scene' the batch is (clips, scene) or (first, stride, scene) and the mean image [S, H, W].
+  Where there are several mean images (data.mean_image) the batch is (clips, which) or (first, stride, which), and they are [S, H, W].
   """
   networks = make_networks(**config.model, axis_name=axis_name)
   step = make_train_step(*networks, optimizer_of(config), Objective(**config.objective), seed=config.seed, axis_name=axis_name,
                          reduce_dtype=reduce_dtype(config.train.reduce_dtype, config.model.dtype), **frame_options(config))
-  resident, per_scene = feeding == 'resident', config.data.get('mean_image', 'set') == 'scene'
+  resident, several = feeding == 'resident', config.data.get('mean_image', 'set') != 'set'
 
   def fed_step(state, batch, mean_image, *frames):
-    if per_scene:
-      *batch, scene = batch
-      mean_image, batch = clip_means(mean_image, scene), batch if resident else batch[0]
+    if several:
+      *batch, which = batch
+      mean_image, batch = clip_means(mean_image, which), batch if resident else batch[0]
     return step(state, gather_clips(*frames, *batch, window=config.clips.window) if resident else batch, mean_image)
 
-  return fed_step if resident or per_scene else step
+  return fed_step if resident or several else step
 
 
 def optimizer_of(config):
@@ -169,10 +169,10 @@ def batches(config, feeding, store, table, first_step):
   drawn = (clip_batch(table, step=step, **arguments) for step in itertools.count(first_step))
   indices = ((first[rows], stride[rows]) for first, stride in drawn)
   if feeding == 'resident':
-    return (parallel.shard((*batch, store.scene_of(store.train, batch[0])) if store.means == 'scene' else batch) for batch in indices)
+    return (parallel.shard((*batch, store.scene_of(store.train, batch[0])) if store.means != 'set' else batch) for batch in indices)
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches  # TensorFlow, which a resident run does not need
   clips = stream_batches(store.train.frames, table, window=config.clips.window, first_step=first_step, rows=rows, **arguments)
-  if store.means == 'scene':
+  if store.means != 'set':
     clips = ((batch, store.scene_of(store.train, first)) for batch, (first, _) in zip(clips, indices, strict=True))
   return prefetch_to_device(clips, parallel.shard)
 

@@ -137,7 +137,7 @@ def test_other_training_frames_cannot_calibrate(folder):
   _, run = claimed(folder, 'other', {'seed': 2})
   mean_image = np.load(run / 'mean_image.npy')
   np.save(run / 'mean_image.npy', np.stack([mean_image, mean_image]))
-  with pytest.raises(UserError, match=r'is \[2, 32, 32\]: a bundle scores one camera'):
+  with pytest.raises(UserError, match=r'is \[2, 32, 32\]: a bundle has one mean image, this run .data.mean_image=set. has 2'):
     bundles.export_run(run, folder / 'never.bundle')
   np.save(run / 'mean_image.npy', mean_image + 0.1)
   with pytest.raises(UserError, match='holds other training frames than'):

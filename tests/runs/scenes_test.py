@@ -1,4 +1,4 @@
-"""One mean image for each camera: used in training, resident and streamed, and in scoring; one for the set changes nothing."""
+"""A mean image for each camera or video: used in training, resident and streamed, and in scoring; one for the set changes nothing."""
 
 import dataclasses
 import itertools
@@ -64,6 +64,15 @@ def test_means_and_whose_they_are(root, folder):
     prepare_data(**configured(root, folder, **{'data.mean_image': 'camera'}).data)
 
 
+def test_a_mean_for_each_video(root, folder):
+  store = prepare_data(**configured(root, folder, **{'data.mean_image': 'video'}).data)
+  expected = [np.mean(split.frames[video.first:video.first + video.num_frames], 0) / 255 for split in (store.train, store.test) for video in split.videos]
+  assert store.mean_shape == store.mean_image().shape == (6, 32, 32) and store.mean_image().dtype == np.float32
+  np.testing.assert_allclose(store.mean_image(), expected, atol=1e-6)
+  assert store.scene_of(store.train, np.asarray([0, 34, 135])).tolist() == [0, 1, 3] and store.scene_of(store.test, np.asarray([33, 34])).tolist() == [4, 5]
+  np.testing.assert_array_equal(video_means(store), store.mean_image()[4:])
+
+
 @pytest.mark.slow
 def test_both_feedings_give_each_clip_its_scene(root, folder):
   config = configured(root, folder)
@@ -79,12 +88,14 @@ def test_both_feedings_give_each_clip_its_scene(root, folder):
     np.testing.assert_array_equal(np.reshape(clips, gathered.shape), gathered)
 
 
+@pytest.mark.parametrize('means', ['scene', 'video'])
 @pytest.mark.parametrize('feeding', ['streamed', 'resident'])
-def test_training_subtracts_the_scenes_own_mean(root, folder, monkeypatch, feeding):
-  config = configured(root, folder)
+def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, feeding, means):
+  config = configured(root, folder, **{'data.mean_image': means})
   store = prepare_data(**config.data)
   monkeypatch.setattr(fit, 'make_train_step', lambda *_, **__: lambda state, clips, mean: zero_mean(clips, mean))
-  frames, first, scene = np.asarray(store.train.frames), np.asarray([0, 70]), np.asarray([0, 1], np.int32)
+  frames, first = np.asarray(store.train.frames), np.asarray([0, 70])
+  scene = store.scene_of(store.train, first)
   clips = np.stack([frames[start:start + 16] for start in first])
   batch = (clips, scene) if feeding == 'streamed' else (first, np.ones(2, int), scene)
   shared = (store.mean_image(),) + ((frames,) if feeding == 'resident' else ())
@@ -92,8 +103,9 @@ def test_training_subtracts_the_scenes_own_mean(root, folder, monkeypatch, feedi
   np.testing.assert_allclose(got[..., 0], clips / 255 - store.mean_image()[scene][:, None], atol=1e-6)
 
 
-def test_scoring_subtracts_the_scenes_own_mean(root, folder):
-  store = prepare_data(**configured(root, folder).data)
+@pytest.mark.parametrize('means', ['scene', 'video'])
+def test_scoring_subtracts_each_videos_own_mean(root, folder, means):
+  store = prepare_data(**configured(root, folder, **{'data.mean_image': means}).data)
   windows = test_windows(store.test.videos, window=16)
 
   def program(weights, mean_image, clips):
@@ -109,9 +121,10 @@ def test_scoring_subtracts_the_scenes_own_mean(root, folder):
 
 
 @pytest.mark.slow
-def test_a_run_with_a_mean_for_each_scene(root, folder):
-  config, run = configured(root, folder), folder / 'scene'
+@pytest.mark.parametrize(('means', 'count'), [('scene', 2), ('video', 6)])
+def test_a_run_with_several_mean_images(root, folder, means, count):
+  config, run = configured(root, folder, **{'data.mean_image': means}), folder / means
   session.train_and_evaluate(config, run)
-  assert np.load(run / 'mean_image.npy').shape == (2, 32, 32)
+  assert np.load(run / 'mean_image.npy').shape == (count, 32, 32)
   metrics = json.loads((run / 'metrics.json').read_text())
-  assert metrics['data']['mean_image'] == 'scene' and set(metrics['scenes']) == {'01', '02'}
+  assert metrics['data']['mean_image'] == means and set(metrics['scenes']) == {'01', '02'}
