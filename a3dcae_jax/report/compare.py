@@ -4,16 +4,16 @@ import html
 
 from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report.page import STYLE, figures_cell
-from a3dcae_jax.scoring.schema import describe_windows
+from a3dcae_jax.scoring.schema import describe_windows, mean_image_of
 
 NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')
 
 
 def protocol_of(metrics):
-  """What two figures must share to be comparable: footage, labels, error, smoothing, windows."""
+  """What two figures must share to be comparable: footage, labels, mean image, error, smoothing, windows."""
   data, protocol = metrics['data'], metrics['protocol']
   return (data['name'], data['label_set'] or 'no labels', data['sha256'], protocol['error'], protocol['smoothing_frames'], protocol['window'],
-          protocol['every_frames'], protocol.get('stride', 1))
+          protocol['every_frames'], protocol.get('stride', 1), mean_image_of(metrics))
 
 
 def group_runs(runs):
@@ -28,7 +28,7 @@ def describe(group):
   """One line that says what a group's runs share."""
   name, labels, digest, error, smoothing, *_ = protocol_of(group[0][1])
   return (f'{name}, labels {labels}, frames {digest[:8]}, error {error}, smoothing {smoothing or "none"}, '
-          f'{describe_windows(group[0][1]["protocol"])}')
+          f'{describe_windows(group[0][1])}')
 
 
 def rows_of(group):

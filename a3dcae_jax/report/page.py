@@ -60,7 +60,7 @@ def _summary(report):
   metrics = report.metrics
   data, protocol = metrics['data'], metrics['protocol']
   facts = (f'{data["name"]}: {data["frames"]:,} test frames in {data["videos"]} videos; labels: {data["label_set"] or "none"}; '
-           f'error: {protocol["error"]}; {describe_windows(protocol)}; smoothing: {protocol["smoothing_frames"] or "none"}; '
+           f'error: {protocol["error"]}; {describe_windows(metrics)}; smoothing: {protocol["smoothing_frames"] or "none"}; '
            f'checkpoint of update {metrics["checkpoint_step"]:,}; seed {metrics["seed"]}.')
   if metrics['floors'] is None:
     return _section('Summary', f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>{_follows(metrics)}')

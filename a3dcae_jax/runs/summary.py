@@ -12,7 +12,7 @@ def summary(metrics):
     unlabelled = f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'
     return '\n'.join([*lines, *_follows(metrics), unlabelled])
   protocol = metrics['protocol']
-  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {protocol["error"]}; {describe_windows(protocol)}')
+  lines.append(f'labels {data["label_set"]}, {data["abnormal_frames"]} abnormal; error: {protocol["error"]}; {describe_windows(metrics)}')
   lines.append('AUC / EER in percent, all frames together (micro)')
   lines.append(f'{"":34s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
   rows = dict([('this run', metrics['metrics']), twin(metrics)])

@@ -30,13 +30,23 @@ _LABELLED = {
 }
 
 
-def describe_windows(protocol):
-  """How the test videos were cut, in words. protocol: of `metrics.json`; without `stride`, which came later, windows have consecutive frames."""
+def mean_image_of(metrics):
+  """What frames were made zero-mean by: the mean image of the 'set', of each 'scene' or 'video'. 'set' where `metrics.json` is older than the choice."""
+  return metrics['data'].get('mean_image', 'set')
+
+
+def describe_windows(metrics):
+  """How the test videos were cut, and made zero-mean where the set has several mean images, in words.
+
+  metrics: of `metrics.json`; without `protocol.stride`, which came later, windows have consecutive frames.
+  """
+  protocol, means = metrics['protocol'], mean_image_of(metrics)
   every, stride = protocol['every_frames'], protocol.get('stride', 1)
   apart = f', {stride} apart' if stride > 1 else ''
   nearer = [f'{own} in {name}' for name, own in protocol.get('nearer_strides', {}).items()]  # short videos
   apart += f' ({", ".join(nearer)})' if nearer else ''
-  return f'windows of {protocol["window"]} frames{apart}, ' + (f'one every {every}, averaged' if every else 'back to back')
+  placed = f'one every {every}, averaged' if every else 'back to back'
+  return f'windows of {protocol["window"]} frames{apart}, {placed}' + (f', less the mean image of each {means}' if means != 'set' else '')
 
 
 NORMALISED_FRAMES = 'frames normalised to contrast'  # in `protocol.error` where they are

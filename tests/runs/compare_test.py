@@ -46,6 +46,12 @@ def test_schema():
   validate_metrics(unlabelled)
 
 
+def test_runs_with_other_mean_images_have_floors_of_their_own():
+  groups = group_runs([('a', METRICS), ('b', changed(data__mean_image='set')), ('c', changed(data__mean_image='video'))])
+  assert [[name for name, _ in group] for group in groups] == [['a', 'b'], ['c']]
+  assert compare_text(groups).count('less the mean image of each video') == 1
+
+
 def test_different_protocols_are_never_side_by_side(tmp_path, capsys):
   runs = {'a': METRICS, 'b': changed(seed=1), 'c': changed(data__label_set='hasan')}
   groups = group_runs(list(runs.items()))
