@@ -3,9 +3,10 @@
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json
 from a3dcae_jax.measuring.columns import table
+from a3dcae_jax.measuring.scale import SAME
 
-BEFORE = {'contrast': 0.0}  # of reports that were written before there was this setting
-NEEDED = ('mode', 'preset', 'topology', 'chips', 'batch', 'memory_gb', 'memory_share', 'limited_by', 'roofline_frames_per_s', 'compile_s')
+_BEFORE = {'contrast': 0.0}  # of reports that were written before there was this setting
+_NEEDED = (*SAME, 'topology', 'chips', 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'memory_share', 'limited_by', 'roofline_frames_per_s', 'compile_s')
 _COLUMNS = (
     ('mode', '{mode}'), ('preset', '{preset}'), ('topology', '{topology}'), ('clips a chip', '{batch}'), ('remat', '{remat}'), ('contrast', '{contrast:g}'),
     ('GFLOP/clip', '{gflops_per_clip:,.1f}'), ('GB/clip', '{gb_per_clip:.2f}'), ('memory GB', '{memory_gb:.1f}'), ('% of the chip', '{memory_percent:.0f}'),
@@ -33,9 +34,10 @@ def _rows(path):
 
 
 def _checked(path, index, row):
-  if missing := [key for key in NEEDED if not isinstance(row, dict) or key not in row]:
+  row = _BEFORE | row if isinstance(row, dict) else {}
+  if missing := [key for key in _NEEDED if key not in row]:
     raise UserError(f'{path}: row {index} has no {", ".join(missing)}: it is no report; give what `aot --json` or --table wrote, not a --comparison')
-  return BEFORE | row
+  return row
 
 
 def brief(row):
