@@ -112,15 +112,16 @@ def _line(row):
   share = f', {100 * row["share_of_matrix_rate"]:.0f} % of the matrix rate'
   memory = f', peak {row["peak_gib"]:.1f} GiB' if row['peak_gib'] else ''
   peer = f'; peer {row["peer"]["clips_per_s"]:.2f} clips/s, ratio {row["ratio"]:.2f}' if 'peer' in row else ''
-  return (f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, fed {row["feeding"]}: '
-          f'{row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
+  return (f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, contrast {row["contrast"]:g}, '
+          f'fed {row["feeding"]}: {row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
           f'compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}')
 
 
 _COLUMNS = (
-    ('mode', '{mode}'), ('preset', '{preset}'), ('px', '{size_px}'), ('batch', '{batch}'), ('dtype', '{dtype}'), ('fed', '{feeding}'),
-    ('frames/s', '{frames_per_s:,.0f}'), ('clips/s', '{clips_per_s:,.2f}'), ('of the first', '{of_first_feeding:.3f}'), ('ms a step', '{ms:,.1f}'),
-    ('compiled in s', '{compile_s:.0f}'), ('M parameters', '{millions:,.2f}'), ('GFLOP a clip', '{gflops:,.1f}'), ('% of matrix rate', '{percent:.0f}'),
+    ('mode', '{mode}'), ('preset', '{preset}'), ('px', '{size_px}'), ('batch', '{batch}'), ('dtype', '{dtype}'), ('contrast', '{contrast:g}'),
+    ('fed', '{feeding}'), ('frames/s', '{frames_per_s:,.0f}'), ('clips/s', '{clips_per_s:,.2f}'), ('of the first', '{of_first_feeding:.3f}'),
+    ('ms a step', '{ms:,.1f}'), ('compiled in s', '{compile_s:.0f}'), ('M parameters', '{millions:,.2f}'), ('GFLOP a clip', '{gflops:,.1f}'),
+    ('% of matrix rate', '{percent:.0f}'),
     ('program GiB', '{program_gib:.2f}'), ('peak GiB', '{peak_gib:.2f}'), ('peer clips/s', '{peer[clips_per_s]:.2f}'), ('ratio', '{ratio:.2f}'))
 
 
