@@ -7,8 +7,11 @@
 
   python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=runs/ped2_bundle
 
+  python -m a3dcae_jax.evaluate --sum runs/ped2 runs/ped2_flow --workdir=runs/ped2_both
+
 --compare puts runs that are scored already into one table; those under different protocols get tables of their own.
 --bundle scores an exported bundle on its run's data set, into a folder of its own; the scores are those of the run.
+--sum scores the frames by the sum of several runs' errors, each by its training mean, as the paper adds optical flow to frames (Table IX).
 The frame store is found by the run's own config; nothing is trained.
 """
 
@@ -24,12 +27,13 @@ _ROOT = flags.DEFINE_string('data_root', '', 'Folder of the footage, if it has m
 _STORE = flags.DEFINE_string('store', '', 'With --bundle: frame store to score, if it has moved since training.')
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')
 _COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
+_SUM = flags.DEFINE_bool('sum', False, 'Score by the sum of the errors of the runs whose folders follow; results go to --workdir.')
 _PAGE = flags.DEFINE_string('page', '', 'Write the comparison to this HTML file too.')
 define_pod_flags()
 
 
 def main(folders):
-  if not (_COMPARE.value or _BUNDLE.value):
+  if not (_COMPARE.value or _BUNDLE.value or _SUM.value):
     join_pod()
   from a3dcae_jax.runs.session import compare_runs, evaluate_again
   if _COMPARE.value:
@@ -41,6 +45,12 @@ def main(folders):
       raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_bundle')
     from a3dcae_jax.runs.bundles import evaluate_bundle
     evaluate_bundle(_BUNDLE.value, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value, store=_STORE.value)
+    return None
+  if _SUM.value:
+    if not _WORKDIR.value:
+      raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_both')
+    from a3dcae_jax.runs.fusion import evaluate_sum
+    evaluate_sum(folders, _WORKDIR.value)
     return None
   if not _WORKDIR.value:
     raise UserError('--workdir is missing, as in --workdir=runs/ped2')

@@ -4,7 +4,8 @@ r"""CUHK Avenue: an avenue on a campus; running, throwing, loitering and the wro
 
 Label sets: vollabel (default; the authors' masks) and hasan (--config.data.label_set=hasan). They differ on 441 of 15,324 frames.
 
-Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), best (beyond the paper, 112x112), tiny (for tests).
+Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), flow (small on optical flow, to be
+added to it), best (beyond the paper, 112x112), tiny (for tests).
 """
 
 from configs import common

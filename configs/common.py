@@ -29,6 +29,11 @@ SIZES = {
     # the discriminator an update takes half the time.
     'best': {**_CPU, 'train.steps': 300, 'train.checkpoint_every_steps': 100, 'objective.hide_every': 8, 'objective.hide_frames': 3,
              'objective.adversarial_weight': 0.0, 'eval.error': 'local', 'eval.smoothing_frames': 5.0},
+    # The paper's other auto-encoder, of optical flow (Table IX). Normalised frames would say nothing of speed, a larger stride is more than flow can be
+    # found at, and scales of 1 saturate tanh where things move faster than usual, which is then what is not reproduced (docs/notes/0004).
+    'flow': {**_CPU, **_METHOD, 'preset': 'small6', 'train.batch_size': 2, 'train.checkpoint_every_steps': 200, 'optimizer.learning_rate': 3e-3,
+             'frames.images': 'flow', 'frames.contrast': 0.0, 'clips.strides': (1,), 'eval.stride': 1, 'model.norm_scale': 1.0, 'model.output_scale': 0.04,
+             'train.steps': 600},
     'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2,
              'eval.max_train_windows': 8},
 }
@@ -58,7 +63,8 @@ def get_config():
       'strides': STRIDES,  # temporal strides of training clips (Hasan et al. 2016); below 1 slowed down, 0 a still frame; variants choose
       'every_frames': 2,  # distance between the starts of training clips
   })
-  config.frames = config_dict.ConfigDict({  # -> training.step.zero_mean
+  config.frames = config_dict.ConfigDict({  # -> training.frames.zero_mean
+      'images': 'frames',  # what is reconstructed: frames, or their optical 'flow' (magnitude, by least squares; the paper's Table IX)
       'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
   })
   config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks

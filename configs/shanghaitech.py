@@ -2,7 +2,8 @@ r"""ShanghaiTech Campus: 13 cameras; bicycles, chases, fights and more are abnor
 
   python -m a3dcae_jax.main --config=configs/shanghaitech.py --config.data.root=SHANGHAITECH --workdir=runs/shanghaitech
 
-Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), best (beyond the paper, 112x112), tiny (for tests).
+Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), flow (small on optical flow, to be
+added to it), best (beyond the paper, 112x112), tiny (for tests).
 """
 
 from configs import common

@@ -4,7 +4,8 @@ r"""Subway exit: one long video; wrong direction, loitering and cleaning are abn
 
 There is no single public ground truth: give yours as --config.data.options.labels=FILE (.csv, .json or .txt).
 
-Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), best (beyond the paper, 112x112), tiny (for tests).
+Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), flow (small on optical flow, to be
+added to it), best (beyond the paper, 112x112), tiny (for tests).
 """
 
 from configs import common

@@ -4,7 +4,8 @@ r"""Your own footage: ROOT/training/*, optionally ROOT/testing/* and ROOT/labels
 
 A single video, its first 70 % for training: --config.data.root=FILE.avi --config.data.train_fraction=0.7.
 
-Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), best (beyond the paper, 112x112), tiny (for tests).
+Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), flow (small on optical flow, to be
+added to it), best (beyond the paper, 112x112), tiny (for tests).
 """
 
 from configs import common

@@ -24,8 +24,9 @@ from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.ops.outer import deconv_unpooled, extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments, max_unpool3d
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
+from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
+from a3dcae_jax.training.step import Objective, make_train_step
 
 OPERATOR_LIMIT, STEP_LIMIT, RANK_LIMIT = 1e-5, 1e-3, 0.999
 

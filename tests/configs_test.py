@@ -12,8 +12,9 @@ from a3dcae_jax.data.windows import training_clips
 from a3dcae_jax.runs import fit
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.networks import check_sizes, make_networks
+from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import make_optimizer
-from a3dcae_jax.training.step import Objective, zero_mean
+from a3dcae_jax.training.step import Objective
 from configs import common
 
 FILES = sorted(path.stem for path in (pathlib.Path(__file__).parent.parent / 'configs').glob('*.py') if path.stem != 'common')

@@ -63,24 +63,26 @@ class FrameStore:
     """SHA-256 over both splits' frames and the labels: what results depend on."""
     return self.index['sha256']
 
-  def mean_image(self):
+  def mean_image(self, of=None):
     """Mean of the training frames in [0, 1]: float32 [H, W], or [S, H, W] with means 'scene', in the order of `scenes`.
 
     With means 'video' that of each video itself, [V, H, W], training videos before test videos: who stands there all the while is in it.
+    of: (frames, videos) -> [H, W], the mean of something else that is made of frames; found once for each such function.
     """
     if not len(self.train.frames):
       raise UserError(f'{self.folder}: the set has no training frames, so no mean image and nothing to train on')
-    if self.means not in self._cache:
-      self._cache[self.means] = self._found_means()
-    return self._cache[self.means]
+    of = of or mean_of_videos
+    if (self.means, of) not in self._cache:
+      self._cache[self.means, of] = self._found_means(of)
+    return self._cache[self.means, of]
 
-  def _found_means(self):
+  def _found_means(self, mean):
     videos = self.train.videos
     if self.means == 'video':
-      return np.stack([mean_of_videos(split.frames, [video]) for split in (self.train, self.test) for video in split.videos])
+      return np.stack([mean(split.frames, [video]) for split in (self.train, self.test) for video in split.videos])
     if self.means == 'scene':
-      return np.stack([mean_of_videos(self.train.frames, [video for video in videos if video.scene == scene]) for scene in self.scenes])
-    return mean_of_videos(self.train.frames, videos)
+      return np.stack([mean(self.train.frames, [video for video in videos if video.scene == scene]) for scene in self.scenes])
+    return mean(self.train.frames, videos)
 
   @property
   def mean_shape(self):
@@ -113,9 +115,9 @@ class FrameStore:
       raise UserError(f'data.mean_image scene: no training video shows scene {unknown[0].scene!r} of video {unknown[0].name}; use data.mean_image=set')
     return [self.scenes.index(video.scene) for video in split.videos]
 
-  def keep_mean_image(self, image):
+  def keep_mean_image(self, image, of=None):
     """Takes `image` for the mean image, so that the frames need not be read for it."""
-    self._cache[self.means] = image
+    self._cache[self.means, of or mean_of_videos] = image
 
   def verify(self):
     """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""

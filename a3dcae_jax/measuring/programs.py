@@ -13,8 +13,9 @@ from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.ops.lowering import LOWERINGS
 from a3dcae_jax.runs.networks import compute_dtype, reduce_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
+from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, make_train_step, zero_mean
+from a3dcae_jax.training.step import Objective, make_train_step
 
 MODES = ('infer', 'train')
 
@@ -22,7 +23,7 @@ MODES = ('infer', 'train')
 class Setting(NamedTuple):
   """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices.
 
-  contrast: what frames are normalised to (`training.step.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
+  contrast: what frames are normalised to (`training.frames.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
   """
   mode: str
   preset: str

@@ -4,6 +4,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.data.windows import fitting_stride, test_windows
 from a3dcae_jax.runs.detector import load_detector, shared_window_errors
+from a3dcae_jax.runs.mean_images import network_mean
 from a3dcae_jax.runs.scoring_program import local_rule
 from a3dcae_jax.runs.usual import with_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
@@ -11,7 +12,7 @@ from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 
 def load_calibrated(config, workdir, store):
   """The detector of a run's newest checkpoint, with what its error needs of training footage."""
-  detector = load_detector(config, workdir, store.mean_image())
+  detector = load_detector(config, workdir, network_mean(config, store))
   if config.eval.error != 'local':
     return detector
   _, windows = calibrating_windows(config, store)

@@ -16,7 +16,7 @@ from a3dcae_jax.runs.networks import frame_options, make_networks
 from a3dcae_jax.runs.scoring_program import reconstruction, scoring_program, scoring_weights
 from a3dcae_jax.training import processes
 from a3dcae_jax.training.checkpoints import Checkpoints
-from a3dcae_jax.training.step import clip_means, zero_mean
+from a3dcae_jax.training.frames import clip_means, zero_mean
 
 
 class Detector(NamedTuple):

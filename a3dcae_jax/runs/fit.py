@@ -11,14 +11,16 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.resident import fits_on_device, gather_clips
 from a3dcae_jax.data.windows import training_clips
+from a3dcae_jax.runs.mean_images import network_mean
 from a3dcae_jax.runs.networks import frame_options, make_networks, reduce_dtype
 from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.checkpoints import Checkpoints
+from a3dcae_jax.training.frames import clip_means
 from a3dcae_jax.training.hooks import MetricsFile, Progress, SaveCheckpoints
 from a3dcae_jax.training.loop import NonFiniteLoss, fit
 from a3dcae_jax.training.preemption import Notice, Preempted
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, clip_means, make_train_step
+from a3dcae_jax.training.step import Objective, make_train_step
 
 FEEDINGS = ('auto', 'resident', 'streamed')
 
@@ -119,7 +121,7 @@ def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
   hosts = '' if processes.count() == 1 else f' in {processes.count()} processes, ' + {
       'resident': 'each holding all frames', 'streamed': 'each reading its share of every batch'}[feeding]
   processes.say(f'training clips {len(table.first)}, {feeding}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...')
-  shared = [store.mean_image()] + ([np.asarray(frames)] if feeding == 'resident' else [])
+  shared = [network_mean(config, store)] + ([np.asarray(frames)] if feeding == 'resident' else [])
   shared = [parallel.replicate(array) for array in shared]
   state, drawn = parallel.replicate(state), batches(config, feeding, store, table, first_step)
   batch = next(drawn)

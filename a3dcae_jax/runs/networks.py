@@ -10,6 +10,7 @@ from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.ops.lowering import target_platform
 from a3dcae_jax.scoring.local import make_rule
+from a3dcae_jax.training.frames import IMAGES
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -47,8 +48,18 @@ def remat_of(name):
 
 
 def frame_options(config):
-  """How frames become what the networks see: the keyword arguments of `training.step.zero_mean`; none in a run that is older than they are."""
+  """How frames become what the networks see: the keyword arguments of `training.frames.zero_mean`; none in a run that is older than they are."""
   return dict(config.get('frames', {}))
+
+
+def _check_frames(config):
+  options = frame_options(config)
+  check_contrast('frames.contrast', options.get('contrast', 0.0))
+  images = options.get('images', 'frames')
+  if images not in IMAGES:
+    raise UserError(f'frames.images {images!r}: known are {", ".join(IMAGES)}')
+  if images == 'flow' and config.eval.error in ('motion', 'local'):
+    raise UserError(f'frames.images flow: eval.error {config.eval.error!r} finds motion in frames; use eq13, block or smoothed')
 
 
 def check_sizes(config):
@@ -71,7 +82,7 @@ def check_sizes(config):
   for name in ('output_scale', 'norm_scale'):
     if not config.model.get(name, 1.0) > 0:
       raise UserError(f'model.{name} (={config.model[name]}) must be positive')
-  check_contrast('frames.contrast', frame_options(config).get('contrast', 0.0))
+  _check_frames(config)
   check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)

@@ -9,6 +9,7 @@ from a3dcae_jax.data.windows import window_at
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import write_report
 from a3dcae_jax.runs.calibration import cutting
+from a3dcae_jax.runs.mean_images import network_mean
 from a3dcae_jax.scoring.metrics import roc
 from a3dcae_jax.training.hooks import read_metrics
 
@@ -85,7 +86,7 @@ def _strips(config, store, detector, scores, places):
       strips.append(Strip(caption, window[0, at] / np.float32(255), None, np.asarray(detector.errors(window, scene)[1])[0, at]))
       continue
     clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene))
-    mean_image = store.mean_image() if scene is None else store.mean_image()[scene[0]]
+    mean_image = network_mean(config, store) if scene is None else network_mean(config, store)[scene[0]]
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
 

@@ -11,6 +11,7 @@ from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.windows import fitting_stride, test_windows
 from a3dcae_jax.runs.calibration import cutting, load_calibrated, training_errors
 from a3dcae_jax.runs.detector import shared_window_errors
+from a3dcae_jax.runs.floors import flow_floor, frame_floors
 from a3dcae_jax.runs.localise import Localiser
 from a3dcae_jax.runs.networks import frame_options
 from a3dcae_jax.runs.pages import write_page
@@ -20,7 +21,7 @@ from a3dcae_jax.runs.usual import write_usual
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import detect_events, event_metrics
-from a3dcae_jax.scoring.floors import FLOORS, floor_errors
+from a3dcae_jax.scoring.floors import FLOORS
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.rank_regression import rank_regression
@@ -48,6 +49,25 @@ class Errors(NamedTuple):
     return smooth(normalise(self.train, 'train', train_mean=train.mean(), train_std=train.std()), *smoothing)
 
 
+class Found(NamedTuple):
+  """What scoring finds before it is reported.
+
+  Attributes:
+    plain, divided: `Errors` as they are, and divided by their place's training error. position_mean: that error, [T].
+    localiser: `Localiser`, or None where there are no masks. flow_floors: dict floor -> float64 [N], see `runs.floors`. seconds: the passes took.
+  """
+  plain: Errors
+  divided: Errors
+  position_mean: np.ndarray
+  localiser: object
+  flow_floors: dict
+  seconds: float
+
+  def errors(self, options):
+    """Those that the config's `eval` subtree scores."""
+    return self.divided if options.divide_by_position else self.plain
+
+
 def evaluate_run(config, workdir, store, detector=None):
   """Scores the newest checkpoint of `workdir`, or `detector`, and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics.
 
@@ -57,23 +77,23 @@ def evaluate_run(config, workdir, store, detector=None):
   if not store.test.videos:
     raise UserError(f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score')
   detector = detector or load_calibrated(config, workdir, store)
-  found = _all_errors(config, detector, store)
-  return processes.on_first('report', lambda: _report(config, workdir, store, detector, *found, start))
+  found = find_errors(config, detector, store)
+  return processes.on_first('report', lambda: report(config, workdir, store, detector, found, start, error=error_name(config)))
 
 
-def _report(config, workdir, store, detector, plain, divided, position_mean, localiser, forward_s, start):
-  """Metrics, files and page from the errors of all frames."""
+def report(config, workdir, store, detector, found, start, *, error):
+  """Metrics, files and page from the errors of all frames. error: what `protocol.error` says of them, but for whether they are divided by position."""
   write_usual(workdir, detector)
-  errors = divided if config.eval.divide_by_position else plain
+  errors, localiser = found.errors(config.eval), found.localiser
   labels = None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
   smoothing, how = (config.eval.smoothing_frames, config.eval.smoothing_mode), config.eval.normalisation
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
-  floors = floor_errors(store.test.frames, store.test.videos, video_means(store), **frame_options(config))
+  floors = frame_floors(config, store) | found.flow_floors
   follows = rank_regression(np.concatenate(errors.test), {name: floors[name] for name in FLOORS})
   floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)
-  by_position, undivided = ({name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS} for way in (divided, plain))
-  metrics = _header(config, store, detector, plain, position_mean) | {
+  by_position, undivided = ({name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS} for way in (found.divided, found.plain))
+  metrics = _header(config, store, detector, found, error) | {
       'metrics': by_position if config.eval.divide_by_position else undivided, 'by_position': by_position, 'undivided': undivided,
       'scenes': _scenes(store, scores[how], labels),
       'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
@@ -83,21 +103,15 @@ def _report(config, workdir, store, detector, plain, divided, position_mean, loc
   names = [video.name for video in store.test.videos]
   write_scores(workdir / 'scores.csv', names, errors.test, scores[how], labels, store.index['label_set'])
   floor_scores = {name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing) for name, values in floors.items()}
-  metrics['seconds'] = {'forward_passes': round(forward_s, 2), 'before_report': round(time.monotonic() - start, 2)}
+  metrics['seconds'] = {'forward_passes': round(found.seconds, 2), 'before_report': round(time.monotonic() - start, 2)}
   write_json(workdir / 'metrics.json', validate_metrics(metrics))
   write_page(config, workdir, store, detector, metrics, scores[how], labels, floor_scores, intervals)
   print(summary(metrics))
   return metrics
 
 
-def video_means(store):
-  """Mean images of the test videos: [H, W] for all, or one a video, [V, H, W]."""
-  scenes = store.scene_of(store.test, np.asarray([video.first for video in store.test.videos]))
-  return store.mean_image() if scenes is None else store.mean_image()[scenes]
-
-
-def _all_errors(config, detector, store):
-  """(errors, errors divided by their place's training error, that error [T], localiser or None, seconds of the passes)."""
+def find_errors(config, detector, store):
+  """`Found` of a run's test frames. In a pod every process calls it."""
   windows = test_windows(store.test.videos, **cutting(config))
   start = time.monotonic()
   train, train_errors = training_errors(config, detector, store)
@@ -108,13 +122,14 @@ def _all_errors(config, detector, store):
                               scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
   if localiser:
     localiser.join(processes.gather)
+  flow_floors = flow_floor(config, detector, store, windows)
   seconds = time.monotonic() - start
 
   def assembled(scale):
     return Errors(split_by_video(frame_vector(test / scale, windows.rows, windows.keep, len(store.test.frames)), store.test.videos),
                   train_errors(scale))
 
-  return assembled(1.0), assembled(position_mean), position_mean, localiser, seconds
+  return Found(assembled(1.0), assembled(position_mean), position_mean, localiser, flow_floors, seconds)
 
 
 def _events(options, errors, labels, smoothing):
@@ -163,6 +178,8 @@ def error_name(config):
           'motion': 'weighted by motion', 'local': 'local'}[config.eval.error]
   if config.eval.error == 'local':
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
+  if frame_options(config).get('images') == 'flow':
+    kind += ' of optical flow'
   if contrast := frame_options(config).get('contrast'):
     kind += f', {NORMALISED_FRAMES} {contrast:g}'
   if config.objective.hide_every:
@@ -170,17 +187,17 @@ def error_name(config):
   return kind
 
 
-def _header(config, store, detector, errors, position_mean):
-  labels, train = store.test.labels, np.concatenate(errors.train)
+def _header(config, store, detector, found, error):
+  labels, train = store.test.labels, np.concatenate(found.plain.train)
   return {
       'schema_version': VERSION,
       'data': {'name': config.data.name, 'label_set': store.index['label_set'] if labels is not None else None, 'layout': store.index['layout'],
                'mean_image': store.means, 'sha256': store.data_hash, 'videos': len(store.test.videos), 'frames': len(store.test.frames),
                'abnormal_frames': int(labels.sum()) if labels is not None else None},
-      'protocol': {'error': error_name(config) + (DIVIDED if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
+      'protocol': {'error': error + (DIVIDED if config.eval.divide_by_position else ''), 'normalisation': config.eval.normalisation,
                    'smoothing_frames': config.eval.smoothing_frames, 'smoothing_mode': config.eval.smoothing_mode,
                    **cutting(config), **_nearer(config, store),
                    'lambda': config.objective.adversarial_weight, 'macro_rule': 'mean over videos that have both classes'},
       'checkpoint_step': detector.step, 'seed': config.seed, 'variant': config.variant,
       'train_errors': {'held_out': bool(config.train.holdout_videos), 'frames': len(train), 'mean': float(train.mean()), 'std': float(train.std()),
-                       'position_mean': [float(value) for value in position_mean]}}
+                       'position_mean': [float(value) for value in found.position_mean]}}

@@ -9,7 +9,7 @@ from a3dcae_jax.ops.lowering import lowered_for, target_platform
 from a3dcae_jax.runs.networks import frame_options, make_networks
 from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
 from a3dcae_jax.scoring.local import local_errors, make_rule
-from a3dcae_jax.training.step import zero_mean
+from a3dcae_jax.training.frames import zero_mean
 
 ERRORS = ('eq13', 'block', 'smoothed', 'motion', 'local')
 USUAL = 'calibration/usual'  # what 'local' needs beside the network's weights

@@ -14,6 +14,7 @@ from a3dcae_jax.runs.compilation_cache import use_compilation_cache
 from a3dcae_jax.runs.datasets import ingest_table, prepare_data
 from a3dcae_jax.runs.fit import train
 from a3dcae_jax.runs.lock import WorkdirLock
+from a3dcae_jax.runs.mean_images import network_mean, share_means
 from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.runs.profiling import profile_hooks
 from a3dcae_jax.runs.score import evaluate_run
@@ -45,8 +46,8 @@ def open_store(config):
   expected = processes.on_first('data hash', lambda: store.data_hash)
   if store.data_hash != expected:
     raise UserError(f'{store.folder}: its data hash is {store.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one store to all hosts')
-  if len(store.train.frames):  # one process reads all frames for their mean
-    store.keep_mean_image(processes.from_first(store.mean_image() if processes.is_first() else np.zeros(store.mean_shape, np.float32)))
+  if len(store.train.frames):
+    share_means(config, store)
   return store
 
 
@@ -63,7 +64,7 @@ def _check_workdir(config, workdir, lock):
 
 
 def _found_workdir(config, workdir, store, lock):
-  mean_image = store.mean_image()  # fails where there is nothing to train on: before the workdir is made
+  mean_image = network_mean(config, store)  # fails where there is nothing to train on: before the workdir is made
   store.scene_of(store.test, np.asarray([video.first for video in store.test.videos], int))  # as does a test video of a scene without a mean image
   check_windows(config, store)
   lock.take()

@@ -18,7 +18,7 @@ MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'data.labe
               'train.reduce_dtype', 'train.transfer_guard', 'train.compilation_cache_dir', 'model.remat', 'eval.')
 # Fields that came later, with what they say of a run from before: it goes on as it began.
 CAME_LATER = {'data.mean_image': 'set', 'optimizer.schedule': 'constant', 'model.output_scale': 1.0, 'model.norm_scale': 1.0,
-              'frames.contrast': 0.0}
+              'frames.contrast': 0.0, 'frames.images': 'frames'}
 PACKAGES = ('a3dcae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn', 'tensorflow-cpu', 'tensorflow-datasets')
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.optical_flow import gaussian_matrix, gradient_products, speed, window_means
 
 STEP = 2  # pooled maps have a value every so many pixels
 ROWS_SIGMA = 4.0  # smoothing of what is usual over the rows of the pooled maps
@@ -60,21 +61,11 @@ def pooled_maps(maps, clips, rule):
   images = clips.squeeze(-1).astype(jnp.float32)
   in_time = jnp.gradient(images, axis=1)
   down, across = jnp.gradient(images, axis=(2, 3))
-  products = jnp.stack([across * across, down * down, across * down, across * in_time, down * in_time, in_time * in_time, maps.astype(jnp.float32)])
+  products = jnp.concatenate([gradient_products(in_time, down, across), jnp.stack([in_time * in_time, maps.astype(jnp.float32)])])
   window = (gaussian_matrix(images.shape[1], rule.sigma_frames, 1), gaussian_matrix(images.shape[2], rule.sigma_px, STEP),
             gaussian_matrix(images.shape[3], rule.sigma_px, STEP))
-  xx, yy, xy, xt, yt, energy, error = jnp.einsum('kbthw,st,ih,jw->kbsij', products, *window, optimize='optimal')
-  xx, yy = xx + rule.contrast, yy + rule.contrast
-  determinant = xx * yy - xy * xy  # at least contrast^2
-  speed = jnp.hypot(yy * xt - xy * yt, xx * yt - xy * xt) / determinant
-  return Pooled(speed, jnp.sqrt(error), energy)
-
-
-def gaussian_matrix(size, sigma, step):
-  """Gaussian means of a row of `size` values around every `step`-th place, as a matrix [size // step, size] whose rows sum to 1."""
-  centres = (np.arange(size // step) * step + (step - 1) / 2)[:, None]
-  weights = np.exp(-0.5 * np.square((np.arange(size)[None] - centres) / sigma))
-  return jnp.asarray(weights / weights.sum(1, keepdims=True), jnp.float32)
+  *means, energy, error = window_means(products, window)
+  return Pooled(speed(*means, rule.contrast), jnp.sqrt(error), energy)
 
 
 def row_sums(pooled):

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from a3dcae_jax.common.contrast import squared_gain
 from a3dcae_jax.ops.hiding import fill_hidden, hidden_frames
+from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
 
 
@@ -25,26 +25,6 @@ class Objective(NamedTuple):
   form: str = 'non_saturating'
   hide_every: int = 0
   hide_frames: int = 1
-
-
-def zero_mean(clips, mean_image, *, contrast=0.0):
-  """Pixels in [0, 1] minus the training frames' mean image [H, W]: [B, T, H, W], uint8 or float32 in [0, 1], -> float32 [B, T, H, W, 1].
-
-  With contrast c > 0 each frame S is also normalised by itself, to S sqrt(2 c^2 / (mean(S^2) + c^2)): a frame of root mean square c stays as it
-  is (usual are 0.02 to 0.06), a crowded one is drawn in, and an empty one grows by sqrt(2) at most, so that its noise stays noise. The smaller c, the
-  less crowds and empty scenes differ.
-  """
-  pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
-  frames = (pixels - mean_image)[..., None]
-  if not contrast:
-    return frames
-  energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
-  return frames * jnp.sqrt(squared_gain(energy, contrast))
-
-
-def clip_means(mean_images, scene):
-  """Each clip's own mean image, where there is one a scene: [S, H, W], int [B] -> [B, 1, H, W], which `zero_mean` takes as well."""
-  return mean_images[scene][:, None]
 
 
 def clip_noise(seed, step, first_example, shape, std):
@@ -68,7 +48,7 @@ def _example_keys(step_key, first_example, count):
   return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(first_example + jnp.arange(count, dtype=jnp.int32))
 
 
-def make_train_step(generator, discriminator, optimizer, objective, *, seed, axis_name=None, reduce_dtype='float32', contrast=0.0):
+def make_train_step(generator, discriminator, optimizer, objective, *, seed, axis_name=None, reduce_dtype='float32', **frame_options):
   """The update `(state, clips uint8 [B, T, H, W], mean_image [H, W]) -> (state, metrics)` as a pure function.
 
   Both networks are updated from the same reconstruction (Algorithm 1, line 6): the discriminator's pass over it is
@@ -80,7 +60,7 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
     objective: `Objective`. seed: of the noise.
     axis_name: the mapped axis of the replicas, over which gradients and metrics are averaged; None for one.
     reduce_dtype: what gradients are rounded to on their way between replicas: 'float32', or 'bfloat16' for half the bytes.
-    contrast: see `zero_mean`.
+    frame_options: of `zero_mean`.
 
   Returns:
     The step. Metrics are float32 scalars: `rec` (per pixel), `adv` (the discriminator's loss, 2 ln 2 when confused), `gen`
@@ -88,7 +68,7 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
     anything is).
   """
   def step(state, clips, mean_image):
-    real = zero_mean(clips, mean_image, contrast=contrast)
+    real = zero_mean(clips, mean_image, **frame_options)
     first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
     noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
     hidden = clip_hiding(seed, state.step, first, real.shape, objective) if objective.hide_every else None

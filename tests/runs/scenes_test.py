@@ -16,8 +16,8 @@ from a3dcae_jax.data.windows import test_windows, training_clips
 from a3dcae_jax.runs import fit, session
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.detector import Detector, window_errors
-from a3dcae_jax.runs.score import video_means
-from a3dcae_jax.training.step import zero_mean
+from a3dcae_jax.runs.floors import video_means
+from a3dcae_jax.training.frames import zero_mean
 from configs import shanghaitech
 from tests.data.footage_helper import write_frames
 

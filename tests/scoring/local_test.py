@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.optical_flow import gaussian_matrix
 from a3dcae_jax.scoring import local
 
 RULE = local.Rule(sigma_px=2.0, sigma_frames=1.0, contrast=1e-3)
@@ -30,8 +31,8 @@ def test_speed_of_a_ramp(slope, speed, axes):
 
 def test_a_gaussian_mean_by_hand():
   w = np.exp(-0.5)
-  np.testing.assert_allclose(local.gaussian_matrix(2, 1.0, 1), [[1 / (1 + w), w / (1 + w)], [w / (1 + w), 1 / (1 + w)]], rtol=1e-6)
-  np.testing.assert_allclose(local.gaussian_matrix(4, 1.0, 2)[0], np.exp(-0.125 * np.array([1, 1, 9, 25])) / np.exp(-0.125 * np.array([1, 1, 9, 25])).sum(),
+  np.testing.assert_allclose(gaussian_matrix(2, 1.0, 1), [[1 / (1 + w), w / (1 + w)], [w / (1 + w), 1 / (1 + w)]], rtol=1e-6)
+  np.testing.assert_allclose(gaussian_matrix(4, 1.0, 2)[0], np.exp(-0.125 * np.array([1, 1, 9, 25])) / np.exp(-0.125 * np.array([1, 1, 9, 25])).sum(),
                              rtol=1e-6)
 
 

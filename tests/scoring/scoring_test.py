@@ -14,7 +14,7 @@ from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, mo
 from a3dcae_jax.scoring.floors import NORMALISED, floor_errors
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import read_scores, write_scores
-from a3dcae_jax.training.step import zero_mean
+from a3dcae_jax.training.frames import zero_mean
 
 
 def test_eq13_by_hand():

@@ -9,8 +9,9 @@ import pytest
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.training import losses, parallel
+from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, clip_hiding, clip_noise, make_train_step, zero_mean
+from a3dcae_jax.training.step import Objective, clip_hiding, clip_noise, make_train_step
 
 SHAPE = (4, 16, 16)  # T, H, W
 

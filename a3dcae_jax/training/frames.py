@@ -1,0 +1,31 @@
+"""What the networks see of clips: frames, or their optical flow, less a mean image."""
+
+import jax.numpy as jnp
+
+from a3dcae_jax.common.contrast import squared_gain
+from a3dcae_jax.common.optical_flow import flow_images
+
+IMAGES = {'frames': lambda pixels: pixels, 'flow': flow_images}
+
+
+def zero_mean(clips, mean_image, *, contrast=0.0, images='frames'):
+  """Images minus the training images' mean image [H, W]: clips [B, T, H, W], uint8 or float32 in [0, 1], -> float32 [B, T, H, W, 1].
+
+  `images` 'frames' are pixels in [0, 1]; 'flow' is the magnitude of the clips' optical flow (`common.optical_flow`; the paper's Table IX), and the
+  mean image that of flow.
+
+  With contrast c > 0 each frame S is also normalised by itself, to S sqrt(2 c^2 / (mean(S^2) + c^2)): a frame of root mean square c stays as it
+  is (usual are 0.02 to 0.06), a crowded one is drawn in, and an empty one grows by sqrt(2) at most, so that its noise stays noise. The smaller c, the
+  less crowds and empty scenes differ.
+  """
+  pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
+  frames = (IMAGES[images](pixels) - mean_image)[..., None]
+  if not contrast:
+    return frames
+  energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
+  return frames * jnp.sqrt(squared_gain(energy, contrast))
+
+
+def clip_means(mean_images, scene):
+  """Each clip's own mean image, where there is one a scene: [S, H, W], int [B] -> [B, 1, H, W], which `zero_mean` takes as well."""
+  return mean_images[scene][:, None]
