@@ -8,6 +8,9 @@ UNIT_PX = 2.0  # a flow image's 1.0: so many of those pixels a frame, which hard
 FASTEST = 2.0  # what a flow image ends at; beyond, least squares measure nothing
 SIGMA_PX, SIGMA_FRAMES, BLUR_PX, CONTRAST = 4.0, 2.0, 0.7, 1e-4  # of the window, of the frames before it, and what keeps places without contrast still
 
+# A speed is a difference of products of small numbers: what accelerators round float32 matrix products to by default would be seen in it.
+_EXACT = {'optimize': 'optimal', 'precision': 'highest'}
+
 
 def flow_images(pixels):
   """Optical flow's magnitude as images: [B, T, H, W] in [0, 1] -> float32 [B, T, H, W], in `UNIT_PX` pixels a frame of a frame of `REFERENCE_PX` rows.
@@ -19,7 +22,7 @@ def flow_images(pixels):
   size = pixels.shape[2] / REFERENCE_PX  # pixels in one of those that the settings are in
   _, frames, height, width = pixels.shape
   blur = [gaussian_matrix(length, BLUR_PX * size, 1) for length in (height, width)]
-  images = jnp.einsum('bthw,ih,jw->btij', pixels.astype(jnp.float32), *blur, optimize='optimal')
+  images = jnp.einsum('bthw,ih,jw->btij', pixels.astype(jnp.float32), *blur, **_EXACT)
   in_time, (down, across) = jnp.gradient(images, axis=1), (size * slope for slope in jnp.gradient(images, axis=(2, 3)))
   window = (gaussian_matrix(frames, SIGMA_FRAMES, 1), gaussian_matrix(height, SIGMA_PX * size, 1), gaussian_matrix(width, SIGMA_PX * size, 1))
   return jnp.minimum(speed(*window_means(gradient_products(in_time, down, across), window), CONTRAST) / UNIT_PX, FASTEST)
@@ -32,7 +35,7 @@ def gradient_products(in_time, down, across):
 
 def window_means(maps, window):
   """Gaussian means of maps [K, B, T, H, W] by matrices over (frames, rows, columns)."""
-  return jnp.einsum('kbthw,st,ih,jw->kbsij', maps, *window, optimize='optimal')
+  return jnp.einsum('kbthw,st,ih,jw->kbsij', maps, *window, **_EXACT)
 
 
 def speed(xx, yy, xy, xt, yt, contrast):
