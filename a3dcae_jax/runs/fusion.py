@@ -75,7 +75,7 @@ def _sums(train):
 
 def _scored(folder, config, store):
   detector = load_calibrated(config, folder, store)
-  return Scored(detector, find_errors(config, detector, store), [video.first for video in calibrating_windows(config, store)[0]])
+  return Scored(detector, find_errors(config, detector, store, localise=False), [video.first for video in calibrating_windows(config, store)[0]])
 
 
 def _check_alike(folder, first_folder, config, first, store, first_store):

@@ -110,14 +110,14 @@ def report(config, workdir, store, detector, found, start, *, error):
   return metrics
 
 
-def find_errors(config, detector, store):
-  """`Found` of a run's test frames. In a pod every process calls it."""
+def find_errors(config, detector, store, *, localise=True):
+  """`Found` of a run's test frames; with `localise` also where in them the errors are. In a pod every process calls it."""
   windows = test_windows(store.test.videos, **cutting(config))
   start = time.monotonic()
   train, train_errors = training_errors(config, detector, store)
   position_mean = train.mean(0)
   by_place = position_mean if config.eval.divide_by_position else 1.0
-  localiser = Localiser(store.test, windows, by_place) if store.test.masks is not None else None
+  localiser = Localiser(store.test, windows, by_place) if localise and store.test.masks is not None else None
   test = shared_window_errors(detector, store.test.frames, windows, batch_size=config.eval.batch_size,
                               scenes=store.scene_of(store.test, windows.first), progress='test errors', on_maps=localiser and localiser.add)
   if localiser:
