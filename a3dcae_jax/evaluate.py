@@ -40,20 +40,17 @@ def main(folders):
     return compare_runs(folders, page=_PAGE.value)
   if _STORE.value and not _BUNDLE.value:
     raise UserError('--store goes with --bundle; a run finds its frames by its config, or by --data_root')
+  if not _WORKDIR.value:
+    wanted = ': a folder for the results, as in --workdir=runs/ped2_results' if _BUNDLE.value or _SUM.value else ', as in --workdir=runs/ped2'
+    raise UserError(f'--workdir is missing{wanted}')
   if _BUNDLE.value:
-    if not _WORKDIR.value:
-      raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_bundle')
     from a3dcae_jax.runs.bundles import evaluate_bundle
     evaluate_bundle(_BUNDLE.value, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value, store=_STORE.value)
     return None
   if _SUM.value:
-    if not _WORKDIR.value:
-      raise UserError('--workdir is missing: a folder for the results, as in --workdir=runs/ped2_both')
     from a3dcae_jax.runs.fusion import evaluate_sum
-    evaluate_sum(folders, _WORKDIR.value)
+    evaluate_sum(folders, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value)
     return None
-  if not _WORKDIR.value:
-    raise UserError('--workdir is missing, as in --workdir=runs/ped2')
   return run_in_pod(lambda: evaluate_again(_WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value))
 
 

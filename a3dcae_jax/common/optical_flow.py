@@ -19,8 +19,8 @@ def flow_images(pixels):
 
   Means are Gaussian, over `SIGMA_PX` and `SIGMA_FRAMES`, of the clip's own frames. T must be at least 2, H and W at least 2.
   """
-  size = pixels.shape[2] / REFERENCE_PX  # pixels in one of those that the settings are in
   _, frames, height, width = pixels.shape
+  size = height / REFERENCE_PX  # pixels in one of those that the settings are in
   blur = [gaussian_matrix(length, BLUR_PX * size, 1) for length in (height, width)]
   images = jnp.einsum('bthw,ih,jw->btij', pixels.astype(jnp.float32), *blur, **_EXACT)
   in_time, (down, across) = jnp.gradient(images, axis=1), (size * slope for slope in jnp.gradient(images, axis=(2, 3)))

@@ -15,12 +15,13 @@ from a3dcae_jax.runs.calibration import calibrated_stride, load_calibrated, trai
 from a3dcae_jax.runs.datasets import prepare_data
 from a3dcae_jax.runs.detector import Detector
 from a3dcae_jax.runs.mean_images import network_mean
+from a3dcae_jax.runs.networks import sees_flow
 from a3dcae_jax.runs.score import Errors, evaluate_run, event_threshold
 from a3dcae_jax.runs.scoring_program import scoring_program
 from a3dcae_jax.serving.artefact import DTYPES, export_program
 from a3dcae_jax.serving.bundle import check_replaceable, load_bundle, write_bundle
 
-_MEAN_DIFFERS = 1e-4  # of two machines that find a mean flow; other frames differ by far more
+_FLOW_DIFFERS = 1e-4  # between the mean flow that two machines find; the mean of frames is exact
 _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -29,7 +30,7 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   config = workdirs.read_config(workdir)
   check_replaceable(folder)
   frames = prepare_data(**_data(config, data_root, store))
-  mean_image = _mean_image(workdir, frames, network_mean(config, frames))
+  mean_image = _mean_image(config, workdir, frames)
   detector = load_calibrated(config, workdir, frames)
   details = {'calibration': calibration(config, *training_errors(config, detector, frames)), **_details(config, workdir, frames, detector)}
   models = {dtype: export_program(scoring_program(config, 'cpu'), scoring_program(config, 'accelerator'), detector.weights, mean_image,
@@ -47,8 +48,7 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
 def evaluate_bundle(folder, workdir, *, normalisation='', data_root='', store=''):
   """Does all of `evaluate --bundle`: scores the bundle on its run's data set as `evaluate` scores the run, into `workdir`; returns the metrics."""
   workdir, bundle = pathlib.Path(workdir), load_bundle(folder)
-  if (workdir / 'checkpoints').exists():
-    raise UserError(f'--workdir={workdir} is a training run, whose results would be overwritten: name a folder of its own for the bundle\'s')
+  workdirs.check_is_no_run(workdir, 'the bundle\'s')
   config = config_dict.ConfigDict(workdirs.tuples(bundle.manifest['config']))
   config.eval.normalisation = normalisation or config.eval.normalisation
   frames = prepare_data(**_data(config, data_root, store))
@@ -91,7 +91,7 @@ def _data(config, data_root, store):
   return {**config.data, **({'root': data_root, 'store': ''} if data_root else {}), **({'store': store} if store else {})}
 
 
-def _mean_image(workdir, frames, found):
+def _mean_image(config, workdir, frames):
   """The run's mean image; a `UserError` if the training frames at hand have another: they could not calibrate it."""
   path = pathlib.Path(workdir) / 'mean_image.npy'
   if not path.exists():
@@ -99,7 +99,7 @@ def _mean_image(workdir, frames, found):
   mean_image = np.load(path, allow_pickle=False)
   if mean_image.ndim != 2:
     raise UserError(f'{path} is {list(mean_image.shape)}: a bundle has one mean image, this run (data.mean_image={frames.means}) has {len(mean_image)}')
-  if not np.allclose(mean_image, found, rtol=0, atol=_MEAN_DIFFERS):
+  if not np.allclose(mean_image, network_mean(config, frames), rtol=0, atol=_FLOW_DIFFERS if sees_flow(config) else 0):
     raise UserError(f'{frames.folder} holds other training frames than {workdir} was trained on (their mean image differs): they cannot calibrate it')
   return mean_image
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.runs.detector import shared_window_errors
-from a3dcae_jax.runs.networks import frame_options
+from a3dcae_jax.runs.networks import frame_options, sees_flow
 from a3dcae_jax.scoring.assemble import frame_vector
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.scoring.floors import floor_errors
@@ -16,7 +16,7 @@ FLOW = 'mean_flow_distance'  # mean over pixels of (flow - mean flow)^2: the err
 
 def flow_floor(config, detector, store, windows):
   """{FLOW: float64 [N]} of the test frames where the run's networks see flow, else {}; by the windows of the run itself. In a pod all processes call it."""
-  if frame_options(config).get('images') != 'flow':
+  if not sees_flow(config):
     return {}
 
   @jax.jit
@@ -38,5 +38,5 @@ def video_means(store):
 
 def frame_floors(config, store):
   """Floor -> float64 [N] of the test frames: `scoring.floors`, which are of frames whatever the networks see."""
-  contrast = 0.0 if frame_options(config).get('images') == 'flow' else frame_options(config).get('contrast', 0.0)
+  contrast = 0.0 if sees_flow(config) else frame_options(config).get('contrast', 0.0)
   return floor_errors(store.test.frames, store.test.videos, video_means(store), contrast=contrast)

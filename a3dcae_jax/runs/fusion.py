@@ -11,7 +11,7 @@ from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.runs import workdir as workdirs
 from a3dcae_jax.runs.calibration import calibrating_windows, cutting, load_calibrated
 from a3dcae_jax.runs.score import Errors, Found, error_name, find_errors, report
-from a3dcae_jax.runs.session import open_store
+from a3dcae_jax.runs.session import config_of_run, open_store
 
 
 class Scored(NamedTuple):
@@ -21,19 +21,20 @@ class Scored(NamedTuple):
   firsts: list
 
 
-def evaluate_sum(folders, workdir):
+def evaluate_sum(folders, workdir, *, normalisation='', data_root=''):
   """Does all of `evaluate --sum`: scores the runs' test frames by the sum of their errors, each divided by its training mean; returns the metrics.
 
-  How scores are normalised, smoothed and thresholded is as in the first run. Where in a frame something is stays with the runs themselves.
-  Raises: UserError for fewer than two runs, a workdir that is a run, or runs of other frames, labels or smoothing than the first one's.
+  How scores are normalised (but for `normalisation`), smoothed and thresholded is as in the first run. Where in a frame something is stays with the runs
+  themselves. The overrides are those of `evaluate_again`.
+  Raises: UserError for fewer than two runs, a workdir that is a run, or runs of other frames or labels than the first one's, or divided in another way.
   """
   start, workdir = time.monotonic(), pathlib.Path(workdir)
   if len(folders) < 2:
     raise UserError(f'--sum takes two or more folders of runs, got {len(folders)}')
-  if (workdir / 'checkpoints').exists():
-    raise UserError(f'--workdir={workdir} is a training run, whose results would be overwritten: name a folder of its own for the sum\'s')
-  configs = [workdirs.read_config(folder) for folder in folders]
-  stores = [open_store(config) for config in configs]
+  workdirs.check_is_no_run(workdir, 'the sum\'s')
+  configs = [config_of_run(folder, normalisation=normalisation, data_root=data_root) for folder in folders]
+  first = open_store(configs[0])
+  stores = [first if config.data == configs[0].data else open_store(config) for config in configs]  # the same frames are opened and verified once
   for folder, config, store in zip(folders, configs, stores, strict=True):
     _check_alike(folder, folders[0], config, configs[0], store, stores[0])
   scored = [_scored(*each) for each in zip(folders, configs, stores, strict=True)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from a3dcae_jax.common.optical_flow import flow_images
 from a3dcae_jax.data.store import mean_of_videos
-from a3dcae_jax.runs.networks import frame_options
+from a3dcae_jax.runs.networks import sees_flow
 from a3dcae_jax.training import processes
 
 BLOCK = 16  # frames that flow is found in at once
@@ -26,7 +26,7 @@ def share_means(config, store):
 
 def mean_of(config):
   """(frames, videos) -> mean image [H, W] of what the networks see: `mean_of_videos` or `mean_flow`."""
-  return mean_flow if frame_options(config).get('images') == 'flow' else mean_of_videos
+  return mean_flow if sees_flow(config) else mean_of_videos
 
 
 def mean_flow(frames, videos):

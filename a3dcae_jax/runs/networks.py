@@ -52,13 +52,18 @@ def frame_options(config):
   return dict(config.get('frames', {}))
 
 
+def sees_flow(config):
+  """Whether a run's networks see optical flow rather than frames."""
+  return frame_options(config).get('images') == 'flow'
+
+
 def _check_frames(config):
   options = frame_options(config)
   check_contrast('frames.contrast', options.get('contrast', 0.0))
   images = options.get('images', 'frames')
   if images not in IMAGES:
     raise UserError(f'frames.images {images!r}: known are {", ".join(IMAGES)}')
-  if images == 'flow' and config.eval.error in ('motion', 'local'):
+  if sees_flow(config) and config.eval.error in ('motion', 'local'):
     raise UserError(f'frames.images flow: eval.error {config.eval.error!r} finds motion in frames; use eq13, block or smoothed')
 
 

@@ -13,7 +13,7 @@ from a3dcae_jax.runs.calibration import cutting, load_calibrated, training_error
 from a3dcae_jax.runs.detector import shared_window_errors
 from a3dcae_jax.runs.floors import flow_floor, frame_floors
 from a3dcae_jax.runs.localise import Localiser
-from a3dcae_jax.runs.networks import frame_options
+from a3dcae_jax.runs.networks import frame_options, sees_flow
 from a3dcae_jax.runs.pages import write_page
 from a3dcae_jax.runs.scoring_program import local_rule
 from a3dcae_jax.runs.summary import summary
@@ -178,7 +178,7 @@ def error_name(config):
           'motion': 'weighted by motion', 'local': 'local'}[config.eval.error]
   if config.eval.error == 'local':
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
-  if frame_options(config).get('images') == 'flow':
+  if sees_flow(config):
     kind += ' of optical flow'
   if contrast := frame_options(config).get('contrast'):
     kind += f', {NORMALISED_FRAMES} {contrast:g}'

@@ -76,12 +76,16 @@ def _found_workdir(config, workdir, store, lock):
 
 def evaluate_again(workdir, *, normalisation='', data_root=''):
   """Does all of `evaluate`: the run's own config, but for the two overrides; '' leaves them."""
-  config = workdirs.read_config(workdir)
-  if normalisation:
-    config.eval.normalisation = normalisation
-  if data_root:
-    config.data.root = data_root
+  config = config_of_run(workdir, normalisation=normalisation, data_root=data_root)
   evaluate_run(config, workdir, open_store(config))
+
+
+def config_of_run(workdir, *, normalisation='', data_root=''):
+  """The config of a run that is scored again, with the overrides that are not ''."""
+  config = workdirs.read_config(workdir)
+  config.eval.normalisation = normalisation or config.eval.normalisation
+  config.data.root = data_root or config.data.root
+  return config
 
 
 def prepare_and_show(config, *, download=False):

@@ -51,12 +51,21 @@ def provenance(store):
       'commit': _commit(), 'data_sha256': store.data_hash}
 
 
+def check_is_no_run(workdir, whose):
+  """Raises `UserError` where results that are not a training run's, but `whose` ("the sum's"), would overwrite one's."""
+  if (pathlib.Path(workdir) / 'checkpoints').exists():
+    raise UserError(f'--workdir={workdir} is a training run, whose results would be overwritten: name a folder of its own for {whose}')
+
+
 def read_config(workdir):
   """The locked config that `workdir` was made with."""
   path = pathlib.Path(workdir) / 'config.json'
   if not path.exists():
     raise UserError(f'{workdir} is no run: it has no config.json')
-  return config_dict.ConfigDict(tuples(read_json(path))).lock()
+  content = read_json(path)
+  if 'sum' in content:
+    raise UserError(f'{workdir} is no run but the sum of {", ".join(content["sum"])}: score it again by evaluate --sum')
+  return config_dict.ConfigDict(tuples(content)).lock()
 
 
 def tuples(tree):

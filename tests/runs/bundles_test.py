@@ -21,7 +21,7 @@ from a3dcae_jax.runs.scoring_program import scoring_weights
 from a3dcae_jax.scoring.floors import NORMALISED
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.training.checkpoints import Checkpoints
-from configs import synthetic
+from tests.runs.tiny_run import tiny
 
 SETTINGS = {
     'paper': {},
@@ -36,12 +36,7 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder, changes):
-  config = synthetic.get_config('tiny')
-  config.unlock()
-  config.data.store_dir = str(folder / 'stores')
-  config.data.options = {'num_videos': 2, 'frames_per_video': 40}
-  config.update_from_flattened_dict({'eval.batch_size': 4} | changes)
-  return config.lock()
+  return tiny(folder, **{'eval.batch_size': 4} | changes)
 
 
 def claimed(folder, name, changes):

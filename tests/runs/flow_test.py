@@ -16,19 +16,10 @@ from a3dcae_jax.runs.floors import FLOW, flow_floor
 from a3dcae_jax.runs.mean_images import mean_flow, network_mean
 from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.scoring.tables import read_scores
-from configs import synthetic
+from tests.runs.tiny_run import tiny
 
 RUN = {'model.widths': (4, 4), 'eval.divide_by_position': True, 'train.steps': 2, 'objective.adversarial_weight': 0.0}  # quick to compile
 FLOW_RUN = RUN | {'frames.images': 'flow'}
-
-
-def tiny(folder, **changes):
-  config = synthetic.get_config('tiny')
-  config.unlock()
-  config.data.store_dir = str(folder / 'stores')
-  config.data.options = {'num_videos': 2, 'frames_per_video': 40}
-  config.update_from_flattened_dict(changes)
-  return config.lock()
 
 
 @pytest.fixture(scope='module')
@@ -65,7 +56,8 @@ def test_the_mean_image_and_the_floor_are_of_flow(runs):
 
 
 def test_the_sum_is_that_of_the_errors_by_their_training_means(runs):
-  metrics = fusion.evaluate_sum([runs / 'frames', runs / 'flow'], runs / 'both')
+  metrics = fusion.evaluate_sum([runs / 'frames', runs / 'flow'], runs / 'both', normalisation='minmax')
+  assert metrics['protocol']['normalisation'] == 'minmax'
   assert metrics['protocol']['error'] == 'sum of eq13 (stride 2) and eq13 of optical flow (stride 1), divided by position'
   assert metrics['train_errors']['mean'] == pytest.approx(2, rel=0.1) and metrics['regions'] is None and FLOW in metrics['floors']
   each = [np.concatenate(read_scores(runs / name / 'scores.csv')[1]) for name in ('frames', 'flow', 'both')]
@@ -73,6 +65,8 @@ def test_the_sum_is_that_of_the_errors_by_their_training_means(runs):
   np.testing.assert_allclose(weights, 1, rtol=0.1)  # divided by place, each has a training mean of about 1
   np.testing.assert_allclose(np.stack(each[:2], 1) @ weights, each[2], rtol=1e-5)
   assert (runs / 'both' / 'report.html').exists() and set(json.loads((runs / 'both' / 'config.json').read_text())) == {'sum'}
+  with pytest.raises(UserError, match=r'both is no run but the sum of .*frames, .*flow: score it again by evaluate --sum'):
+    session.evaluate_again(runs / 'both')
 
 
 def test_sums_that_mean_nothing_are_refused(runs, tmp_path):

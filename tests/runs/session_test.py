@@ -18,21 +18,12 @@ from a3dcae_jax.scoring.schema import describe_follows
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import Hook, read_metrics
-from configs import synthetic
+from tests.runs.tiny_run import tiny
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   return tmp_path_factory.mktemp('runs')
-
-
-def tiny(folder, **changes):
-  config = synthetic.get_config('tiny')
-  config.unlock()
-  config.data.store_dir = str(folder / 'stores')
-  config.data.options = {'num_videos': 2, 'frames_per_video': 40}
-  config.update_from_flattened_dict(changes)
-  return config.lock()
 
 
 @pytest.fixture(scope='module')
