@@ -9,13 +9,15 @@ the work for m = 4 and 2/3 for m = 2. Space is left alone: there the transforms 
 Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016, arXiv:1509.09308, sec. 4.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from a3dcae_jax.ops.lowering import laid_out
+from a3dcae_jax.ops.lowering import batch_parts, laid_out, side_by_side
 
 TAPS = 3
 
@@ -55,14 +57,37 @@ def convolve_time(x, kernel, pad, convolve, tile):
     tile 4 in float32).
   """
   transforms = {2: F2, 4: F4}[tile]
+  kernels = laid_out(_combine(transforms.kernel, list(kernel)))
+  outputs = [_convolve_tiles(part, kernels, pad, convolve, transforms) for part in batch_parts(x)]
+  return outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs)
+
+
+def _convolve_tiles(x, kernels, pad, convolve, transforms):
+  tile = len(transforms.output)
   batch, frames = x.shape[:2]
   padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
   columns = [lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1) for i in range(tile + 2)]
-  combined = laid_out(_combine(transforms.data, columns))
-  kernels = laid_out(_combine(transforms.kernel, list(kernel)))
-  products = [convolve(c.reshape(-1, *x.shape[2:]), k) for c, k in zip(combined, kernels, strict=True)]
-  outputs = jnp.stack(_combine(transforms.output, products), axis=1)  # [B * T / tile, tile, H', W', Cout]
+  combined = [column.reshape(-1, *x.shape[2:]) for column in laid_out(_combine(transforms.data, columns))]
+  outputs = jnp.stack(_combine(transforms.output, _products(combined, kernels, convolve)), axis=1)  # [B * T / tile, tile, H', W', Cout]
   return outputs.reshape(batch, frames, *outputs.shape[2:])
+
+
+def _each(frames, kernels, convolve):
+  return [convolve(f, k) for f, k in zip(frames, kernels, strict=True)]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _products(frames, kernels, convolve):
+  """`convolve` of each pair, and on the way back the gradients of each, such that none waits for another (`lowering.side_by_side`)."""
+  return side_by_side(_each(frames, kernels, convolve), frames)
+
+
+def _products_bwd(convolve, residuals, cotangents):
+  gradients = jax.vjp(lambda frames, kernels: _each(frames, kernels, convolve), *residuals)[1](cotangents)
+  return side_by_side(gradients, (cotangents, residuals[0]))
+
+
+_products.defvjp(lambda frames, kernels, convolve: (_products(frames, kernels, convolve), (frames, kernels)), _products_bwd)
 
 
 def _combine(matrix, arrays):

@@ -125,3 +125,26 @@ def test_programs_traced_for_another_platform_choose_its_lowering():
   with lowered_for('tpu'):
     assert target_platform() == 'tpu' and choose_lowering(shape, 16, jnp.float32) == 'direct'
   assert target_platform() == 'cpu' and choose_lowering(shape, 16, jnp.float32) == 'winograd'
+
+
+@pytest.mark.parametrize('batch, platform, products', [(2, 'cpu', 12), (4, 'cpu', 12), (3, 'cpu', 6), (1, 'cpu', 6), (2, 'tpu', 6)])
+def test_an_even_batch_is_filtered_in_halves_on_cpus(batch, platform, products):
+  """On another platform nothing is split, nor held in memory until its results are there."""
+  with lowered_for(platform):
+    program = str(jax.make_jaxpr(lambda x, k: conv3d(x, k, lowering='winograd'))(jnp.ones((batch, 4, 4, 4, 2)), jnp.ones((3, 3, 3, 2, 3))))
+  assert program.count('conv_general_dilated[') == products
+  assert ('optimization_barrier' in program) == (platform == 'cpu')
+
+
+def test_halves_of_a_batch_are_its_clips_by_themselves(rng):
+  x, kernel = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in ((4, 4, 6, 6, 3), (3, 3, 3, 3, 5)))
+  alone = jnp.concatenate([conv3d(clip[None], kernel, lowering='winograd') for clip in x])
+  np.testing.assert_allclose(conv3d(x, kernel, lowering='winograd'), alone, rtol=1e-5, atol=1e-5)
+
+
+def test_operands_stay_until_all_gradients_are_there(rng):
+  """Of each half one barrier holds the 6 gradients of frames, the 6 of kernels, and what they come from: 6 cotangents and 6 combinations of frames."""
+  x, kernel = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in ((2, 4, 4, 4, 2), (3, 3, 3, 2, 3)))
+  value, pullback = jax.vjp(lambda x, k: conv3d(x, k, lowering='winograd'), x, kernel)
+  held = [len(eqn.invars) for eqn in jax.make_jaxpr(pullback)(value).eqns if eqn.primitive.name == 'optimization_barrier']
+  assert held.count(24) == 2
