@@ -15,7 +15,8 @@ from a3dcae_jax.ops.lowering import lowered_for
 
 def model_flops(setting):
   """FLOPs of one run of a `programs.Setting` by the direct method: 2 a product of its convolutions and matrix products, nothing else."""
-  plain = setting._replace(lowering='direct', split_phases=False, remat='none')
+  # In float32: for bfloat16 a gradient's convolution is traced beside one whose result is not used (`ops.conv_pool`).
+  plain = setting._replace(dtype='float32', lowering='direct', split_phases=False, remat='none')
   clips, mean_image = input_shapes(plain)
   with lowered_for('tpu'):  # without the barriers that CPUs want
     state = jax.eval_shape(lambda: fresh_state(plain))

@@ -66,12 +66,12 @@ class AutoEncoder(nn.Module):
     return {'lowering': self.lowering, 'dtype': self.dtype, 'axis_name': self.axis_name, 'norm_scale': self.norm_scale}
 
   def _encode(self, x, train):
-    all_places = []
+    all_places, at_rest = [], None
     for layer, (width, window) in enumerate(zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)):
       kernel = self.first_kernel if layer == 0 else (3, 3, 3)
       block = rematerialised(ConvBlock, self.remat)(
           width, kernel, window, split_phases=self.split_phases and layer == 0, name=f'conv{layer + 1}', **self._common())
-      x, places = block(x, train)
+      x, places, at_rest = block(x, train, at_rest)
       self.sow('intermediates', f'conv{layer + 1}_map', x)
       all_places.append(jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places)
     return x, all_places[:-1]

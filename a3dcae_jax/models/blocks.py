@@ -8,8 +8,9 @@ from flax import linen as nn
 
 from a3dcae_jax.models.norm import Norm, apply_affine, moments_of
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
+from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.outer import extract_patches, patch_moments, phase_weights, pool_patches
-from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments, max_unpool3d
+from a3dcae_jax.ops.pooling import max_unpool3d
 
 # Uniform in +-1/sqrt(fan in): what PyTorch's convolutions and linear layers start from.
 torch_uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
@@ -51,28 +52,40 @@ class ConvBlock(nn.Module):
   norm_scale: float = 1.0
 
   @nn.compact
-  def __call__(self, x, train):
-    """x [B, T, H, W, Cin] -> (values [B, T/pt, H/ph, W/pw, features], places of the same shape or None)."""
+  def __call__(self, x, train, at_rest=None):
+    """x [B, T, H, W, Cin] -> (values [B, T/pt, H/ph, W/pw, features], places of the same shape or None, values at rest [features]).
+
+    at_rest: what the block before gave as its own, None for zero. Where nothing happens y is near its mean, so a value near tanh(bias).
+    """
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
-    norm, x = Norm(self.features, self.axis_name, self.norm_scale, name='norm'), x.astype(self.dtype)
+    norm = Norm(self.features, self.axis_name, self.norm_scale, name='norm')
     if self.split_phases:
-      return self._split(x, kernel, norm, train)
+      return *self._split(x, kernel, norm, train), norm.at_rest()
+    x = x.astype(self.dtype)
     sign = norm.sign()
-    y = conv3d(x, (kernel * sign).astype(self.dtype), lowering=self.lowering)
-    places = None
-    if not self.window:
-      moments = moments_of(y) if train else None
-    elif train:
-      y, places, *moments = max_pool3d_moments(y, self.window)
+    kernel = kernel * sign
+    if self.window:
+      y, places, moments = conv_pool3d(x, kernel, self.window, moments=train, at_rest=at_rest, lowering=self.lowering)
     else:
-      (y, places), moments = max_pool3d_argmax(y, self.window), None
+      y, places = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering), None
+      moments = moments_of(y) if train else None
     gain, offset = norm.affine(moments and (sign * moments[0], moments[1]))
-    return jnp.tanh(apply_affine(y, sign * gain, offset)), places
+    return jnp.tanh(apply_affine(y, sign * gain, offset)), places, norm.at_rest()
 
   def _split(self, x, kernel, norm, train):
-    patches, weights = extract_patches(x, self.kernel[1:]), phase_weights(kernel)
+    patches, weights = self._patches(x), phase_weights(kernel)
+    if patches.shape[-1] > weights.shape[0]:
+      weights = jnp.concatenate([weights, weights])
     gain, offset = norm.affine(patch_moments(patches, weights) if train else None)
     return pool_patches(patches, weights * gain, offset, 'tanh')
+
+  def _patches(self, x):
+    """Patches of x; in bfloat16 of x as it is and of what rounding took from it, side by side: where pixels hardly differ, that says which is brightest."""
+    rounded = x.astype(self.dtype)
+    if rounded.dtype == x.dtype:
+      return extract_patches(x, self.kernel[1:])
+    rest = (x - rounded.astype(x.dtype)).astype(self.dtype)
+    return jnp.concatenate([extract_patches(part, self.kernel[1:]) for part in (rounded, rest)], axis=-1)
 
 
 class DeconvBlock(nn.Module):

@@ -32,6 +32,10 @@ class Norm(nn.Module):
     """+-1 [C]: of `scale`. What rises with sign * y rises with the normalised y, so a pool may go first."""
     return jnp.where(self.scale < 0, -1.0, 1.0)
 
+  def at_rest(self):
+    """tanh(bias) [C]: what the layer gives where y is its mean, as nearly everywhere in a map of few people. For rounding, so without a gradient."""
+    return jnp.tanh(jax.lax.stop_gradient(self.bias))
+
   def affine(self, moments=None):
     """(gain [C], offset [C]) float32.
 

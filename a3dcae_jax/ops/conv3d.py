@@ -28,8 +28,7 @@ def conv3d(x, kernel, *, lowering='auto'):
 
   Raises: ValueError naming the shape at fault.
   """
-  pads = [((size - 1) // 2, size // 2) for size in kernel.shape[:3]]
-  return _correlate(x, kernel, pads, lowering)
+  return correlate(x, kernel, same_pads(kernel), lowering)
 
 
 def deconv3d(x, kernel, *, lowering='auto'):
@@ -50,10 +49,16 @@ def deconv3d(x, kernel, *, lowering='auto'):
   Source: Zeiler et al., Deconvolutional networks, CVPR 2010; the decoder of Fig. 2 in Sun et al. 2021.
   """
   pads = [(size // 2, (size - 1) // 2) for size in kernel.shape[:3]]
-  return _correlate(x, kernel[::-1, ::-1, ::-1], pads, lowering)
+  return correlate(x, kernel[::-1, ::-1, ::-1], pads, lowering)
 
 
-def _correlate(x, kernel, pads, lowering):
+def same_pads(kernel):
+  """Zeros (before, after) along time, height and width with which `conv3d` keeps the size of its input."""
+  return [((size - 1) // 2, size // 2) for size in kernel.shape[:3]]
+
+
+def correlate(x, kernel, pads, lowering='auto', out_dtype=None):
+  """What `conv3d` computes, with other pads; `out_dtype`, without a gradient if it is another than that of `x`, is what sums are given in."""
   check_rank('x', x, 'BTHWC')
   check_rank('kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
   if x.shape[-1] != kernel.shape[3]:
@@ -62,15 +67,16 @@ def _correlate(x, kernel, pads, lowering):
     lowering = choose_lowering(kernel.shape, x.shape[1], x.dtype)
   if lowering not in LOWERINGS:
     raise ValueError(f'lowering must be auto, {", ".join(LOWERINGS)}; got {lowering!r}')
-  return laid_out({'direct': _direct, 'adjoint': _adjoint, 'folded': _folded, 'summed': _summed, 'winograd': _winograd}[lowering](x, kernel, pads))
+  convolve = {'direct': _direct, 'adjoint': _adjoint, 'folded': _folded, 'summed': _summed, 'winograd': _winograd}[lowering]
+  return laid_out(convolve(x, kernel, pads, None if out_dtype == x.dtype else out_dtype))
 
 
-def _direct(x, kernel, pads):
-  return lax.conv_general_dilated(x, kernel, (1, 1, 1), pads, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'))
+def _direct(x, kernel, pads, out_dtype=None):
+  return lax.conv_general_dilated(x, kernel, (1, 1, 1), pads, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'), preferred_element_type=out_dtype)
 
 
-def _adjoint(x, kernel, pads):
-  return _with_adjoint_gradient(x, kernel, tuple(pads))
+def _adjoint(x, kernel, pads, out_dtype):
+  return _direct(x, kernel, pads, out_dtype) if out_dtype else _with_adjoint_gradient(x, kernel, tuple(pads))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -93,8 +99,8 @@ def _adjoint_bwd(pads, residuals, cotangent):
 _with_adjoint_gradient.defvjp(lambda x, kernel, pads: (_with_adjoint_gradient(x, kernel, pads), (x, kernel)), _adjoint_bwd)
 
 
-def _conv2d(x, kernel, pads):
-  return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+def _conv2d(x, kernel, pads, out_dtype):
+  return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), preferred_element_type=out_dtype)
 
 
 def _time_taps(x, taps, pad):
@@ -103,25 +109,25 @@ def _time_taps(x, taps, pad):
   return [lax.slice_in_dim(padded, i, i + frames, axis=1) for i in range(taps)]
 
 
-def _folded(x, kernel, pads):
+def _folded(x, kernel, pads, out_dtype):
   batch, frames, height, width, features = x.shape
   taps, kernel_h, kernel_w, _, out = kernel.shape
   folded = jnp.concatenate(_time_taps(x, taps, pads[0]), axis=-1) if taps > 1 else x
   flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(kernel_h, kernel_w, taps * features, out)
-  y = _conv2d(folded.reshape(batch * frames, height, width, taps * features), flat_kernel, pads[1:])
+  y = _conv2d(folded.reshape(batch * frames, height, width, taps * features), flat_kernel, pads[1:], out_dtype)
   return y.reshape(batch, frames, height, width, out)
 
 
-def _summed(x, kernel, pads):
+def _summed(x, kernel, pads, out_dtype):
   batch, frames, height, width, features = x.shape
   taps = _time_taps(x, kernel.shape[0], pads[0])
   flat = (batch * frames, height, width, features)
-  y = sum(_conv2d(tap.reshape(flat), kernel[i], pads[1:]) for i, tap in enumerate(taps))
+  y = sum(_conv2d(tap.reshape(flat), kernel[i], pads[1:], out_dtype) for i, tap in enumerate(taps))
   return y.reshape(batch, frames, height, width, kernel.shape[-1])
 
 
-def _winograd(x, kernel, pads):
+def _winograd(x, kernel, pads, out_dtype):
   tile = tile_frames(kernel.shape[0], x.shape[1])
   if not tile:
-    return _folded(x, kernel, pads)
-  return convolve_time(x, kernel, pads[0], lambda frames, taps: _conv2d(frames, taps, pads[1:]), tile)
+    return _folded(x, kernel, pads, out_dtype)
+  return convolve_time(x, kernel, pads[0], lambda frames, taps: _conv2d(frames, taps, pads[1:], out_dtype), tile)

@@ -14,14 +14,14 @@ _F32 = jnp.float32
 
 def pool(patches, weights, shift, activation):
   """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
-  values, places = laid_out(running_argmax(_phases(patches, weights)))
-  return activation(values + shift.astype(values.dtype)), places
+  values, places = laid_out(running_argmax(_phases(patches, weights, _F32)))
+  return activation(values + shift).astype(patches.dtype), places
 
 
 def select(patches, weights, places):
   """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
   zero = jnp.zeros((), patches.dtype)
-  return sum(jnp.where(places == place, phase, zero) for place, phase in enumerate(_phases(patches, weights)))
+  return sum(jnp.where(places == place, phase, zero) for place, phase in enumerate(_phases(patches, weights, patches.dtype)))
 
 
 def spread(values, places, weights):
@@ -36,9 +36,9 @@ def weight_gradient(patches, values, places):
   return product.reshape(patches.shape[-1], 4, values.shape[-1])
 
 
-def _phases(patches, weights):
+def _phases(patches, weights, dtype):
   taps, _, features = weights.shape
-  product = laid_out(patches @ weights.reshape(taps, 4 * features))
+  product = laid_out(jnp.matmul(patches, weights.reshape(taps, 4 * features), preferred_element_type=dtype))
   return [lax.slice_in_dim(product, place * features, (place + 1) * features, axis=-1) for place in range(4)]
 
 

@@ -36,8 +36,8 @@ def max_pool3d_argmax(x, window, implementation=None):
   Gradient: that of the values goes to the recorded places; `places` has none.
   Raises: ValueError naming the axis whose size does not divide.
   """
-  _check('max_pool3d_argmax', x, window)
-  return _pool(x, tuple(window), implementation or _implementation(x.shape))
+  check_window('max_pool3d_argmax', x, window)
+  return _pool(x, tuple(window), implementation or implementation_for(x.shape))
 
 
 def max_pool3d_moments(x, window, implementation=None):
@@ -45,8 +45,8 @@ def max_pool3d_moments(x, window, implementation=None):
 
   Returns: (values, places, mean [C], mean square [C]), the moments float32 over all of B, T, H, W.
   """
-  _check('max_pool3d_moments', x, window)
-  values, places, total, squares = _pool_sums(x, tuple(window), implementation or _implementation(x.shape))
+  check_window('max_pool3d_moments', x, window)
+  values, places, total, squares = _pool_sums(x, tuple(window), implementation or implementation_for(x.shape))
   count = x.size // x.shape[-1]
   return values, places, total / count, squares / count
 
@@ -71,7 +71,7 @@ def max_unpool3d(values, places, window, implementation=None):
   check_rank('max_unpool3d: values', values, 'BTHWC')
   if values.shape != places.shape:
     raise ValueError(f'max_unpool3d: values {values.shape} and places {places.shape} must have the same shape')
-  return _unpool(values, places, tuple(window), implementation or _implementation(values.shape))
+  return _unpool(values, places, tuple(window), implementation or implementation_for(values.shape))
 
 
 def gather_places(x, places, window, implementation=None):
@@ -83,17 +83,19 @@ def gather_places(x, places, window, implementation=None):
   Returns:
     [B, T, H, W, C], dtype of `x`.
   """
-  return IMPLEMENTATIONS[implementation or _implementation(places.shape)].gather(x, places, tuple(window))
+  return IMPLEMENTATIONS[implementation or implementation_for(places.shape)].gather(x, places, tuple(window))
 
 
-def _check(name, x, window):
+def check_window(name, x, window):
+  """Raises ValueError unless `x` is a map that can be pooled by `window`."""
   check_rank(f'{name}: x', x, 'BTHWC')
   check_divisible(name, x, window)
   if math.prod(window) > 256:
     raise ValueError(f'{name}: window {tuple(window)} has {math.prod(window)} places, a byte holds 256')
 
 
-def _implementation(shape):
+def implementation_for(shape):
+  """Name of the implementation for a map of this shape, pooled or not, on `target_platform()`."""
   if target_platform() == 'gpu' and pooling_triton.fits(shape):
     return 'triton'
   return 'pallas' if target_platform() == 'tpu' else 'xla'
@@ -101,7 +103,7 @@ def _implementation(shape):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _pool(x, window, implementation):
-  return IMPLEMENTATIONS[implementation].pool(x, window)
+  return IMPLEMENTATIONS[implementation].pool(x, window, x.dtype)
 
 
 def _pool_fwd(x, window, implementation):
@@ -118,7 +120,7 @@ _pool.defvjp(_pool_fwd, _pool_bwd)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _pool_sums(x, window, implementation):
-  return IMPLEMENTATIONS[implementation].pool(x, window, sums=True)
+  return IMPLEMENTATIONS[implementation].pool(x, window, x.dtype, sums=True)
 
 
 def _pool_sums_fwd(x, window, implementation):

@@ -19,13 +19,13 @@ from a3dcae_jax.ops.lowering import target_platform
 _F32 = jnp.float32
 
 
-def pool(x, window, *, sums=False):
-  """(values, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
+def pool(x, window, dtype, *, sums=False):
+  """(values in `dtype`, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
   batch, frames, height, width, channels = x.shape
   out = (frames // window[0], height // window[1], width // window[2], batch, channels)
   planes = ((batch, channels), _F32)
   results = _call(functools.partial(_pool_kernel, window=window), out, window, [(x, 'full')],
-                  [(x.dtype, 'pooled'), (jnp.uint8, 'pooled'), *([planes] * 2 if sums else [])])
+                  [(dtype, 'pooled'), (jnp.uint8, 'pooled'), *([planes] * 2 if sums else [])])
   values, places, *totals = results
   return (_batch_first(values), _batch_first(places), *(total.sum(0) for total in totals))
 

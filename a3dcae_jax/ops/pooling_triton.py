@@ -30,15 +30,15 @@ def fits(pooled_shape):
   return available and power_of_two(pooled_shape[-1]) and math.prod(pooled_shape) < 2**31
 
 
-def pool(x, window, *, sums=False):
-  """(values, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
+def pool(x, window, dtype, *, sums=False):
+  """(values in `dtype`, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
   if not sums:
-    return pooling_xla.pool(x, window)
+    return pooling_xla.pool(x, window, dtype)
   batch, frames, height, width, channels = x.shape
   pooled = (batch, frames // window[0], height // window[1], width // window[2], channels)
   values, places, total, squares = _by_rows(
       functools.partial(_pool_kernel, window=window), pooled, window, [(x, 'full')],
-      [(x.dtype, 'pooled'), (jnp.uint8, 'pooled'), (_F32, 'sums'), (_F32, 'sums')])
+      [(dtype, 'pooled'), (jnp.uint8, 'pooled'), (_F32, 'sums'), (_F32, 'sums')])
   return values, places, total.sum((0, 1)), squares.sum((0, 1))
 
 

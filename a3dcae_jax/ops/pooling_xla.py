@@ -13,9 +13,10 @@ from a3dcae_jax.ops.shapes import sliced
 _F32 = jnp.float32
 
 
-def pool(x, window, *, sums=False):
-  """(values, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
-  values, places = laid_out(running_argmax(window_phases(x, window)))
+def pool(x, window, dtype, *, sums=False):
+  """(values in `dtype`, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
+  values, places = running_argmax(window_phases(x, window))
+  values, places = laid_out((values.astype(dtype), places))
   if not sums:
     return values, places
   axes = (0, 1, 2, 3)

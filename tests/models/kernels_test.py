@@ -20,8 +20,8 @@ def clips(rng):
 def by_kernels(monkeypatch, request):
   """Call it to have every operator computed by its kernel from then on."""
   def switch():
-    for module in (outer, pooling):
-      monkeypatch.setattr(module, '_implementation', lambda *_: request.param)
+    for module, name in ((outer, '_implementation'), (pooling, 'implementation_for')):
+      monkeypatch.setattr(module, name, lambda *_: request.param)
   return switch
 
 
