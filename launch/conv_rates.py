@@ -2,7 +2,8 @@
 
   python launch/conv_rates.py --json=FILE [--batch=32] [--lowerings=direct,folded,summed] [--torch]
 
-TFLOP/s are of the direct method's products. --torch times PyTorch's convolution (channels last, cuDNN's best algorithm) of the same sizes too.
+Of those that a pool follows also as `ops.conv_pool` computes them: to float32, and as this platform does it (on GPUs to float16, about rest; with the padding
+that takes). TFLOP/s are of the direct method's products. --torch times PyTorch's convolution (channels last, cuDNN's best algorithm) of the same sizes too.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from a3dcae_jax.common.tuning import tune_process
 # asks cuDNN for a deconvolution as the gradient of a convolution; 'narrow' is the same size asked for as a convolution.
 LAYERS = (('conv2', (16, 112, 112), 64, 128), ('deconv4', (16, 112, 112), 128, 64), ('narrow', (16, 112, 112), 128, 64),
           ('conv3', (8, 56, 56), 128, 256), ('deconv3', (8, 56, 56), 256, 128), ('conv4', (4, 28, 28), 256, 512), ('conv5', (2, 14, 14), 512, 512))
+
+POOLED = ('conv2', 'conv3', 'conv4')
 
 
 def seconds_of(run, wait, reps):
@@ -47,6 +50,21 @@ def jax_times(name, size, features_in, features_out, batch, lowering, reps):
   return {name: seconds_of(run, jax.block_until_ready, reps) for name, run in programs.items()}
 
 
+def pooled_times(size, features_in, features_out, batch, reps):
+  import jax
+  import jax.numpy as jnp
+
+  from a3dcae_jax.ops.conv3d import correlate, same_pads
+  from a3dcae_jax.ops.conv_pool import fine_sums
+  x_key, k_key = jax.random.split(jax.random.key(0))
+  x = jax.random.normal(x_key, (batch, *size, features_in), jnp.bfloat16)
+  kernel, at_rest = jax.random.normal(k_key, (3, 3, 3, features_in, features_out)), jnp.full(features_in, 0.5)
+  as_used = jax.jit(lambda x, kernel: fine_sums(x, kernel, at_rest, 'auto'))
+  to_float32 = jax.jit(lambda x, kernel: correlate(x, kernel.astype(x.dtype), same_pads(kernel), 'direct', jnp.float32))
+  return {'as_used': seconds_of(lambda: as_used(x, kernel), jax.block_until_ready, reps),
+          'float32': seconds_of(lambda: to_float32(x, kernel), jax.block_until_ready, reps)}
+
+
 def torch_times(size, features_in, features_out, batch, reps):
   import torch
   torch.backends.cudnn.benchmark = True
@@ -70,10 +88,12 @@ def main(argv=None):
   rows = []
   for name, size, features_in, features_out in LAYERS:
     flops = 2 * 27 * features_in * features_out * arguments.batch * size[0] * size[1] * size[2]
-    for lowering in [*arguments.lowerings.split(','), *(['torch'] if arguments.torch else [])]:
+    pooled = ['pooled'] if name in POOLED else []
+    for lowering in [*arguments.lowerings.split(','), *pooled, *(['torch'] if arguments.torch else [])]:
       sizes = (size, features_in, features_out, arguments.batch)
       try:
-        times = torch_times(*sizes, arguments.reps) if lowering == 'torch' else jax_times(name, *sizes, lowering, arguments.reps)
+        times = (torch_times(*sizes, arguments.reps) if lowering == 'torch' else pooled_times(*sizes, arguments.reps) if lowering == 'pooled' else
+                 jax_times(name, *sizes, lowering, arguments.reps))
       except Exception as error:  # one lowering that does not run says so; the others are still measured
         print(f'{name:8s} {lowering:7s} {type(error).__name__}: {str(error).splitlines()[0]}', flush=True)
         continue

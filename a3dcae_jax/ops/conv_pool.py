@@ -43,7 +43,7 @@ def conv_pool3d(x, kernel, window, *, moments=False, at_rest=None, lowering='aut
   return _conv_pool(x, kernel, at_rest, tuple(window), moments, lowering, implementation)
 
 
-def _sums(x, kernel, at_rest, lowering):
+def fine_sums(x, kernel, at_rest, lowering):
   """(y, c): conv3d(x, kernel) = y + c with y as fine as the platform gives it; c is None for zero."""
   if target_platform() != 'gpu' or lowering not in ('auto', 'direct', 'adjoint'):
     return correlate(x, kernel.astype(x.dtype), same_pads(kernel), lowering, _F32), None
@@ -62,7 +62,7 @@ def _conv_pool(x, kernel, at_rest, window, moments, lowering, implementation):
 
 
 def _conv_pool_fwd(x, kernel, at_rest, window, moments, lowering, implementation):
-  y, constant = _sums(x, kernel, at_rest, lowering)
+  y, constant = fine_sums(x, kernel, at_rest, lowering)
   values, places, *sums = IMPLEMENTATIONS[implementation].pool(y, window, x.dtype if constant is None else y.dtype, sums=moments)
   mean, square = (total / (y.size // y.shape[-1]) for total in sums) if moments else (None, None)
   if constant is not None:
