@@ -92,8 +92,10 @@ def main(argv=None):
     for lowering in [*arguments.lowerings.split(','), *pooled, *(['torch'] if arguments.torch else [])]:
       sizes = (size, features_in, features_out, arguments.batch)
       try:
-        times = (torch_times(*sizes, arguments.reps) if lowering == 'torch' else pooled_times(*sizes, arguments.reps) if lowering == 'pooled' else
-                 jax_times(name, *sizes, lowering, arguments.reps))
+        if lowering in ('pooled', 'torch'):
+          times = {'pooled': pooled_times, 'torch': torch_times}[lowering](*sizes, arguments.reps)
+        else:
+          times = jax_times(name, *sizes, lowering, arguments.reps)
       except Exception as error:  # one lowering that does not run says so; the others are still measured
         print(f'{name:8s} {lowering:7s} {type(error).__name__}: {str(error).splitlines()[0]}', flush=True)
         continue

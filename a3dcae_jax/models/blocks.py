@@ -73,19 +73,16 @@ class ConvBlock(nn.Module):
     return jnp.tanh(apply_affine(y, sign * gain, offset)), places, norm.at_rest()
 
   def _split(self, x, kernel, norm, train):
-    patches, weights = self._patches(x), phase_weights(kernel)
-    if patches.shape[-1] > weights.shape[0]:
-      weights = jnp.concatenate([weights, weights])
+    parts = self._parts(x)
+    patches = jnp.concatenate([extract_patches(part, self.kernel[1:]) for part in parts], axis=-1)
+    weights = jnp.concatenate([phase_weights(kernel)] * len(parts))
     gain, offset = norm.affine(patch_moments(patches, weights) if train else None)
     return pool_patches(patches, weights * gain, offset, 'tanh')
 
-  def _patches(self, x):
-    """Patches of x; in bfloat16 of x as it is and of what rounding took from it, side by side: where pixels hardly differ, that says which is brightest."""
+  def _parts(self, x):
+    """What adds up to x: in bfloat16 x rounded and what rounding took from it, which says where pixels hardly differ which is brightest."""
     rounded = x.astype(self.dtype)
-    if rounded.dtype == x.dtype:
-      return extract_patches(x, self.kernel[1:])
-    rest = (x - rounded.astype(x.dtype)).astype(self.dtype)
-    return jnp.concatenate([extract_patches(part, self.kernel[1:]) for part in (rounded, rest)], axis=-1)
+    return [x] if rounded.dtype == x.dtype else [rounded, (x - rounded.astype(x.dtype)).astype(self.dtype)]
 
 
 class DeconvBlock(nn.Module):

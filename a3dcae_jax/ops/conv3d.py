@@ -48,8 +48,7 @@ def deconv3d(x, kernel, *, lowering='auto'):
 
   Source: Zeiler et al., Deconvolutional networks, CVPR 2010; the decoder of Fig. 2 in Sun et al. 2021.
   """
-  pads = [(size // 2, (size - 1) // 2) for size in kernel.shape[:3]]
-  return correlate(x, kernel[::-1, ::-1, ::-1], pads, lowering)
+  return correlate(x, kernel[::-1, ::-1, ::-1], [pad[::-1] for pad in same_pads(kernel)], lowering)
 
 
 def same_pads(kernel):

@@ -34,7 +34,7 @@ def conv_pool3d(x, kernel, window, *, moments=False, at_rest=None, lowering='aut
   Returns: (values, dtype of `x`; places, uint8; (mean [Cout], mean square [Cout]) float32, or None).
   Gradient: computed in the dtype of `x`.
   """
-  if x.dtype == _F32:
+  if x.dtype == _F32:  # nothing is rounded: the two one after the other, whose gradients keep what they need of either
     y = conv3d(x, kernel, lowering=lowering)
     values, places, *found = (max_pool3d_moments if moments else max_pool3d_argmax)(y, window, implementation)
     return values, places, tuple(found) or None
@@ -64,12 +64,17 @@ def _conv_pool(x, kernel, at_rest, window, moments, lowering, implementation):
 def _conv_pool_fwd(x, kernel, at_rest, window, moments, lowering, implementation):
   y, constant = fine_sums(x, kernel, at_rest, lowering)
   values, places, *sums = IMPLEMENTATIONS[implementation].pool(y, window, x.dtype if constant is None else y.dtype, sums=moments)
-  mean, square = (total / (y.size // y.shape[-1]) for total in sums) if moments else (None, None)
+  found = tuple(total / (y.size // y.shape[-1]) for total in sums)  # none without `moments`
   if constant is not None:
     values, places = jax.lax.optimization_barrier((values, places))  # else XLA reads all of y twice: for places, and for what the next layer pads
     values = (values.astype(_F32) + constant).astype(x.dtype)
-    mean, square = (mean + constant, square + constant * (2 * mean + constant)) if moments else (None, None)
-  return (values, places, (mean, square) if moments else None), (x, kernel, y, constant, places)
+    found = found and _moved(*found, constant)
+  return (values, places, found or None), (x, kernel, y, constant, places)
+
+
+def _moved(mean, square, constant):
+  """(mean, mean square) of y + constant from those of y."""
+  return mean + constant, square + constant * (2 * mean + constant)
 
 
 def _conv_pool_bwd(window, moments, lowering, implementation, residuals, cotangents):

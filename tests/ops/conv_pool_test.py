@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from a3dcae_jax.ops import conv_pool
 from a3dcae_jax.ops.conv3d import conv3d
 from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.lowering import lowered_for
@@ -69,6 +70,23 @@ def test_gradients(rng, operands, platform, at_rest):
     assert got.dtype == expected.dtype
     got, expected = np.float32(got), np.float32(expected)
     assert np.linalg.norm(got - expected) < 0.02 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize('platform, implementation', [('tpu', 'pallas'), ('gpu', 'triton')])
+def test_kernels_read_sums_of_another_dtype(rng, operands, monkeypatch, platform, implementation):
+  """Kernels (interpreted) of float32 and float16 maps give what XLA gives, and on the way back a map in bfloat16."""
+  monkeypatch.setattr(conv_pool, 'target_platform', lambda: platform)
+
+  def results(implementation):
+    f = lambda x, k: conv_pool3d(x, k, WINDOW, moments=True, at_rest=jnp.asarray(REST), implementation=implementation)  # noqa: E731
+    (values, places, moments), pull = jax.vjp(f, *operands)
+    return (values, places, moments), pull((jnp.ones_like(values), np.zeros(places.shape, jax.dtypes.float0), moments))
+
+  (found, gradients), (expected, expected_gradients) = results(implementation), results('xla')
+  np.testing.assert_array_equal(found[1], expected[1])
+  for a, b in zip(jax.tree.leaves((found, gradients)), jax.tree.leaves((expected, expected_gradients)), strict=True):
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(np.float32(a), np.float32(b), rtol=2.0**-7, atol=1e-3 * float(np.abs(np.float32(b)).max()))
 
 
 def test_without_moments(operands):
