@@ -8,6 +8,7 @@ from a3dcae_jax.measuring import hlo
 from a3dcae_jax.measuring.chips import chip_of, kernels_for, platform_of, topology_devices
 from a3dcae_jax.measuring.flops import model_flops
 from a3dcae_jax.measuring.links import sending_s
+from a3dcae_jax.measuring.main_memory import main_memory_bytes
 from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, resolved, train_program, variables_of
 from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.training import parallel
@@ -51,13 +52,13 @@ def report(setting, topology):
   """Dict of figures for a setting on a topology, all a chip: FLOPs, bytes, memory, roofline, moves over 1 MB, collectives, kernels.
 
   For GPUs XLA counts neither FLOPs nor bytes: FLOPs are those of `flops.model_flops`, bytes what every kernel reads and writes by the program's text
-  (`hlo.main_memory_bytes`).
+  (`measuring.main_memory`).
   """
   setting = resolved_for(setting, topology)
   compiled, seconds = compile_ahead(setting, topology)
   chip, chips, text, used = chip_of(topology), len(topology_devices(topology)), compiled.as_text(), used_bytes(compiled)
   model = model_flops(setting)
-  (flops, moved), main_memory = _cost(compiled), hlo.main_memory_bytes(text)
+  (flops, moved), main_memory = _cost(compiled), main_memory_bytes(text)
   counted, flops, moved = moved is not None, flops or model, moved or main_memory
   compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved / (chip.gb_per_s * 1e9)
   bound = max(compute_s, memory_s)

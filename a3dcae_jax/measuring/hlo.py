@@ -6,14 +6,12 @@ from typing import NamedTuple
 
 from a3dcae_jax.models.norm import STATISTICS
 
-_BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'f32': 32, 's64': 64, 'u64': 64, 'f64': 64}
-_SHAPE = re.compile(r'\b(' + '|'.join(_BITS) + r')\[([0-9,]*)\]')
-_PLACED = re.compile(_SHAPE.pattern + r'(\{[^}]*\})?')
-_LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
+BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'f32': 32, 's64': 64, 'u64': 64, 'f64': 64}
+SHAPE = re.compile(r'\b(' + '|'.join(BITS) + r')\[([0-9,]*)\]')
+LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
 MOVES = ('transpose', 'copy', 'gather', 'scatter', 'copy-start', 'select-and-scatter')
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute',
                'all-reduce-start', 'all-gather-start', 'collective-permute-start')
-NO_TRAFFIC = ('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'while', 'conditional', 'call')
 WORK = ('fusion', 'convolution', 'dot', 'custom-call')
 
 
@@ -42,31 +40,9 @@ class Instruction(NamedTuple):
     return found.group(1) if found else ''
 
 
-def placed_bytes(text):
-  """(bytes in the chip's main memory, bytes on chip) of all arrays in an HLO shape: a layout with S(1) is that of a TPU's on-chip memory."""
-  places = [0, 0]
-  for kind, dims, layout in _PLACED.findall(text):
-    places['S(1)' in layout] += math.prod(_dims(dims)) * _BITS[kind] // 8
-  return tuple(places)
-
-
-def main_memory_bytes(text):
-  """Bytes that all instructions read from and write to main memory, by their operands and results.
-
-  XLA's own count knows no place: what is staged on chip it counts when it is fetched, twice, and again when it is used.
-  """
-  items = [item for item in instructions(text) if not item.fused]
-  places, total = {item.name: placed_bytes(item.written)[0] for item in items}, 0
-  for item in items:
-    if item.opcode not in NO_TRAFFIC and not item.opcode.endswith('-done'):
-      read = sum(places.get(name, 0) for name in re.findall(r'%([\w.\-]+)', item.rest.split('), ')[0]))
-      total += places[item.name] + (min(read, item.num_bytes) if 'slice' in item.opcode else read)  # no more than it cuts out
-  return total
-
-
 def shape_bytes(text):
   """Bytes of all arrays in an HLO shape such as 'f32[2,3]' or '(bf16[4], u8[4])'."""
-  return sum(math.prod(_dims(dims)) * _BITS[kind] // 8 for kind, dims in _SHAPE.findall(text))
+  return sum(math.prod(dims_of(dims)) * BITS[kind] // 8 for kind, dims in SHAPE.findall(text))
 
 
 def instructions(text):
@@ -76,7 +52,7 @@ def instructions(text):
     if line.rstrip().endswith('{') and '=' not in line.split('(')[0]:
       fused = 'fused' in line.split('(')[0] or 'fusion' in line.split('(')[0]
       continue
-    found = _LINE.match(line)
+    found = LINE.match(line)
     if found:
       yield Instruction(*found.groups(), fused)
 
@@ -87,16 +63,16 @@ def convolution_flops(text):
   for item in instructions(text):
     shapes[item.name] = item.shape
     if item.opcode in ('convolution', 'dot'):
-      total += 2 * math.prod(_dims(_SHAPE.search(item.shape).group(2))) * _contracted(item, shapes)
+      total += 2 * math.prod(dims_of(SHAPE.search(item.shape).group(2))) * _contracted(item, shapes)
   return total
 
 
 def _contracted(item, shapes):
   operands = re.findall(r'%([\w.\-]+)', item.rest.split(')')[0])
-  right = _SHAPE.search(shapes.get(operands[1], '')) if len(operands) > 1 else None
+  right = SHAPE.search(shapes.get(operands[1], '')) if len(operands) > 1 else None
   if right is None:
     return 0
-  dims = _dims(right.group(2))
+  dims = dims_of(right.group(2))
   if item.opcode == 'dot':
     axes = re.search(r'rhs_contracting_dims=\{([0-9,]+)\}', item.rest)
     return math.prod(dims[int(axis)] for axis in axes.group(1).split(',')) if axes else 1
@@ -134,7 +110,7 @@ def _chains(items):
 
 
 def _sent(item, overlapped):
-  return {'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(_SHAPE.findall(item.shape)),
+  return {'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(SHAPE.findall(item.shape)),
           'purpose': 'statistics' if STATISTICS in item.op_name else 'gradients', 'overlapped': overlapped}
 
 
@@ -165,5 +141,5 @@ def kernels(text):
   return sorted(rows, key=lambda row: -row['mb'])
 
 
-def _dims(text):
+def dims_of(text):
   return [int(size) for size in text.split(',') if size]

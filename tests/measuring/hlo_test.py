@@ -31,22 +31,6 @@ def test_moves_are_those_that_are_written():
   assert [(move['name'], move['mb'], move['op_name']) for move in moves] == [('copy.7', 2.1, 'jit(f)/conv1/add')]
 
 
-def test_what_is_staged_on_chip_is_no_traffic_of_main_memory():
-  text = '''
-ENTRY %main (x: f32[512,1024]) -> f32[512,1024] {
-  %x = f32[512,1024]{1,0:T(8,128)} parameter(0)
-  %copy-start = (f32[512,1024]{1,0:T(8,128)S(1)}, f32[512,1024]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%x)
-  %copy-done = f32[512,1024]{1,0:T(8,128)S(1)} copy-done(%copy-start)
-  %tanh = f32[512,1024]{1,0:T(8,128)S(1)} fusion(%copy-done), kind=kLoop, calls=%fused
-  %slice-start = ((f32[512,1024]{1,0:T(8,128)}), f32[2,1024]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%x), slice={[0:2], [0:1024]}
-  ROOT %add = f32[512,1024]{1,0:T(8,128)} fusion(%x, %tanh), kind=kLoop, calls=%fused.1
-}
-'''
-  assert [move['mb'] for move in hlo.large_moves(text)] == [2.1]  # once, although the start names its source too
-  assert hlo.placed_bytes('(bf16[4]{0:S(1)}, u8[4], f32[2]{0:T(128)})') == (12, 8)
-  assert hlo.main_memory_bytes(text) == 3 * 4 * 512 * 1024 + 4 * 2 * 1024  # fetched, read again, written; and two rows fetched
-
-
 def test_collectives_by_hand():
   assert hlo.collectives(TEXT) == [{'name': 'all-reduce.1', 'opcode': 'all-reduce', 'bytes': 2056, 'arrays': 2,
                                     'purpose': 'gradients', 'overlapped': False}]
