@@ -32,8 +32,8 @@ SIZES = {
     # The paper's other auto-encoder, of optical flow (Table IX). Normalised frames would say nothing of speed, a larger stride is more than flow can be
     # found at, and scales of 1 saturate tanh where things move faster than usual, which is then what is not reproduced (docs/notes/0004).
     'flow': {**_CPU, **_METHOD, 'preset': 'small6', 'train.batch_size': 2, 'train.checkpoint_every_steps': 200, 'optimizer.learning_rate': 3e-3,
-             'frames.images': 'flow', 'frames.contrast': 0.0, 'clips.strides': (1,), 'eval.stride': 1, 'model.norm_scale': 1.0, 'model.output_scale': 0.04,
-             'train.steps': 600},
+             'frames.images': 'flow', 'frames.row_speeds': 'found', 'frames.contrast': 0.0, 'clips.strides': (1,), 'eval.stride': 1,
+             'model.norm_scale': 1.0, 'model.output_scale': 0.04, 'train.steps': 600},
     'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2,
              'eval.max_train_windows': 8},
 }
@@ -65,6 +65,7 @@ def get_config():
   })
   config.frames = config_dict.ConfigDict({  # -> training.frames.zero_mean
       'images': 'frames',  # what is reconstructed: frames, or their optical 'flow' (magnitude, by least squares; the paper's Table IX)
+      'row_speeds': 'alike',  # of flow: each row is in units of the speed that is usual in it, 'found' in training footage or 'TOP:BOTTOM', as 0.5:1.2
       'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
   })
   config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks

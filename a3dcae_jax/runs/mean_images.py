@@ -6,11 +6,9 @@ import numpy as np
 
 from a3dcae_jax.common.optical_flow import flow_images
 from a3dcae_jax.data.store import mean_of_videos
+from a3dcae_jax.runs.flow_blocks import flow_blocks
 from a3dcae_jax.runs.networks import sees_flow
 from a3dcae_jax.training import processes
-
-BLOCK = 16  # frames that flow is found in at once
-MOST_BLOCKS = 1024  # of training footage, evenly spread, whose mean is the mean flow
 
 
 def network_mean(config, store):
@@ -30,12 +28,11 @@ def mean_of(config):
 
 
 def mean_flow(frames, videos):
-  """Mean of the flow images of `videos`, float32 [H, W]: of at most `MOST_BLOCKS` blocks of `BLOCK` frames, back to back, evenly spread."""
+  """Mean of the flow images of `videos`, float32 [H, W]: of their `flow_blocks`."""
   total, count = np.zeros(frames.shape[1:], np.float64), 0
-  spans = [(video.first + start, min(BLOCK, video.num_frames)) for video in videos for start in range(0, max(video.num_frames - BLOCK, 0) + 1, BLOCK)]
-  for first, length in spans[::-(-len(spans) // MOST_BLOCKS)]:
-    total += np.asarray(_flow_sum(np.asarray(frames[first:first + length])), np.float64)
-    count += length
+  for block in flow_blocks(frames, videos):
+    total += np.asarray(_flow_sum(block), np.float64)
+    count += len(block)
   return (total / count).astype(np.float32)
 
 

@@ -9,8 +9,9 @@ from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
 from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.runs.row_speeds import FOUND, speeds_of
 from a3dcae_jax.scoring.local import make_rule
-from a3dcae_jax.training.frames import IMAGES
+from a3dcae_jax.training.frames import ALIKE, IMAGES
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -49,20 +50,26 @@ def remat_of(name):
 
 def frame_options(config):
   """How frames become what the networks see: the keyword arguments of `training.frames.zero_mean`; none in a run that is older than they are."""
-  return dict(config.get('frames', {}))
+  options = dict(config.get('frames', {}))
+  if 'row_speeds' in options:
+    options['row_speeds'] = speeds_of(options['row_speeds'])
+  return options
 
 
 def sees_flow(config):
   """Whether a run's networks see optical flow rather than frames."""
-  return frame_options(config).get('images') == 'flow'
+  return config.get('frames', {}).get('images') == 'flow'
 
 
 def _check_frames(config):
-  options = frame_options(config)
+  options = dict(config.get('frames', {}))
   check_contrast('frames.contrast', options.get('contrast', 0.0))
   images = options.get('images', 'frames')
   if images not in IMAGES:
     raise UserError(f'frames.images {images!r}: known are {", ".join(IMAGES)}')
+  speeds = options.get('row_speeds', 'alike')
+  if (speeds == FOUND or speeds_of(speeds) != ALIKE) and not sees_flow(config):
+    raise UserError(f'frames.row_speeds {speeds!r}: only flow has speeds (frames.images=flow)')
   if sees_flow(config) and config.eval.error in ('motion', 'local'):
     raise UserError(f'frames.images flow: eval.error {config.eval.error!r} finds motion in frames; use eq13, block or smoothed')
 

@@ -29,6 +29,7 @@ from a3dcae_jax.scoring.schema import DIVIDED, NORMALISED_FRAMES, VERSION, valid
 from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
 from a3dcae_jax.training import processes
+from a3dcae_jax.training.frames import ALIKE
 
 FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'none')  # they have no training errors to be calibrated by
 
@@ -179,7 +180,7 @@ def error_name(config):
   if config.eval.error == 'local':
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
   if sees_flow(config):
-    kind += ' of optical flow'
+    kind += ' of optical flow' + (' by usual speed of the row' if frame_options(config).get('row_speeds', ALIKE) != ALIKE else '')
   if contrast := frame_options(config).get('contrast'):
     kind += f', {NORMALISED_FRAMES} {contrast:g}'
   if config.objective.hide_every:

@@ -17,6 +17,7 @@ from a3dcae_jax.runs.lock import WorkdirLock
 from a3dcae_jax.runs.mean_images import network_mean, share_means
 from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.runs.profiling import profile_hooks
+from a3dcae_jax.runs.row_speeds import FOUND, find_row_speeds
 from a3dcae_jax.runs.score import evaluate_run
 from a3dcae_jax.scoring.schema import validate_metrics
 from a3dcae_jax.training import processes
@@ -33,8 +34,10 @@ def train_and_evaluate(config, workdir, *, profile=''):
   hooks = profile_hooks(profile, workdir, config.train.steps)
   use_compilation_cache(config.train.compilation_cache_dir)
   with WorkdirLock(workdir) as lock:
+    config = _with_row_speeds(config, lambda: workdirs.kept_row_speeds(workdir))
     processes.on_first('config', lambda: _check_workdir(config, workdir, lock))
     store = open_store(config)
+    config = _with_row_speeds(config, lambda: _found_row_speeds(store))
     processes.on_first('workdir', lambda: _found_workdir(config, workdir, store, lock))
     train(config, workdir, store, hooks=hooks if processes.is_first() else ())
     evaluate_run(config, workdir, store)
@@ -61,6 +64,23 @@ def _check_workdir(config, workdir, lock):
   if (workdir / 'config.json').exists():
     lock.take()
     workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
+
+
+def _with_row_speeds(config, find):
+  """The config with `find()` in the place of 'found', by process 0."""
+  if config.frames.row_speeds != FOUND:
+    return config
+  config = config.copy_and_resolve_references()
+  config.frames.row_speeds = processes.on_first('row speeds', find)
+  return config
+
+
+def _found_row_speeds(store):
+  if not store.train.videos:
+    return FOUND  # and `_found_workdir` says so
+  found = find_row_speeds(store.train.frames, store.train.videos)
+  print(f'usual speed of what moves, by row (frames.row_speeds): {found}')
+  return found
 
 
 def _found_workdir(config, workdir, store, lock):

@@ -11,6 +11,7 @@ from ml_collections import config_dict
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.runs.row_speeds import FOUND
 
 # Fields that may differ when a run goes on: how long, how often, and how it is scored; not what is trained.
 MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'data.label_set', 'data.options.hasan_labels', 'train.steps',
@@ -18,7 +19,7 @@ MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'data.labe
               'train.reduce_dtype', 'train.transfer_guard', 'train.compilation_cache_dir', 'model.remat', 'eval.')
 # Fields that came later, with what they say of a run from before: it goes on as it began.
 CAME_LATER = {'data.mean_image': 'set', 'optimizer.schedule': 'constant', 'model.output_scale': 1.0, 'model.norm_scale': 1.0,
-              'frames.contrast': 0.0, 'frames.images': 'frames'}
+              'frames.contrast': 0.0, 'frames.images': 'frames', 'frames.row_speeds': 'alike'}
 PACKAGES = ('a3dcae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn', 'tensorflow-cpu', 'tensorflow-datasets')
 
 
@@ -40,6 +41,12 @@ def claim(workdir, config):
     if different:
       raise UserError(f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir')
   write_json(path, plain(config))
+
+
+def kept_row_speeds(workdir):
+  """`frames.row_speeds` of the run that `workdir` holds, or `FOUND` where it holds none: what was found when a run began stays."""
+  path = pathlib.Path(workdir) / 'config.json'
+  return (CAME_LATER | _flat(read_json(path)))['frames.row_speeds'] if path.exists() else FOUND
 
 
 def provenance(store):
