@@ -22,7 +22,7 @@ from a3dcae_jax.runs.command import run_command
 from a3dcae_jax.runs.pod import define_pod_flags, join_pod, run_in_pod
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
-_NORMALISATION = flags.DEFINE_string('normalisation', '', 'Whose figures head the report: eq14, minmax, none, train. Default: the run\'s own.')
+_NORMALISATION = flags.DEFINE_string('normalisation', '', 'Whose figures head the report: eq14, minmax, psnr, none, train. Default: the run\'s own.')
 _ROOT = flags.DEFINE_string('data_root', '', 'Folder of the footage, if it has moved since training.')
 _STORE = flags.DEFINE_string('store', '', 'With --bundle: frame store to score, if it has moved since training.')
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')

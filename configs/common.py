@@ -111,7 +111,7 @@ def get_config():
   })
   config.eval = config_dict.ConfigDict({  # -> runs.score.evaluate_run
       'batch_size': 16,  # windows
-      'normalisation': 'eq14',  # whose figures head the report: eq14, minmax, none, train; all are computed
+      'normalisation': 'eq14',  # whose figures head the report: eq14, minmax, psnr, none, train; all are computed
       'every_frames': 0,  # distance between test windows; 0 is back to back, each frame scored once; else the errors of a frame are averaged
       'stride': 1,  # between the frames of a test window: at 3, what moves moves three times as far; of short videos the largest that fits
       'max_train_windows': 512,  # training windows whose errors calibrate 'train' and thresholds

@@ -4,9 +4,8 @@ import html
 
 from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report.page import STYLE, figures_cell
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS
 from a3dcae_jax.scoring.schema import describe_windows, mean_image_of
-
-NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')
 
 
 def protocol_of(metrics):

@@ -10,6 +10,7 @@ from a3dcae_jax.common.files import whole_file
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS
 from a3dcae_jax.scoring.schema import NORMALISED_FRAMES, describe_follows, describe_windows, twin
 
 _BOKEH = Resources(mode='inline', components=['bokeh'])  # the plots alone: widgets, tables and formulas would treble the page
@@ -29,7 +30,6 @@ figcaption { font-size: .85rem; color: #555; } pre { overflow-x: auto; backgroun
 @media (max-width: 40rem) { body { padding: .6rem; } th, td { white-space: normal; padding: .3rem .35rem; font-size: .82rem; } }
 @media print { body { max-width: none; } section { break-inside: avoid; } details > * { display: block; } }
 """
-_NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')
 
 
 def write_report(path, report):
@@ -66,7 +66,7 @@ def _summary(report):
     return _section('Summary', f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>{_follows(metrics)}')
   rows = [('this run', metrics['metrics'], 'run'), (*twin(metrics), '')]
   rows += [(f'floor: {name.replace("_", " ")}', values, '') for name, values in metrics['floors'].items()]
-  head = ''.join(f'<th>{name}</th>' for name in _NORMALISATIONS)
+  head = ''.join(f'<th>{name}</th>' for name in NORMALISATIONS)
   cells = ''.join(_row(name, values, style, protocol['normalisation']) for name, values, style in rows)
   if data['name'] in PAPER:
     auc, eer = PAPER[data['name']]
@@ -76,7 +76,7 @@ def _summary(report):
 
 
 def _row(name, values, style, main):
-  cells = ''.join(f'<td{" class=main" if style and how == main else ""}>{figures_cell(values.get(how))}</td>' for how in _NORMALISATIONS)
+  cells = ''.join(f'<td{" class=main" if style and how == main else ""}>{figures_cell(values.get(how))}</td>' for how in NORMALISATIONS)
   return f'<tr class="{style}"><td>{html.escape(name)}</td>{cells}</tr>'
 
 

@@ -31,7 +31,7 @@ from a3dcae_jax.scoring.thresholds import choose_threshold
 from a3dcae_jax.training import processes
 from a3dcae_jax.training.frames import ALIKE
 
-FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'none')  # they have no training errors to be calibrated by
+FLOOR_NORMALISATIONS = ('eq14', 'minmax', 'psnr', 'none')  # they have no training errors to be calibrated by
 
 
 class Errors(NamedTuple):

@@ -5,7 +5,8 @@ from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
 
-NORMALISATIONS = ('eq14', 'minmax', 'none', 'train')
+NORMALISATIONS = ('eq14', 'minmax', 'psnr', 'none', 'train')
+_LEAST_ERROR = 1e-10  # whose PSNR, 100 dB, is the highest
 
 
 def normalise(errors, how, *, train_mean=None, train_std=None):
@@ -13,10 +14,11 @@ def normalise(errors, how, *, train_mean=None, train_std=None):
 
       eq14:   (e - min e) / max e over the video: the paper's Eq. 14, which divides by the maximum, not by the range
       minmax: (e - min e) / (max e - min e) over the video
+      psnr:   1 - minmax of PSNR = -10 log10 e, as most systems after Liu et al. (CVPR 2018) report; e at least 1e-10
       none:   e
       train:  (e - train_mean) / train_std: needs no future of the video, so a stream can use it
 
-  A video whose frames all have one error scores 0 under the first two.
+  A video whose frames all have one error scores 0 under the first three.
 
   Args: errors: list of float [N_v]. train_mean, train_std: of the training frames' errors, for 'train'.
   Returns: list of float64 [N_v].
@@ -38,6 +40,8 @@ def normalise(errors, how, *, train_mean=None, train_std=None):
 
 
 def _per_video(video, how):
+  if how == 'psnr':
+    video = np.log(np.maximum(video, _LEAST_ERROR))
   shifted = video - video.min()
   span = video.max() if how == 'eq14' else shifted.max()
   return shifted / span if span > 0 else np.zeros_like(video)

@@ -46,7 +46,7 @@ def test_a_run_leaves_everything(finished):
   names = {'config.json', 'checkpoints', 'metrics.jsonl', 'tensorboard', 'mean_image.npy', 'scores.csv', 'metrics.json', 'report.html', 'provenance.json'}
   assert names <= {path.name for path in run.iterdir()}
   metrics = json.loads((run / 'metrics.json').read_text())
-  assert metrics['data']['frames'] == 80 and metrics['checkpoint_step'] == 6 and set(metrics['metrics']) == {'eq14', 'minmax', 'none', 'train'}
+  assert metrics['data']['frames'] == 80 and metrics['checkpoint_step'] == 6 and set(metrics['metrics']) == {'eq14', 'minmax', 'psnr', 'none', 'train'}
   assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance'}
   follows = metrics['follows']
   assert set(follows['weights']) == set(metrics['floors']) and 0 <= follows['r2'] <= 1

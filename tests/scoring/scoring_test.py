@@ -37,12 +37,20 @@ def test_block_errors_find_the_largest_block(rng):
 
 def test_normalisations_by_hand():
   errors = [np.asarray([1.0, 2.0, 4.0]), np.asarray([3.0, 3.0])]
-  expected = {'eq14': [[0, 0.25, 0.75], [0, 0]], 'minmax': [[0, 1 / 3, 1], [0, 0]], 'none': [[1, 2, 4], [3, 3]], 'train': [[-1, 0, 2], [1, 1]]}
+  expected = {'eq14': [[0, 0.25, 0.75], [0, 0]], 'minmax': [[0, 1 / 3, 1], [0, 0]], 'psnr': [[0, 0.5, 1], [0, 0]],
+              'none': [[1, 2, 4], [3, 3]], 'train': [[-1, 0, 2], [1, 1]]}
   assert set(expected) == set(NORMALISATIONS)
   for how, values in expected.items():
     for got, want in zip(normalise(errors, how, train_mean=2.0, train_std=1.0), values, strict=True):
       np.testing.assert_allclose(got, want)
   np.testing.assert_array_equal(normalise([np.zeros(3)], 'eq14')[0], 0)
+
+
+def test_psnr_turned_over_is_that_of_the_field(rng):
+  errors = rng.random(20) + 1e-3
+  psnr = 10 * np.log10(1 / errors)
+  np.testing.assert_allclose(normalise([errors], 'psnr')[0], 1 - (psnr - psnr.min()) / np.ptp(psnr), atol=1e-12)
+  np.testing.assert_allclose(normalise([np.asarray([0.0, 1e-5, 1.0])], 'psnr')[0], [0, 0.5, 1])  # no error is 100 dB
 
 
 @pytest.mark.parametrize('how', NORMALISATIONS)
