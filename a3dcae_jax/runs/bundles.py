@@ -29,6 +29,9 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   """Does all of `export`: calibrates the newest checkpoint on training frames, compares checkpoint and artefact, writes the bundle, says what it wrote."""
   config = workdirs.read_config(workdir)
   check_replaceable(folder)
+  if onnx:
+    from a3dcae_jax.runs.onnx_model import convert_and_check, converter_packages
+    converter_packages()  # before minutes go by
   frames = prepare_data(**_data(config, data_root, store))
   mean_image = _mean_image(config, workdir, frames)
   detector = load_calibrated(config, workdir, frames)
@@ -38,7 +41,6 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   clips, extra_files = _some_clips(config, frames), {}
   details['check'] = _compare(detector, models['uint8'], mean_image, clips)
   if onnx:
-    from a3dcae_jax.runs.onnx_model import convert_and_check
     extra_files['model.onnx'], details['onnx'] = convert_and_check(config, detector.weights, mean_image, clips)
   write_bundle(folder, models=models, weights=detector.weights, mean_image=mean_image, window=config.clips.window,
                stride=calibrated_stride(config, frames), details=details, extra_files=extra_files)

@@ -19,13 +19,9 @@ def convert_and_check(config, weights, mean_image, clips):
   The converter knows 2D convolutions alone, so 3D ones are folded (`ops.lowering`); the dtype is float32. Weights are inside.
 
   Args: config, weights, mean_image: as for `scoring_program`. clips: uint8 [B, T, H, W] to compare on.
-  Raises: UserError where the `onnx` extra is not installed, or the converter does not know an operation of this program.
+  Raises: UserError as `converter_packages` does, or where the converter does not know an operation of this program.
   """
-  try:
-    import jax2onnx
-    import onnxruntime
-  except ImportError as error:
-    raise UserError(f"--format=onnx: {error.name} is not installed; pip install -e '.[onnx]' in an environment of its own") from None
+  jax2onnx, onnxruntime = converter_packages()
   content = _convert(jax2onnx.to_onnx, _foldable(config), weights, mean_image, clips.shape[1:])
   errors, maps = _run(onnxruntime, content, clips)
   expected, expected_maps = jax.device_get(jax.jit(scoring_program(config))(weights, jnp.asarray(mean_image), clips))
@@ -33,6 +29,16 @@ def convert_and_check(config, weights, mean_image, clips):
       'opset': _opset(content), 'input': 'clips', 'outputs': ['errors', 'maps'], 'converter': f'jax2onnx {importlib.metadata.version("jax2onnx")}',
       'checked_with': f'onnxruntime {onnxruntime.__version__}', **ranking(errors, expected),
       'max_map_difference': float(np.abs(maps - expected_maps).max())}
+
+
+def converter_packages():
+  """(jax2onnx, onnxruntime), or a `UserError` where the `onnx` extra is not installed."""
+  try:
+    import jax2onnx
+    import onnxruntime
+  except ImportError as error:
+    raise UserError(f"--format=onnx: {error.name} is not installed; pip install -e '.[onnx]' in an environment of its own") from None
+  return jax2onnx, onnxruntime
 
 
 def ranking(errors, expected):

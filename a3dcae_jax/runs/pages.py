@@ -89,7 +89,7 @@ def _strips(config, store, detector, scores, places):
       continue
     clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene))
     mean_image = network_mean(config, store) if scene is None else network_mean(config, store)[scene[0]]
-    mean_image = np.asarray(in_row_units(mean_image, frame_options(config).get('row_speeds', ALIKE)))
+    mean_image = in_row_units(mean_image, frame_options(config).get('row_speeds', ALIKE))
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
 

@@ -1,6 +1,7 @@
 """What the networks see of clips: frames, or their optical flow, less a mean image."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from a3dcae_jax.common.contrast import squared_gain
 from a3dcae_jax.common.optical_flow import flow_images
@@ -32,7 +33,7 @@ def in_row_units(images, row_speeds=ALIKE):
   """Images [..., H, W], each row divided by the speed that is usual in it: on a line from the first of `row_speeds` at the top row to the second."""
   if row_speeds == ALIKE:
     return images
-  return images / jnp.linspace(*row_speeds, images.shape[-2], dtype=jnp.float32)[:, None]
+  return images / np.linspace(*row_speeds, images.shape[-2], dtype=np.float32)[:, None]
 
 
 def clip_means(mean_images, scene):

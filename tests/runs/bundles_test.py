@@ -158,6 +158,15 @@ def test_ranking_by_hand():
   assert changed == {'frames': 4, 'max_difference': 1.5, 'largest_error': 4.0, 'swapped_neighbours': 1}
 
 
+def test_a_missing_converter_is_said_before_anything_is_computed(folder, tmp_path, monkeypatch):
+  _, run = claimed(folder, 'no_converter', {})
+  monkeypatch.setitem(sys.modules, 'jax2onnx', None)
+  monkeypatch.setattr(bundles, 'prepare_data', lambda **_: pytest.fail('the footage is opened'))
+  with pytest.raises(UserError, match='--format=onnx: jax2onnx is not installed; pip install'):
+    bundles.export_run(run, tmp_path / 'x.bundle', onnx=True)
+  assert not (tmp_path / 'x.bundle').exists()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 def test_onnx_ranks_frames_alike(folder, rng):
