@@ -34,7 +34,7 @@ def find_row_speeds(frames, videos):
   over s0, so that 1 is what is usual where most moves. On a plane seen from a height the pixels that a step takes grow just so, from nothing at the
   horizon. b is 0 where it is below, since cameras stand upright, and at most what leaves `LEAST` to the top row.
   """
-  squares, cubes = (np.asarray(total, np.float64) for total in np.sum([_moments(block) for block in flow_blocks(frames, videos)], 0))
+  squares, cubes = sum(np.asarray(_moments(block), np.float64) for block in flow_blocks(frames, videos))
   rows, total = np.arange(len(squares)), squares.sum()
   spread = (squares * np.square(rows - (middle := (squares * rows).sum() / max(total, 1e-30)))).sum()
   if not spread > 0:
