@@ -19,6 +19,8 @@ from jax.experimental import pallas as pl
 from a3dcae_jax.ops.lowering import target_platform
 
 _F32 = jnp.float32
+_LANES = 128
+_ON_CHIP_BYTES = 14_500_000  # of the 16 MiB that a v5e gives a kernel: blocks, each there twice, since the next one is fetched meanwhile
 
 
 def pool(patches, weights, shift, activation):
@@ -84,7 +86,7 @@ def _spread_kernel(values_ref, places_ref, weights_ref, out_ref):
 
 
 def _weight_kernel(patches_ref, values_ref, places_ref, out_ref):
-  @pl.when(pl.program_id(0) == 0)
+  @pl.when((pl.program_id(0) == 0) & (pl.program_id(1) == 0))
   def _():
     out_ref[...] = jnp.zeros(out_ref.shape, _F32)
 
@@ -104,24 +106,40 @@ def _dot(a, b, axis_a, axis_b):
 
 
 def _call(kernel, plane, arrays, whole, outputs):
-  """Runs `kernel` over blocks of image rows. arrays: [rows, ., .]; whole: read by every block; outputs: (size or shape, dtype, kind)."""
+  """Runs `kernel` over blocks of image rows, or parts of one. arrays: [rows, ., .]; whole: read by every block; outputs: (size or shape, dtype, kind)."""
   count, per_row = arrays[0].shape[0], plane[0] * plane[1]
-  block = next(size for size in (4, 2, 1) if count % size == 0)
   shapes = {'rows': lambda size: (count, per_row, size), 'taps': lambda size: (count, size, per_row), 'whole': lambda shape: shape}
+
+  out = [(jax.ShapeDtypeStruct(shapes[kind](size), dtype), kind == 'whole') for size, dtype, kind in outputs]
+  maps = [*arrays, *(shape for shape, everywhere in out if not everywhere)]
+  block, part = _block_of(count, per_row, [(x.shape[1:], x.dtype) for x in maps])
 
   def spec(shape, everywhere):
     if everywhere:
-      return pl.BlockSpec(shape, lambda i: (0,) * len(shape))
-    return pl.BlockSpec((block, *shape[1:]), lambda i: (i, 0, 0))
+      return pl.BlockSpec(shape, lambda i, j: (0,) * len(shape))
+    if shape[1] == per_row:
+      return pl.BlockSpec((block, part, shape[2]), lambda i, j: (i, j, 0))
+    return pl.BlockSpec((block, shape[1], part), lambda i, j: (i, 0, j))
 
-  out = [(jax.ShapeDtypeStruct(shapes[kind](size), dtype), kind == 'whole') for size, dtype, kind in outputs]
   flops = 2 * 4 * count * per_row * _product_sizes(arrays, whole, out)
   moved = sum(x.size * x.dtype.itemsize for x in (*arrays, *whole, *(shape for shape, _ in out)))
   return pl.pallas_call(
-      kernel, grid=(count // block,), out_shape=[shape for shape, _ in out], interpret=target_platform() != 'tpu',
+      kernel, grid=(count // block, per_row // part), out_shape=[shape for shape, _ in out], interpret=target_platform() != 'tpu',
       in_specs=[*(spec(x.shape, False) for x in arrays), *(spec(x.shape, True) for x in whole)],
       out_specs=[spec(shape.shape, everywhere) for shape, everywhere in out],
       cost_estimate=pl.CostEstimate(flops=flops, bytes_accessed=moved, transcendentals=0))(*arrays, *whole)
+
+
+def _block_of(count, per_row, maps):
+  """(image rows, windows of a row) of a block: the most rows, then the largest part of one, that fit the chip. maps: (a row's shape, dtype)."""
+  parts = [per_row // pieces for pieces in range(2, per_row + 1) if per_row % pieces == 0 and per_row // pieces % _LANES == 0]
+  sizes = [(rows, per_row) for rows in (4, 2, 1) if count % rows == 0] + [(1, part) for part in parts]
+  return next((size for size in sizes if 2 * sum(_bytes_of(*size, per_row, *one) for one in maps) <= _ON_CHIP_BYTES), sizes[-1])
+
+
+def _bytes_of(rows, part, per_row, shape, dtype):
+  down, across = (part if size == per_row else size for size in shape)
+  return rows * down * -(-across // _LANES) * _LANES * dtype.itemsize
 
 
 def _product_sizes(arrays, whole, out):

@@ -8,6 +8,7 @@ the chip's registers, so the phases of a window are whole planes and nothing is 
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ from jax.experimental import pallas as pl
 from a3dcae_jax.ops.lowering import target_platform
 
 _F32 = jnp.float32
+_ON_CHIP_BYTES = 14_500_000  # of the 16 MiB that a v5e gives a kernel
+_COMPUTED = 14  # float32 values a window beside its maps: what the compiler asked for where a row did not fit (16.01 MiB at 17 clips)
 
 
 def pool(x, window, dtype, *, sums=False):
@@ -70,7 +73,7 @@ def _pool_kernel(x_ref, values_ref, places_ref, *total_refs, window):
 
 def _accumulate(ref, value):
   """Adds to a block that stays in place over the whole grid."""
-  first = (pl.program_id(0) == 0) & (pl.program_id(1) == 0)
+  first = (pl.program_id(0) == 0) & (pl.program_id(1) == 0) & (pl.program_id(2) == 0)
 
   @pl.when(first)
   def _():
@@ -107,28 +110,38 @@ def _phase(ref, at):
 
 
 def _call(kernel, pooled, window, arrays, outputs):
-  """Runs `kernel` once for each row of windows, (frame, row) of `pooled` = (T, H, W, B, C) of the smaller map.
+  """Runs `kernel` once for each row of windows, or part of one, (frame, row, part) of `pooled` = (T, H, W, B, C) of the smaller map.
 
   arrays: (array, kind) with kind 'full' or 'pooled' for maps [B, ..., C], None for what every row reads whole. outputs: (dtype, kind),
   or (shape, dtype) for what is summed over all rows.
   """
   (step_t, step_h, step_w), (frames, height, width, batch, channels) = window, pooled
   shapes = {'full': (frames, step_t, height, step_h, width, step_w, batch, channels), 'pooled': pooled}
-  specs = {'full': pl.BlockSpec((1, step_t, 1, step_h, width, step_w, batch, channels), lambda t, h: (t, 0, h, 0, 0, 0, 0, 0)),
-           'pooled': pl.BlockSpec((1, 1, width, batch, channels), lambda t, h: (t, h, 0, 0, 0))}
+  part = _part_of_row(width, [(array.dtype, kind) for array, kind in arrays] + outputs, math.prod(window), batch, channels)
+  specs = {'full': pl.BlockSpec((1, step_t, 1, step_h, part, step_w, batch, channels), lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0)),
+           'pooled': pl.BlockSpec((1, 1, part, batch, channels), lambda t, h, w: (t, h, w, 0, 0))}
 
   def whole(shape):
-    return pl.BlockSpec(shape, lambda t, h: (0,) * len(shape))
+    return pl.BlockSpec(shape, lambda t, h, w: (0,) * len(shape))
 
   inputs = [array if kind is None else _batch_last(array).reshape(shapes[kind]) for array, kind in arrays]
   out_shape = [jax.ShapeDtypeStruct(shapes[b], a) if isinstance(b, str) else jax.ShapeDtypeStruct(a, b) for a, b in outputs]
   moved = sum(x.size * x.dtype.itemsize for x in (*inputs, *out_shape))  # XLA counts nothing for a kernel that does not say
   cost = pl.CostEstimate(flops=batch * frames * height * width * channels * step_t * step_h * step_w, bytes_accessed=moved, transcendentals=0)
   results = pl.pallas_call(
-      kernel, grid=(frames, height), out_shape=out_shape, interpret=target_platform() != 'tpu', cost_estimate=cost,
+      kernel, grid=(frames, height, width // part), out_shape=out_shape, interpret=target_platform() != 'tpu', cost_estimate=cost,
       in_specs=[whole(array.shape) if kind is None else specs[kind] for array, kind in arrays],
       out_specs=[specs[b] if isinstance(b, str) else whole(a) for a, b in outputs])(*inputs)
   return [r.reshape(frames * step_t, height * step_h, width * step_w, batch, channels) if r.shape == shapes['full'] else r for r in results]
+
+
+def _part_of_row(width, maps, windows, batch, channels):
+  """Windows of a row that are read at once: the most that divide it and fit the chip with (dtype, kind) `maps`, each of which is there twice: the next
+  one is fetched meanwhile. Clips fill rows of 8, channels lanes of 128."""
+  places = {'full': windows, 'pooled': 1}
+  values = sum(jnp.dtype(dtype).itemsize * places[kind] for dtype, kind in maps if isinstance(kind, str))
+  window_bytes = (2 * values + 4 * _COMPUTED) * -(-batch // 8) * 8 * -(-channels // 128) * 128
+  return next(part for part in range(width, 0, -1) if width % part == 0 and (part == 1 or part * window_bytes <= _ON_CHIP_BYTES))
 
 
 def _batch_last(x):

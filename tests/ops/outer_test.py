@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.ops import outer, reference
+from a3dcae_jax.ops import outer, outer_pallas, reference
 from a3dcae_jax.ops.cases import OUTER_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.lowering import lowered_for
@@ -53,6 +53,21 @@ def test_last_layer(rng, shape, kernel, features, implementation):
   close(result, reference.deconv3d(reference.max_unpool3d(values, places, WINDOW), weights))
   cotangent = jnp.asarray(rng.standard_normal(result.shape), jnp.float32)
   close(pull(cotangent), jax.vjp(lambda v, w: deconv3d(max_unpool3d(v, places, WINDOW), w), values, weights)[1](cotangent))
+
+
+def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
+  """As where the clips of a batch are too many for a whole row on chip: here every row is read in two parts."""
+  monkeypatch.setattr(outer_pallas, '_ON_CHIP_BYTES', 1)
+  assert outer_pallas._block_of(4, 256, [((16, 256), np.dtype('float32'))]) == (1, 128)
+  test_first_layer(rng, (8, 2, 4, 64, 1), (3, 3), 4, 'pallas', 'tanh')
+  test_last_layer(rng, (8, 2, 4, 64, 1), (3, 3), 4, 'pallas')
+
+
+def test_what_fits_is_read_four_rows_at_once():
+  maps = [((32, 112 * 16), jnp.dtype('bfloat16')), ((112 * 16, 64), jnp.dtype('bfloat16')), ((112 * 16, 64), jnp.dtype('uint8'))]  # Conv1 of `paper`, 16 clips
+  assert outer_pallas._block_of(1792, 112 * 16, maps) == (4, 112 * 16)
+  four_times = [(tuple(4 * size if size == 112 * 16 else size for size in shape), dtype) for shape, dtype in maps]
+  assert outer_pallas._block_of(1792, 112 * 64, four_times) == (2, 112 * 64)
 
 
 @cases

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.ops import reference
+from a3dcae_jax.ops import pooling_pallas, reference
 from a3dcae_jax.ops.cases import POOL_CASES
 from a3dcae_jax.ops.pooling import IMPLEMENTATIONS, gather_places, max_pool3d_argmax, max_pool3d_moments, max_unpool3d
 
@@ -77,6 +77,27 @@ def test_pool_with_moments(rng, case, implementation):
   draw = lambda like: jnp.asarray(rng.standard_normal(like.shape), jnp.float32)  # noqa: E731
   cotangents = draw(results[0]), np.zeros(results[1].shape, jax.dtypes.float0), draw(results[2]), draw(results[3])
   np.testing.assert_allclose(pull(cotangents)[0], pull_expected(cotangents)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
+  """A batch too large for a whole row on chip; the smallest block allowed makes parts of one window."""
+  x = jnp.asarray(rng.standard_normal((9, 4, 8, 24, 4)), jnp.float32)
+  expected = max_pool3d_moments(x, (2, 2, 2), 'xla')
+  for most, parts in ((1, 12), (4 * (2 * (8 * 4 + 4 + 1) + 56) * 16 * 128, 3)):  # of one window; of four, on rows of 16 clips and 128 lanes
+    monkeypatch.setattr(pooling_pallas, '_ON_CHIP_BYTES', most)
+    part = pooling_pallas._part_of_row(12, [(x.dtype, 'full'), (x.dtype, 'pooled'), (jnp.uint8, 'pooled'), ((9, 4), jnp.float32)], 8, 9, 4)
+    assert 12 // part == parts
+    results, pull = jax.vjp(lambda x: max_pool3d_moments(x, (2, 2, 2), 'pallas'), x)
+    _, pull_expected = jax.vjp(lambda x: max_pool3d_moments(x, (2, 2, 2), 'xla'), x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), results, expected)
+    cotangents = results[0] + 1, np.zeros(results[1].shape, jax.dtypes.float0), jnp.ones(4), jnp.ones(4)
+    np.testing.assert_allclose(pull(cotangents)[0], pull_expected(cotangents)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_that_fits_is_read_whole():
+  maps = [(jnp.float32, 'full'), (jnp.bfloat16, 'pooled'), (jnp.uint8, 'pooled')]
+  assert pooling_pallas._part_of_row(56, maps, 4, 16, 128) == 56  # Conv2 of `paper` at 16 clips
+  assert pooling_pallas._part_of_row(56, maps, 4, 17, 128) == 28  # 17 clips fill as many rows of eight as 24
 
 
 def test_bfloat16(rng):
