@@ -1,9 +1,11 @@
 """Compiles the real train and inference programs for TPUs and GPUs that are not there, and reads off what limits them."""
 
+import re
 import time
 
 import jax
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.measuring import hlo
 from a3dcae_jax.measuring.chips import chip_of, kernels_for, platform_of, topology_devices
 from a3dcae_jax.measuring.flops import model_flops
@@ -19,11 +21,21 @@ LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
 OPTIONS = {'tpu': None, 'cuda': {'xla_gpu_enable_triton_gemm': False, 'xla_gpu_force_conv_nhwc': True}}
 
 
+class OutOfMemory(UserError):
+  """A program does not compile for a chip, for want of the chip's memory or, which is another matter, of what a kernel may hold on chip."""
+
+
 def compile_ahead(setting, topology):
-  """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it."""
+  """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it. Raises: OutOfMemory."""
   devices, platform, start = topology_devices(topology), platform_of(topology), time.perf_counter()
   with lowered_for(LOWERED_FOR[platform]), kernels_for(devices, parallel.AXIS):
-    compiled = _lower(setting, devices).compile(compiler_options=OPTIONS[platform])
+    lowered = _lower(setting, devices)
+    try:
+      compiled = lowered.compile(compiler_options=OPTIONS[platform])
+    except jax.errors.JaxRuntimeError as error:
+      if 'RESOURCE_EXHAUSTED' not in str(error):
+        raise
+      raise OutOfMemory(f'{setting.mode} {setting.preset}, {setting.batch} clips a chip, on {topology}: {out_of_memory(str(error))}') from None
   return compiled, time.perf_counter() - start
 
 
@@ -40,6 +52,15 @@ def _lower(setting, devices):
     mapped = jax.pmap(error_program(setting), axis_name=parallel.AXIS, in_axes=(None, 0, None), out_axes=0, devices=devices)
     return mapped.lower(variables_of(state), clips, mean_image)
   return parallel.map_step(train_program(setting, parallel.AXIS), num_shared=1, devices=devices).lower(state, clips, mean_image)
+
+
+def out_of_memory(message):
+  """What a compiler that ran out of memory says, in a line: of which memory, and the operation that is named, a kernel's where it is on chip."""
+  where = re.search(r'memory space (\w+)', message)
+  kernel = re.search(r'op_name="([^"]*)"', message) if where and where.group(1) == 'vmem' else None
+  if kernel:
+    return f'a kernel does not fit on chip ({kernel.group(1)}): not for want of the chip\'s memory, please report it; a smaller --batch compiles'
+  return 'out of memory; try a smaller --batch, --remat=blocks, or --largest_batch, which finds what fits'
 
 
 def used_bytes(compiled):

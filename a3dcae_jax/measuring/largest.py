@@ -1,9 +1,7 @@
 """The largest batch that a chip holds, found by compiling and not by running out of memory."""
 
-import jax
-
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.measuring.ahead import compile_ahead, resolved_for, used_bytes
+from a3dcae_jax.measuring.ahead import OutOfMemory, compile_ahead, resolved_for, used_bytes
 from a3dcae_jax.measuring.chips import chip_of
 
 
@@ -20,7 +18,7 @@ def largest_batch(setting, topology, *, earlier=(), show=print):
   def measure(batch):
     used = _bytes_of(setting._replace(batch=batch), topology)
     tries.append([batch, used])
-    show(f'  batch {batch}: ' + ('does not compile: out of memory' if used is None else f'{used / 2**30:.2f} of {limit / 2**30:.0f} GiB'))
+    show(f'  batch {batch}: ' + ('does not compile' if used is None else f'{used / 2**30:.2f} of {limit / 2**30:.0f} GiB'))
     return used
 
   batch = search(measure, limit, first=setting.batch, known=known_bytes(setting, topology, earlier, tries))
@@ -72,7 +70,6 @@ def _next(low, high, known, limit):
 def _bytes_of(setting, topology):
   try:
     return used_bytes(compile_ahead(setting, topology)[0])
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
+  except OutOfMemory as error:
+    print(f'  {error}')
     return None

@@ -46,6 +46,14 @@ def test_what_was_compiled_before_is_not_compiled_again():
   assert largest.search(line, 16 * 2**30, known={18: 1, 19: None}) == 18 and len(calls) == 2
 
 
+def test_which_memory_a_compiler_ran_out_of_is_said():
+  chip = 'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.2G of 15.7G hbm. op_name="jit(f)/conv1/conv"'
+  assert ahead.out_of_memory(chip).startswith('out of memory; try a smaller --batch')
+  kernel = ('RESOURCE_EXHAUSTED: Ran out of memory in memory space vmem while allocating on stack for %conv2.2 = (bf16[8]) custom-call(%x), '
+            'metadata={op_name="jit(f)/conv2/pallas_call"}. Scoped allocation with size 16.01M and limit 16.00M exceeded scoped vmem limit')
+  assert ahead.out_of_memory(kernel).startswith('a kernel does not fit on chip (jit(f)/conv2/pallas_call): not for want of the chip\'s memory')
+
+
 def report(chips_, **changes):
   return {'topology': f'v5e:1x{chips_}', 'chips': chips_, 'mode': 'train', 'preset': 'paper', 'batch': 8, 'dtype': 'bfloat16',
           'reduce_dtype': 'float32', 'remat': 'none', 'contrast': 0.0,
