@@ -16,9 +16,13 @@ def largest_batch(setting, topology, *, earlier=(), show=print):
   limit, tries = int(chip_of(topology).memory_gib * 2**30), []
 
   def measure(batch):
-    used = _bytes_of(setting._replace(batch=batch), topology)
+    try:
+      used = used_bytes(compile_ahead(setting._replace(batch=batch), topology)[0])
+      show(f'  batch {batch}: {used / 2**30:.2f} of {limit / 2**30:.0f} GiB')
+    except OutOfMemory as error:
+      used = None
+      show(f'  batch {batch} does not compile: {error}')
     tries.append([batch, used])
-    show(f'  batch {batch}: ' + ('does not compile' if used is None else f'{used / 2**30:.2f} of {limit / 2**30:.0f} GiB'))
     return used
 
   batch = search(measure, limit, first=setting.batch, known=known_bytes(setting, topology, earlier, tries))
@@ -65,11 +69,3 @@ def _next(low, high, known, limit):
   else:
     guess = 2 * low if high is None else (low + high) // 2
   return min(max(guess, low + 1), ceiling)
-
-
-def _bytes_of(setting, topology):
-  try:
-    return used_bytes(compile_ahead(setting, topology)[0])
-  except OutOfMemory as error:
-    print(f'  {error}')
-    return None

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
+from a3dcae_jax.ops import tpu_memory
 from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.tpu_memory import LANES, filled
 
 _F32 = jnp.float32
-_LANES = 128
-_ON_CHIP_BYTES = 14_500_000  # of the 16 MiB that a v5e gives a kernel: blocks, each there twice, since the next one is fetched meanwhile
 
 
 def pool(patches, weights, shift, activation):
@@ -132,14 +132,14 @@ def _call(kernel, plane, arrays, whole, outputs):
 
 def _block_of(count, per_row, maps):
   """(image rows, windows of a row) of a block: the most rows, then the largest part of one, that fit the chip. maps: (a row's shape, dtype)."""
-  parts = [per_row // pieces for pieces in range(2, per_row + 1) if per_row % pieces == 0 and per_row // pieces % _LANES == 0]
+  parts = [per_row // pieces for pieces in range(2, per_row + 1) if per_row % pieces == 0 and per_row // pieces % LANES == 0]
   sizes = [(rows, per_row) for rows in (4, 2, 1) if count % rows == 0] + [(1, part) for part in parts]
-  return next((size for size in sizes if 2 * sum(_bytes_of(*size, per_row, *one) for one in maps) <= _ON_CHIP_BYTES), sizes[-1])
+  return next((size for size in sizes if 2 * sum(_bytes_of(*size, per_row, *one) for one in maps) <= tpu_memory.ON_CHIP_BYTES), sizes[-1])
 
 
 def _bytes_of(rows, part, per_row, shape, dtype):
   down, across = (part if size == per_row else size for size in shape)
-  return rows * down * -(-across // _LANES) * _LANES * dtype.itemsize
+  return rows * down * filled(across, LANES) * dtype.itemsize
 
 
 def _product_sizes(arrays, whole, out):

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
 
+from a3dcae_jax.ops import tpu_memory
 from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.tpu_memory import LANES, SUBLANES, filled
 
 _F32 = jnp.float32
-_ON_CHIP_BYTES = 14_500_000  # of the 16 MiB that a v5e gives a kernel
 _COMPUTED = 14  # float32 values a window beside its maps: what the compiler asked for where a row did not fit (16.01 MiB at 17 clips)
 
 
@@ -136,12 +137,11 @@ def _call(kernel, pooled, window, arrays, outputs):
 
 
 def _part_of_row(width, maps, windows, batch, channels):
-  """Windows of a row that are read at once: the most that divide it and fit the chip with (dtype, kind) `maps`, each of which is there twice: the next
-  one is fetched meanwhile. Clips fill rows of 8, channels lanes of 128."""
+  """Windows of a row that are read at once: the most that divide it and fit the chip with (dtype, kind) `maps`, each of which is there twice."""
   places = {'full': windows, 'pooled': 1}
   values = sum(jnp.dtype(dtype).itemsize * places[kind] for dtype, kind in maps if isinstance(kind, str))
-  window_bytes = (2 * values + 4 * _COMPUTED) * -(-batch // 8) * 8 * -(-channels // 128) * 128
-  return next(part for part in range(width, 0, -1) if width % part == 0 and (part == 1 or part * window_bytes <= _ON_CHIP_BYTES))
+  window_bytes = (2 * values + 4 * _COMPUTED) * filled(batch, SUBLANES) * filled(channels, LANES)
+  return next(part for part in range(width, 0, -1) if width % part == 0 and (part == 1 or part * window_bytes <= tpu_memory.ON_CHIP_BYTES))
 
 
 def _batch_last(x):

@@ -49,11 +49,9 @@ def remat_of(name):
 
 
 def frame_options(config):
-  """How frames become what the networks see: the keyword arguments of `training.frames.zero_mean`; none in a run that is older than they are."""
+  """How frames become what the networks see: the keyword arguments of `training.frames.zero_mean`, as far as the run is not older than they are."""
   options = dict(config.get('frames', {}))
-  if 'row_speeds' in options:
-    options['row_speeds'] = speeds_of(options['row_speeds'])
-  return options
+  return options | {'row_speeds': speeds_of(options.get('row_speeds', 'alike'))}
 
 
 def sees_flow(config):

@@ -12,7 +12,7 @@ from a3dcae_jax.runs.calibration import cutting
 from a3dcae_jax.runs.mean_images import network_mean
 from a3dcae_jax.runs.networks import frame_options
 from a3dcae_jax.scoring.metrics import roc
-from a3dcae_jax.training.frames import ALIKE, in_row_units
+from a3dcae_jax.training.frames import in_row_units
 from a3dcae_jax.training.hooks import read_metrics
 
 STRIPS = 6
@@ -89,7 +89,7 @@ def _strips(config, store, detector, scores, places):
       continue
     clip, recon = (np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene))
     mean_image = network_mean(config, store) if scene is None else network_mean(config, store)[scene[0]]
-    mean_image = in_row_units(mean_image, frame_options(config).get('row_speeds', ALIKE))
+    mean_image = in_row_units(mean_image, frame_options(config)['row_speeds'])
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
 

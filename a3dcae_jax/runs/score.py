@@ -180,7 +180,7 @@ def error_name(config):
   if config.eval.error == 'local':
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
   if sees_flow(config):
-    kind += ' of optical flow' + (' by usual speed of the row' if frame_options(config).get('row_speeds', ALIKE) != ALIKE else '')
+    kind += ' of optical flow' + (' by usual speed of the row' if frame_options(config)['row_speeds'] != ALIKE else '')
   if contrast := frame_options(config).get('contrast'):
     kind += f', {NORMALISED_FRAMES} {contrast:g}'
   if config.objective.hide_every:

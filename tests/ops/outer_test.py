@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.ops import outer, outer_pallas, reference
+from a3dcae_jax.ops import outer, outer_pallas, reference, tpu_memory
 from a3dcae_jax.ops.cases import OUTER_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.lowering import lowered_for
@@ -57,7 +57,7 @@ def test_last_layer(rng, shape, kernel, features, implementation):
 
 def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
   """As where the clips of a batch are too many for a whole row on chip: here every row is read in two parts."""
-  monkeypatch.setattr(outer_pallas, '_ON_CHIP_BYTES', 1)
+  monkeypatch.setattr(tpu_memory, 'ON_CHIP_BYTES', 1)
   assert outer_pallas._block_of(4, 256, [((16, 256), np.dtype('float32'))]) == (1, 128)
   test_first_layer(rng, (8, 2, 4, 64, 1), (3, 3), 4, 'pallas', 'tanh')
   test_last_layer(rng, (8, 2, 4, 64, 1), (3, 3), 4, 'pallas')

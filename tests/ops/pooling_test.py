@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.ops import pooling_pallas, reference
+from a3dcae_jax.ops import pooling_pallas, reference, tpu_memory
 from a3dcae_jax.ops.cases import POOL_CASES
 from a3dcae_jax.ops.pooling import IMPLEMENTATIONS, gather_places, max_pool3d_argmax, max_pool3d_moments, max_unpool3d
 
@@ -84,7 +84,7 @@ def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
   x = jnp.asarray(rng.standard_normal((9, 4, 8, 24, 4)), jnp.float32)
   expected = max_pool3d_moments(x, (2, 2, 2), 'xla')
   for most, parts in ((1, 12), (4 * (2 * (8 * 4 + 4 + 1) + 56) * 16 * 128, 3)):  # of one window; of four, on rows of 16 clips and 128 lanes
-    monkeypatch.setattr(pooling_pallas, '_ON_CHIP_BYTES', most)
+    monkeypatch.setattr(tpu_memory, 'ON_CHIP_BYTES', most)
     part = pooling_pallas._part_of_row(12, [(x.dtype, 'full'), (x.dtype, 'pooled'), (jnp.uint8, 'pooled'), ((9, 4), jnp.float32)], 8, 9, 4)
     assert 12 // part == parts
     results, pull = jax.vjp(lambda x: max_pool3d_moments(x, (2, 2, 2), 'pallas'), x)
