@@ -22,12 +22,24 @@ from a3dcae_jax.runs.command import run_command
 from a3dcae_jax.runs.pod import define_pod_flags, join_pod, run_in_pod
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
-_NORMALISATION = flags.DEFINE_string('normalisation', '', 'Whose figures head the report: eq14, minmax, psnr, none, train. Default: the run\'s own.')
-_ROOT = flags.DEFINE_string('data_root', '', 'Folder of the footage, if it has moved since training.')
-_STORE = flags.DEFINE_string('store', '', 'With --bundle: frame store to score, if it has moved since training.')
+_NORMALISATION = flags.DEFINE_string(
+  'normalisation',
+  '',
+  "Whose figures head the report: eq14, minmax, psnr, none, train. Default: the run's own.",
+)
+_ROOT = flags.DEFINE_string(
+  'data_root', '', 'Folder of the footage, if it has moved since training.'
+)
+_STORE = flags.DEFINE_string(
+  'store', '', 'With --bundle: frame store to score, if it has moved since training.'
+)
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')
 _COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
-_SUM = flags.DEFINE_bool('sum', False, 'Score by the sum of the errors of the runs whose folders follow; results go to --workdir.')
+_SUM = flags.DEFINE_bool(
+  'sum',
+  False,
+  'Score by the sum of the errors of the runs whose folders follow; results go to --workdir.',
+)
 _PAGE = flags.DEFINE_string('page', '', 'Write the comparison to this HTML file too.')
 define_pod_flags()
 
@@ -36,22 +48,41 @@ def main(folders):
   if not (_COMPARE.value or _BUNDLE.value or _SUM.value):
     join_pod()
   from a3dcae_jax.runs.session import compare_runs, evaluate_again
+
   if _COMPARE.value:
     return compare_runs(folders, page=_PAGE.value)
   if _STORE.value and not _BUNDLE.value:
-    raise UserError('--store goes with --bundle; a run finds its frames by its config, or by --data_root')
+    raise UserError(
+      '--store goes with --bundle; a run finds its frames by its config, or by --data_root'
+    )
   if not _WORKDIR.value:
-    wanted = ': a folder for the results, as in --workdir=runs/ped2_results' if _BUNDLE.value or _SUM.value else ', as in --workdir=runs/ped2'
+    wanted = (
+      ': a folder for the results, as in --workdir=runs/ped2_results'
+      if _BUNDLE.value or _SUM.value
+      else ', as in --workdir=runs/ped2'
+    )
     raise UserError(f'--workdir is missing{wanted}')
   if _BUNDLE.value:
     from a3dcae_jax.runs.bundles import evaluate_bundle
-    evaluate_bundle(_BUNDLE.value, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value, store=_STORE.value)
+
+    evaluate_bundle(
+      _BUNDLE.value,
+      _WORKDIR.value,
+      normalisation=_NORMALISATION.value,
+      data_root=_ROOT.value,
+      store=_STORE.value,
+    )
     return None
   if _SUM.value:
     from a3dcae_jax.runs.fusion import evaluate_sum
+
     evaluate_sum(folders, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value)
     return None
-  return run_in_pod(lambda: evaluate_again(_WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value))
+  return run_in_pod(
+    lambda: evaluate_again(
+      _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value
+    )
+  )
 
 
 if __name__ == '__main__':

@@ -23,9 +23,15 @@ from a3dcae_jax.runs.command import run_command
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _BUNDLE = flags.DEFINE_string('bundle', None, 'Folder to write: new, empty, or an older bundle.')
-_FORMAT = flags.DEFINE_enum('format', 'stablehlo', ['stablehlo', 'onnx'], 'onnx adds model.onnx, checked against onnxruntime.')
-_ROOT = flags.DEFINE_string('data_root', '', 'Folder of the footage, if it has moved since training.')
-_STORE = flags.DEFINE_string('store', '', 'Frame store of the training frames, if it has moved since training.')
+_FORMAT = flags.DEFINE_enum(
+  'format', 'stablehlo', ['stablehlo', 'onnx'], 'onnx adds model.onnx, checked against onnxruntime.'
+)
+_ROOT = flags.DEFINE_string(
+  'data_root', '', 'Folder of the footage, if it has moved since training.'
+)
+_STORE = flags.DEFINE_string(
+  'store', '', 'Frame store of the training frames, if it has moved since training.'
+)
 
 
 def main():
@@ -33,7 +39,14 @@ def main():
     if not flag.value:
       raise UserError(f'--{flag.name} is missing, as in --{flag.name}={example}')
   from a3dcae_jax.runs.bundles import export_run
-  export_run(_WORKDIR.value, _BUNDLE.value, data_root=_ROOT.value, store=_STORE.value, onnx=_FORMAT.value == 'onnx')
+
+  export_run(
+    _WORKDIR.value,
+    _BUNDLE.value,
+    data_root=_ROOT.value,
+    store=_STORE.value,
+    onnx=_FORMAT.value == 'onnx',
+  )
 
 
 if __name__ == '__main__':

@@ -23,8 +23,14 @@ from a3dcae_jax.runs.command import define_config, run_command
 from a3dcae_jax.runs.pod import define_pod_flags, join_pod, run_in_pod
 
 _CONFIG = define_config()
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; made if it is not there, resumed if it is.')
-_PROFILE = flags.DEFINE_string('profile', '', 'START:STOP: trace these updates into WORKDIR/profile, for TensorBoard or Perfetto.')
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of this run; made if it is not there, resumed if it is.'
+)
+_PROFILE = flags.DEFINE_string(
+  'profile',
+  '',
+  'START:STOP: trace these updates into WORKDIR/profile, for TensorBoard or Perfetto.',
+)
 flags.mark_flags_as_required(['config', 'workdir'])
 define_pod_flags()
 
@@ -32,7 +38,10 @@ define_pod_flags()
 def main():
   join_pod()
   from a3dcae_jax.runs.session import train_and_evaluate  # after the flags: --help stays quick
-  return run_in_pod(lambda: train_and_evaluate(_CONFIG.value, _WORKDIR.value, profile=_PROFILE.value))
+
+  return run_in_pod(
+    lambda: train_and_evaluate(_CONFIG.value, _WORKDIR.value, profile=_PROFILE.value)
+  )
 
 
 if __name__ == '__main__':

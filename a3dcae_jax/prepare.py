@@ -12,11 +12,14 @@ from absl import flags
 from a3dcae_jax.runs.command import define_config, run_command
 
 _CONFIG = define_config()
-_DOWNLOAD = flags.DEFINE_bool('download', False, 'Fetch the set into data.root first, where there is nothing yet.')
+_DOWNLOAD = flags.DEFINE_bool(
+  'download', False, 'Fetch the set into data.root first, where there is nothing yet.'
+)
 
 
 def main():
   from a3dcae_jax.runs.session import prepare_and_show
+
   prepare_and_show(_CONFIG.value, download=_DOWNLOAD.value)
 
 

@@ -17,6 +17,8 @@ def get_config(variant='paper'):
   config = common.get_config()
   config.data.name = 'avenue'
   config.unlock()
-  config.data.options = {'hasan_labels': ''}  # file of Hasan's intervals or frame labels, for data.label_set=hasan
+  config.data.options = {
+    'hasan_labels': ''
+  }  # file of Hasan's intervals or frame labels, for data.label_set=hasan
   config.lock()
   return common.with_variant(config, VARIANTS, variant)

@@ -18,24 +18,68 @@ _CPU = {'preset': 'small', 'train.batch_size': 4, 'optimizer.learning_rate': 1e-
 # energy, where 300 left two fifths. A larger lambda ends that half way. Footage at its own speed, at half of it and standing still; tested three
 # times as fast, by how much more than in training each place of a window errs, smoothed: the best of its readings on made videos (docs/notes/0004).
 # Frames normalised one by one: else the error counts people.
-_METHOD = {'clips.strides': (0, 0.5, 1), 'eval.every_frames': 4, 'eval.stride': 3, 'eval.divide_by_position': True, 'eval.smoothing_frames': 5.0,
-           'frames.contrast': USUAL_CONTRAST, 'model.output_scale': 0.2, 'model.norm_scale': 0.2, 'objective.adversarial_weight': 1e-6,
-           'train.steps': 1500, 'optimizer.schedule': 'cosine'}
+_METHOD = {
+  'clips.strides': (0, 0.5, 1),
+  'eval.every_frames': 4,
+  'eval.stride': 3,
+  'eval.divide_by_position': True,
+  'eval.smoothing_frames': 5.0,
+  'frames.contrast': USUAL_CONTRAST,
+  'model.output_scale': 0.2,
+  'model.norm_scale': 0.2,
+  'objective.adversarial_weight': 1e-6,
+  'train.steps': 1500,
+  'optimizer.schedule': 'cosine',
+}
 SIZES = {
-    'paper': {'preset': 'paper', **_METHOD, 'optimizer.learning_rate': 8e-4},
-    # The paper's 6-layer network (Table VII): on made videos it ranks better by what moves than the 10 layers of Fig. 2.
-    'small': {**_CPU, **_METHOD, 'preset': 'small6', 'train.batch_size': 2, 'train.checkpoint_every_steps': 250, 'optimizer.learning_rate': 3e-3},
-    # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
-    # the discriminator an update takes half the time.
-    'best': {**_CPU, 'train.steps': 300, 'train.checkpoint_every_steps': 100, 'objective.hide_every': 8, 'objective.hide_frames': 3,
-             'objective.adversarial_weight': 0.0, 'eval.error': 'local', 'eval.smoothing_frames': 5.0},
-    # The paper's other auto-encoder, of optical flow (Table IX). Normalised frames would say nothing of speed, a larger stride is more than flow can be
-    # found at, and scales of 1 saturate tanh where things move faster than usual, which is then what is not reproduced (docs/notes/0004).
-    'flow': {**_CPU, **_METHOD, 'preset': 'small6', 'train.batch_size': 2, 'train.checkpoint_every_steps': 200, 'optimizer.learning_rate': 3e-3,
-             'frames.images': 'flow', 'frames.row_speeds': 'found', 'frames.contrast': 0.0, 'clips.strides': (1,), 'eval.stride': 1,
-             'model.norm_scale': 1.0, 'model.output_scale': 0.04, 'train.steps': 600},
-    'tiny': {'preset': 'tiny', 'train.steps': 4, 'train.batch_size': 4, 'train.log_every_steps': 2, 'train.checkpoint_every_steps': 2,
-             'eval.max_train_windows': 8},
+  'paper': {'preset': 'paper', **_METHOD, 'optimizer.learning_rate': 8e-4},
+  # The paper's 6-layer network (Table VII): on made videos it ranks better by what moves than the 10 layers of Fig. 2.
+  'small': {
+    **_CPU,
+    **_METHOD,
+    'preset': 'small6',
+    'train.batch_size': 2,
+    'train.checkpoint_every_steps': 250,
+    'optimizer.learning_rate': 3e-3,
+  },
+  # Beyond the paper (docs/notes/0004): frames are hidden and predicted; what is stranger than usual in any one place counts, smoothed. Without
+  # the discriminator an update takes half the time.
+  'best': {
+    **_CPU,
+    'train.steps': 300,
+    'train.checkpoint_every_steps': 100,
+    'objective.hide_every': 8,
+    'objective.hide_frames': 3,
+    'objective.adversarial_weight': 0.0,
+    'eval.error': 'local',
+    'eval.smoothing_frames': 5.0,
+  },
+  # The paper's other auto-encoder, of optical flow (Table IX). Normalised frames would say nothing of speed, a larger stride is more than flow can be
+  # found at, and scales of 1 saturate tanh where things move faster than usual, which is then what is not reproduced (docs/notes/0004).
+  'flow': {
+    **_CPU,
+    **_METHOD,
+    'preset': 'small6',
+    'train.batch_size': 2,
+    'train.checkpoint_every_steps': 200,
+    'optimizer.learning_rate': 3e-3,
+    'frames.images': 'flow',
+    'frames.row_speeds': 'found',
+    'frames.contrast': 0.0,
+    'clips.strides': (1,),
+    'eval.stride': 1,
+    'model.norm_scale': 1.0,
+    'model.output_scale': 0.04,
+    'train.steps': 600,
+  },
+  'tiny': {
+    'preset': 'tiny',
+    'train.steps': 4,
+    'train.batch_size': 4,
+    'train.log_every_steps': 2,
+    'train.checkpoint_every_steps': 2,
+    'eval.max_train_windows': 8,
+  },
 }
 
 
@@ -45,7 +89,8 @@ def get_config():
   config.seed = 0  # of the parameters, the batches and the noise
   config.variant = ''  # which variant of the file this is
 
-  config.data = config_dict.ConfigDict({  # -> runs.datasets.prepare_data
+  config.data = config_dict.ConfigDict(
+    {  # -> runs.datasets.prepare_data
       'name': '',  # which builder: synthetic, ucsd_ped1, ucsd_ped2, avenue, ...
       'root': '',  # folder of the footage as shipped (`prepare --download` fetches UCSD, Avenue); not needed by synthetic
       'store': '',  # a frame store to use as it is, without the footage; '' finds or makes one under store_dir
@@ -57,19 +102,27 @@ def get_config():
       'mean_image': 'set',  # what frames are made zero-mean by: the mean image of the whole set (the paper), of each camera's, 'scene', or of
       # each video itself, 'video', with whoever stands there all the while (it sees the video's future)
       'options': {},  # what this builder alone takes; see its README
-  })
-  config.clips = config_dict.ConfigDict({  # -> data.windows.training_clips
+    }
+  )
+  config.clips = config_dict.ConfigDict(
+    {  # -> data.windows.training_clips
       'window': 16,  # frames a clip, T
       'strides': STRIDES,  # temporal strides of training clips (Hasan et al. 2016); below 1 slowed down, 0 a still frame; variants choose
       'every_frames': 2,  # distance between the starts of training clips
-  })
-  config.frames = config_dict.ConfigDict({  # -> training.frames.zero_mean
+    }
+  )
+  config.frames = config_dict.ConfigDict(
+    {  # -> training.frames.zero_mean
       'images': 'frames',  # what is reconstructed: frames, or their optical 'flow' (magnitude, by least squares; the paper's Table IX)
       'row_speeds': 'alike',  # of flow: each row is in units of the speed that is usual in it, 'found' in training footage or 'TOP:BOTTOM', as 0.5:1.2
       'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
-  })
-  config.model = config_dict.ConfigDict({  # -> runs.networks.make_networks
-      'widths': PRESETS['paper'].widths,  # channels of Conv1..n; 5 make the 10-layer model, 3 the 6-layer one
+    }
+  )
+  config.model = config_dict.ConfigDict(
+    {  # -> runs.networks.make_networks
+      'widths': PRESETS[
+        'paper'
+      ].widths,  # channels of Conv1..n; 5 make the 10-layer model, 3 the 6-layer one
       'discriminator_widths': PRESETS['paper'].discriminator_widths,
       'discriminator_units': PRESETS['paper'].discriminator_units,
       'first_kernel': (1, 3, 3),  # of Conv1 and the last deconvolution (Fig. 2)
@@ -80,23 +133,29 @@ def get_config():
       'lowering': 'auto',  # of 3D convolutions: auto, or one that ops/lowering.py names
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
       'remat': 'none',  # or 'blocks': keep only each block's input for the gradient and compute the rest twice; less memory, more time
-  })
-  config.objective = config_dict.ConfigDict({  # -> training.step.Objective
+    }
+  )
+  config.objective = config_dict.ConfigDict(
+    {  # -> training.step.Objective
       'adversarial_weight': 1e-5,  # lambda of Eq. 9; the paper gives none. Larger, the adversarial gradient drowns the reconstruction's
       'noise_std': 0.005,  # of the Gaussian noise in training, on pixels in [0, 1]
       'reduction': 'mean',  # of the squared error over a clip: mean or sum
       'form': 'non_saturating',  # of the generator's adversarial loss, or 'saturating'
       'hide_every': 0,  # hide frames from the auto-encoder, a run every so many, and reconstruct these alone; 0 (the paper) hides none
       'hide_frames': 1,  # frames a run; at test every frame is hidden in turn
-  })
-  config.optimizer = config_dict.ConfigDict({  # -> training.state.make_optimizer; PyTorch's RMSprop
+    }
+  )
+  config.optimizer = config_dict.ConfigDict(
+    {  # -> training.state.make_optimizer; PyTorch's RMSprop
       'learning_rate': 2e-4,
       'decay': 0.99,
       'eps': 1e-8,
       'momentum': 0.0,
       'schedule': 'constant',  # of the rate, as in the paper; or 'cosine': falls to a fiftieth over train.steps
-  })
-  config.train = config_dict.ConfigDict({  # -> runs.fit.train
+    }
+  )
+  config.train = config_dict.ConfigDict(
+    {  # -> runs.fit.train
       'steps': 20_000,  # updates
       'batch_size': 16,  # clips, over all devices
       'holdout_videos': 0,  # last training videos kept out of training: their errors calibrate 'train' and thresholds
@@ -108,8 +167,10 @@ def get_config():
       'transfer_guard': True,  # an implicit copy between host and device inside the loop is an error
       'compilation_cache_dir': '',  # keep compiled programs in this folder, for the next run; '' keeps none
       'time_limit_s': 0.0,  # stop early, with a checkpoint, after this many seconds; 0 is never
-  })
-  config.eval = config_dict.ConfigDict({  # -> runs.score.evaluate_run
+    }
+  )
+  config.eval = config_dict.ConfigDict(
+    {  # -> runs.score.evaluate_run
       'batch_size': 16,  # windows
       'normalisation': 'eq14',  # whose figures head the report: eq14, minmax, psnr, none, train; all are computed
       'every_frames': 0,  # distance between test windows; 0 is back to back, each frame scored once; else the errors of a frame are averaged
@@ -129,7 +190,8 @@ def get_config():
       'smoothing_frames': 0.0,  # standard deviation of a Gaussian over the scores; 0 is none
       'smoothing_mode': 'centred',  # looks ahead; 'causal' does not
       'divide_by_position': False,  # divide errors by the training error of their place in the window
-  })
+    }
+  )
   return config.lock()
 
 

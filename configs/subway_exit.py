@@ -17,6 +17,10 @@ def get_config(variant='paper'):
   config = common.get_config()
   config.data.name = 'subway_exit'
   config.unlock()
-  config.data.options = {'train_frames': 22500, 'test_start': 22500, 'labels': ''}  # of the one long video; see the builder's README
+  config.data.options = {
+    'train_frames': 22500,
+    'test_start': 22500,
+    'labels': '',
+  }  # of the one long video; see the builder's README
   config.lock()
   return common.with_variant(config, VARIANTS, variant)

@@ -17,6 +17,8 @@ def get_config(variant='paper'):
   config = common.get_config()
   config.data.name = 'video_folder'
   config.unlock()
-  config.data.options = {'labels': ''}  # file of intervals video,start,end; '' looks for labels.csv in the root
+  config.data.options = {
+    'labels': ''
+  }  # file of intervals video,start,end; '' looks for labels.csv in the root
   config.lock()
   return common.with_variant(config, VARIANTS, variant)

@@ -28,13 +28,33 @@ def free_port():
 
 def commands(arguments, *, processes, coordinator, python=sys.executable):
   """The command line of each process: Python's arguments, then the flags of the pod."""
-  return [[python, *arguments, f'--coordinator={coordinator}', f'--num_processes={processes}', f'--process_id={i}'] for i in range(processes)]
+  return [
+    [
+      python,
+      *arguments,
+      f'--coordinator={coordinator}',
+      f'--num_processes={processes}',
+      f'--process_id={i}',
+    ]
+    for i in range(processes)
+  ]
 
 
 def start(command, *, devices, index):
   """One process; its output goes to ours, a thread putting its number before each line."""
-  environ = os.environ | {'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices), 'PYTHONUNBUFFERED': '1'}
-  process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+  environ = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': str(devices),
+    'PYTHONUNBUFFERED': '1',
+  }
+  process = subprocess.Popen(
+    command,
+    env=environ,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    errors='replace',
+  )
 
   def relay():
     for line in process.stdout:
@@ -58,18 +78,27 @@ def wait(processes, *, grace_s):
       if not failed and process.poll():
         failed = _status(process.returncode)
         deadline = time.monotonic() + grace_s
-        print(f'[local] process {index} ended with status {failed}; the others have {grace_s:g} s', flush=True)
+        print(
+          f'[local] process {index} ended with status {failed}; the others have {grace_s:g} s',
+          flush=True,
+        )
     if time.monotonic() > deadline:
       for process in processes:
         if process.poll() is None:
-          print(f'[local] process {processes.index(process)} did not end by itself: killed', flush=True)
+          print(
+            f'[local] process {processes.index(process)} did not end by itself: killed', flush=True
+          )
           process.kill()
           killed.append(process)
       deadline = float('inf')
     time.sleep(0.05)
   for process in processes:
     process.relay.join(5)
-  statuses = [_status(process.returncode) for process in processes if process.returncode and process not in killed]
+  statuses = [
+    _status(process.returncode)
+    for process in processes
+    if process.returncode and process not in killed
+  ]
   if failed in (0, PEER_LOST):
     failed = next((status for status in statuses if status != PEER_LOST), max(statuses, default=0))
   return failed
@@ -80,7 +109,9 @@ def _status(returncode):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--processes', type=int, default=2)
   parser.add_argument('--devices', type=int, default=1, help='CPU devices of each process')
   parser.add_argument('--grace_s', type=float, default=120)
@@ -96,7 +127,9 @@ def main():
     return 0
   processes = [start(line, devices=options.devices, index=i) for i, line in enumerate(lines)]
   for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, lambda received, _: [p.send_signal(received) for p in processes if p.poll() is None])
+    signal.signal(
+      number, lambda received, _: [p.send_signal(received) for p in processes if p.poll() is None]
+    )
   return wait(processes, grace_s=options.grace_s)
 
 

@@ -25,11 +25,19 @@ from a3dcae_jax.data.store import FrameStore, content_hash
 def pack(folder, path, quality):
   """Writes the store at `folder` into the .npz file `path`."""
   store = FrameStore.open(folder)
-  index = store.index | {'layout': f'{store.index["layout"]}, packed as {f"JPEG {quality}" if quality else "PNG"}'}
+  index = store.index | {
+    'layout': f'{store.index["layout"]}, packed as {f"JPEG {quality}" if quality else "PNG"}'
+  }
   arrays = {'index': np.frombuffer(json.dumps(index).encode(), np.uint8)}
   for name in ('train', 'test'):
-    blobs = [_encode(frame, quality) for frame in tqdm.tqdm(getattr(store, name).frames, desc=f'pack {name}', unit='frame')]
-    arrays[name], arrays[f'{name}_ends'] = np.frombuffer(b''.join(blobs), np.uint8), np.cumsum([len(blob) for blob in blobs])
+    blobs = [
+      _encode(frame, quality)
+      for frame in tqdm.tqdm(getattr(store, name).frames, desc=f'pack {name}', unit='frame')
+    ]
+    arrays[name], arrays[f'{name}_ends'] = (
+      np.frombuffer(b''.join(blobs), np.uint8),
+      np.cumsum([len(blob) for blob in blobs]),
+    )
   if store.test.labels is not None:
     arrays['labels'] = store.test.labels
   if store.test.masks is not None:
@@ -50,19 +58,27 @@ def unpack(path, folder):
     if 'labels' in arrays:
       np.save(temporary / 'labels.npy', arrays['labels'])
     if 'masks' in arrays:
-      np.save(temporary / 'masks.npy', np.unpackbits(arrays['masks'], axis=-1, count=index['width']))
+      np.save(
+        temporary / 'masks.npy', np.unpackbits(arrays['masks'], axis=-1, count=index['width'])
+      )
     index['sha256'] = content_hash(temporary, index)
     write_json(temporary / 'index.json', index)
 
 
 def _encode(frame, quality):
   buffer = io.BytesIO()
-  Image.fromarray(np.asarray(frame)).save(buffer, *(('JPEG',) if quality else ('PNG',)), **({'quality': quality} if quality else {'optimize': True}))
+  Image.fromarray(np.asarray(frame)).save(
+    buffer,
+    *(('JPEG',) if quality else ('PNG',)),
+    **({'quality': quality} if quality else {'optimize': True}),
+  )
   return buffer.getvalue()
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('what', choices=('pack', 'unpack'))
   parser.add_argument('source', type=pathlib.Path)
   parser.add_argument('target', type=pathlib.Path)

@@ -17,10 +17,24 @@ from a3dcae_jax.training.state import make_optimizer
 from a3dcae_jax.training.step import Objective
 from configs import common
 
-FILES = sorted(path.stem for path in (pathlib.Path(__file__).parent.parent / 'configs').glob('*.py') if path.stem != 'common')
-VARIANTS = [(name, variant) for name in FILES for variant in importlib.import_module(f'configs.{name}').VARIANTS]
-FED = {'data': prepare_data, 'clips': training_clips, 'model': make_networks, 'objective': Objective, 'optimizer': make_optimizer,
-       'frames': zero_mean}
+FILES = sorted(
+  path.stem
+  for path in (pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')
+  if path.stem != 'common'
+)
+VARIANTS = [
+  (name, variant)
+  for name in FILES
+  for variant in importlib.import_module(f'configs.{name}').VARIANTS
+]
+FED = {
+  'data': prepare_data,
+  'clips': training_clips,
+  'model': make_networks,
+  'objective': Objective,
+  'optimizer': make_optimizer,
+  'frames': zero_mean,
+}
 
 
 @pytest.mark.parametrize('name, variant', VARIANTS)

@@ -2,7 +2,9 @@
 
 from a3dcae_jax.common.errors import UserError
 
-USUAL_CONTRAST = 0.02  # of :paper and :small, so of what is measured; chosen in docs/notes/quality/paper-method.md
+USUAL_CONTRAST = (
+  0.02  # of :paper and :small, so of what is measured; chosen in docs/notes/quality/paper-method.md
+)
 
 
 def check_contrast(field, contrast):

@@ -3,10 +3,17 @@
 import jax.numpy as jnp
 import numpy as np
 
-REFERENCE_PX = 112  # flow images are in steps of a frame of this height, so that they are the same at any size
+REFERENCE_PX = (
+  112  # flow images are in steps of a frame of this height, so that they are the same at any size
+)
 UNIT_PX = 2.0  # a flow image's 1.0: so many of those pixels a frame, which hardly a walker reaches
 FASTEST = 2.0  # what a flow image ends at; beyond, least squares measure nothing
-SIGMA_PX, SIGMA_FRAMES, BLUR_PX, CONTRAST = 4.0, 2.0, 0.7, 1e-4  # of the window, of the frames before it, and what keeps places without contrast still
+SIGMA_PX, SIGMA_FRAMES, BLUR_PX, CONTRAST = (
+  4.0,
+  2.0,
+  0.7,
+  1e-4,
+)  # of the window, of the frames before it, and what keeps places without contrast still
 
 # A speed is a difference of products of small numbers: what accelerators round float32 matrix products to by default would be seen in it.
 _EXACT = {'optimize': 'optimal', 'precision': 'highest'}
@@ -23,9 +30,19 @@ def flow_images(pixels):
   size = height / REFERENCE_PX  # pixels in one of those that the settings are in
   blur = [gaussian_matrix(length, BLUR_PX * size, 1) for length in (height, width)]
   images = jnp.einsum('bthw,ih,jw->btij', pixels.astype(jnp.float32), *blur, **_EXACT)
-  in_time, (down, across) = jnp.gradient(images, axis=1), (size * slope for slope in jnp.gradient(images, axis=(2, 3)))
-  window = (gaussian_matrix(frames, SIGMA_FRAMES, 1), gaussian_matrix(height, SIGMA_PX * size, 1), gaussian_matrix(width, SIGMA_PX * size, 1))
-  return jnp.minimum(speed(*window_means(gradient_products(in_time, down, across), window), CONTRAST) / UNIT_PX, FASTEST)
+  in_time, (down, across) = (
+    jnp.gradient(images, axis=1),
+    (size * slope for slope in jnp.gradient(images, axis=(2, 3))),
+  )
+  window = (
+    gaussian_matrix(frames, SIGMA_FRAMES, 1),
+    gaussian_matrix(height, SIGMA_PX * size, 1),
+    gaussian_matrix(width, SIGMA_PX * size, 1),
+  )
+  return jnp.minimum(
+    speed(*window_means(gradient_products(in_time, down, across), window), CONTRAST) / UNIT_PX,
+    FASTEST,
+  )
 
 
 def gradient_products(in_time, down, across):

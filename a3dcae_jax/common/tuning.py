@@ -37,8 +37,15 @@ def keep_freed_memory():
   except (OSError, AttributeError):
     return False
   largest = 2**31 - 1  # mallopt takes a C int
-  return all(mallopt(key, value) for key, value in
-             ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, largest), (_M_TOP_PAD, 256 * 2**20)))
+  return all(
+    mallopt(key, value)
+    for key, value in (
+      (_M_ARENA_MAX, 1),
+      (_M_MMAP_MAX, 0),
+      (_M_TRIM_THRESHOLD, largest),
+      (_M_TOP_PAD, 256 * 2**20),
+    )
+  )
 
 
 def keep_barriers():
@@ -48,7 +55,9 @@ def keep_barriers():
   sets the flag, and where an accelerator's plug-in is installed, whose compiler needs the pass, unless JAX is told to run on CPUs alone
   (JAX_PLATFORMS=cpu).
   """
-  return not _may_use(_ACCELERATOR_PLUGINS) and _add('XLA_FLAGS', _KEEP_BARRIERS, unless='xla_disable_hlo_passes')
+  return not _may_use(_ACCELERATOR_PLUGINS) and _add(
+    'XLA_FLAGS', _KEEP_BARRIERS, unless='xla_disable_hlo_passes'
+  )
 
 
 def keep_channels_last():
@@ -70,7 +79,9 @@ def fuse_reductions():
 
 def _may_use(plugins):
   """Whether JAX may find one of these plug-ins: one is installed, and JAX is not told to run on CPUs alone."""
-  return os.environ.get('JAX_PLATFORMS') != 'cpu' and any(importlib.util.find_spec(plugin) for plugin in plugins)
+  return os.environ.get('JAX_PLATFORMS') != 'cpu' and any(
+    importlib.util.find_spec(plugin) for plugin in plugins
+  )
 
 
 def _add(variable, flag, *, unless):

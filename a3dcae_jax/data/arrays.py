@@ -26,7 +26,7 @@ class ArrayWriter:
   def extend(self, frames):
     """Frames [N, H, W], a bounded number of them in memory at a time."""
     for start in range(0, len(frames), 256):
-      block = np.ascontiguousarray(frames[start:start + 256], np.uint8)
+      block = np.ascontiguousarray(frames[start : start + 256], np.uint8)
       self._file.write(block)
       self._count += len(block)
 

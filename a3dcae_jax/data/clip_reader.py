@@ -30,7 +30,9 @@ class ClipReader:
     out = _aligned((len(first), self._window, *self._frames.shape[1:]))
     rows = clip_rows(first, stride, self._window)
     if self._file is None:
-      np.take(self._frames, rows, axis=0, out=out, mode='clip')  # gives the lock back, which indexing does not
+      np.take(
+        self._frames, rows, axis=0, out=out, mode='clip'
+      )  # gives the lock back, which indexing does not
       return out
     for clip, indices in zip(out, rows.tolist(), strict=True):
       if indices == list(range(indices[0], indices[0] + self._window)):
@@ -62,9 +64,16 @@ class ClipReader:
 
 def _file_of(frames):
   """(descriptor, offset of the first frame) of an array that is a whole file but for its header; (None, 0) of any other."""
-  if not isinstance(frames, np.memmap) or not frames.flags.c_contiguous or frames.filename is None or not hasattr(os, 'preadv'):
+  if (
+    not isinstance(frames, np.memmap)
+    or not frames.flags.c_contiguous
+    or frames.filename is None
+    or not hasattr(os, 'preadv')
+  ):
     return None, 0
-  if frames.offset + frames.nbytes != os.stat(frames.filename).st_size:  # a part of the file: where it begins is not told
+  if (
+    frames.offset + frames.nbytes != os.stat(frames.filename).st_size
+  ):  # a part of the file: where it begins is not told
     return None, 0
   return os.open(frames.filename, os.O_RDONLY), frames.offset
 
@@ -73,4 +82,4 @@ def _aligned(shape):
   size = int(np.prod(shape, dtype=np.int64))
   buffer = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
   start = -buffer.ctypes.data % _ALIGNMENT_BYTES
-  return buffer[start:start + size].reshape(shape)
+  return buffer[start : start + size].reshape(shape)

@@ -17,7 +17,10 @@ from a3dcae_jax.data.sprites import paste
 GAIN, OFFSET = (0.85, 1.15), (-12.0, 12.0)  # grey levels
 SHIFT_PX = 2
 NOISE_STD = 3.0  # grey levels
-NEARER, CONTRAST = (1.5, 2.5), (1.0, 2.0)  # size and contrast of a bystander, times the walker's that it is cut from
+NEARER, CONTRAST = (
+  (1.5, 2.5),
+  (1.0, 2.0),
+)  # size and contrast of a bystander, times the walker's that it is cut from
 BRIGHTNESS = (20.0, 235.0)  # grey level of its mean
 SWAY_PX, SWAY_FRAMES = (0.3, 1.0), (20.0, 50.0)  # amplitude and period
 
@@ -36,7 +39,10 @@ def _shift(frames, mean, rng):
   while not (down or across):
     down, across = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
   padded = np.pad(frames, ((0, 0), (SHIFT_PX, SHIFT_PX), (SHIFT_PX, SHIFT_PX)), mode='edge')
-  rows, columns = (slice(SHIFT_PX + by, SHIFT_PX + by + size) for by, size in zip((down, across), frames.shape[1:], strict=True))
+  rows, columns = (
+    slice(SHIFT_PX + by, SHIFT_PX + by + size)
+    for by, size in zip((down, across), frames.shape[1:], strict=True)
+  )
   return padded[:, rows, columns].copy()
 
 
@@ -45,10 +51,18 @@ def _noise(frames, mean, rng):
 
 
 def _bystander(frames, mean, rng):
-  walker, size, (height, width) = find_walker(frames, mean, rng), rng.uniform(*NEARER), frames.shape[1:]
+  walker, size, (height, width) = (
+    find_walker(frames, mean, rng),
+    rng.uniform(*NEARER),
+    frames.shape[1:],
+  )
   opacity = ndimage.zoom(walker.opacity[0], size, order=1)
-  pixels = ndimage.zoom(walker.pixels[0] * walker.opacity[0], size, order=1) / np.maximum(opacity, 1e-3)
-  pixels = rng.uniform(*BRIGHTNESS) + (pixels - np.average(pixels, weights=opacity)) * rng.uniform(*CONTRAST)
+  pixels = ndimage.zoom(walker.pixels[0] * walker.opacity[0], size, order=1) / np.maximum(
+    opacity, 1e-3
+  )
+  pixels = rng.uniform(*BRIGHTNESS) + (pixels - np.average(pixels, weights=opacity)) * rng.uniform(
+    *CONTRAST
+  )
   top, left = min(walker.top_left[0], height - len(pixels)), rng.uniform(0, width - pixels.shape[1])
   sway, period, made = rng.uniform(*SWAY_PX), rng.uniform(*SWAY_FRAMES), frames.copy()
   for index, frame in enumerate(made):

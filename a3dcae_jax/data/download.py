@@ -23,6 +23,7 @@ _TIMEOUT_S = 60
 
 class Archive(NamedTuple):
   """One file to fetch."""
+
   url: str
   size: int
   sha256: str
@@ -32,7 +33,11 @@ class Archive(NamedTuple):
 def archives(name):
   """The archives of a data set, from its `checksums.tsv`; empty where it cannot be fetched."""
   path = pathlib.Path(__file__).parent / 'builders' / name / 'checksums.tsv'
-  rows = [line.split('\t') for line in path.read_text(encoding='utf-8').splitlines() if line and not line.startswith('#')]
+  rows = [
+    line.split('\t')
+    for line in path.read_text(encoding='utf-8').splitlines()
+    if line and not line.startswith('#')
+  ]
   return [Archive(url, int(size), sha256, filename) for url, size, sha256, filename in rows]
 
 
@@ -46,7 +51,9 @@ def fetch(name, root, *, listed=None):
   """
   root, listed = pathlib.Path(root), archives(name) if listed is None else listed
   if not listed:
-    raise UserError(f'{name} cannot be fetched: a3dcae_jax/data/builders/{name}/README.md says where to get it')
+    raise UserError(
+      f'{name} cannot be fetched: a3dcae_jax/data/builders/{name}/README.md says where to get it'
+    )
   if root.exists() and (not root.is_dir() or any(root.iterdir())):
     return False
   with whole_folder(root) as temporary:
@@ -61,8 +68,17 @@ def fetch(name, root, *, listed=None):
 def _download(archive, path):
   digest, size = hashlib.sha256(), 0
   try:
-    with urllib.request.urlopen(archive.url, timeout=_TIMEOUT_S) as source, open(path, 'wb') as target, \
-         tqdm.tqdm(desc=f'fetch {archive.filename}', total=archive.size, unit='B', unit_scale=True, dynamic_ncols=True) as bar:
+    with (
+      urllib.request.urlopen(archive.url, timeout=_TIMEOUT_S) as source,
+      open(path, 'wb') as target,
+      tqdm.tqdm(
+        desc=f'fetch {archive.filename}',
+        total=archive.size,
+        unit='B',
+        unit_scale=True,
+        dynamic_ncols=True,
+      ) as bar,
+    ):
       while block := source.read(_BLOCK_BYTES):
         target.write(block)
         digest.update(block)
@@ -71,8 +87,10 @@ def _download(archive, path):
   except (urllib.error.URLError, OSError) as error:
     raise UserError(f'{archive.url} cannot be fetched: {getattr(error, "reason", error)}') from None
   if (size, digest.hexdigest()) != (archive.size, archive.sha256):
-    raise UserError(f'{archive.url}: got {size} bytes with SHA-256 {digest.hexdigest()}, published are {archive.size} bytes with {archive.sha256}; '
-                    'nothing was kept')
+    raise UserError(
+      f'{archive.url}: got {size} bytes with SHA-256 {digest.hexdigest()}, published are {archive.size} bytes with {archive.sha256}; '
+      'nothing was kept'
+    )
 
 
 def _unpack(path, folder):

@@ -12,6 +12,7 @@ from a3dcae_jax.common.errors import UserError
 
 class Region(NamedTuple):
   """One abnormal region: pixels x1 <= x < x2, y1 <= y < y2 of 0-based `frame`, in the footage's own resolution; `track` joins frames."""
+
   track: int
   frame: int
   x1: float
@@ -31,6 +32,7 @@ class Video:
     tracks: abnormal regions; None where there are none. scene: which camera. source: the file or folder, for messages.
     faults: what is wrong with its labels, said together with all other faults.
   """
+
   name: str
   frames: Callable[[], Iterator[np.ndarray]]
   labels: dict = field(default_factory=dict)
@@ -61,6 +63,7 @@ def read_video(path):
   that is cut off or no video.
   """
   import av  # here, so that a machine that trains from a frame store needs no FFmpeg
+
   _check_whole(path)
   count = 0
   try:
@@ -70,7 +73,9 @@ def read_video(path):
       container.streams.video[0].thread_type = 'AUTO'
       for frame in container.decode(video=0):
         if frame.is_corrupt:
-          raise UserError(f'{path} is damaged at frame {count}, frames may be lost there; to take it all the same, re-encode it')
+          raise UserError(
+            f'{path} is damaged at frame {count}, frames may be lost there; to take it all the same, re-encode it'
+          )
         yield frame.to_ndarray(format='gray')
         count += 1
   except (av.FFmpegError, OSError) as error:
@@ -85,8 +90,14 @@ def _check_whole(path):
     head = file.read(12)
     file.seek(0, 2)
     size = file.tell()
-  if head[:4] == b'RIFF' and head[8:] == b'AVI ' and int.from_bytes(head[4:8], 'little') + 8 > size + 1:
-    raise UserError(f'{path} is cut off: it has {size} of {int.from_bytes(head[4:8], "little") + 8} bytes')
+  if (
+    head[:4] == b'RIFF'
+    and head[8:] == b'AVI '
+    and int.from_bytes(head[4:8], 'little') + 8 > size + 1
+  ):
+    raise UserError(
+      f'{path} is cut off: it has {size} of {int.from_bytes(head[4:8], "little") + 8} bytes'
+    )
 
 
 def resize(frame, height, width):

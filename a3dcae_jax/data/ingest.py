@@ -32,23 +32,43 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
   asked, label_set = bool(label_set), label_set or builders.default_label_set(reader, root)
   if name == 'synthetic':  # drawn at its size, rather than resized
     options = {'height': height, 'width': width} | options
-  folder = store_folder(store_dir, name, root=root, height=height, width=width, label_set=label_set, options=options)
+  folder = store_folder(
+    store_dir, name, root=root, height=height, width=width, label_set=label_set, options=options
+  )
   if (folder / 'index.json').exists():
     return FrameStore.open(folder)
   builders.check_root(name, root)
-  parts = folder.with_name(f'.{folder.name}.parts')  # what was ingested well outlives a fault, so that a second try does the rest alone
+  parts = folder.with_name(
+    f'.{folder.name}.parts'
+  )  # what was ingested well outlives a fault, so that a second try does the rest alone
   with whole_folder(folder) as temporary:
-    index = {'format': FORMAT, 'name': name, 'label_set': label_set, 'height': height, 'width': width, 'splits': {}, 'files': []}
+    index = {
+      'format': FORMAT,
+      'name': name,
+      'label_set': label_set,
+      'height': height,
+      'width': width,
+      'splits': {},
+      'files': [],
+    }
     faults, seen = [], {}
     for split in ('train', 'test'):
       videos = _videos(reader, root, split, options, faults)
       index['splits'][split] = write_split(temporary, parts, index, split, videos, faults, seen)
     if not faults and not any(split['videos'] for split in index['splits'].values()):
       faults.append(f'{root}: no video')
-    if asked and not faults and index['splits']['test']['videos'] and not index['splits']['test']['labels']:
+    if (
+      asked
+      and not faults
+      and index['splits']['test']['videos']
+      and not index['splits']['test']['labels']
+    ):
       faults.append(f'data.label_set {label_set!r}: there are no such labels in {root}')
     if faults:
-      raise UserError(f'{name}: {len(faults)} fault{"s" if len(faults) > 1 else ""} in the footage, nothing was written:\n  ' + '\n  '.join(faults))
+      raise UserError(
+        f'{name}: {len(faults)} fault{"s" if len(faults) > 1 else ""} in the footage, nothing was written:\n  '
+        + '\n  '.join(faults)
+      )
     index['notes'] = _notes(reader, root, index, temporary)
     index['layout'] = getattr(reader, 'LAYOUT', '') or reader.layout(root)
     index['sha256'] = content_hash(temporary, index)
@@ -82,8 +102,16 @@ def _notes(reader, root, index, folder):
   labels = np.load(folder / 'labels.npy') if test['labels'] else None
   notes = differences(getattr(reader, 'PUBLISHED', Published()), index, labels)
   notes += reader.notes(root) if hasattr(reader, 'notes') else []
-  notes += [f'test clip {video["name"]}: label set {other} differs from {index["label_set"]} on {count} frames'
-            for video in test['videos'] for other, count in video['other_labels'].items() if count and not hasattr(reader, 'notes')]
+  notes += [
+    f'test clip {video["name"]}: label set {other} differs from {index["label_set"]} on {count} frames'
+    for video in test['videos']
+    for other, count in video['other_labels'].items()
+    if count and not hasattr(reader, 'notes')
+  ]
   if test['masks'] and not all(video['masks'] for video in test['videos']):
-    notes.append('pixel masks for ' + ', '.join(video['name'] for video in test['videos'] if video['masks']) + ' alone')
+    notes.append(
+      'pixel masks for '
+      + ', '.join(video['name'] for video in test['videos'] if video['masks'])
+      + ' alone'
+    )
   return notes

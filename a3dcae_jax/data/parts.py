@@ -55,7 +55,9 @@ def _write_frames(video, writer, shape, on_frame):
   count, size, digest = 0, None, hashlib.sha256()
   for frame in video.frames():
     if size is not None and frame.shape != size:
-      raise UserError(f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, the ones before {size[1]}x{size[0]}')
+      raise UserError(
+        f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, the ones before {size[1]}x{size[0]}'
+      )
     size = frame.shape
     writer.append(resize(frame, *shape))
     digest.update(np.ascontiguousarray(frame))

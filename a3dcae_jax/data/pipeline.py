@@ -11,7 +11,9 @@ from a3dcae_jax.data.clip_reader import ClipReader
 _MOST_READERS, _IN_FLIGHT_BYTES = 8, 2**28
 
 
-def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, rows=slice(None), prefetch_batches=2):
+def stream_batches(
+  frames, table, *, batch_size, window, seed, first_step=0, rows=slice(None), prefetch_batches=2
+):
   """Endless batches from batch `first_step` on: the same clips, bit for bit, that `resident.gather_clips` gives.
 
   Reading runs in parallel with the consumer and touches only the frames that a clip needs.
@@ -38,9 +40,13 @@ def stream_batches(frames, table, *, batch_size, window, seed, first_step=0, row
 
   dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
   readers = min(_MOST_READERS, max(2, _IN_FLIGHT_BYTES // (batch_size * window * frames[0].size)))
-  dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True).prefetch(prefetch_batches)
+  dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True).prefetch(
+    prefetch_batches
+  )
   options = tf.data.Options()
-  options.threading.private_threadpool_size = readers  # tf.data's own default is one thread a core, which leaves a disk idle
+  options.threading.private_threadpool_size = (
+    readers  # tf.data's own default is one thread a core, which leaves a disk idle
+  )
   dataset = dataset.with_options(options)
   return dataset.as_numpy_iterator()
 

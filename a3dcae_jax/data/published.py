@@ -13,6 +13,7 @@ class Published(NamedTuple):
   all test clips, where no count of each is known. whole: frames of the one long video that is cut in two.
   by_position: clips are numbered by their place in a whole split, not by the number in their name.
   """
+
   train: tuple = ()
   test: tuple = ()
   abnormal: dict = {}
@@ -33,16 +34,22 @@ def differences(published, index, labels):
     lines += _frames(split, videos, numbers, lengths)
     missing += _missing(split, numbers, lengths)
     if split == 'test' and labels is not None:
-      lines += _abnormal(videos, numbers, published.abnormal.get(index['label_set'], ()), labels, index['label_set'])
+      lines += _abnormal(
+        videos, numbers, published.abnormal.get(index['label_set'], ()), labels, index['label_set']
+      )
   whole = not missing and bool(published.test)
   total = published.totals.get(index['label_set'])
   if whole and labels is not None and total is not None and labels.sum() != total:
-    lines.append(f'{labels.sum():,} abnormal test frames ({index["label_set"]}), as published {total:,}')
+    lines.append(
+      f'{labels.sum():,} abnormal test frames ({index["label_set"]}), as published {total:,}'
+    )
   lines += _whole(index, published.whole)
   if whole and not lines:
     frames = sum(video['num_frames'] for video in index['splits']['test']['videos'])
     counted = '' if labels is None else f', {labels.sum():,} abnormal ({index["label_set"]})'
-    return [f'a whole set with the counts published: {len(published.test)} test clips, {frames:,} frames{counted}']
+    return [
+      f'a whole set with the counts published: {len(published.test)} test clips, {frames:,} frames{counted}'
+    ]
   return missing + lines
 
 
@@ -68,13 +75,15 @@ def _missing(split, numbers, lengths):
     return []
   if not any(numbers):
     return [f'{split}: {len(numbers)} of the {len(lengths)} clips published are here']
-  return [f'{split}: {len(lengths) - len(absent)} of the {len(lengths)} clips published are here; missing are {_ranges(absent)}']
+  return [
+    f'{split}: {len(lengths) - len(absent)} of the {len(lengths)} clips published are here; missing are {_ranges(absent)}'
+  ]
 
 
 def _abnormal(videos, numbers, counts, labels, label_set):
   first = 0
   for video, number in zip(videos, numbers, strict=True):
-    here = int(np.sum(labels[first:first + video['num_frames']]))
+    here = int(np.sum(labels[first : first + video['num_frames']]))
     first += video['num_frames']
     if 1 <= number <= len(counts) and here != counts[number - 1]:
       yield f'test clip {video["name"]} has {here} abnormal frames ({label_set}), as published {counts[number - 1]}'
@@ -82,7 +91,9 @@ def _abnormal(videos, numbers, counts, labels, label_set):
 
 def _whole(index, whole):
   here = sum(video['num_frames'] for split in index['splits'].values() for video in split['videos'])
-  return [f'{here:,} frames in both parts, as published {whole:,}'] if whole and here != whole else []
+  return (
+    [f'{here:,} frames in both parts, as published {whole:,}'] if whole and here != whole else []
+  )
 
 
 def _ranges(numbers):

@@ -28,4 +28,5 @@ def fits_on_device(num_bytes):
 
 def _host_memory_bytes():
   import os
+
   return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')

@@ -28,6 +28,7 @@ class Kind(NamedTuple):
   """What a mover is drawn from: `faster` than the walker and `larger`, both (least, most); `copies` of it side by side; `legs`: do they move;
   `near` the camera: its head where the walker's is, its feet below; `normal`: the walker as it was, and no frame of it is abnormal.
   """
+
   faster: tuple
   larger: tuple
   copies: int = 1
@@ -37,17 +38,19 @@ class Kind(NamedTuple):
 
 
 USUAL = {  # made where no kind is named
-    'skater': Kind((1.8, 2.8), (0.95, 1.15)),
-    'cyclist': Kind((2.2, 3.5), (0.95, 1.2), copies=2),
-    'cart': Kind((1.7, 2.6), (1.2, 1.6), copies=4),
-    'pram': Kind((0.9, 1.1), (1.2, 1.6), copies=4),
-    'walker': Kind((1.0, 1.0), (1.0, 1.0), legs=True, normal=True),
+  'skater': Kind((1.8, 2.8), (0.95, 1.15)),
+  'cyclist': Kind((2.2, 3.5), (0.95, 1.2), copies=2),
+  'cart': Kind((1.7, 2.6), (1.2, 1.6), copies=4),
+  'pram': Kind((0.9, 1.1), (1.2, 1.6), copies=4),
+  'walker': Kind((1.0, 1.0), (1.0, 1.0), legs=True, normal=True),
 }
 KINDS = USUAL | {
-    'slow_skater': Kind((1.2, 1.7), (0.95, 1.15)),
-    'slow_cyclist': Kind((1.3, 2.0), (0.95, 1.2), copies=2),
-    'runner': Kind((2.0, 3.0), (0.95, 1.15), legs=True),
-    'passer': Kind((1.5, 3.5), (1.6, 2.4), legs=True, near=True),  # who is nearer crosses the frame faster
+  'slow_skater': Kind((1.2, 1.7), (0.95, 1.15)),
+  'slow_cyclist': Kind((1.3, 2.0), (0.95, 1.2), copies=2),
+  'runner': Kind((2.0, 3.0), (0.95, 1.15), legs=True),
+  'passer': Kind(
+    (1.5, 3.5), (1.6, 2.4), legs=True, near=True
+  ),  # who is nearer crosses the frame faster
 }
 CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
 COPY_DISTANCE = 0.6  # of copies side by side, in widths
@@ -58,6 +61,7 @@ ALIKE = 0.6  # correlation that makes a patch the same walker, TRACK_FRAMES late
 
 class Walker(NamedTuple):
   """Someone seen walking: `pixels`, `opacity` float32 [K, h, w] over the frames of the track, `top_left` (y, x) and `velocity` in px a frame."""
+
   pixels: np.ndarray
   opacity: np.ndarray
   top_left: tuple
@@ -80,7 +84,9 @@ def make_rider(frames, mean, kind, rng):
   speed_y, speed_x = (faster * v for v in walker.velocity)
   width, cut_x = frames.shape[2], walker.top_left[1]
   crossing = (width + pixels.shape[2]) / abs(speed_x)  # frames from edge to edge
-  start = rng.uniform(-0.2 * crossing, 0.5 * len(frames))  # when it comes in; before the video, for some
+  start = rng.uniform(
+    -0.2 * crossing, 0.5 * len(frames)
+  )  # when it comes in; before the video, for some
   edge = -pixels.shape[2] if speed_x > 0 else width
   made, labels = frames.copy(), np.zeros(len(frames), np.uint8)
   for index in range(len(frames)):
@@ -105,17 +111,26 @@ def find_walker(frames, mean, rng, tries=400):
     boxes = [_moved(box, velocity, k, frames.shape[1:]) for k in range(TRACK_FRAMES)]
     if all(boxes):
       pixels = np.stack([frames[index + k][b] for k, b in enumerate(boxes)]).astype(np.float32)
-      masks = np.stack([ndimage.gaussian_filter(np.abs(p - mean[b]), 0.7) > 12 for p, b in zip(pixels, boxes, strict=True)])
+      masks = np.stack(
+        [
+          ndimage.gaussian_filter(np.abs(p - mean[b]), 0.7) > 12
+          for p, b in zip(pixels, boxes, strict=True)
+        ]
+      )
       masks[0] |= mask
-      return Walker(pixels, np.stack([opacity_of(m) for m in masks]), (box[0].start, box[1].start), velocity)
+      return Walker(
+        pixels, np.stack([opacity_of(m) for m in masks]), (box[0].start, box[1].start), velocity
+      )
   raise UserError('nobody was found walking in the held-out videos')
 
 
 def _another(pixels, opacity, what, size, contrast):
   """(pixels, opacity) [K, h, w] of a walker resized, with copies of itself beside it and another contrast; K is 1 where legs do not move."""
   shown = slice(None) if what.legs else slice(1)
-  pixels, opacity = (np.stack([_abreast(ndimage.zoom(image, size, order=1), what.copies) for image in images[shown]])
-                     for images in (pixels * opacity, opacity))
+  pixels, opacity = (
+    np.stack([_abreast(ndimage.zoom(image, size, order=1), what.copies) for image in images[shown]])
+    for images in (pixels * opacity, opacity)
+  )
   pixels = pixels / np.maximum(opacity, 1e-3)
   middle = np.average(pixels, weights=opacity)
   return middle + (pixels - middle) * contrast, opacity
@@ -126,7 +141,7 @@ def _abreast(image, copies):
   step = max(int(COPY_DISTANCE * image.shape[1]), 1)
   wide = np.zeros((image.shape[0], image.shape[1] + step * (copies - 1)), image.dtype)
   for copy in range(copies):
-    part = wide[:, copy * step:copy * step + image.shape[1]]
+    part = wide[:, copy * step : copy * step + image.shape[1]]
     np.maximum(part, image, out=part)
   return wide
 
@@ -140,7 +155,11 @@ def _track(frames, index, box, mask):
     for dx in range(-reach, reach + 1):
       moved = _shifted(box, dy, dx, (height, width))
       if moved:
-        best = max(best, (_correlation(patch, later[moved][mask]), (dy / TRACK_FRAMES, dx / TRACK_FRAMES)), key=lambda item: item[0])
+        best = max(
+          best,
+          (_correlation(patch, later[moved][mask]), (dy / TRACK_FRAMES, dx / TRACK_FRAMES)),
+          key=lambda item: item[0],
+        )
   velocity = best[1]
   return velocity if velocity and SLOWEST * width <= abs(velocity[1]) <= FASTEST * width else None
 
@@ -156,8 +175,13 @@ def _moved(box, velocity, frames, shape):
 
 def _shifted(box, dy, dx, shape):
   """The box moved by whole pixels, or None where it leaves the frame."""
-  rows, columns = slice(box[0].start + dy, box[0].stop + dy), slice(box[1].start + dx, box[1].stop + dx)
-  inside = rows.start >= 0 and columns.start >= 0 and rows.stop <= shape[0] and columns.stop <= shape[1]
+  rows, columns = (
+    slice(box[0].start + dy, box[0].stop + dy),
+    slice(box[1].start + dx, box[1].stop + dx),
+  )
+  inside = (
+    rows.start >= 0 and columns.start >= 0 and rows.stop <= shape[0] and columns.stop <= shape[1]
+  )
   return (rows, columns) if inside else None
 
 

@@ -28,11 +28,22 @@ def write_split(folder, parts, index, split, videos, faults, seen):
     except UserError as error:
       wrong.append(str(error))
     if wrong:
-      faults += [f'{split} video {video.name} ({video.source}): {_without_source(fault, video.source)}' for fault in wrong]
+      faults += [
+        f'{split} video {video.name} ({video.source}): {_without_source(fault, video.source)}'
+        for fault in wrong
+      ]
       continue
     done.append((path, part['num_frames'], bool(video.masks) and masked))
-    entries.append({'name': video.name, 'num_frames': part['num_frames'], 'scene': video.scene, 'source_size': part['source_size'],
-                    'masks': done[-1][2], 'other_labels': _differences(video.labels, label_set)})
+    entries.append(
+      {
+        'name': video.name,
+        'num_frames': part['num_frames'],
+        'scene': video.scene,
+        'source_size': part['source_size'],
+        'masks': done[-1][2],
+        'other_labels': _differences(video.labels, label_set),
+      }
+    )
     if labelled:
       labels.append(np.asarray(video.labels[label_set], np.uint8))
     if split == 'test' and video.tracks is not None:
@@ -40,7 +51,11 @@ def write_split(folder, parts, index, split, videos, faults, seen):
   _join([(path / 'frames.npy', count) for path, count, _ in done], folder / f'{split}.npy', shape)
   index['files'].append(f'{split}.npy')
   if masked:
-    _join([(path / 'masks.npy' if has else None, count) for path, count, has in done], folder / 'masks.npy', shape)
+    _join(
+      [(path / 'masks.npy' if has else None, count) for path, count, has in done],
+      folder / 'masks.npy',
+      shape,
+    )
     index['files'].append('masks.npy')
   if labelled:
     np.save(folder / 'labels.npy', np.concatenate(labels) if labels else np.zeros(0, np.uint8))
@@ -69,9 +84,16 @@ def _without_source(fault, source):
 
 def _ingest_all(videos, parts, name, **arguments):
   """Yields (video, callable that gives its part or raises) in order. Decoding and resizing release the interpreter: threads do."""
-  with tqdm.tqdm(desc=f'prepare {name} {arguments["split"]}', unit=' frames', dynamic_ncols=True) as bar, \
-       futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    running = [(video, pool.submit(ingest_video, video, parts, on_frame=bar.update, **arguments)) for video in videos]
+  with (
+    tqdm.tqdm(
+      desc=f'prepare {name} {arguments["split"]}', unit=' frames', dynamic_ncols=True
+    ) as bar,
+    futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+  ):
+    running = [
+      (video, pool.submit(ingest_video, video, parts, on_frame=bar.update, **arguments))
+      for video in videos
+    ]
     for count, (video, future) in enumerate(running, start=1):
       bar.set_postfix_str(f'video {count} of {len(videos)}', refresh=False)
       yield video, future.result
@@ -91,10 +113,23 @@ def _differences(labels, chosen):
   """Other label set -> on how many frames it differs from the chosen one."""
   if chosen not in labels:
     return {}
-  return {name: int((values != labels[chosen]).sum()) for name, values in labels.items() if name != chosen and len(values) == len(labels[chosen])}
+  return {
+    name: int((values != labels[chosen]).sum())
+    for name, values in labels.items()
+    if name != chosen and len(values) == len(labels[chosen])
+  }
 
 
 def _scaled(tracks, size, shape):
   scale_y, scale_x = shape[0] / size[0], shape[1] / size[1]
-  return [[int(r.track), int(r.frame), float(r.x1 * scale_x), float(r.y1 * scale_y), float(r.x2 * scale_x), float(r.y2 * scale_y)]
-          for r in tracks]
+  return [
+    [
+      int(r.track),
+      int(r.frame),
+      float(r.x1 * scale_x),
+      float(r.y1 * scale_y),
+      float(r.x2 * scale_x),
+      float(r.y2 * scale_y),
+    ]
+    for r in tracks
+  ]

@@ -16,7 +16,10 @@ def moving_blobs(frame, mean):
   found = []
   for index, box in enumerate(ndimage.find_objects(blobs), start=1):
     if _upright(blobs[box] == index, len(frame)):
-      box = tuple(slice(max(side.start - RIM_PX, 0), min(side.stop + RIM_PX, size)) for side, size in zip(box, frame.shape, strict=True))
+      box = tuple(
+        slice(max(side.start - RIM_PX, 0), min(side.stop + RIM_PX, size))
+        for side, size in zip(box, frame.shape, strict=True)
+      )
       found.append((box, blobs[box] == index))
   return found
 
@@ -31,17 +34,32 @@ def paste(frame, sprite, opacity, top, left):
 
   A sprite of which less is inside leaves the frame as it was.
   """
-  inside = [max(min(start + size, limit) - max(start, 0), 0) for start, size, limit in zip((top, left), sprite.shape, frame.shape, strict=True)]
+  inside = [
+    max(min(start + size, limit) - max(start, 0), 0)
+    for start, size, limit in zip((top, left), sprite.shape, frame.shape, strict=True)
+  ]
   if inside[0] * inside[1] < sprite.size / 3:
     return False
   (y, part_y), (x, part_x) = (divmod(value, 1) for value in (top, left))
   if part_y or part_x:  # a moving thing that jumps from pixel to pixel would be found by its jerks
-    sprite, opacity, y, x = _shift(sprite, part_y, part_x, 'edge'), _shift(opacity, part_y, part_x, 'constant'), y - 1, x - 1
+    sprite, opacity, y, x = (
+      _shift(sprite, part_y, part_x, 'edge'),
+      _shift(opacity, part_y, part_x, 'constant'),
+      y - 1,
+      x - 1,
+    )
   y, x, (height, width) = int(y), int(x), frame.shape
-  y0, y1, x0, x1 = max(y, 0), min(y + len(sprite), height), max(x, 0), min(x + sprite.shape[1], width)
-  part = np.s_[y0 - y:y1 - y, x0 - x:x1 - x]
+  y0, y1, x0, x1 = (
+    max(y, 0),
+    min(y + len(sprite), height),
+    max(x, 0),
+    min(x + sprite.shape[1], width),
+  )
+  part = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
   under = frame[y0:y1, x0:x1].astype(np.float32)
-  frame[y0:y1, x0:x1] = np.clip(under + np.clip(opacity[part], 0, 1) * (sprite[part] - under), 0, 255).round()
+  frame[y0:y1, x0:x1] = np.clip(
+    under + np.clip(opacity[part], 0, 1) * (sprite[part] - under), 0, 255
+  ).round()
   return True
 
 
@@ -52,4 +70,8 @@ def _shift(image, dy, dx, mode):
 
 def _upright(blob, height):
   """Whether a blob may be a person: taller than wide, 1/12 to 1/3 of the frame's height, and filling its box."""
-  return height / 12 < blob.shape[0] < height / 3 and blob.shape[1] < blob.shape[0] and blob.mean() > 0.45
+  return (
+    height / 12 < blob.shape[0] < height / 3
+    and blob.shape[1] < blob.shape[0]
+    and blob.mean() > 0.45
+  )

@@ -22,6 +22,7 @@ FORMAT = 1
 
 class StoredVideo(NamedTuple):
   """A video's place in its split: frames first .. first + num_frames - 1. has_masks: its pixel masks say something, rather than being empty."""
+
   name: str
   first: int
   num_frames: int
@@ -32,6 +33,7 @@ class StoredVideo(NamedTuple):
 @dataclass(frozen=True)
 class Split:
   """One split. `labels`, `masks`, `tracks` are None where the set has none; tracks are in the store's pixels."""
+
   frames: np.ndarray
   videos: tuple
   labels: np.ndarray | None = None
@@ -42,6 +44,7 @@ class Split:
 @dataclass(frozen=True)
 class FrameStore:
   """An opened store: its folder, its index as read, and its splits. means: one mean image for the 'set', one for each 'scene', or one for each 'video'."""
+
   folder: pathlib.Path
   index: dict
   train: Split
@@ -55,8 +58,12 @@ class FrameStore:
     folder = pathlib.Path(folder)
     index = read_json(folder / 'index.json')
     if index.get('format') != FORMAT:
-      raise UserError(f'{folder}/index.json: format {index.get("format")!r}, this version reads {FORMAT}; remove the folder to make it anew')
-    return cls(folder, index, _open_split(folder, index, 'train'), _open_split(folder, index, 'test'))
+      raise UserError(
+        f'{folder}/index.json: format {index.get("format")!r}, this version reads {FORMAT}; remove the folder to make it anew'
+      )
+    return cls(
+      folder, index, _open_split(folder, index, 'train'), _open_split(folder, index, 'test')
+    )
 
   @property
   def data_hash(self):
@@ -70,7 +77,9 @@ class FrameStore:
     of: (frames, videos) -> [H, W], the mean of something else that is made of frames; found once for each such function.
     """
     if not len(self.train.frames):
-      raise UserError(f'{self.folder}: the set has no training frames, so no mean image and nothing to train on')
+      raise UserError(
+        f'{self.folder}: the set has no training frames, so no mean image and nothing to train on'
+      )
     of = of or mean_of_videos
     if (self.means, of) not in self._cache:
       self._cache[self.means, of] = self._found_means(of)
@@ -79,15 +88,26 @@ class FrameStore:
   def _found_means(self, mean):
     videos = self.train.videos
     if self.means == 'video':
-      return np.stack([mean(split.frames, [video]) for split in (self.train, self.test) for video in split.videos])
+      return np.stack(
+        [mean(split.frames, [video]) for split in (self.train, self.test) for video in split.videos]
+      )
     if self.means == 'scene':
-      return np.stack([mean(self.train.frames, [video for video in videos if video.scene == scene]) for scene in self.scenes])
+      return np.stack(
+        [
+          mean(self.train.frames, [video for video in videos if video.scene == scene])
+          for scene in self.scenes
+        ]
+      )
     return mean(self.train.frames, videos)
 
   @property
   def mean_shape(self):
     """Of `mean_image()`."""
-    of_each = {'set': (), 'scene': (len(self.scenes),), 'video': (len(self.train.videos) + len(self.test.videos),)}
+    of_each = {
+      'set': (),
+      'scene': (len(self.scenes),),
+      'video': (len(self.train.videos) + len(self.test.videos),),
+    }
     return of_each[self.means] + self.train.frames.shape[1:]
 
   @property
@@ -112,7 +132,9 @@ class FrameStore:
       return np.arange(len(split.videos)) + (0 if split is self.train else len(self.train.videos))
     unknown = [video for video in split.videos if video.scene not in self.scenes]
     if unknown:
-      raise UserError(f'data.mean_image scene: no training video shows scene {unknown[0].scene!r} of video {unknown[0].name}; use data.mean_image=set')
+      raise UserError(
+        f'data.mean_image scene: no training video shows scene {unknown[0].scene!r} of video {unknown[0].name}; use data.mean_image=set'
+      )
     return [self.scenes.index(video.scene) for video in split.videos]
 
   def keep_mean_image(self, image, of=None):
@@ -122,7 +144,9 @@ class FrameStore:
   def verify(self):
     """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""
     if content_hash(self.folder, self.index) != self.data_hash:
-      raise UserError(f'{self.folder}: its arrays are not the ones that were written (SHA-256 differs); remove the folder to make it anew')
+      raise UserError(
+        f'{self.folder}: its arrays are not the ones that were written (SHA-256 differs); remove the folder to make it anew'
+      )
 
 
 def mean_of_videos(frames, videos):
@@ -130,7 +154,9 @@ def mean_of_videos(frames, videos):
   total, count, reader = np.zeros(frames.shape[1:], np.uint64), 0, ClipReader(frames, window=1)
   for video in videos:
     for start in range(video.first, video.first + video.num_frames, 256):
-      total += reader.span(start, min(start + 256, video.first + video.num_frames)).sum(axis=0, dtype=np.uint16)  # 256 x 255 fits
+      total += reader.span(start, min(start + 256, video.first + video.num_frames)).sum(
+        axis=0, dtype=np.uint16
+      )  # 256 x 255 fits
     count += video.num_frames
   return (total / (255.0 * count)).astype(np.float32)
 
@@ -149,15 +175,24 @@ def _open_split(folder, index, split):
   entry = index['splits'][split]
   videos, first = [], 0
   for video in entry['videos']:
-    videos.append(StoredVideo(video['name'], first, video['num_frames'], video.get('scene', ''),
-                              video.get('masks', bool(entry.get('masks')))))
+    videos.append(
+      StoredVideo(
+        video['name'],
+        first,
+        video['num_frames'],
+        video.get('scene', ''),
+        video.get('masks', bool(entry.get('masks'))),
+      )
+    )
     first += video['num_frames']
   frames = _map_array(folder, f'{split}.npy', (first, index['height'], index['width']))
   if split == 'train':
     return Split(frames, tuple(videos))
   labels = _map_array(folder, 'labels.npy', (first,)) if entry['labels'] else None
   masks = _map_array(folder, 'masks.npy', frames.shape) if entry['masks'] else None
-  tracks = entry['tracks'] and {name: tuple(Region(*row) for row in rows) for name, rows in entry['tracks'].items()}
+  tracks = entry['tracks'] and {
+    name: tuple(Region(*row) for row in rows) for name, rows in entry['tracks'].items()
+  }
   return Split(frames, tuple(videos), labels, masks, tracks)
 
 
@@ -170,5 +205,7 @@ def _map_array(folder, name, shape):
       return np.zeros(shape, np.uint8)
     raise UserError(f'{path} cannot be read: {error}') from None
   if array.dtype != np.uint8 or array.shape != tuple(shape):
-    raise UserError(f'{path} holds {array.dtype}{list(array.shape)}, the index says uint8{list(shape)}; remove the folder to make it anew')
+    raise UserError(
+      f'{path} holds {array.dtype}{list(array.shape)}, the index says uint8{list(shape)}; remove the folder to make it anew'
+    )
   return array

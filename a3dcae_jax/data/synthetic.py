@@ -22,6 +22,7 @@ KINDS = ('fast', 'large', 'across', 'still')
 @dataclass(frozen=True)
 class SceneSpec:
   """The scene: sizes in pixels, speeds in pixels a frame, brightness in grey levels."""
+
   height: int = 64
   width: int = 64
   lanes: int = 5  # horizontal; figures keep to them, odd lanes walk left
@@ -45,6 +46,7 @@ class SceneSpec:
 
 class Figure(NamedTuple):
   """One figure: centre (x, y) at `start`, velocity, size, darkness, phase of its legs; it stands still from `stop` to `go`."""
+
   start: float
   end: float
   x: float
@@ -86,8 +88,20 @@ def synthetic_videos(split, *, num_videos, frames_per_video, seed=0, spec=None):
     if split == 'test':
       figures += _events(rng, spec, frames_per_video, index)
     video = _Rendered(spec, seed, int(rng.integers(2**31)), tuple(figures), frames_per_video)
-    extra = {'labels': {'official': video.labels()}, 'masks': video.masks, 'tracks': video.tracks()} if split == 'test' else {}
-    videos.append(Video(name=f'{index + 1:02d}', frames=video.frames, scene='synthetic', source=f'synthetic {split} video {index + 1}', **extra))
+    extra = (
+      {'labels': {'official': video.labels()}, 'masks': video.masks, 'tracks': video.tracks()}
+      if split == 'test'
+      else {}
+    )
+    videos.append(
+      Video(
+        name=f'{index + 1:02d}',
+        frames=video.frames,
+        scene='synthetic',
+        source=f'synthetic {split} video {index + 1}',
+        **extra,
+      )
+    )
   return videos
 
 
@@ -95,13 +109,18 @@ def synthetic_videos(split, *, num_videos, frames_per_video, seed=0, spec=None):
 def background(spec, seed):
   """The fixed camera's view: smooth texture at two scales, float32 [H, W]."""
   rng = np.random.default_rng([seed, 7])
-  layers = [ndimage.gaussian_filter(rng.standard_normal((spec.height, spec.width)), sigma, mode='wrap') for sigma in (1.0, 6.0)]
+  layers = [
+    ndimage.gaussian_filter(rng.standard_normal((spec.height, spec.width)), sigma, mode='wrap')
+    for sigma in (1.0, 6.0)
+  ]
   texture = sum(layer / layer.std() for layer in layers) / np.sqrt(2)
   return (150 + spec.texture * texture).astype(np.float32)
 
 
 def _lane_y(spec, lane):
-  return spec.escalator_rows + (spec.height - spec.escalator_rows) * (lane + 0.75) / (spec.lanes + 0.5)
+  return spec.escalator_rows + (spec.height - spec.escalator_rows) * (lane + 0.75) / (
+    spec.lanes + 0.5
+  )
 
 
 def _wave(rng, frames, low, high, period):
@@ -141,8 +160,19 @@ def _walker(rng, spec, start, speed_factor=1.0, size_factor=1.0, track=-1):
   width, height = (side * size_factor * rng.uniform(0.9, 1.1) for side in spec.figure)
   x = -width if direction > 0 else spec.width + width
   duration = (spec.width + 2 * width) / speed
-  return Figure(start, start + duration, x, _lane_y(spec, lane) + rng.uniform(-1, 1), direction * speed, 0.0, width, height,
-                rng.uniform(*spec.contrast), rng.uniform(0, 2 * np.pi), track)
+  return Figure(
+    start,
+    start + duration,
+    x,
+    _lane_y(spec, lane) + rng.uniform(-1, 1),
+    direction * speed,
+    0.0,
+    width,
+    height,
+    rng.uniform(*spec.contrast),
+    rng.uniform(0, 2 * np.pi),
+    track,
+  )
 
 
 def _events(rng, spec, frames, index):
@@ -150,7 +180,11 @@ def _events(rng, spec, frames, index):
   count = int(rng.integers(spec.events[0], spec.events[1] + 1))
   starts = (np.arange(count) + rng.uniform(0.15, 0.5, count)) * frames / count
   kinds = [event_kind(spec, index, turn) for turn in range(count)]
-  return [figure for turn, start in enumerate(starts) for figure in _event(rng, spec, start, kinds[turn], turn)]
+  return [
+    figure
+    for turn, start in enumerate(starts)
+    for figure in _event(rng, spec, start, kinds[turn], turn)
+  ]
 
 
 def event_kind(spec, video_index, track):
@@ -162,33 +196,52 @@ def _event(rng, spec, start, kind, track):
   """The figures of one event: one, or a group that stands."""
   if kind in ('fast', 'large'):
     speed_factor, size_factor = spec.fast if kind == 'fast' else spec.large
-    return [_walker(rng, spec, start, speed_factor=speed_factor, size_factor=size_factor, track=track)]
+    return [
+      _walker(rng, spec, start, speed_factor=speed_factor, size_factor=size_factor, track=track)
+    ]
   length, x = float(rng.uniform(*spec.event_frames)), spec.width * rng.uniform(0.25, 0.75)
   if kind == 'across':
     walker = _walker(rng, spec, start, track=track)
     speed = (spec.height + 2 * walker.height) / length
     return [walker._replace(x=x, y=-walker.height, speed_x=0.0, speed_y=speed, end=start + length)]
-  return [_stander(_walker(rng, spec, start, track=track), start, length, x + place * spec.figure[0]) for place in range(spec.group)]
+  return [
+    _stander(_walker(rng, spec, start, track=track), start, length, x + place * spec.figure[0])
+    for place in range(spec.group)
+  ]
 
 
 def _stander(walker, start, length, x):
   """A walker that is at `x` from `start` for `length` frames: it walks in before and walks on after."""
   walk = abs(x - walker.x) / abs(walker.speed_x)
-  return walker._replace(start=start - walk, stop=start, go=start + length, end=start - walk + (walker.end - walker.start) + length)
+  return walker._replace(
+    start=start - walk,
+    stop=start,
+    go=start + length,
+    end=start - walk + (walker.end - walker.start) + length,
+  )
 
 
 class _Rendered:
   """Draws the figures of one video, frame by frame."""
 
   def __init__(self, spec, seed, noise_seed, figures, num_frames):
-    self._spec, self._seed, self._noise_seed, self._figures, self._num_frames = spec, seed, noise_seed, figures, num_frames
+    self._spec, self._seed, self._noise_seed, self._figures, self._num_frames = (
+      spec,
+      seed,
+      noise_seed,
+      figures,
+      num_frames,
+    )
 
   def frames(self):
     noise = np.random.default_rng(self._noise_seed)
-    light, escalator = _light(noise, self._spec, self._num_frames), _escalator(noise, self._spec, self._num_frames)
+    light, escalator = (
+      _light(noise, self._spec, self._num_frames),
+      _escalator(noise, self._spec, self._num_frames),
+    )
     for frame in range(self._num_frames):
       image = background(self._spec, self._seed) + light[frame]
-      image[:self._spec.escalator_rows] += escalator[frame]
+      image[: self._spec.escalator_rows] += escalator[frame]
       for figure in self._in_view(frame):
         rows, columns, alpha = _stencil(figure, frame, self._spec)
         image[rows, columns] -= figure.contrast * alpha
@@ -216,7 +269,16 @@ class _Rendered:
           ys, xs = np.nonzero(alpha > 0.5)
           if len(ys):
             top, left = rows.start, columns.start
-            regions.append(Region(figure.track, frame, left + xs.min(), top + ys.min(), left + xs.max() + 1, top + ys.max() + 1))
+            regions.append(
+              Region(
+                figure.track,
+                frame,
+                left + xs.min(),
+                top + ys.min(),
+                left + xs.max() + 1,
+                top + ys.max() + 1,
+              )
+            )
     return tuple(regions)
 
   def _in_view(self, frame):
@@ -229,13 +291,19 @@ def _stencil(figure, frame, spec):
   half_w, half_h = figure.width, figure.height / 2 + 1
   top, bottom = max(int(y - half_h), 0), min(int(y + half_h) + 2, spec.height)
   left, right = max(int(x - half_w), 0), min(int(x + half_w) + 2, spec.width)
-  rows, columns = slice(min(top, spec.height), max(bottom, 0)), slice(min(left, spec.width), max(right, 0))
+  rows, columns = (
+    slice(min(top, spec.height), max(bottom, 0)),
+    slice(min(left, spec.width), max(right, 0)),
+  )
   v, u = np.mgrid[rows, columns].astype(np.float32)
   u, v = (u - x) / figure.width, (v - y) / figure.height
   swing = 0.22 * np.sin(figure.phase + 1.1 * walked * np.hypot(figure.speed_x, figure.speed_y))
   body = _soft(np.hypot(u / 0.42, (v + 0.08) / 0.3), figure.width)
   head = _soft(np.hypot(u / 0.25, (v + 0.4) / 0.12), figure.width)
-  legs = [_soft(np.hypot((u - sign * swing * (v - 0.15) / 0.35) / 0.16, (v - 0.32) / 0.2), figure.width) for sign in (-1, 1)]
+  legs = [
+    _soft(np.hypot((u - sign * swing * (v - 0.15) / 0.35) / 0.16, (v - 0.32) / 0.2), figure.width)
+    for sign in (-1, 1)
+  ]
   return rows, columns, np.maximum.reduce([body, head, *legs])
 
 

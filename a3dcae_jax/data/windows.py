@@ -9,12 +9,14 @@ from a3dcae_jax.common.errors import UserError
 
 class ClipTable(NamedTuple):
   """Training clips as indices into a split's frames: clip i is frames first[i] + floor(stride[i] * (0 .. T-1)), see `clip_rows`."""
+
   first: np.ndarray  # int64 [M]
   stride: np.ndarray  # float32 [M]
 
 
 class TestWindows(NamedTuple):
   """Test windows of T frames: window i has frames first[i] + stride[i] * (0 .. T-1); keep[i, t] says whether its frame t counts."""
+
   first: np.ndarray  # int64 [M]
   keep: np.ndarray  # bool [M, T]
   stride: np.ndarray  # int64 [M]
@@ -63,10 +65,16 @@ def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
       span = int((window - 1) * stride + ROUNDING) + 1
       starts = np.arange(0, video.num_frames - span + 1, every_frames, dtype=np.int64)
       parts.append((video.first + starts, np.full(len(starts), stride, np.float32)))
-  first, stride = (np.concatenate([part[i] for part in parts]) for i in (0, 1)) if parts else (np.empty(0), np.empty(0))
+  first, stride = (
+    (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    if parts
+    else (np.empty(0), np.empty(0))
+  )
   if not len(first):
     longest = max((video.num_frames for video in videos), default=0)
-    raise UserError(f'no training clip: the longest training video has {longest} frames, a clip of {window} needs as many')
+    raise UserError(
+      f'no training clip: the longest training video has {longest} frames, a clip of {window} needs as many'
+    )
   return ClipTable(first, stride)
 
 
@@ -88,12 +96,16 @@ def test_windows(videos, *, window, every_frames=0, stride=1):
   cut = []
   step = every_frames or window
   if not 0 < step <= window:
-    raise UserError(f'eval.every_frames (={every_frames}) must be between 0 and the window (={window}), or frames go unscored')
+    raise UserError(
+      f'eval.every_frames (={every_frames}) must be between 0 and the window (={window}), or frames go unscored'
+    )
   if stride < 1:
     raise UserError(f'eval.stride (={stride}) must be at least 1')
   for video in videos:
     if video.num_frames < window:
-      raise UserError(f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})')
+      raise UserError(
+        f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})'
+      )
     apart = fitting_stride(video, window=window, stride=stride)
     of_video = []
     for phase in range(apart):
@@ -101,8 +113,12 @@ def test_windows(videos, *, window, every_frames=0, stride=1):
       starts = [*range(0, last, step), last]
       for index, start in enumerate(starts):
         seen = starts[index - 1] + window if index and not every_frames else start
-        of_video.append((video.first + phase + apart * start, np.arange(start, start + window) >= seen, apart))
-    cut += sorted(of_video, key=lambda first_keep_stride: first_keep_stride[0])  # in the order of the footage: what overlaps comes together
+        of_video.append(
+          (video.first + phase + apart * start, np.arange(start, start + window) >= seen, apart)
+        )
+    cut += sorted(
+      of_video, key=lambda first_keep_stride: first_keep_stride[0]
+    )  # in the order of the footage: what overlaps comes together
   first, keep, strides = zip(*cut, strict=True) if cut else ((), (), ())
   return TestWindows(np.asarray(first, np.int64), np.asarray(keep), np.asarray(strides, np.int64))
 

@@ -14,6 +14,7 @@ class Chip(NamedTuple):
 
   Sources: the TPU system architecture pages of Google Cloud (v5e, v5p, v6e); NVIDIA's data sheets of A100, H100 and H200 SXM (dense rates, NVLink).
   """
+
   tflops_per_s: float
   gb_per_s: float
   memory_gib: float
@@ -22,6 +23,7 @@ class Chip(NamedTuple):
 
 class Gpu(NamedTuple):
   """What XLA asks of a GPU before it compiles for it: its `GpuTargetConfigProto`. Source: CUDA's tables of compute capabilities."""
+
   name: str
   capability: int
   cores: int
@@ -33,13 +35,25 @@ class Gpu(NamedTuple):
   memory_bytes: int
 
 
-TPUS = {'v5e': Chip(197, 819, 16, 200), 'v5p': Chip(459, 2765, 95, 600), 'v6e': Chip(918, 1640, 32, 448)}
-GPUS = {'a100': Chip(312, 2039, 79.3, 300), 'h100': Chip(989, 3352, 79.1, 450), 'h200': Chip(989, 4800, 141, 450)}
+TPUS = {
+  'v5e': Chip(197, 819, 16, 200),
+  'v5p': Chip(459, 2765, 95, 600),
+  'v6e': Chip(918, 1640, 32, 448),
+}
+GPUS = {
+  'a100': Chip(312, 2039, 79.3, 300),
+  'h100': Chip(989, 3352, 79.1, 450),
+  'h200': Chip(989, 4800, 141, 450),
+}
 CHIPS = TPUS | GPUS
 _TARGETS = {
-    'a100': Gpu('NVIDIA A100-SXM4-80GB', 8, 108, 64, 167936, 166912, 40 * 2**20, 1.41, 85_100_068_864),
-    'h100': Gpu('NVIDIA H100 80GB HBM3', 9, 132, 128, 233472, 232448, 50 * 2**20, 1.98, 84_942_979_072),
-    'h200': Gpu('NVIDIA H200', 9, 132, 128, 233472, 232448, 50 * 2**20, 1.98, 151_397_597_184),
+  'a100': Gpu(
+    'NVIDIA A100-SXM4-80GB', 8, 108, 64, 167936, 166912, 40 * 2**20, 1.41, 85_100_068_864
+  ),
+  'h100': Gpu(
+    'NVIDIA H100 80GB HBM3', 9, 132, 128, 233472, 232448, 50 * 2**20, 1.98, 84_942_979_072
+  ),
+  'h200': Gpu('NVIDIA H200', 9, 132, 128, 233472, 232448, 50 * 2**20, 1.98, 151_397_597_184),
 }
 DEFAULTS = {'tpu': 'v5e:1x1', 'cuda': 'h200:1x1'}
 
@@ -47,8 +61,14 @@ DEFAULTS = {'tpu': 'v5e:1x1', 'cuda': 'h200:1x1'}
 def platform_of(topology):
   """'tpu' or 'cuda': what a topology such as 'v5e:2x2' or 'h200:1x4' belongs to; a `UserError` where it is not known."""
   kind, _, grid = topology.partition(':')
-  if kind not in CHIPS or not grid or not all(size.isdigit() and int(size) for size in grid.split('x')):
-    raise UserError(f'--topology {topology!r}: write KIND:GRID with KIND of {", ".join(CHIPS)}, as in v5e:16x16 (TPU chips) or h200:1x4 (hosts x GPUs)')
+  if (
+    kind not in CHIPS
+    or not grid
+    or not all(size.isdigit() and int(size) for size in grid.split('x'))
+  ):
+    raise UserError(
+      f'--topology {topology!r}: write KIND:GRID with KIND of {", ".join(CHIPS)}, as in v5e:16x16 (TPU chips) or h200:1x4 (hosts x GPUs)'
+    )
   return 'tpu' if kind in TPUS else 'cuda'
 
 
@@ -66,12 +86,21 @@ def topology_devices(topology):
     hosts, gpus = (1, *sizes)[-2:]
     name, options = '', {'target_config': gpu_target(kind), 'topology': f'1x{hosts}x{gpus}'}
   else:
-    name, options = topology, {'chips_per_host_bounds': (1,) * 3} if all(size == 1 for size in sizes) else {}
+    name, options = (
+      topology,
+      {'chips_per_host_bounds': (1,) * 3} if all(size == 1 for size in sizes) else {},
+    )
   try:
     return topologies.get_topology_desc(name, platform=platform, **options).devices
   except Exception as error:  # the plug-ins raise their own kinds
-    lacks = {'tpu': "'.[tpu]' brings libtpu", 'cuda': "'.[cuda12]' brings XLA's compiler for CUDA; it needs no GPU"}
-    missing = any(word in str(error).lower() for word in ('libtpu', 'not installed', 'not implemented', 'no platforms'))
+    lacks = {
+      'tpu': "'.[tpu]' brings libtpu",
+      'cuda': "'.[cuda12]' brings XLA's compiler for CUDA; it needs no GPU",
+    }
+    missing = any(
+      word in str(error).lower()
+      for word in ('libtpu', 'not installed', 'not implemented', 'no platforms')
+    )
     hint = f'; pip install -e {lacks[platform]}' if missing else ''
     raise UserError(f'--topology {topology!r}: {str(error).splitlines()[0]}{hint}') from None
 
@@ -80,8 +109,14 @@ def kernels_for(devices, axis_name):
   """Inside, Pallas writes GPU kernels for `devices`, over which `axis_name` is mapped: they are not there to be asked what they are. TPUs' it knows."""
   if devices[0].platform == 'tpu':
     return contextlib.nullcontext()
-  device = jax.sharding.AbstractDevice(device_kind=devices[0].device_kind, num_cores=devices[0].core_count, platform='gpu')
-  return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((len(devices),), (axis_name,), (jax.sharding.AxisType.Auto,), abstract_device=device))
+  device = jax.sharding.AbstractDevice(
+    device_kind=devices[0].device_kind, num_cores=devices[0].core_count, platform='gpu'
+  )
+  return jax.sharding.use_abstract_mesh(
+    jax.sharding.AbstractMesh(
+      (len(devices),), (axis_name,), (jax.sharding.AxisType.Auto,), abstract_device=device
+    )
+  )
 
 
 def gpu_target(kind):

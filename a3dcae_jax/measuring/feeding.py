@@ -18,6 +18,7 @@ def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_
   Source of the memory figures: /proc/self/status; None elsewhere than on Linux.
   """
   from a3dcae_jax.data.pipeline import stream_batches  # TensorFlow
+
   store = FrameStore.open(folder)
   frames = store.train.frames
   table = training_clips(store.train.videos, window=window)
@@ -29,18 +30,42 @@ def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_
   while time.perf_counter() - start < seconds:
     count += len(next(batches))
   elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu
-  return {'mode': 'pipeline', 'frames': len(frames), 'height': frames.shape[1], 'width': frames.shape[2], 'clips': count, 'seconds': elapsed,
-          'clips_per_s': count / elapsed, 'clips_per_cpu_s': count / cpu, 'gb_per_s': count * window * frames[0].size / elapsed / 1e9,
-          'own_before_gib': before, 'own_gib': memory_gib('RssAnon'), 'peak_gib': memory_gib('VmHWM')}
+  return {
+    'mode': 'pipeline',
+    'frames': len(frames),
+    'height': frames.shape[1],
+    'width': frames.shape[2],
+    'clips': count,
+    'seconds': elapsed,
+    'clips_per_s': count / elapsed,
+    'clips_per_cpu_s': count / cpu,
+    'gb_per_s': count * window * frames[0].size / elapsed / 1e9,
+    'own_before_gib': before,
+    'own_gib': memory_gib('RssAnon'),
+    'peak_gib': memory_gib('VmHWM'),
+  }
 
 
 def measure_ingest(name, root, *, height=224, width=224, options=None):
   """Ingests a data set into a temporary store that is removed again. Returns: dict with frames, seconds, frames_per_s, peak_gib."""
   with tempfile.TemporaryDirectory(prefix='ingest-') as folder:
     start = time.perf_counter()
-    store = prepare_store(name, root=str(root), store_dir=pathlib.Path(folder), height=height, width=width, options=options)
+    store = prepare_store(
+      name,
+      root=str(root),
+      store_dir=pathlib.Path(folder),
+      height=height,
+      width=width,
+      options=options,
+    )
     seconds, frames = time.perf_counter() - start, len(store.train.frames) + len(store.test.frames)
-  return {'mode': 'ingest', 'frames': frames, 'seconds': seconds, 'frames_per_s': frames / seconds, 'peak_gib': memory_gib('VmHWM')}
+  return {
+    'mode': 'ingest',
+    'frames': frames,
+    'seconds': seconds,
+    'frames_per_s': frames / seconds,
+    'peak_gib': memory_gib('VmHWM'),
+  }
 
 
 def line(row):
@@ -48,10 +73,16 @@ def line(row):
   peak = '' if row['peak_gib'] is None else f', peak {row["peak_gib"]:.2f} GiB'
   if row['mode'] == 'ingest':
     return f'ingest: {row["frames"]:,} frames in {row["seconds"]:.1f} s, {row["frames_per_s"]:,.0f} frames/s{peak}'
-  own = '' if row['own_gib'] is None else f', own memory {row["own_before_gib"]:.2f} GiB before, {row["own_gib"]:.2f} after'
-  return (f'pipeline: {row["clips_per_s"]:,.0f} clips/s of {row["width"]}x{row["height"]}, {row["gb_per_s"]:.2f} GB/s, '
-          f'{row["clips_per_cpu_s"]:,.0f} a core-second; {row["clips"]:,} clips of '
-          f'{row["frames"]:,} frames in {row["seconds"]:.1f} s{own}{peak}')
+  own = (
+    ''
+    if row['own_gib'] is None
+    else f', own memory {row["own_before_gib"]:.2f} GiB before, {row["own_gib"]:.2f} after'
+  )
+  return (
+    f'pipeline: {row["clips_per_s"]:,.0f} clips/s of {row["width"]}x{row["height"]}, {row["gb_per_s"]:.2f} GB/s, '
+    f'{row["clips_per_cpu_s"]:,.0f} a core-second; {row["clips"]:,} clips of '
+    f'{row["frames"]:,} frames in {row["seconds"]:.1f} s{own}{peak}'
+  )
 
 
 def memory_gib(field):
@@ -60,4 +91,6 @@ def memory_gib(field):
     text = pathlib.Path('/proc/self/status').read_text(encoding='ascii')
   except OSError:
     return None
-  return next((int(row.split()[1]) / 2**20 for row in text.splitlines() if row.startswith(f'{field}:')), None)
+  return next(
+    (int(row.split()[1]) / 2**20 for row in text.splitlines() if row.startswith(f'{field}:')), None
+  )

@@ -9,7 +9,13 @@ import math
 import jax
 import numpy as np
 
-from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, train_program, variables_of
+from a3dcae_jax.measuring.programs import (
+  error_program,
+  fresh_state,
+  input_shapes,
+  train_program,
+  variables_of,
+)
 from a3dcae_jax.ops.lowering import lowered_for
 
 
@@ -21,7 +27,9 @@ def model_flops(setting):
   with lowered_for('tpu'):  # without the barriers that CPUs want
     state = jax.eval_shape(lambda: fresh_state(plain))
     if plain.mode == 'infer':
-      return jaxpr_flops(jax.make_jaxpr(error_program(plain))(variables_of(state), clips, mean_image).jaxpr)
+      return jaxpr_flops(
+        jax.make_jaxpr(error_program(plain))(variables_of(state), clips, mean_image).jaxpr
+      )
     return jaxpr_flops(jax.make_jaxpr(train_program(plain))(state, clips, mean_image).jaxpr)
 
 
@@ -59,8 +67,15 @@ def _convolution(equation):
   numbers = params['dimension_numbers']
   pairs = 1
   for axis, (low, _) in enumerate(params['padding']):
-    pairs *= _meetings(left[numbers.lhs_spec[2 + axis]], right[numbers.rhs_spec[2 + axis]], out[numbers.out_spec[2 + axis]], low,
-                       params['window_strides'][axis], params['lhs_dilation'][axis], params['rhs_dilation'][axis])
+    pairs *= _meetings(
+      left[numbers.lhs_spec[2 + axis]],
+      right[numbers.rhs_spec[2 + axis]],
+      out[numbers.out_spec[2 + axis]],
+      low,
+      params['window_strides'][axis],
+      params['lhs_dilation'][axis],
+      params['rhs_dilation'][axis],
+    )
   features = right[numbers.rhs_spec[0]] * right[numbers.rhs_spec[1]]  # Cout * Cin / groups
   return 2 * out[numbers.out_spec[0]] * features * pairs
 

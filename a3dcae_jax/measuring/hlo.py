@@ -6,17 +6,40 @@ from typing import NamedTuple
 
 from a3dcae_jax.models.norm import STATISTICS
 
-BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'f32': 32, 's64': 64, 'u64': 64, 'f64': 64}
+BITS = {
+  'pred': 8,
+  's8': 8,
+  'u8': 8,
+  's16': 16,
+  'u16': 16,
+  'bf16': 16,
+  'f16': 16,
+  's32': 32,
+  'u32': 32,
+  'f32': 32,
+  's64': 64,
+  'u64': 64,
+  'f64': 64,
+}
 SHAPE = re.compile(r'\b(' + '|'.join(BITS) + r')\[([0-9,]*)\]')
 LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
 MOVES = ('transpose', 'copy', 'gather', 'scatter', 'copy-start', 'select-and-scatter')
-COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective-permute',
-               'all-reduce-start', 'all-gather-start', 'collective-permute-start')
+COLLECTIVES = (
+  'all-reduce',
+  'all-gather',
+  'reduce-scatter',
+  'all-to-all',
+  'collective-permute',
+  'all-reduce-start',
+  'all-gather-start',
+  'collective-permute-start',
+)
 WORK = ('fusion', 'convolution', 'dot', 'custom-call')
 
 
 class Instruction(NamedTuple):
   """One line of HLO text. `num_bytes` of what it gives; `op_name` where in our code it comes from."""
+
   name: str
   shape: str
   opcode: str
@@ -28,7 +51,9 @@ class Instruction(NamedTuple):
     """The shape of what it writes; those of a copy's and a slice's start list their source beside it."""
     if self.opcode == 'slice-start':  # ((source), slice, context)
       return self.shape.split('), ')[1].split(', ')[0]
-    return self.shape.removeprefix('(').split(', ')[0] if self.opcode == 'copy-start' else self.shape
+    return (
+      self.shape.removeprefix('(').split(', ')[0] if self.opcode == 'copy-start' else self.shape
+    )
 
   @property
   def num_bytes(self):
@@ -82,9 +107,21 @@ def _contracted(item, shapes):
 
 def large_moves(text, *, min_bytes=2**20):
   """Transposes, copies, gathers and scatters that write at least `min_bytes` to memory, the largest first."""
-  found = [item for item in instructions(text) if item.opcode in MOVES and not item.fused and item.num_bytes >= min_bytes]
-  return [{'name': item.name, 'opcode': item.opcode, 'shape': item.shape[:80], 'mb': round(item.num_bytes / 1e6, 2), 'op_name': item.op_name}
-          for item in sorted(found, key=lambda item: -item.num_bytes)]
+  found = [
+    item
+    for item in instructions(text)
+    if item.opcode in MOVES and not item.fused and item.num_bytes >= min_bytes
+  ]
+  return [
+    {
+      'name': item.name,
+      'opcode': item.opcode,
+      'shape': item.shape[:80],
+      'mb': round(item.num_bytes / 1e6, 2),
+      'op_name': item.op_name,
+    }
+    for item in sorted(found, key=lambda item: -item.num_bytes)
+  ]
 
 
 def collectives(text):
@@ -96,7 +133,11 @@ def collectives(text):
   """
   everything = list(instructions(text))
   items = [item for item in everything if not item.fused]
-  rows = [_sent(item, _overlapped(items, place)) for place, item in enumerate(items) if item.opcode in COLLECTIVES]
+  rows = [
+    _sent(item, _overlapped(items, place))
+    for place, item in enumerate(items)
+    if item.opcode in COLLECTIVES
+  ]
   return rows + [_sent(parts[0], len(parts) > 2) for parts in _chains(everything)]
 
 
@@ -104,21 +145,31 @@ def _chains(items):
   """Collectives that TPUs run inside of fusions: one starts it, one ends it, and those between compute while it goes on."""
   chains = {}
   for item in items:
-    if item.fused and item.opcode in COLLECTIVES and (chain := re.search(r'chain_id="(\d+)"', item.rest)):
+    if (
+      item.fused
+      and item.opcode in COLLECTIVES
+      and (chain := re.search(r'chain_id="(\d+)"', item.rest))
+    ):
       chains.setdefault(chain.group(1), []).append(item)
   return chains.values()
 
 
 def _sent(item, overlapped):
-  return {'name': item.name, 'opcode': item.opcode, 'bytes': item.num_bytes, 'arrays': len(SHAPE.findall(item.shape)),
-          'purpose': 'statistics' if STATISTICS in item.op_name else 'gradients', 'overlapped': overlapped}
+  return {
+    'name': item.name,
+    'opcode': item.opcode,
+    'bytes': item.num_bytes,
+    'arrays': len(SHAPE.findall(item.shape)),
+    'purpose': 'statistics' if STATISTICS in item.op_name else 'gradients',
+    'overlapped': overlapped,
+  }
 
 
 def _overlapped(items, place):
   start = items[place]
   if not start.opcode.endswith('-start'):
     return False
-  for item in items[place + 1:]:
+  for item in items[place + 1 :]:
     if item.opcode.endswith('-done') and f'%{start.name})' in item.rest:
       return False
     if item.opcode in WORK:
@@ -134,10 +185,24 @@ def kernels(text):
   rows = []
   for item in instructions(text):
     if not item.fused and item.opcode in ('fusion', 'custom-call'):
-      kind = re.search(r'custom_call_target="([^"]+)"' if item.opcode == 'custom-call' else r'kind=k(\w+)', item.rest)
+      kind = re.search(
+        r'custom_call_target="([^"]+)"' if item.opcode == 'custom-call' else r'kind=k(\w+)',
+        item.rest,
+      )
       triton = 'triton' in item.rest and item.opcode == 'fusion'
-      kind = (kind.group(1) if kind else '') if item.opcode == 'custom-call' else f'fusion {"Triton" if triton else kind and kind.group(1)}'
-      rows.append({'name': item.name, 'kind': kind, 'mb': round(item.num_bytes / 1e6, 2), 'op_name': item.op_name})
+      kind = (
+        (kind.group(1) if kind else '')
+        if item.opcode == 'custom-call'
+        else f'fusion {"Triton" if triton else kind and kind.group(1)}'
+      )
+      rows.append(
+        {
+          'name': item.name,
+          'kind': kind,
+          'mb': round(item.num_bytes / 1e6, 2),
+          'op_name': item.op_name,
+        }
+      )
   return sorted(rows, key=lambda row: -row['mb'])
 
 

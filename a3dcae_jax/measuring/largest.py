@@ -25,15 +25,34 @@ def largest_batch(setting, topology, *, earlier=(), show=print):
     tries.append([batch, used])
     return used
 
-  batch = search(measure, limit, first=setting.batch, known=known_bytes(setting, topology, earlier, tries))
+  batch = search(
+    measure, limit, first=setting.batch, known=known_bytes(setting, topology, earlier, tries)
+  )
   if not batch:
-    raise UserError(f'--largest_batch: not even one clip of {setting.preset} fits on {topology}; try --remat=blocks')
-  return {**setting._asdict(), 'topology': topology, 'batch': batch, 'used_bytes': dict(tries)[batch], 'limit_bytes': limit, 'tries': tries}
+    raise UserError(
+      f'--largest_batch: not even one clip of {setting.preset} fits on {topology}; try --remat=blocks'
+    )
+  return {
+    **setting._asdict(),
+    'topology': topology,
+    'batch': batch,
+    'used_bytes': dict(tries)[batch],
+    'limit_bytes': limit,
+    'tries': tries,
+  }
 
 
 def known_bytes(setting, topology, earlier, tries):
   """{batch: bytes} of the reports in `earlier` of `setting` at any batch on `topology`; noted in `tries` too."""
-  same = [row for row in earlier if all(row.get(key) == value for key, value in (setting._asdict() | {'topology': topology}).items() if key != 'batch')]
+  same = [
+    row
+    for row in earlier
+    if all(
+      row.get(key) == value
+      for key, value in (setting._asdict() | {'topology': topology}).items()
+      if key != 'batch'
+    )
+  ]
   known = {row['batch']: round(1e9 * row['memory_gb']) for row in same if 'memory_gb' in row}
   tries.extend([batch, used] for batch, used in sorted(known.items()))
   return known

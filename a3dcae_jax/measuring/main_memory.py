@@ -6,7 +6,16 @@ from typing import NamedTuple
 
 from a3dcae_jax.measuring.hlo import BITS, LINE, SHAPE, dims_of, instructions, shape_bytes
 
-NO_TRAFFIC = ('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'while', 'conditional', 'call')
+NO_TRAFFIC = (
+  'parameter',
+  'constant',
+  'tuple',
+  'get-tuple-element',
+  'bitcast',
+  'while',
+  'conditional',
+  'call',
+)
 SLICES = ('slice', 'slice-start', 'dynamic-slice')
 _PLACED = re.compile(SHAPE.pattern + r'(\{[^}]*\})?')
 _COMPUTATION = re.compile(r'^(?:ENTRY )?%?([\w.\-]+) \(.*\{$')
@@ -15,6 +24,7 @@ _NAMES = re.compile(r'%([\w.\-]+)')
 
 class Update(NamedTuple):
   """What an instruction does that ends in a dynamic-update-slice: it writes `num_bytes` into its operand `number`, in place (None: into a new array)."""
+
   number: int | None
   num_bytes: int
 
@@ -30,12 +40,18 @@ def main_memory_bytes(text):
   for item in items:
     if item.opcode not in NO_TRAFFIC and not item.opcode.endswith('-done'):
       operands, written = _NAMES.findall(item.rest.split('), ')[0]), places[item.name]
-      update = Update(0, places.get(operands[1], 0)) if item.opcode == 'dynamic-update-slice' else updates.get(_called(item))
+      update = (
+        Update(0, places.get(operands[1], 0))
+        if item.opcode == 'dynamic-update-slice'
+        else updates.get(_called(item))
+      )
       if update:
         operands = [name for number, name in enumerate(operands) if number != update.number]
         written = min(written, update.num_bytes)
       read = sum(places.get(name, 0) for name in operands)
-      total += written + (min(read, item.num_bytes) if item.opcode in SLICES else read)  # no more than it cuts out
+      total += written + (
+        min(read, item.num_bytes) if item.opcode in SLICES else read
+      )  # no more than it cuts out
   return total
 
 

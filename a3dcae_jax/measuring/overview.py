@@ -6,16 +6,42 @@ from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.measuring.scale import SAME
 
 _BEFORE = {'contrast': 0.0}  # of reports that were written before there was this setting
-_NEEDED = (*SAME, 'topology', 'chips', 'gflops_per_clip', 'gb_per_clip', 'memory_gb', 'memory_share', 'limited_by', 'roofline_frames_per_s', 'compile_s')
+_NEEDED = (
+  *SAME,
+  'topology',
+  'chips',
+  'gflops_per_clip',
+  'gb_per_clip',
+  'memory_gb',
+  'memory_share',
+  'limited_by',
+  'roofline_frames_per_s',
+  'compile_s',
+)
 _COLUMNS = (
-    ('mode', '{mode}'), ('preset', '{preset}'), ('topology', '{topology}'), ('clips a chip', '{batch}'), ('remat', '{remat}'), ('contrast', '{contrast:g}'),
-    ('GFLOP/clip', '{gflops_per_clip:,.1f}'), ('GB/clip', '{gb_per_clip:.2f}'), ('memory GB', '{memory_gb:.1f}'), ('% of the chip', '{memory_percent:.0f}'),
-    ('limited by', '{limited_by}'), ('frames/s a chip at most', '{roofline_frames_per_s:,.0f}'), ('compiled in s', '{compile_s:.0f}'))
+  ('mode', '{mode}'),
+  ('preset', '{preset}'),
+  ('topology', '{topology}'),
+  ('clips a chip', '{batch}'),
+  ('remat', '{remat}'),
+  ('contrast', '{contrast:g}'),
+  ('GFLOP/clip', '{gflops_per_clip:,.1f}'),
+  ('GB/clip', '{gb_per_clip:.2f}'),
+  ('memory GB', '{memory_gb:.1f}'),
+  ('% of the chip', '{memory_percent:.0f}'),
+  ('limited by', '{limited_by}'),
+  ('frames/s a chip at most', '{roofline_frames_per_s:,.0f}'),
+  ('compiled in s', '{compile_s:.0f}'),
+)
 
 
 def overview(rows, *, markdown=False):
   """Reports as aligned text, or as a Markdown table."""
-  return table([row | {'memory_percent': 100 * row['memory_share']} for row in rows], _COLUMNS, markdown=markdown)
+  return table(
+    [row | {'memory_percent': 100 * row['memory_share']} for row in rows],
+    _COLUMNS,
+    markdown=markdown,
+  )
 
 
 def earlier_reports(paths):
@@ -36,7 +62,9 @@ def _rows(path):
 def _checked(path, index, row):
   row = _BEFORE | row if isinstance(row, dict) else {}
   if missing := [key for key in _NEEDED if key not in row]:
-    raise UserError(f'{path}: row {index} has no {", ".join(missing)}: it is no report; give what `aot --json` or --table wrote, not a --comparison')
+    raise UserError(
+      f'{path}: row {index} has no {", ".join(missing)}: it is no report; give what `aot --json` or --table wrote, not a --comparison'
+    )
   return row
 
 

@@ -25,6 +25,7 @@ class Setting(NamedTuple):
 
   contrast: what frames are normalised to (`training.frames.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
   """
+
   mode: str
   preset: str
   batch: int
@@ -48,7 +49,11 @@ class Setting(NamedTuple):
 
 def check_setting(setting):
   """`setting`, if it is one; a `UserError` that names the field at fault otherwise."""
-  for field, value, known in (('modes', setting.mode, MODES), ('preset', setting.preset, tuple(PRESETS)), ('lowering', setting.lowering, ('auto', *LOWERINGS))):
+  for field, value, known in (
+    ('modes', setting.mode, MODES),
+    ('preset', setting.preset, tuple(PRESETS)),
+    ('lowering', setting.lowering, ('auto', *LOWERINGS)),
+  ):
     if value not in known:
       raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
@@ -59,16 +64,27 @@ def check_setting(setting):
 
 def resolved(setting):
   """`setting` with 'auto' replaced by the dtypes it stands for on the platform that programs are traced for."""
-  return setting._replace(dtype=jnp.dtype(compute_dtype(setting.dtype)).name, reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype))
+  return setting._replace(
+    dtype=jnp.dtype(compute_dtype(setting.dtype)).name,
+    reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype),
+  )
 
 
 def networks(setting, axis_name=None):
   """(AutoEncoder, Discriminator) of a setting."""
   preset = PRESETS[setting.preset]
-  common = {'lowering': setting.lowering, 'split_phases': setting.split_phases, 'dtype': compute_dtype(setting.dtype),
-            'remat': remat_of(setting.remat)}
-  return (AutoEncoder(preset.widths, axis_name=axis_name, **common),
-          Discriminator(preset.discriminator_widths, preset.discriminator_units, axis_name=axis_name, **common))
+  common = {
+    'lowering': setting.lowering,
+    'split_phases': setting.split_phases,
+    'dtype': compute_dtype(setting.dtype),
+    'remat': remat_of(setting.remat),
+  }
+  return (
+    AutoEncoder(preset.widths, axis_name=axis_name, **common),
+    Discriminator(
+      preset.discriminator_widths, preset.discriminator_units, axis_name=axis_name, **common
+    ),
+  )
 
 
 def fresh_state(setting):
@@ -89,8 +105,15 @@ def error_program(setting):
 
 def train_program(setting, axis_name=None):
   """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
-  return make_train_step(*networks(setting, axis_name), make_optimizer(), Objective(), seed=0, axis_name=axis_name,
-                         reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype), contrast=setting.contrast)
+  return make_train_step(
+    *networks(setting, axis_name),
+    make_optimizer(),
+    Objective(),
+    seed=0,
+    axis_name=axis_name,
+    reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype),
+    contrast=setting.contrast,
+  )
 
 
 def variables_of(state):
@@ -101,5 +124,7 @@ def variables_of(state):
 def input_shapes(setting, num_devices=None):
   """(clips, mean image) as shapes; with `num_devices` the clips have a leading device axis."""
   leading = () if num_devices is None else (num_devices,)
-  return (jax.ShapeDtypeStruct((*leading, setting.batch, *setting.clip_shape), jnp.uint8),
-          jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32))
+  return (
+    jax.ShapeDtypeStruct((*leading, setting.batch, *setting.clip_shape), jnp.uint8),
+    jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32),
+  )

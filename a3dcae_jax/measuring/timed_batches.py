@@ -19,6 +19,7 @@ _FRAMES = 256  # made frames: what a batch costs does not depend on their number
 
 class TimedBatches(NamedTuple):
   """`batches`: endless iterator of what the program takes a step. `frames`: what every step reads whole, () or (uint8 [N, H, W] on the device,)."""
+
   batches: object
   frames: tuple
 
@@ -31,21 +32,42 @@ def timed_batches(setting, feeding):
   """
   if feeding not in FEEDINGS:
     raise UserError(f'--feeding {feeding!r}: known are {", ".join(FEEDINGS)}')
-  frames = np.random.default_rng(0).integers(0, 256, (_FRAMES, *setting.clip_shape[1:]), dtype=np.uint8)
-  table = training_clips([StoredVideo('made', 0, _FRAMES, '')], window=setting.window, strides=(1, 2, 3), every_frames=2)
+  frames = np.random.default_rng(0).integers(
+    0, 256, (_FRAMES, *setting.clip_shape[1:]), dtype=np.uint8
+  )
+  table = training_clips(
+    [StoredVideo('made', 0, _FRAMES, '')], window=setting.window, strides=(1, 2, 3), every_frames=2
+  )
   if feeding == 'none':
     first, stride = clip_batch(table, batch_size=setting.batch, seed=0, step=0)
     clips = gather_clips(jnp.asarray(frames), first, stride, window=setting.window)
     return TimedBatches(itertools.repeat(clips), ())
   if feeding == 'resident':
-    indices = (jax.device_put(clip_batch(table, batch_size=setting.batch, seed=0, step=step)) for step in itertools.count())
+    indices = (
+      jax.device_put(clip_batch(table, batch_size=setting.batch, seed=0, step=step))
+      for step in itertools.count()
+    )
     return TimedBatches(indices, (jax.device_put(frames),))
-  from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches  # TensorFlow, which the others do not need
-  return TimedBatches(prefetch_to_device(stream_batches(frames, table, batch_size=setting.batch, window=setting.window, seed=0), jax.device_put), ())
+  from a3dcae_jax.data.pipeline import (
+    prefetch_to_device,
+    stream_batches,
+  )  # TensorFlow, which the others do not need
+
+  return TimedBatches(
+    prefetch_to_device(
+      stream_batches(frames, table, batch_size=setting.batch, window=setting.window, seed=0),
+      jax.device_put,
+    ),
+    (),
+  )
 
 
 def fed(program, setting):
   """`program(carry, clips, mean_image)` as a function of (carry, batch, mean_image, *frames), `batch` and `frames` being of `TimedBatches`."""
+
   def step(carry, batch, mean_image, *frames):
-    return program(carry, gather_clips(*frames, *batch, window=setting.window) if frames else batch, mean_image)
+    return program(
+      carry, gather_clips(*frames, *batch, window=setting.window) if frames else batch, mean_image
+    )
+
   return step

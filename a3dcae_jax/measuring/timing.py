@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.measuring.flops import model_flops
-from a3dcae_jax.measuring.programs import error_program, fresh_state, input_shapes, resolved, train_program, variables_of
+from a3dcae_jax.measuring.programs import (
+  error_program,
+  fresh_state,
+  input_shapes,
+  resolved,
+  train_program,
+  variables_of,
+)
 from a3dcae_jax.measuring.timed_batches import fed, timed_batches
 from a3dcae_jax.runs.networks import compute_dtype
 
@@ -20,6 +27,7 @@ class Program(NamedTuple):
   by the direct method (`runs.flops`); `xla_flops`: as XLA counts what it runs, `program_bytes`: the memory that takes (None: XLA does not say).
   `text()`: what XLA made of it.
   """
+
   run: object
   feeding: str
   compile_s: float
@@ -35,7 +43,11 @@ def make_program(setting, feeding='none'):
   state, source = fresh_state(setting), timed_batches(setting, feeding)
   mean_image = jnp.full(input_shapes(setting)[1].shape, 0.5, jnp.float32)
   if setting.mode == 'infer':
-    parameters, held, jitted = _count(state.generator), [variables_of(state)], jax.jit(fed(error_program(setting), setting))
+    parameters, held, jitted = (
+      _count(state.generator),
+      [variables_of(state)],
+      jax.jit(fed(error_program(setting), setting)),
+    )
   else:
     parameters, held = _count((state.generator, state.discriminator)), [state]
     jitted = jax.jit(fed(train_program(setting), setting), donate_argnums=0)
@@ -52,7 +64,16 @@ def make_program(setting, feeding='none'):
         held[0], result = result
     jax.block_until_ready(result)
 
-  return Program(run, feeding, seconds, model_flops(setting), _xla_flops(compiled), _program_bytes(compiled), parameters, compiled.as_text)
+  return Program(
+    run,
+    feeding,
+    seconds,
+    model_flops(setting),
+    _xla_flops(compiled),
+    _program_bytes(compiled),
+    parameters,
+    compiled.as_text,
+  )
 
 
 def measure(programs, setting, *, reps, steps=1, warmup=3):
@@ -72,19 +93,36 @@ def _figures(setting, program, times):
   median = statistics.median(times)
   peak = (jax.local_devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
   gib = lambda num_bytes: num_bytes and num_bytes / 2**30  # noqa: E731
-  return {**resolved(setting)._asdict(), 'size_px': setting.size, 'feeding': program.feeding,
-          'median_s': median, 'min_s': min(times), 'max_s': max(times), 'times_s': times,
-          'clips_per_s': setting.batch / median, 'frames_per_s': setting.batch * setting.window / median, 'compile_s': program.compile_s,
-          'parameters': program.parameters, 'flops_per_clip': program.flops / setting.batch,
-          'xla_flops_per_clip': program.xla_flops and program.xla_flops / setting.batch, 'tflops_per_s': program.flops / median / 1e12,
-          'program_gib': gib(program.program_bytes), 'peak_gib': gib(peak)}
+  return {
+    **resolved(setting)._asdict(),
+    'size_px': setting.size,
+    'feeding': program.feeding,
+    'median_s': median,
+    'min_s': min(times),
+    'max_s': max(times),
+    'times_s': times,
+    'clips_per_s': setting.batch / median,
+    'frames_per_s': setting.batch * setting.window / median,
+    'compile_s': program.compile_s,
+    'parameters': program.parameters,
+    'flops_per_clip': program.flops / setting.batch,
+    'xla_flops_per_clip': program.xla_flops and program.xla_flops / setting.batch,
+    'tflops_per_s': program.flops / median / 1e12,
+    'program_gib': gib(program.program_bytes),
+    'peak_gib': gib(peak),
+  }
 
 
 def matrix_rate(dtype, *, size=0):
   """TFLOP/s of a square matrix product on random data in `dtype`: what this device can be asked for, measured in the same run."""
   on_cpu = jax.default_backend() == 'cpu'
-  size, products = size or (2048 if on_cpu else 8192), 1 if on_cpu else 16  # one at a time an accelerator waits for the host
-  matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(compute_dtype(dtype))
+  size, products = (
+    size or (2048 if on_cpu else 8192),
+    1 if on_cpu else 16,
+  )  # one at a time an accelerator waits for the host
+  matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(
+    compute_dtype(dtype)
+  )
   product = jax.jit(lambda a: a @ a)
   jax.block_until_ready(product(product(matrix)))
   times = []
@@ -109,7 +147,13 @@ def _xla_flops(compiled):
 
 def _program_bytes(compiled):
   memory = compiled.memory_analysis()
-  return memory and memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+  return (
+    memory
+    and memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    + memory.temp_size_in_bytes
+    - memory.alias_size_in_bytes
+  )
 
 
 def _count(tree):

@@ -39,6 +39,7 @@ class AutoEncoder(nn.Module):
       the network cannot say how bright they are; at 0.2 tanh still rises there. The scales are learnt as before.
     remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
   """
+
   widths: tuple
   first_kernel: tuple = (1, 3, 3)
   places: str = 'recorded'
@@ -63,17 +64,32 @@ class AutoEncoder(nn.Module):
     return self._decode(features, places, train)
 
   def _common(self):
-    return {'lowering': self.lowering, 'dtype': self.dtype, 'axis_name': self.axis_name, 'norm_scale': self.norm_scale}
+    return {
+      'lowering': self.lowering,
+      'dtype': self.dtype,
+      'axis_name': self.axis_name,
+      'norm_scale': self.norm_scale,
+    }
 
   def _encode(self, x, train):
     all_places, at_rest = [], None
-    for layer, (width, window) in enumerate(zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)):
+    for layer, (width, window) in enumerate(
+      zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)
+    ):
       kernel = self.first_kernel if layer == 0 else (3, 3, 3)
       block = rematerialised(ConvBlock, self.remat)(
-          width, kernel, window, split_phases=self.split_phases and layer == 0, name=f'conv{layer + 1}', **self._common())
+        width,
+        kernel,
+        window,
+        split_phases=self.split_phases and layer == 0,
+        name=f'conv{layer + 1}',
+        **self._common(),
+      )
       x, places, at_rest = block(x, train, at_rest)
       self.sow('intermediates', f'conv{layer + 1}_map', x)
-      all_places.append(jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places)
+      all_places.append(
+        jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places
+      )
     return x, all_places[:-1]
 
   def _decode(self, x, all_places, train):
@@ -82,18 +98,27 @@ class AutoEncoder(nn.Module):
     for layer in range(layers - 2, -1, -1):
       unpooled = layer < layers - 2  # nothing was pooled after the encoder's last layer
       block = rematerialised(DeconvBlock, self.remat)(
-          self.widths[layer], (3, 3, 3), windows[layer + 1] if unpooled else None, name=f'deconv{layers - 1 - layer}', **self._common())
+        self.widths[layer],
+        (3, 3, 3),
+        windows[layer + 1] if unpooled else None,
+        name=f'deconv{layers - 1 - layer}',
+        **self._common(),
+      )
       x = block(x, train, all_places[layer + 1] if unpooled else None)
     return self._last(x, all_places[0], windows[0])
 
   def _last(self, x, places, window):
-    kernel = self.param(f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1))
+    kernel = self.param(
+      f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1)
+    )
     bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
 
     def layer(x, places, kernel):
       if self.split_phases:
         return deconv_unpooled(x, places, kernel)
-      return deconv3d(max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering)
+      return deconv3d(
+        max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering
+      )
 
     recon = rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias
     return recon if self.output_scale == 1.0 else recon * self.output_scale

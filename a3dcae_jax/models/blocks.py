@@ -42,6 +42,7 @@ class ConvBlock(nn.Module):
     features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) or None for no pooling.
     split_phases: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). norm_scale: what the normalisation's scale starts from.
   """
+
   features: int
   kernel: tuple
   window: tuple | None
@@ -65,7 +66,9 @@ class ConvBlock(nn.Module):
     sign = norm.sign()
     kernel = kernel * sign
     if self.window:
-      y, places, moments = conv_pool3d(x, kernel, self.window, moments=train, at_rest=at_rest, lowering=self.lowering)
+      y, places, moments = conv_pool3d(
+        x, kernel, self.window, moments=train, at_rest=at_rest, lowering=self.lowering
+      )
     else:
       y, places = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering), None
       moments = moments_of(y) if train else None
@@ -82,7 +85,11 @@ class ConvBlock(nn.Module):
   def _parts(self, x):
     """What adds up to x: in bfloat16 x rounded and what rounding took from it, which says where pixels hardly differ which is brightest."""
     rounded = x.astype(self.dtype)
-    return [x] if rounded.dtype == x.dtype else [rounded, (x - rounded.astype(x.dtype)).astype(self.dtype)]
+    return (
+      [x]
+      if rounded.dtype == x.dtype
+      else [rounded, (x - rounded.astype(x.dtype)).astype(self.dtype)]
+    )
 
 
 class DeconvBlock(nn.Module):
@@ -90,6 +97,7 @@ class DeconvBlock(nn.Module):
 
   Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none. norm_scale: as in `ConvBlock`.
   """
+
   features: int
   kernel: tuple
   window: tuple | None = None
@@ -103,7 +111,11 @@ class DeconvBlock(nn.Module):
     """x [B, T, H, W, Cin], and with a window its places -> [B, T*pt, H*ph, W*pw, features]."""
     if self.window:
       x = max_unpool3d(x, places, self.window)
-    kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features)).astype(self.dtype)
+    kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features)).astype(
+      self.dtype
+    )
     y = deconv3d(x.astype(self.dtype), kernel, lowering=self.lowering)
-    gain, offset = Norm(self.features, self.axis_name, self.norm_scale, name='norm').affine(moments_of(y) if train else None)
+    gain, offset = Norm(self.features, self.axis_name, self.norm_scale, name='norm').affine(
+      moments_of(y) if train else None
+    )
     return jnp.tanh(apply_affine(y, gain, offset))

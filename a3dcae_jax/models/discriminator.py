@@ -24,6 +24,7 @@ class Discriminator(nn.Module):
     axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `exchanged_product`; None for one.
     split_phases, lowering, dtype, remat: as in `AutoEncoder`.
   """
+
   widths: tuple
   units: int
   axis_name: str | None = None
@@ -39,14 +40,24 @@ class Discriminator(nn.Module):
     x = clips.astype(self.dtype)
     for layer, width in enumerate(self.widths):
       kernel_size = self.first_kernel if layer == 0 else (3, 3, 3)
-      kernel = self.param(f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width))
+      kernel = self.param(
+        f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width)
+      )
       bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,))
-      x = rematerialised(functools.partial(self._layer, first=layer == 0), self.remat)(x, kernel, bias)
+      x = rematerialised(functools.partial(self._layer, first=layer == 0), self.remat)(
+        x, kernel, bias
+      )
     x = x.reshape(x.shape[0], -1)
     product = self._exchanged if self.axis_name else None  # None: the plain one
-    x = jax.nn.relu(nn.Dense(self.units, kernel_init=torch_uniform, dtype=self.dtype, dot_general=product, name='fc4')(x))
+    x = jax.nn.relu(
+      nn.Dense(
+        self.units, kernel_init=torch_uniform, dtype=self.dtype, dot_general=product, name='fc4'
+      )(x)
+    )
     # One output: float32, since the loss is.
-    return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(x.astype(jnp.float32))[:, 0]
+    return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(
+      x.astype(jnp.float32)
+    )[:, 0]
 
   @property
   def summed_gradients(self):
@@ -59,7 +70,11 @@ class Discriminator(nn.Module):
 
   def _layer(self, x, kernel, bias, *, first):
     if first and self.split_phases:
-      return pool_patches(extract_patches(x, kernel.shape[1:3]), phase_weights(kernel), bias, 'relu')[0]
+      return pool_patches(
+        extract_patches(x, kernel.shape[1:3]), phase_weights(kernel), bias, 'relu'
+      )[0]
     y = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering)
     pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if first else (2, 2, 2))
-    return jax.nn.relu(pooled + bias.astype(self.dtype))  # a channel's bias moves all its places alike: it may follow the pool
+    return jax.nn.relu(
+      pooled + bias.astype(self.dtype)
+    )  # a channel's bias moves all its places alike: it may follow the pool

@@ -18,6 +18,7 @@ class Norm(nn.Module):
   Attributes: features: C. axis_name: the mapped axis over which moments are averaged, or None. initial_scale: what 'scale' starts from.
   Source: Ioffe and Szegedy, arXiv:1502.03167.
   """
+
   features: int
   axis_name: str | None = None
   initial_scale: float = 1.0
@@ -41,7 +42,9 @@ class Norm(nn.Module):
 
     Args: moments: (mean [C], mean square [C]) of y in training, by which the running statistics are updated; None takes these.
     """
-    mean, var = (self.mean.value, self.var.value) if moments is None else self._batch_statistics(*moments)
+    mean, var = (
+      (self.mean.value, self.var.value) if moments is None else self._batch_statistics(*moments)
+    )
     gain = self.scale * jax.lax.rsqrt(var + EPS)
     return gain, self.bias - mean * gain
 

@@ -61,21 +61,40 @@ def correlate(x, kernel, pads, lowering='auto', out_dtype=None):
   check_rank('x', x, 'BTHWC')
   check_rank('kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
   if x.shape[-1] != kernel.shape[3]:
-    raise ValueError(f'x has {x.shape[-1]} channels (shape {x.shape}), the kernel takes {kernel.shape[3]} (shape {kernel.shape})')
+    raise ValueError(
+      f'x has {x.shape[-1]} channels (shape {x.shape}), the kernel takes {kernel.shape[3]} (shape {kernel.shape})'
+    )
   if lowering == 'auto':
     lowering = choose_lowering(kernel.shape, x.shape[1], x.dtype)
   if lowering not in LOWERINGS:
     raise ValueError(f'lowering must be auto, {", ".join(LOWERINGS)}; got {lowering!r}')
-  convolve = {'direct': _direct, 'adjoint': _adjoint, 'folded': _folded, 'summed': _summed, 'winograd': _winograd}[lowering]
+  convolve = {
+    'direct': _direct,
+    'adjoint': _adjoint,
+    'folded': _folded,
+    'summed': _summed,
+    'winograd': _winograd,
+  }[lowering]
   return laid_out(convolve(x, kernel, pads, None if out_dtype == x.dtype else out_dtype))
 
 
 def _direct(x, kernel, pads, out_dtype=None):
-  return lax.conv_general_dilated(x, kernel, (1, 1, 1), pads, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'), preferred_element_type=out_dtype)
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (1, 1, 1),
+    pads,
+    dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'),
+    preferred_element_type=out_dtype,
+  )
 
 
 def _adjoint(x, kernel, pads, out_dtype):
-  return _direct(x, kernel, pads, out_dtype) if out_dtype else _with_adjoint_gradient(x, kernel, tuple(pads))
+  return (
+    _direct(x, kernel, pads, out_dtype)
+    if out_dtype
+    else _with_adjoint_gradient(x, kernel, tuple(pads))
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -91,15 +110,26 @@ def _with_adjoint_gradient(x, kernel, pads):
 def _adjoint_bwd(pads, residuals, cotangent):
   x, kernel = residuals
   towards_x = jax.vjp(lambda x: _direct(x, kernel, pads), x)[1](cotangent)
-  adjoint = lambda k: _direct(cotangent, k[::-1, ::-1, ::-1].swapaxes(3, 4), [pad[::-1] for pad in pads])  # noqa: E731
+  adjoint = lambda k: _direct(
+    cotangent, k[::-1, ::-1, ::-1].swapaxes(3, 4), [pad[::-1] for pad in pads]
+  )  # noqa: E731
   return *towards_x, *jax.vjp(adjoint, kernel)[1](x)
 
 
-_with_adjoint_gradient.defvjp(lambda x, kernel, pads: (_with_adjoint_gradient(x, kernel, pads), (x, kernel)), _adjoint_bwd)
+_with_adjoint_gradient.defvjp(
+  lambda x, kernel, pads: (_with_adjoint_gradient(x, kernel, pads), (x, kernel)), _adjoint_bwd
+)
 
 
 def _conv2d(x, kernel, pads, out_dtype):
-  return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), preferred_element_type=out_dtype)
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (1, 1),
+    pads,
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    preferred_element_type=out_dtype,
+  )
 
 
 def _time_taps(x, taps, pad):
@@ -113,7 +143,9 @@ def _folded(x, kernel, pads, out_dtype):
   taps, kernel_h, kernel_w, _, out = kernel.shape
   folded = jnp.concatenate(_time_taps(x, taps, pads[0]), axis=-1) if taps > 1 else x
   flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(kernel_h, kernel_w, taps * features, out)
-  y = _conv2d(folded.reshape(batch * frames, height, width, taps * features), flat_kernel, pads[1:], out_dtype)
+  y = _conv2d(
+    folded.reshape(batch * frames, height, width, taps * features), flat_kernel, pads[1:], out_dtype
+  )
   return y.reshape(batch, frames, height, width, out)
 
 
@@ -129,4 +161,6 @@ def _winograd(x, kernel, pads, out_dtype):
   tile = tile_frames(kernel.shape[0], x.shape[1])
   if not tile:
     return _folded(x, kernel, pads, out_dtype)
-  return convolve_time(x, kernel, pads[0], lambda frames, taps: _conv2d(frames, taps, pads[1:], out_dtype), tile)
+  return convolve_time(
+    x, kernel, pads[0], lambda frames, taps: _conv2d(frames, taps, pads[1:], out_dtype), tile
+  )

@@ -17,12 +17,20 @@ import jax.numpy as jnp
 
 from a3dcae_jax.ops.conv3d import conv3d, correlate, same_pads
 from a3dcae_jax.ops.lowering import target_platform
-from a3dcae_jax.ops.pooling import IMPLEMENTATIONS, check_window, implementation_for, max_pool3d_argmax, max_pool3d_moments
+from a3dcae_jax.ops.pooling import (
+  IMPLEMENTATIONS,
+  check_window,
+  implementation_for,
+  max_pool3d_argmax,
+  max_pool3d_moments,
+)
 
 _F32 = jnp.float32
 
 
-def conv_pool3d(x, kernel, window, *, moments=False, at_rest=None, lowering='auto', implementation=None):
+def conv_pool3d(
+  x, kernel, window, *, moments=False, at_rest=None, lowering='auto', implementation=None
+):
   """`max_pool3d_argmax(conv3d(x, kernel), window)`, with places as of float32.
 
   Args:
@@ -34,9 +42,13 @@ def conv_pool3d(x, kernel, window, *, moments=False, at_rest=None, lowering='aut
   Returns: (values, dtype of `x`; places, uint8; (mean [Cout], mean square [Cout]) float32, or None).
   Gradient: computed in the dtype of `x`.
   """
-  if x.dtype == _F32:  # nothing is rounded: the two one after the other, whose gradients keep what they need of either
+  if (
+    x.dtype == _F32
+  ):  # nothing is rounded: the two one after the other, whose gradients keep what they need of either
     y = conv3d(x, kernel, lowering=lowering)
-    values, places, *found = (max_pool3d_moments if moments else max_pool3d_argmax)(y, window, implementation)
+    values, places, *found = (max_pool3d_moments if moments else max_pool3d_argmax)(
+      y, window, implementation
+    )
     return values, places, tuple(found) or None
   check_window('conv_pool3d', x, window)
   implementation = implementation or implementation_for((*x.shape[:-1], kernel.shape[-1]))
@@ -63,10 +75,14 @@ def _conv_pool(x, kernel, at_rest, window, moments, lowering, implementation):
 
 def _conv_pool_fwd(x, kernel, at_rest, window, moments, lowering, implementation):
   y, constant = fine_sums(x, kernel, at_rest, lowering)
-  values, places, *sums = IMPLEMENTATIONS[implementation].pool(y, window, x.dtype if constant is None else y.dtype, sums=moments)
+  values, places, *sums = IMPLEMENTATIONS[implementation].pool(
+    y, window, x.dtype if constant is None else y.dtype, sums=moments
+  )
   found = tuple(total / (y.size // y.shape[-1]) for total in sums)  # none without `moments`
   if constant is not None:
-    values, places = jax.lax.optimization_barrier((values, places))  # else XLA reads all of y twice: for places, and for what the next layer pads
+    values, places = jax.lax.optimization_barrier(
+      (values, places)
+    )  # else XLA reads all of y twice: for places, and for what the next layer pads
     values = (values.astype(_F32) + constant).astype(x.dtype)
     found = found and _moved(*found, constant)
   return (values, places, found or None), (x, kernel, y, constant, places)

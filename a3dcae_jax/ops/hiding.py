@@ -28,7 +28,10 @@ def predict_hidden(reconstruct, clips, *, every, run):
   Returns:
     [B, T, H, W, C]. A frame hidden in two passes is taken from the first.
   """
-  predicted, done = jnp.zeros_like(clips), jnp.zeros((1, clips.shape[1]), bool)  # one row serves all clips, however many there are
+  predicted, done = (
+    jnp.zeros_like(clips),
+    jnp.zeros((1, clips.shape[1]), bool),
+  )  # one row serves all clips, however many there are
   for offset in range(0, every, run):
     hidden = hidden_frames(jnp.full(1, offset), clips.shape[1], every=every, run=run)
     recon = reconstruct(fill_hidden(clips, jnp.zeros_like(clips), hidden))

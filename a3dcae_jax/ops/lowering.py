@@ -86,7 +86,9 @@ def side_by_side(results, operands):
   Operands stay in memory until the last result is there. Otherwise the second result is written over the operand of the first, so it has to wait for the
   first, the third for the second, and one core works where two could.
   """
-  return jax.lax.optimization_barrier((results, operands))[0] if target_platform() == 'cpu' else results
+  return (
+    jax.lax.optimization_barrier((results, operands))[0] if target_platform() == 'cpu' else results
+  )
 
 
 @jax.custom_vjp
@@ -101,7 +103,9 @@ def _laid_out_fwd(x):
 def _laid_out_bwd(_, cotangent):
   floating = [leaf for leaf in jax.tree.leaves(cotangent) if leaf.dtype != jax.dtypes.float0]
   held = iter(jax.lax.optimization_barrier(floating))
-  return (jax.tree.map(lambda leaf: leaf if leaf.dtype == jax.dtypes.float0 else next(held), cotangent),)
+  return (
+    jax.tree.map(lambda leaf: leaf if leaf.dtype == jax.dtypes.float0 else next(held), cotangent),
+  )
 
 
 _laid_out.defvjp(_laid_out_fwd, _laid_out_bwd)

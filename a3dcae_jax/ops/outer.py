@@ -23,8 +23,11 @@ from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 WINDOW = (1, 2, 2)
 # Both rise, and their derivatives can be had from their values: (function, derivative at the value).
-ACTIVATIONS = {'tanh': (jnp.tanh, lambda value: 1 - jnp.square(value)), 'relu': (jax.nn.relu, lambda value: (value > 0).astype(value.dtype)),
-               'none': (lambda x: x, jnp.ones_like)}
+ACTIVATIONS = {
+  'tanh': (jnp.tanh, lambda value: 1 - jnp.square(value)),
+  'relu': (jax.nn.relu, lambda value: (value > 0).astype(value.dtype)),
+  'none': (lambda x: x, jnp.ones_like),
+}
 IMPLEMENTATIONS = {'xla': outer_xla, 'pallas': outer_pallas, 'triton': outer_triton}
 
 
@@ -43,9 +46,13 @@ def phase_weights(kernel):
   """[1, kh, kw, 1, F] or [1, kh, kw, F, 1] -> [K, 4, F]: the kernel moved to each of the four places of a window."""
   check_rank('phase_weights: kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
   if kernel.shape[0] != 1 or 1 not in kernel.shape[3:]:
-    raise ValueError(f'phase_weights: the kernel must have one time tap and one input or output channel, got shape {kernel.shape}')
+    raise ValueError(
+      f'phase_weights: the kernel must have one time tap and one input or output channel, got shape {kernel.shape}'
+    )
   flat = kernel.reshape(kernel.shape[1], kernel.shape[2], -1)
-  moved = jnp.stack([jnp.pad(flat, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in outer_patches.PHASES], axis=2)
+  moved = jnp.stack(
+    [jnp.pad(flat, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in outer_patches.PHASES], axis=2
+  )
   return moved.reshape(-1, 4, flat.shape[-1])
 
 
@@ -60,8 +67,10 @@ def patch_moments(patches, weights):
   flat = patches.reshape(-1, patches.shape[-1])
   second = jnp.einsum('nk,nl->kl', flat, flat, preferred_element_type=jnp.float32) / len(flat)
   first = flat.mean(0, dtype=jnp.float32)
-  return (jnp.einsum('k,kpf->f', first, weights, precision='highest') / 4,
-          jnp.einsum('kpf,kl,lpf->f', weights, second, weights, precision='highest') / 4)
+  return (
+    jnp.einsum('k,kpf->f', first, weights, precision='highest') / 4,
+    jnp.einsum('kpf,kl,lpf->f', weights, second, weights, precision='highest') / 4,
+  )
 
 
 def pool_patches(patches, weights, shift, activation='none', implementation=None):
@@ -75,7 +84,9 @@ def pool_patches(patches, weights, shift, activation='none', implementation=None
 
   Returns: (values [B, T, H, W, F], dtype of `patches`; places uint8 0..3). Gradient: through the recorded places.
   """
-  return _pool(patches, weights, shift, activation, implementation or _implementation(patches, weights))
+  return _pool(
+    patches, weights, shift, activation, implementation or _implementation(patches, weights)
+  )
 
 
 def spread_patches(values, places, weights, implementation=None):
@@ -94,7 +105,9 @@ def deconv_unpooled(values, places, kernel, implementation=None):
   Args: values: [B, T, H, W, F] floating. places: [B, T, H, W, F] uint8, 0..3. kernel: [1, kh, kw, F, 1] float32.
   Returns: [B, T, 2*H, 2*W, 1], dtype of `values`.
   """
-  return overlap_add(spread_patches(values, places, phase_weights(kernel), implementation), kernel.shape[1:3])
+  return overlap_add(
+    spread_patches(values, places, phase_weights(kernel), implementation), kernel.shape[1:3]
+  )
 
 
 def overlap_add(patches, kernel_size):
@@ -103,14 +116,18 @@ def overlap_add(patches, kernel_size):
 
 
 def _implementation(windows, weights):
-  if target_platform() == 'gpu' and outer_triton.fits(math.prod(windows.shape[:-1]), weights.shape[0], weights.shape[2]):
+  if target_platform() == 'gpu' and outer_triton.fits(
+    math.prod(windows.shape[:-1]), weights.shape[0], weights.shape[2]
+  ):
     return 'triton'
   return 'pallas' if target_platform() == 'tpu' else 'xla'
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _pool(patches, weights, shift, activation, implementation):
-  return IMPLEMENTATIONS[implementation].pool(patches, weights.astype(patches.dtype), shift, ACTIVATIONS[activation][0])
+  return IMPLEMENTATIONS[implementation].pool(
+    patches, weights.astype(patches.dtype), shift, ACTIVATIONS[activation][0]
+  )
 
 
 def _pool_fwd(patches, weights, shift, activation, implementation):
@@ -120,10 +137,15 @@ def _pool_fwd(patches, weights, shift, activation, implementation):
 
 def _pool_bwd(activation, implementation, residuals, cotangents):
   patches, weights, shift, values, places = residuals
-  kernels, cotangent = IMPLEMENTATIONS[implementation], cotangents[0] * ACTIVATIONS[activation][1](values)
-  return (kernels.spread(cotangent, places, weights.astype(cotangent.dtype)),
-          kernels.weight_gradient(patches, cotangent, places).astype(weights.dtype),
-          cotangent.sum((0, 1, 2, 3), dtype=jnp.float32).astype(shift.dtype))
+  kernels, cotangent = (
+    IMPLEMENTATIONS[implementation],
+    cotangents[0] * ACTIVATIONS[activation][1](values),
+  )
+  return (
+    kernels.spread(cotangent, places, weights.astype(cotangent.dtype)),
+    kernels.weight_gradient(patches, cotangent, places).astype(weights.dtype),
+    cotangent.sum((0, 1, 2, 3), dtype=jnp.float32).astype(shift.dtype),
+  )
 
 
 _pool.defvjp(_pool_fwd, _pool_bwd)
@@ -141,8 +163,11 @@ def _spread_fwd(values, places, weights, implementation):
 def _spread_bwd(implementation, residuals, cotangent):
   values, places, weights = residuals
   kernels = IMPLEMENTATIONS[implementation]
-  return (kernels.select(cotangent, weights.astype(cotangent.dtype), places), None,
-          kernels.weight_gradient(cotangent, values, places).astype(weights.dtype))
+  return (
+    kernels.select(cotangent, weights.astype(cotangent.dtype), places),
+    None,
+    kernels.weight_gradient(cotangent, values, places).astype(weights.dtype),
+  )
 
 
 _spread.defvjp(_spread_fwd, _spread_bwd)

@@ -27,31 +27,51 @@ def pool(patches, weights, shift, activation):
   """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
   batch, frames, height, width, _ = patches.shape
   kernel = functools.partial(_pool_kernel, activation=activation)
-  values, places = _call(kernel, (batch, width), [_taps(patches)], [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
-                         [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')])
+  values, places = _call(
+    kernel,
+    (batch, width),
+    [_taps(patches)],
+    [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
+    [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')],
+  )
   return tuple(_from_rows(x, batch, frames, height, width) for x in (values, places))
 
 
 def select(patches, weights, places):
   """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
   batch, frames, height, width, _ = patches.shape
-  result, = _call(_select_kernel, (batch, width), [_taps(patches), _rows(places)], [_by_phase(weights)],
-                  [(weights.shape[2], patches.dtype, 'rows')])
+  (result,) = _call(
+    _select_kernel,
+    (batch, width),
+    [_taps(patches), _rows(places)],
+    [_by_phase(weights)],
+    [(weights.shape[2], patches.dtype, 'rows')],
+  )
   return _from_rows(result, batch, frames, height, width)
 
 
 def spread(values, places, weights):
   """Patches [B, T, H, W, K]: every value times the weights of its place."""
   batch, frames, height, width, _ = values.shape
-  result, = _call(_spread_kernel, (batch, width), [_rows(values), _rows(places)], [_by_phase(weights)],
-                  [(weights.shape[0], values.dtype, 'taps')])
+  (result,) = _call(
+    _spread_kernel,
+    (batch, width),
+    [_rows(values), _rows(places)],
+    [_by_phase(weights)],
+    [(weights.shape[0], values.dtype, 'taps')],
+  )
   return result.reshape(frames, height, weights.shape[0], width, batch).transpose(4, 0, 1, 3, 2)
 
 
 def weight_gradient(patches, values, places):
   """[K, 4, F] float32: the sum over windows of patches times values, each value at its place."""
-  result, = _call(_weight_kernel, (values.shape[0], values.shape[3]), [_taps(patches), _rows(values), _rows(places)], [],
-                  [((4, patches.shape[-1], values.shape[-1]), _F32, 'whole')])
+  (result,) = _call(
+    _weight_kernel,
+    (values.shape[0], values.shape[3]),
+    [_taps(patches), _rows(values), _rows(places)],
+    [],
+    [((4, patches.shape[-1], values.shape[-1]), _F32, 'whole')],
+  )
   return result.transpose(1, 0, 2)
 
 
@@ -63,7 +83,9 @@ def _pool_kernel(patches_ref, weights_ref, shift_ref, values_ref, places_ref, *,
       if best is None:
         best, places = phase, jnp.zeros(phase.shape, jnp.int32)
       else:
-        better = (phase > best) | ((phase != phase) & (best == best))  # a NaN wins over every number
+        better = (phase > best) | (
+          (phase != phase) & (best == best)
+        )  # a NaN wins over every number
         best, places = jnp.where(better, phase, best), jnp.where(better, place, places)
     values_ref[row] = activation(best + shift_ref[...]).astype(values_ref.dtype)
     places_ref[row] = places.astype(jnp.uint8)
@@ -102,15 +124,24 @@ def _phases(values_ref, places_ref, row):
 
 def _dot(a, b, axis_a, axis_b):
   precision = lax.Precision.HIGHEST if a.dtype == _F32 else None
-  return lax.dot_general(a, b, (((axis_a,), (axis_b,)), ((), ())), precision=precision, preferred_element_type=_F32)
+  return lax.dot_general(
+    a, b, (((axis_a,), (axis_b,)), ((), ())), precision=precision, preferred_element_type=_F32
+  )
 
 
 def _call(kernel, plane, arrays, whole, outputs):
   """Runs `kernel` over blocks of image rows, or parts of one. arrays: [rows, ., .]; whole: read by every block; outputs: (size or shape, dtype, kind)."""
   count, per_row = arrays[0].shape[0], plane[0] * plane[1]
-  shapes = {'rows': lambda size: (count, per_row, size), 'taps': lambda size: (count, size, per_row), 'whole': lambda shape: shape}
+  shapes = {
+    'rows': lambda size: (count, per_row, size),
+    'taps': lambda size: (count, size, per_row),
+    'whole': lambda shape: shape,
+  }
 
-  out = [(jax.ShapeDtypeStruct(shapes[kind](size), dtype), kind == 'whole') for size, dtype, kind in outputs]
+  out = [
+    (jax.ShapeDtypeStruct(shapes[kind](size), dtype), kind == 'whole')
+    for size, dtype, kind in outputs
+  ]
   maps = [*arrays, *(shape for shape, everywhere in out if not everywhere)]
   block, part = _block_of(count, per_row, [(x.shape[1:], x.dtype) for x in maps])
 
@@ -124,17 +155,34 @@ def _call(kernel, plane, arrays, whole, outputs):
   flops = 2 * 4 * count * per_row * _product_sizes(arrays, whole, out)
   moved = sum(x.size * x.dtype.itemsize for x in (*arrays, *whole, *(shape for shape, _ in out)))
   return pl.pallas_call(
-      kernel, grid=(count // block, per_row // part), out_shape=[shape for shape, _ in out], interpret=target_platform() != 'tpu',
-      in_specs=[*(spec(x.shape, False) for x in arrays), *(spec(x.shape, True) for x in whole)],
-      out_specs=[spec(shape.shape, everywhere) for shape, everywhere in out],
-      cost_estimate=pl.CostEstimate(flops=flops, bytes_accessed=moved, transcendentals=0))(*arrays, *whole)
+    kernel,
+    grid=(count // block, per_row // part),
+    out_shape=[shape for shape, _ in out],
+    interpret=target_platform() != 'tpu',
+    in_specs=[*(spec(x.shape, False) for x in arrays), *(spec(x.shape, True) for x in whole)],
+    out_specs=[spec(shape.shape, everywhere) for shape, everywhere in out],
+    cost_estimate=pl.CostEstimate(flops=flops, bytes_accessed=moved, transcendentals=0),
+  )(*arrays, *whole)
 
 
 def _block_of(count, per_row, maps):
   """(image rows, windows of a row) of a block: the most rows, then the largest part of one, that fit the chip. maps: (a row's shape, dtype)."""
-  parts = [per_row // pieces for pieces in range(2, per_row + 1) if per_row % pieces == 0 and per_row // pieces % LANES == 0]
-  sizes = [(rows, per_row) for rows in (4, 2, 1) if count % rows == 0] + [(1, part) for part in parts]
-  return next((size for size in sizes if 2 * sum(_bytes_of(*size, per_row, *one) for one in maps) <= tpu_memory.ON_CHIP_BYTES), sizes[-1])
+  parts = [
+    per_row // pieces
+    for pieces in range(2, per_row + 1)
+    if per_row % pieces == 0 and per_row // pieces % LANES == 0
+  ]
+  sizes = [(rows, per_row) for rows in (4, 2, 1) if count % rows == 0] + [
+    (1, part) for part in parts
+  ]
+  return next(
+    (
+      size
+      for size in sizes
+      if 2 * sum(_bytes_of(*size, per_row, *one) for one in maps) <= tpu_memory.ON_CHIP_BYTES
+    ),
+    sizes[-1],
+  )
 
 
 def _bytes_of(rows, part, per_row, shape, dtype):
@@ -144,7 +192,9 @@ def _bytes_of(rows, part, per_row, shape, dtype):
 
 def _product_sizes(arrays, whole, out):
   """K * F of a kernel, from its weights [4, K, F]: an input or, in `weight_gradient`, the output."""
-  shape = next(x.shape for x in (*whole, *(shape for shape, _ in out)) if x.shape[0] == 4 and len(x.shape) == 3)
+  shape = next(
+    x.shape for x in (*whole, *(shape for shape, _ in out)) if x.shape[0] == 4 and len(x.shape) == 3
+  )
   return shape[1] * shape[2]
 
 

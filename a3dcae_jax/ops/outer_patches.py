@@ -26,8 +26,13 @@ def extract(x, kernel_size):
   padded = jnp.pad(x, ((0, 0), (0, 0), (low[0], high[0]), (low[1], high[1])))
   if target_platform() == 'cpu':
     return _by_pairs(padded, size, height, width)
-  taps = [sliced(padded, slice(None), slice(i, i + height - 1, 2), slice(j, j + width - 1, 2)) for i, j in np.ndindex(*size)]
-  if target_platform() == 'gpu':  # as `outer_triton` reads them: XLA then copies planes, and transposes nothing
+  taps = [
+    sliced(padded, slice(None), slice(i, i + height - 1, 2), slice(j, j + width - 1, 2))
+    for i, j in np.ndindex(*size)
+  ]
+  if (
+    target_platform() == 'gpu'
+  ):  # as `outer_triton` reads them: XLA then copies planes, and transposes nothing
     return jnp.moveaxis(jnp.stack(taps, axis=0), 0, -1)
   return jnp.stack(taps, axis=-1)
 
@@ -41,8 +46,15 @@ def _by_pairs(padded, size, height, width):
   pairs = (size[1] + 1) // 2
   padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 0), (0, width + 2 * pairs - 2 - columns)))
   grid = laid_out(padded).reshape(batch, frames, rows, -1, 2)
-  along = laid_out(jnp.concatenate([sliced(grid, slice(None), slice(None), slice(j, j + width // 2)) for j in range(pairs)], axis=-1)[..., :size[1]])
-  return jnp.concatenate([sliced(along, slice(None), slice(i, i + height - 1, 2)) for i in range(size[0])], axis=-1)
+  along = laid_out(
+    jnp.concatenate(
+      [sliced(grid, slice(None), slice(None), slice(j, j + width // 2)) for j in range(pairs)],
+      axis=-1,
+    )[..., : size[1]]
+  )
+  return jnp.concatenate(
+    [sliced(along, slice(None), slice(i, i + height - 1, 2)) for i in range(size[0])], axis=-1
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -62,7 +74,13 @@ def overlap_add(patches, kernel_size):
     for i in range((a + low[0]) % 2, size[0], 2):
       for j in range((b + low[1]) % 2, size[1], 2):
         top, left = margin + (a + low[0] - i) // 2, margin + (b + low[1] - j) // 2
-        window = (slice(None), slice(top, top + height), slice(left, left + width), slice(i, i + 1), slice(j, j + 1))
+        window = (
+          slice(None),
+          slice(top, top + height),
+          slice(left, left + width),
+          slice(i, i + 1),
+          slice(j, j + 1),
+        )
         total = total + sliced(padded, *window).squeeze((4, 5))
     rows.append(total)
   stacked = jnp.stack(rows, axis=-1).reshape(batch, frames, height, width, 2, 2)
@@ -70,6 +88,11 @@ def overlap_add(patches, kernel_size):
 
 
 # Each is linear and the other's transpose.
-extract.defvjp(lambda x, kernel_size: (extract(x, kernel_size), None), lambda kernel_size, _, cotangent: (overlap_add(cotangent, kernel_size),))
-overlap_add.defvjp(lambda patches, kernel_size: (overlap_add(patches, kernel_size), None),
-                   lambda kernel_size, _, cotangent: (extract(cotangent, kernel_size),))
+extract.defvjp(
+  lambda x, kernel_size: (extract(x, kernel_size), None),
+  lambda kernel_size, _, cotangent: (overlap_add(cotangent, kernel_size),),
+)
+overlap_add.defvjp(
+  lambda patches, kernel_size: (overlap_add(patches, kernel_size), None),
+  lambda kernel_size, _, cotangent: (extract(cotangent, kernel_size),),
+)

@@ -26,29 +26,47 @@ _PROGRAMS = 1024  # of `weight_gradient` at most, each with a sum of its own: se
 
 def fits(windows, taps, features):
   """Whether Triton's matrix products take blocks of these sizes, powers of two from 16 on, and its 32-bit offsets reach the end of the map."""
-  return available and windows % _ROWS == 0 and windows * features < 2**31 and power_of_two(taps) and power_of_two(features)
+  return (
+    available
+    and windows % _ROWS == 0
+    and windows * features < 2**31
+    and power_of_two(taps)
+    and power_of_two(features)
+  )
 
 
 def pool(patches, weights, shift, activation):
   """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
   shape = (*patches.shape[:-1], weights.shape[2])
   kernel = functools.partial(_pool_kernel, activation=quick(activation, patches.dtype))
-  values, places = _by_blocks(kernel, [(_taps(patches), 'taps')], [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
-                              [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')])
+  values, places = _by_blocks(
+    kernel,
+    [(_taps(patches), 'taps')],
+    [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
+    [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')],
+  )
   return values.reshape(shape), places.reshape(shape)
 
 
 def select(patches, weights, places):
   """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
-  result, = _by_blocks(_select_kernel, [(_taps(patches), 'taps'), (_rows(places), 'rows')], [_by_phase(weights)],
-                       [(weights.shape[2], patches.dtype, 'rows')])
+  (result,) = _by_blocks(
+    _select_kernel,
+    [(_taps(patches), 'taps'), (_rows(places), 'rows')],
+    [_by_phase(weights)],
+    [(weights.shape[2], patches.dtype, 'rows')],
+  )
   return result.reshape(places.shape)
 
 
 def spread(values, places, weights):
   """Patches [B, T, H, W, K]: every value times the weights of its place."""
-  result, = _by_blocks(_spread_kernel, [(_rows(values), 'rows'), (_rows(places), 'rows')], [weights.transpose(1, 2, 0)],
-                       [(weights.shape[0], values.dtype, 'taps')])
+  (result,) = _by_blocks(
+    _spread_kernel,
+    [(_rows(values), 'rows'), (_rows(places), 'rows')],
+    [weights.transpose(1, 2, 0)],
+    [(weights.shape[0], values.dtype, 'taps')],
+  )
   return result.T.reshape(*values.shape[:-1], weights.shape[0])
 
 
@@ -61,8 +79,13 @@ def weight_gradient(patches, values, places):
   kernel = functools.partial(_weight_kernel, block=block, blocks=blocks // programs)
   whole = [pl.BlockSpec(memory_space=pl.ANY)] * 3
   sums = pl.pallas_call(
-      kernel, grid=(programs,), in_specs=whole, out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
-      out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32), **settings())(_taps(patches), _rows(values), _rows(places))
+    kernel,
+    grid=(programs,),
+    in_specs=whole,
+    out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
+    out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32),
+    **settings(),
+  )(_taps(patches), _rows(values), _rows(places))
   return sums.sum(0).transpose(1, 0, 2)
 
 
@@ -100,7 +123,12 @@ def _weight_kernel(patches_ref, values_ref, places_ref, out_ref, *, block, block
   def add(index, totals):
     rows = pl.ds((first + index) * block, block)
     patches = patches_ref[:, rows]
-    return tuple(total + _dot(patches, phase) for total, phase in zip(totals, _phases(values_ref[rows, :], places_ref[rows, :]), strict=True))
+    return tuple(
+      total + _dot(patches, phase)
+      for total, phase in zip(
+        totals, _phases(values_ref[rows, :], places_ref[rows, :]), strict=True
+      )
+    )
 
   zeros = (jnp.zeros(out_ref.shape[2:], _F32),) * 4
   for place, total in enumerate(lax.fori_loop(0, blocks, add, zeros)):
@@ -127,12 +155,23 @@ def _by_blocks(kernel, arrays, whole, outputs):
   shape = lambda count, size, kind: (count, size) if kind == 'rows' else (size, count)  # noqa: E731
 
   def spec(size, kind):
-    return pl.BlockSpec(shape(height, size, kind), (lambda i: (i, 0)) if kind == 'rows' else (lambda i: (0, i)))
+    return pl.BlockSpec(
+      shape(height, size, kind), (lambda i: (i, 0)) if kind == 'rows' else (lambda i: (0, i))
+    )
 
   return pl.pallas_call(
-      kernel, grid=(windows // height,), out_shape=[jax.ShapeDtypeStruct(shape(windows, size, kind), dtype) for size, dtype, kind in outputs],
-      in_specs=[*(spec(x.size // windows, kind) for x, kind in arrays), *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole)],
-      out_specs=[spec(size, kind) for size, _, kind in outputs], **settings())(*(x for x, _ in arrays), *whole)
+    kernel,
+    grid=(windows // height,),
+    out_shape=[
+      jax.ShapeDtypeStruct(shape(windows, size, kind), dtype) for size, dtype, kind in outputs
+    ],
+    in_specs=[
+      *(spec(x.size // windows, kind) for x, kind in arrays),
+      *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole),
+    ],
+    out_specs=[spec(size, kind) for size, _, kind in outputs],
+    **settings(),
+  )(*(x for x, _ in arrays), *whole)
 
 
 def _rows(x):

@@ -21,7 +21,10 @@ def pool(patches, weights, shift, activation):
 def select(patches, weights, places):
   """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
   zero = jnp.zeros((), patches.dtype)
-  return sum(jnp.where(places == place, phase, zero) for place, phase in enumerate(_phases(patches, weights, patches.dtype)))
+  return sum(
+    jnp.where(places == place, phase, zero)
+    for place, phase in enumerate(_phases(patches, weights, patches.dtype))
+  )
 
 
 def spread(values, places, weights):
@@ -32,18 +35,27 @@ def spread(values, places, weights):
 def weight_gradient(patches, values, places):
   """[K, 4, F] float32: the sum over windows of patches times values, each value at its place."""
   rows, masked = patches.reshape(-1, patches.shape[-1]), _masked(values, places)
-  product = jnp.einsum('nk,nf->kf', rows, masked.reshape(len(rows), -1), preferred_element_type=_F32)
+  product = jnp.einsum(
+    'nk,nf->kf', rows, masked.reshape(len(rows), -1), preferred_element_type=_F32
+  )
   return product.reshape(patches.shape[-1], 4, values.shape[-1])
 
 
 def _phases(patches, weights, dtype):
   taps, _, features = weights.shape
-  product = laid_out(jnp.matmul(patches, weights.reshape(taps, 4 * features), preferred_element_type=dtype))
-  return [lax.slice_in_dim(product, place * features, (place + 1) * features, axis=-1) for place in range(4)]
+  product = laid_out(
+    jnp.matmul(patches, weights.reshape(taps, 4 * features), preferred_element_type=dtype)
+  )
+  return [
+    lax.slice_in_dim(product, place * features, (place + 1) * features, axis=-1)
+    for place in range(4)
+  ]
 
 
 def _masked(values, places):
   """[..., F] -> [..., 4 * F]: each value in the phase of its place, zero in the others. Laid out once for whoever reads it."""
   phases = jnp.arange(4, dtype=jnp.uint8)[:, None]
-  spread_out = jnp.where(jnp.expand_dims(places, -2) == phases, jnp.expand_dims(values, -2), jnp.zeros((), values.dtype))
+  spread_out = jnp.where(
+    jnp.expand_dims(places, -2) == phases, jnp.expand_dims(values, -2), jnp.zeros((), values.dtype)
+  )
   return laid_out(spread_out.reshape(*values.shape[:-1], 4 * values.shape[-1]))

@@ -46,7 +46,9 @@ def max_pool3d_moments(x, window, implementation=None):
   Returns: (values, places, mean [C], mean square [C]), the moments float32 over all of B, T, H, W.
   """
   check_window('max_pool3d_moments', x, window)
-  values, places, total, squares = _pool_sums(x, tuple(window), implementation or implementation_for(x.shape))
+  values, places, total, squares = _pool_sums(
+    x, tuple(window), implementation or implementation_for(x.shape)
+  )
   count = x.size // x.shape[-1]
   return values, places, total / count, squares / count
 
@@ -70,7 +72,9 @@ def max_unpool3d(values, places, window, implementation=None):
   """
   check_rank('max_unpool3d: values', values, 'BTHWC')
   if values.shape != places.shape:
-    raise ValueError(f'max_unpool3d: values {values.shape} and places {places.shape} must have the same shape')
+    raise ValueError(
+      f'max_unpool3d: values {values.shape} and places {places.shape} must have the same shape'
+    )
   return _unpool(values, places, tuple(window), implementation or implementation_for(values.shape))
 
 
@@ -83,7 +87,9 @@ def gather_places(x, places, window, implementation=None):
   Returns:
     [B, T, H, W, C], dtype of `x`.
   """
-  return IMPLEMENTATIONS[implementation or implementation_for(places.shape)].gather(x, places, tuple(window))
+  return IMPLEMENTATIONS[implementation or implementation_for(places.shape)].gather(
+    x, places, tuple(window)
+  )
 
 
 def check_window(name, x, window):
@@ -91,7 +97,9 @@ def check_window(name, x, window):
   check_rank(f'{name}: x', x, 'BTHWC')
   check_divisible(name, x, window)
   if math.prod(window) > 256:
-    raise ValueError(f'{name}: window {tuple(window)} has {math.prod(window)} places, a byte holds 256')
+    raise ValueError(
+      f'{name}: window {tuple(window)} has {math.prod(window)} places, a byte holds 256'
+    )
 
 
 def implementation_for(shape):
@@ -132,7 +140,9 @@ def _pool_sums_bwd(window, implementation, residuals, cotangents):
   """d/dx of a sum is 1, of a sum of squares 2 x: added to the un-pooled cotangent in the same pass."""
   x, places = residuals
   values, _, total, squares = cotangents
-  return (IMPLEMENTATIONS[implementation].spread(values, places, window, affine=(x, total, 2 * squares)),)
+  return (
+    IMPLEMENTATIONS[implementation].spread(values, places, window, affine=(x, total, 2 * squares)),
+  )
 
 
 _pool_sums.defvjp(_pool_sums_fwd, _pool_sums_bwd)

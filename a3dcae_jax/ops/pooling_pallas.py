@@ -28,8 +28,13 @@ def pool(x, window, dtype, *, sums=False):
   batch, frames, height, width, channels = x.shape
   out = (frames // window[0], height // window[1], width // window[2], batch, channels)
   planes = ((batch, channels), _F32)
-  results = _call(functools.partial(_pool_kernel, window=window), out, window, [(x, 'full')],
-                  [(dtype, 'pooled'), (jnp.uint8, 'pooled'), *([planes] * 2 if sums else [])])
+  results = _call(
+    functools.partial(_pool_kernel, window=window),
+    out,
+    window,
+    [(x, 'full')],
+    [(dtype, 'pooled'), (jnp.uint8, 'pooled'), *([planes] * 2 if sums else [])],
+  )
   values, places, *totals = results
   return (_batch_first(values), _batch_first(places), *(total.sum(0) for total in totals))
 
@@ -41,16 +46,26 @@ def spread(values, places, window, *, affine=None):
   if affine:
     y, offset, slope = affine
     arrays += [(y, 'full'), (offset.reshape(1, -1), None), (slope.reshape(1, -1), None)]
-  result, = _call(functools.partial(_spread_kernel, window=window), (frames, height, width, batch, channels), window, arrays,
-                  [(values.dtype, 'full')])
+  (result,) = _call(
+    functools.partial(_spread_kernel, window=window),
+    (frames, height, width, batch, channels),
+    window,
+    arrays,
+    [(values.dtype, 'full')],
+  )
   return _batch_first(result)
 
 
 def gather(x, places, window):
   """Values [B, T, H, W, C] of x [B, T*pt, H*ph, W*pw, C] at their places."""
   batch, frames, height, width, channels = places.shape
-  result, = _call(functools.partial(_gather_kernel, window=window), (frames, height, width, batch, channels), window,
-                  [(x, 'full'), (places, 'pooled')], [(x.dtype, 'pooled')])
+  (result,) = _call(
+    functools.partial(_gather_kernel, window=window),
+    (frames, height, width, batch, channels),
+    window,
+    [(x, 'full'), (places, 'pooled')],
+    [(x.dtype, 'pooled')],
+  )
   return _batch_first(result)
 
 
@@ -117,31 +132,72 @@ def _call(kernel, pooled, window, arrays, outputs):
   or (shape, dtype) for what is summed over all rows.
   """
   (step_t, step_h, step_w), (frames, height, width, batch, channels) = window, pooled
-  shapes = {'full': (frames, step_t, height, step_h, width, step_w, batch, channels), 'pooled': pooled}
-  part = _part_of_row(width, [(array.dtype, kind) for array, kind in arrays] + outputs, math.prod(window), batch, channels)
-  specs = {'full': pl.BlockSpec((1, step_t, 1, step_h, part, step_w, batch, channels), lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0)),
-           'pooled': pl.BlockSpec((1, 1, part, batch, channels), lambda t, h, w: (t, h, w, 0, 0))}
+  shapes = {
+    'full': (frames, step_t, height, step_h, width, step_w, batch, channels),
+    'pooled': pooled,
+  }
+  part = _part_of_row(
+    width,
+    [(array.dtype, kind) for array, kind in arrays] + outputs,
+    math.prod(window),
+    batch,
+    channels,
+  )
+  specs = {
+    'full': pl.BlockSpec(
+      (1, step_t, 1, step_h, part, step_w, batch, channels),
+      lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0),
+    ),
+    'pooled': pl.BlockSpec((1, 1, part, batch, channels), lambda t, h, w: (t, h, w, 0, 0)),
+  }
 
   def whole(shape):
     return pl.BlockSpec(shape, lambda t, h, w: (0,) * len(shape))
 
-  inputs = [array if kind is None else _batch_last(array).reshape(shapes[kind]) for array, kind in arrays]
-  out_shape = [jax.ShapeDtypeStruct(shapes[b], a) if isinstance(b, str) else jax.ShapeDtypeStruct(a, b) for a, b in outputs]
-  moved = sum(x.size * x.dtype.itemsize for x in (*inputs, *out_shape))  # XLA counts nothing for a kernel that does not say
-  cost = pl.CostEstimate(flops=batch * frames * height * width * channels * step_t * step_h * step_w, bytes_accessed=moved, transcendentals=0)
+  inputs = [
+    array if kind is None else _batch_last(array).reshape(shapes[kind]) for array, kind in arrays
+  ]
+  out_shape = [
+    jax.ShapeDtypeStruct(shapes[b], a) if isinstance(b, str) else jax.ShapeDtypeStruct(a, b)
+    for a, b in outputs
+  ]
+  moved = sum(
+    x.size * x.dtype.itemsize for x in (*inputs, *out_shape)
+  )  # XLA counts nothing for a kernel that does not say
+  cost = pl.CostEstimate(
+    flops=batch * frames * height * width * channels * step_t * step_h * step_w,
+    bytes_accessed=moved,
+    transcendentals=0,
+  )
   results = pl.pallas_call(
-      kernel, grid=(frames, height, width // part), out_shape=out_shape, interpret=target_platform() != 'tpu', cost_estimate=cost,
-      in_specs=[whole(array.shape) if kind is None else specs[kind] for array, kind in arrays],
-      out_specs=[specs[b] if isinstance(b, str) else whole(a) for a, b in outputs])(*inputs)
-  return [r.reshape(frames * step_t, height * step_h, width * step_w, batch, channels) if r.shape == shapes['full'] else r for r in results]
+    kernel,
+    grid=(frames, height, width // part),
+    out_shape=out_shape,
+    interpret=target_platform() != 'tpu',
+    cost_estimate=cost,
+    in_specs=[whole(array.shape) if kind is None else specs[kind] for array, kind in arrays],
+    out_specs=[specs[b] if isinstance(b, str) else whole(a) for a, b in outputs],
+  )(*inputs)
+  return [
+    r.reshape(frames * step_t, height * step_h, width * step_w, batch, channels)
+    if r.shape == shapes['full']
+    else r
+    for r in results
+  ]
 
 
 def _part_of_row(width, maps, windows, batch, channels):
   """Windows of a row that are read at once: the most that divide it and fit the chip with (dtype, kind) `maps`, each of which is there twice."""
   places = {'full': windows, 'pooled': 1}
-  values = sum(jnp.dtype(dtype).itemsize * places[kind] for dtype, kind in maps if isinstance(kind, str))
+  values = sum(
+    jnp.dtype(dtype).itemsize * places[kind] for dtype, kind in maps if isinstance(kind, str)
+  )
   window_bytes = (2 * values + 4 * _COMPUTED) * filled(batch, SUBLANES) * filled(channels, LANES)
-  return next(part for part in range(width, 0, -1) if width % part == 0 and (part == 1 or part * window_bytes <= tpu_memory.ON_CHIP_BYTES))
+  return next(
+    part
+    for part in range(width, 0, -1)
+    if width % part == 0 and (part == 1 or part * window_bytes <= tpu_memory.ON_CHIP_BYTES)
+  )
 
 
 def _batch_last(x):

@@ -37,8 +37,12 @@ def pool(x, window, dtype, *, sums=False):
   batch, frames, height, width, channels = x.shape
   pooled = (batch, frames // window[0], height // window[1], width // window[2], channels)
   values, places, total, squares = _by_rows(
-      functools.partial(_pool_kernel, window=window), pooled, window, [(x, 'full')],
-      [(dtype, 'pooled'), (jnp.uint8, 'pooled'), (_F32, 'sums'), (_F32, 'sums')])
+    functools.partial(_pool_kernel, window=window),
+    pooled,
+    window,
+    [(x, 'full')],
+    [(dtype, 'pooled'), (jnp.uint8, 'pooled'), (_F32, 'sums'), (_F32, 'sums')],
+  )
   return values, places, total.sum((0, 1)), squares.sum((0, 1))
 
 
@@ -48,7 +52,13 @@ def spread(values, places, window, *, affine=None):
   if affine:
     y, offset, slope = affine
     arrays += [(y, 'full'), (offset.reshape(1, -1), 'channels'), (slope.reshape(1, -1), 'channels')]
-  result, = _by_rows(functools.partial(_spread_kernel, window=window), values.shape, window, arrays, [(values.dtype, 'full')])
+  (result,) = _by_rows(
+    functools.partial(_spread_kernel, window=window),
+    values.shape,
+    window,
+    arrays,
+    [(values.dtype, 'full')],
+  )
   return result
 
 
@@ -64,7 +74,9 @@ def _pool_kernel(x_ref, values_ref, places_ref, total_ref, squares_ref, *, windo
       if best is None:
         best, places = phase, jnp.zeros(phase.shape, jnp.int32)
       else:
-        better = (phase > best) | ((phase != phase) & (best == best))  # a NaN wins over every number
+        better = (phase > best) | (
+          (phase != phase) & (best == best)
+        )  # a NaN wins over every number
         best, places = jnp.where(better, phase, best), jnp.where(better, place, places)
     values_ref[0, 0, at, :] = best.astype(values_ref.dtype)
     places_ref[0, 0, at, :] = places.astype(jnp.uint8)
@@ -83,7 +95,10 @@ def _spread_kernel(values_ref, places_ref, *rest, window):
     at = pl.ds(index * block, block)
     values, places = values_ref[0, 0, at, :], places_ref[0, 0, at, :].astype(jnp.int32)
     for place, phase_at in enumerate(np.ndindex(*window)):
-      phase, where = jnp.where(places == place, values, jnp.zeros((), values.dtype)), _phase(phase_at, at, channels)
+      phase, where = (
+        jnp.where(places == place, values, jnp.zeros((), values.dtype)),
+        _phase(phase_at, at, channels),
+      )
       if affine:
         y_ref, offset_ref, slope_ref = affine
         phase = phase.astype(_F32) + offset_ref[...] + slope_ref[...] * y_ref[where].astype(_F32)
@@ -114,14 +129,31 @@ def _by_rows(kernel, pooled, window, arrays, outputs):
   batch, frames, height, width, channels = pooled
   images = batch * frames
   full = (images, window[0], height, window[1], width, window[2] * channels)
-  shapes = {'full': full, 'pooled': (images, height, width, channels), 'channels': (1, channels), 'sums': (images, height, channels)}
-  specs = {'full': pl.BlockSpec((1, window[0], 1, window[1], *full[4:]), lambda n, h: (n, 0, h, 0, 0, 0)),
-           'pooled': pl.BlockSpec((1, 1, width, channels), lambda n, h: (n, h, 0, 0)),
-           'channels': pl.BlockSpec((1, channels), lambda n, h: (0, 0)),
-           'sums': pl.BlockSpec((1, 1, channels), lambda n, h: (n, h, 0))}
+  shapes = {
+    'full': full,
+    'pooled': (images, height, width, channels),
+    'channels': (1, channels),
+    'sums': (images, height, channels),
+  }
+  specs = {
+    'full': pl.BlockSpec((1, window[0], 1, window[1], *full[4:]), lambda n, h: (n, 0, h, 0, 0, 0)),
+    'pooled': pl.BlockSpec((1, 1, width, channels), lambda n, h: (n, h, 0, 0)),
+    'channels': pl.BlockSpec((1, channels), lambda n, h: (0, 0)),
+    'sums': pl.BlockSpec((1, 1, channels), lambda n, h: (n, h, 0)),
+  }
   results = pl.pallas_call(
-      kernel, grid=(images, height), out_shape=[jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs],
-      in_specs=[specs[kind] for _, kind in arrays], out_specs=[specs[kind] for _, kind in outputs],
-      **settings())(*(x.reshape(shapes[kind]) for x, kind in arrays))
-  whole = {'full': (batch, frames * window[0], height * window[1], width * window[2], channels), 'pooled': pooled}
-  return [result.reshape(whole.get(kind, result.shape)) for result, (_, kind) in zip(results, outputs, strict=True)]
+    kernel,
+    grid=(images, height),
+    out_shape=[jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs],
+    in_specs=[specs[kind] for _, kind in arrays],
+    out_specs=[specs[kind] for _, kind in outputs],
+    **settings(),
+  )(*(x.reshape(shapes[kind]) for x, kind in arrays))
+  whole = {
+    'full': (batch, frames * window[0], height * window[1], width * window[2], channels),
+    'pooled': pooled,
+  }
+  return [
+    result.reshape(whole.get(kind, result.shape))
+    for result, (_, kind) in zip(results, outputs, strict=True)
+  ]

@@ -30,9 +30,15 @@ def spread(values, places, window, *, affine=None):
   """
   batch, frames, height, width, channels = values.shape
   step_t, step_h, step_w = window
-  index = jnp.arange(math.prod(window), dtype=jnp.uint8).reshape(1, 1, step_t, 1, step_h, 1, step_w, 1)
+  index = jnp.arange(math.prod(window), dtype=jnp.uint8).reshape(
+    1, 1, step_t, 1, step_h, 1, step_w, 1
+  )
   axes = (2, 4, 6)
-  spread_out = jnp.where(jnp.expand_dims(places, axes) == index, jnp.expand_dims(values, axes), jnp.zeros((), values.dtype))
+  spread_out = jnp.where(
+    jnp.expand_dims(places, axes) == index,
+    jnp.expand_dims(values, axes),
+    jnp.zeros((), values.dtype),
+  )
   result = spread_out.reshape(batch, frames * step_t, height * step_h, width * step_w, channels)
   if affine:
     y, offset, slope = affine
@@ -43,14 +49,19 @@ def spread(values, places, window, *, affine=None):
 def gather(x, places, window):
   """Values [B, T, H, W, C] of x [B, T*pt, H*ph, W*pw, C] at their places."""
   zero = jnp.zeros((), x.dtype)
-  return sum(jnp.where(places == place, phase, zero) for place, phase in enumerate(window_phases(x, window)))
+  return sum(
+    jnp.where(places == place, phase, zero) for place, phase in enumerate(window_phases(x, window))
+  )
 
 
 def window_phases(x, window):
   """The prod(window) strided views of `x [B, T, H, W, C]`, in row-major order of the window, each [B, T/pt, H/ph, W/pw, C]."""
   step_t, step_h, step_w = window
   starts = [(i, j, k) for i in range(step_t) for j in range(step_h) for k in range(step_w)]
-  return [sliced(x, slice(i, None, step_t), slice(j, None, step_h), slice(k, None, step_w)) for i, j, k in starts]
+  return [
+    sliced(x, slice(i, None, step_t), slice(j, None, step_h), slice(k, None, step_w))
+    for i, j, k in starts
+  ]
 
 
 def running_argmax(phases):

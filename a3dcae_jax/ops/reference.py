@@ -12,7 +12,7 @@ def conv3d(x, kernel):
   padded = np.pad(x, [(0, 0), *[((s - 1) // 2, s // 2) for s in sizes], (0, 0)])
   y = np.zeros((*x.shape[:4], kernel.shape[-1]))
   for i, j, k in np.ndindex(*sizes):
-    y += padded[:, i:i + x.shape[1], j:j + x.shape[2], k:k + x.shape[3]] @ kernel[i, j, k]
+    y += padded[:, i : i + x.shape[1], j : j + x.shape[2], k : k + x.shape[3]] @ kernel[i, j, k]
   return y
 
 
@@ -21,11 +21,13 @@ def deconv3d(x, kernel):
   x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
   sizes = kernel.shape[:3]
   frames, height, width = x.shape[1:4]
-  full = np.zeros((x.shape[0], *[n + s - 1 for n, s in zip(x.shape[1:4], sizes, strict=True)], kernel.shape[-1]))
+  full = np.zeros(
+    (x.shape[0], *[n + s - 1 for n, s in zip(x.shape[1:4], sizes, strict=True)], kernel.shape[-1])
+  )
   for i, j, k in np.ndindex(*sizes):
-    full[:, i:i + frames, j:j + height, k:k + width] += x @ kernel[i, j, k]
+    full[:, i : i + frames, j : j + height, k : k + width] += x @ kernel[i, j, k]
   low_t, low_h, low_w = [(s - 1) // 2 for s in sizes]
-  return full[:, low_t:low_t + frames, low_h:low_h + height, low_w:low_w + width]
+  return full[:, low_t : low_t + frames, low_h : low_h + height, low_w : low_w + width]
 
 
 def max_pool3d_argmax(x, window):
@@ -34,7 +36,13 @@ def max_pool3d_argmax(x, window):
   out = (x.shape[0], *[n // p for n, p in zip(x.shape[1:4], window, strict=True)], x.shape[4])
   values, places = np.zeros(out), np.zeros(out, np.uint8)
   for b, t, h, w, c in itertools.product(*map(range, out)):
-    cell = x[b, t * window[0]:(t + 1) * window[0], h * window[1]:(h + 1) * window[1], w * window[2]:(w + 1) * window[2], c].ravel()
+    cell = x[
+      b,
+      t * window[0] : (t + 1) * window[0],
+      h * window[1] : (h + 1) * window[1],
+      w * window[2] : (w + 1) * window[2],
+      c,
+    ].ravel()
     places[b, t, h, w, c] = np.argmax(cell)
     values[b, t, h, w, c] = cell[np.argmax(cell)]
   return values, places

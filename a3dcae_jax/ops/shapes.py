@@ -19,6 +19,11 @@ def check_divisible(name, array, window):
 def sliced(x, *slices):
   """`x[:, *slices]`, as one `lax.slice` even where the first axis is symbolic: jnp's indexing makes gathers of it there, which are slow everywhere."""
   bounds = [part.indices(size) for part, size in zip(slices, x.shape[1:], strict=False)]
-  rest = x.shape[1 + len(slices):]
+  rest = x.shape[1 + len(slices) :]
   starts, limits, strides = ([bound[i] for bound in bounds] for i in range(3))
-  return lax.slice(x, (0, *starts, *(0 for _ in rest)), (x.shape[0], *limits, *rest), (1, *strides, *(1 for _ in rest)))
+  return lax.slice(
+    x,
+    (0, *starts, *(0 for _ in rest)),
+    (x.shape[0], *limits, *rest),
+    (1, *strides, *(1 for _ in rest)),
+  )

@@ -17,12 +17,19 @@ available = triton is not None
 
 def settings():
   """Further arguments of `pallas_call`. Off GPUs kernels run interpreted, for tests."""
-  return {'interpret': target_platform() != 'gpu', 'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2) if available else None}
+  return {
+    'interpret': target_platform() != 'gpu',
+    'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2) if available else None,
+  }
 
 
 def quick(activation, dtype):
   """The chip's own tanh, right to 11 bits, where the result is rounded to bfloat16's 8; `activation` otherwise."""
-  return triton.approx_tanh if activation is jnp.tanh and dtype == jnp.bfloat16 and target_platform() == 'gpu' else activation
+  return (
+    triton.approx_tanh
+    if activation is jnp.tanh and dtype == jnp.bfloat16 and target_platform() == 'gpu'
+    else activation
+  )
 
 
 def power_of_two(size):

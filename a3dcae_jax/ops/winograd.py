@@ -24,19 +24,31 @@ TAPS = 3
 
 class Transforms(NamedTuple):
   """Matrices of F(m, 3): `data` B^T [m+2, m+2], `kernel` G [m+2, 3], `output` A^T [m, m+2]."""
+
   data: np.ndarray
   kernel: np.ndarray
   output: np.ndarray
 
 
 F2 = Transforms(
-    np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-    np.array([[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]]),
-    np.array([[1, 1, 1, 0], [0, 1, -1, -1]]))
+  np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+  np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+  np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+)
 F4 = Transforms(
-    np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]),
-    np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
-    np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]))
+  np.array(
+    [
+      [4, 0, -5, 0, 1, 0],
+      [0, -4, -4, 1, 1, 0],
+      [0, 4, -4, -1, 1, 0],
+      [0, -2, -1, 2, 1, 0],
+      [0, 2, -1, -2, 1, 0],
+      [0, 4, 0, -5, 0, 1],
+    ]
+  ),
+  np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
+  np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]),
+)
 
 
 def tile_frames(kernel_t, frames):
@@ -66,9 +78,15 @@ def _convolve_tiles(x, kernels, pad, convolve, transforms):
   tile = len(transforms.output)
   batch, frames = x.shape[:2]
   padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
-  columns = [lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1) for i in range(tile + 2)]
-  combined = [column.reshape(-1, *x.shape[2:]) for column in laid_out(_combine(transforms.data, columns))]
-  outputs = jnp.stack(_combine(transforms.output, _products(combined, kernels, convolve)), axis=1)  # [B * T / tile, tile, H', W', Cout]
+  columns = [
+    lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1) for i in range(tile + 2)
+  ]
+  combined = [
+    column.reshape(-1, *x.shape[2:]) for column in laid_out(_combine(transforms.data, columns))
+  ]
+  outputs = jnp.stack(
+    _combine(transforms.output, _products(combined, kernels, convolve)), axis=1
+  )  # [B * T / tile, tile, H', W', Cout]
   return outputs.reshape(batch, frames, *outputs.shape[2:])
 
 
@@ -83,11 +101,16 @@ def _products(frames, kernels, convolve):
 
 
 def _products_bwd(convolve, residuals, cotangents):
-  gradients = jax.vjp(lambda frames, kernels: _each(frames, kernels, convolve), *residuals)[1](cotangents)
+  gradients = jax.vjp(lambda frames, kernels: _each(frames, kernels, convolve), *residuals)[1](
+    cotangents
+  )
   return side_by_side(gradients, (cotangents, residuals[0]))
 
 
-_products.defvjp(lambda frames, kernels, convolve: (_products(frames, kernels, convolve), (frames, kernels)), _products_bwd)
+_products.defvjp(
+  lambda frames, kernels, convolve: (_products(frames, kernels, convolve), (frames, kernels)),
+  _products_bwd,
+)
 
 
 def _combine(matrix, arrays):

@@ -8,6 +8,7 @@ import numpy as np
 @dataclass(frozen=True)
 class VideoScores:
   """One test video. scores: float [N]; labels: 0/1 [N] or None; detected: intervals [(start, end), ...], end exclusive."""
+
   name: str
   scores: np.ndarray
   labels: np.ndarray | None = None
@@ -17,6 +18,7 @@ class VideoScores:
 @dataclass(frozen=True)
 class Strip:
   """One frame shown: `clip`, `recon` in [0, 1] [H, W], `error` squared error [H, W]. `recon` is None where it is not known (a bundle)."""
+
   caption: str
   clip: np.ndarray
   recon: np.ndarray | None
@@ -32,6 +34,7 @@ class Report:
     losses: name -> (steps, values). strips: title -> `Strip`s. feature_maps: layer -> (caption, [h, w]).
     config, provenance: dicts printed at the end.
   """
+
   title: str
   metrics: dict
   videos: tuple

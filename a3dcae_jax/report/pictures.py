@@ -7,12 +7,16 @@ import numpy as np
 from PIL import Image
 
 # Black, purple, orange, pale yellow: a heat map whose brightness rises throughout, so it prints in grey too.
-_HEAT = np.asarray([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
+_HEAT = np.asarray(
+  [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64
+)
 
 
 def grey_picture(image):
   """[H, W] in [0, 1] -> a `data:` address of a PNG."""
-  return _address(Image.fromarray(np.clip(np.rint(np.asarray(image) * 255), 0, 255).astype(np.uint8)))
+  return _address(
+    Image.fromarray(np.clip(np.rint(np.asarray(image) * 255), 0, 255).astype(np.uint8))
+  )
 
 
 def heat_picture(error, limit):
@@ -20,7 +24,9 @@ def heat_picture(error, limit):
   level = np.clip(np.asarray(error, np.float64) / max(limit, 1e-12), 0, 1) * (len(_HEAT) - 1)
   low = np.minimum(level.astype(int), len(_HEAT) - 2)
   share = (level - low)[..., None]
-  return _address(Image.fromarray((_HEAT[low] * (1 - share) + _HEAT[low + 1] * share).astype(np.uint8)))
+  return _address(
+    Image.fromarray((_HEAT[low] * (1 - share) + _HEAT[low + 1] * share).astype(np.uint8))
+  )
 
 
 def _address(image):

@@ -16,14 +16,24 @@ def load_calibrated(config, workdir, store):
   if config.eval.error != 'local':
     return detector
   _, windows = calibrating_windows(config, store)
-  return with_usual(detector, store.train.frames, windows.rows, batch_size=config.eval.batch_size, rule=local_rule(config.eval),
-                    scenes=store.scene_of(store.train, windows.first))
+  return with_usual(
+    detector,
+    store.train.frames,
+    windows.rows,
+    batch_size=config.eval.batch_size,
+    rule=local_rule(config.eval),
+    scenes=store.scene_of(store.train, windows.first),
+  )
 
 
 def calibrating_windows(config, store):
   """(training videos, their `TestWindows`) whose errors calibrate: cut as the test videos are."""
   cut = cutting(config)
-  videos = calibration_videos(calibrating(store.train.videos, config.train.holdout_videos), max_windows=config.eval.max_train_windows, **cut)
+  videos = calibration_videos(
+    calibrating(store.train.videos, config.train.holdout_videos),
+    max_windows=config.eval.max_train_windows,
+    **cut,
+  )
   return videos, test_windows(videos, **cut)
 
 
@@ -41,14 +51,24 @@ def check_windows(config, store):
 
 def cutting(config):
   """How a run's videos are cut into windows, as the keyword arguments of `test_windows`; stride 1 where a run is older than the field."""
-  return {'window': config.clips.window, 'every_frames': config.eval.every_frames, 'stride': config.eval.get('stride', 1)}
+  return {
+    'window': config.clips.window,
+    'every_frames': config.eval.every_frames,
+    'stride': config.eval.get('stride', 1),
+  }
 
 
 def training_errors(config, detector, store):
   """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
   videos, windows = calibrating_windows(config, store)
-  errors = shared_window_errors(detector, store.train.frames, windows, batch_size=config.eval.batch_size,
-                                scenes=store.scene_of(store.train, windows.first), progress='training errors')
+  errors = shared_window_errors(
+    detector,
+    store.train.frames,
+    windows,
+    batch_size=config.eval.batch_size,
+    scenes=store.scene_of(store.train, windows.first),
+    progress='training errors',
+  )
   return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
 
 
@@ -67,12 +87,17 @@ def calibration_videos(videos, *, max_windows, window, every_frames=0, stride=1)
   longest = max(videos, key=lambda video: video.num_frames, default=None)
   if longest is None or longest.num_frames < window:
     frames = longest.num_frames if longest else 0
-    raise UserError(f'no training video calibrates: the longest has {frames} frames, fewer than the window (={window})')
-  step, shortest = every_frames or window, window * fitting_stride(longest, window=window, stride=stride)
+    raise UserError(
+      f'no training video calibrates: the longest has {frames} frames, fewer than the window (={window})'
+    )
+  step, shortest = (
+    every_frames or window,
+    window * fitting_stride(longest, window=window, stride=stride),
+  )
   fitting = [video for video in videos if video.num_frames >= shortest]
   total = sum(-(-video.num_frames // step) for video in fitting)
   chosen, left = [], max(max_windows * step, shortest)
-  for video in fitting[::max(1, round(total / max_windows))]:
+  for video in fitting[:: max(1, round(total / max_windows))]:
     frames = min(video.num_frames, left)
     if frames >= shortest:
       chosen.append(StoredVideo(video.name, video.first, frames, video.scene))

@@ -17,8 +17,12 @@ EXIT_USER_ERROR = 2
 def define_config():
   """Defines `--config=FILE.py[:VARIANT]`, whose fields `--config.FIELD=VALUE` override."""
   return config_flags.DEFINE_config_file(
-      'config', None, 'Config file, with a variant after a colon: configs/ucsd_ped2.py:small. Any field can be set: '
-      '--config.train.steps=100. All fields, with their meaning and unit, are in configs/common.py.', lock_config=True)
+    'config',
+    None,
+    'Config file, with a variant after a colon: configs/ucsd_ped2.py:small. Any field can be set: '
+    '--config.train.steps=100. All fields, with their meaning and unit, are in configs/common.py.',
+    lock_config=True,
+  )
 
 
 def run_command(body, *, usage, compiles_ahead=False):
@@ -62,7 +66,9 @@ def _parse(argv):
     path = pathlib.Path(config_file)
     if not path.is_file():
       raise UserError(f'--config: there is no file {path}')
-    sys.path.insert(0, str(path.resolve().parent.parent))  # configs import their neighbours as `configs.NAME`
+    sys.path.insert(
+      0, str(path.resolve().parent.parent)
+    )  # configs import their neighbours as `configs.NAME`
   try:
     return flags.FLAGS(argv)
   except UserError:
@@ -88,7 +94,18 @@ def _config_file(argv):
 def _unknown_field(message, argv):
   """One line that names the flag at fault and the nearest known field."""
   near = re.search(r'Did you mean "([^"]+)"(?: instead of "([^"]+)")?', message)
-  name = near.group(2) if near and near.group(2) else next(iter(re.findall(r'[\'"]([A-Za-z_0-9]+)[\'"]', message)), message)
-  given = next((a.partition('=')[0] for a in argv if a.startswith('--config.') and name in a.partition('=')[0].split('.')), name)
+  name = (
+    near.group(2)
+    if near and near.group(2)
+    else next(iter(re.findall(r'[\'"]([A-Za-z_0-9]+)[\'"]', message)), message)
+  )
+  given = next(
+    (
+      a.partition('=')[0]
+      for a in argv
+      if a.startswith('--config.') and name in a.partition('=')[0].split('.')
+    ),
+    name,
+  )
   hint = f'; did you mean {near.group(1)!r}?' if near else '.'
   return f'{given}: no field {name!r}{hint} All fields are in configs/common.py'

@@ -29,6 +29,7 @@ class Detector(NamedTuple):
     feature_maps: (clips, scene=None) -> dict of arrays; None likewise.
     step: of the checkpoint.
   """
+
   program: object
   weights: dict
   mean_image: object
@@ -42,12 +43,17 @@ class Detector(NamedTuple):
 
   def with_calibration(self, arrays):
     """This detector with further arrays for the program (name -> array), which find it as `weights['calibration/NAME']` and travel in a bundle."""
-    return self._replace(weights=self.weights | {f'calibration/{name}': jnp.asarray(array) for name, array in arrays.items()})
+    return self._replace(
+      weights=self.weights
+      | {f'calibration/{name}': jnp.asarray(array) for name, array in arrays.items()}
+    )
 
 
 def load_detector(config, workdir, mean_image):
   """The newest checkpoint of a run; a `UserError` if there is none. mean_image: [H, W], or one a scene, [S, H, W]."""
-  checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints)
+  checkpoints = Checkpoints(
+    pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints
+  )
   try:
     if processes.is_first() and checkpoints.latest_step() is None:
       raise UserError(f'{workdir}/checkpoints: no checkpoint to evaluate; train first')
@@ -65,12 +71,23 @@ def load_detector(config, workdir, mean_image):
   @jax.jit
   def feature_maps(clips, scene=None):
     variables = {'params': state.generator, 'batch_stats': state.batch_stats}
-    _, sown = generator.apply(variables, zero_mean(clips, _means(mean_image, scene), **frame_options(config)), train=False, mutable=['intermediates'])
+    _, sown = generator.apply(
+      variables,
+      zero_mean(clips, _means(mean_image, scene), **frame_options(config)),
+      train=False,
+      mutable=['intermediates'],
+    )
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
   # Weights are arguments, not constants, as they are in a bundle: XLA folds constants by other roundings.
-  return Detector(jax.jit(scoring_program(config)), weights, mean_image, lambda clips, scene=None: reconstruct(weights, clips, scene),
-                  feature_maps, step)
+  return Detector(
+    jax.jit(scoring_program(config)),
+    weights,
+    mean_image,
+    lambda clips, scene=None: reconstruct(weights, clips, scene),
+    feature_maps,
+    step,
+  )
 
 
 def _means(mean_image, scene):
@@ -78,24 +95,45 @@ def _means(mean_image, scene):
   return mean_image if scene is None else clip_means(mean_image, scene)
 
 
-def shared_window_errors(detector, frames, windows, *, scenes=None, on_maps=None, progress='', batch_size):
+def shared_window_errors(
+  detector, frames, windows, *, scenes=None, on_maps=None, progress='', batch_size
+):
   """`window_errors` of `windows`, shared out over the processes of a pod: each scores its own, reads their frames alone, and gets all errors.
 
   `on_maps` is called for this process's windows only. A process by itself scores them all.
   """
   first, options = windows.first, {'window': windows.keep.shape[1], 'batch_size': batch_size}
   if processes.count() == 1:
-    return window_errors(detector, frames, first, stride=windows.stride, scenes=scenes, on_maps=on_maps, progress=progress, **options)
+    return window_errors(
+      detector,
+      frames,
+      first,
+      stride=windows.stride,
+      scenes=scenes,
+      on_maps=on_maps,
+      progress=progress,
+      **options,
+    )
   mine = processes.my_share(len(first))
   rows = windows.rows[mine]
   low, high = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
   moved = on_maps and (lambda start, maps: on_maps(start + mine.start, maps))
-  errors = window_errors(detector, frames[low:high], first[mine] - low, stride=windows.stride[mine], scenes=None if scenes is None else scenes[mine],
-                         on_maps=moved, progress=progress if processes.is_first() else '', **options)
+  errors = window_errors(
+    detector,
+    frames[low:high],
+    first[mine] - low,
+    stride=windows.stride[mine],
+    scenes=None if scenes is None else scenes[mine],
+    on_maps=moved,
+    progress=progress if processes.is_first() else '',
+    **options,
+  )
   return processes.gather_shares(np.asarray(errors, np.float32), len(first))
 
 
-def window_errors(detector, frames, first, *, window, batch_size, stride=1, scenes=None, on_maps=None, progress=''):
+def window_errors(
+  detector, frames, first, *, window, batch_size, stride=1, scenes=None, on_maps=None, progress=''
+):
   """Errors [M, T] of the windows that start at frames `first`.
 
   Args:
@@ -109,7 +147,11 @@ def window_errors(detector, frames, first, *, window, batch_size, stride=1, scen
   gather = jax.jit(lambda frames, first, stride: gather_clips(frames, first, stride, window=window))
 
   def errors_of(first, stride, scene, *resident_frames):
-    clips = gather(resident_frames[0], first, stride) if resident else frames[clip_rows(first, stride, window)]
+    clips = (
+      gather(resident_frames[0], first, stride)
+      if resident
+      else frames[clip_rows(first, stride, window)]
+    )
     errors, maps = detector.errors(clips, scene)
     return errors, (maps if on_maps else None)
 
@@ -123,9 +165,18 @@ def window_errors(detector, frames, first, *, window, batch_size, stride=1, scen
     if on_maps:
       on_maps(start, maps[:count])
 
-  for start in tqdm.tqdm(range(0, len(first), batch_size), desc=progress, unit='batch', disable=not progress, dynamic_ncols=True):
-    batch = [np.resize(column[start:start + batch_size], batch_size).astype(np.int32) for column in (first, stride)]  # the last one repeats itself
-    scene = None if scenes is None else np.resize(scenes[start:start + batch_size], batch_size)
+  for start in tqdm.tqdm(
+    range(0, len(first), batch_size),
+    desc=progress,
+    unit='batch',
+    disable=not progress,
+    dynamic_ncols=True,
+  ):
+    batch = [
+      np.resize(column[start : start + batch_size], batch_size).astype(np.int32)
+      for column in (first, stride)
+    ]  # the last one repeats itself
+    scene = None if scenes is None else np.resize(scenes[start : start + batch_size], batch_size)
     pending.append((start, errors_of(*batch, scene, *shared)))
     if len(pending) > 2:  # the device works on the next batches while this one is taken
       finish(*pending.pop(0))

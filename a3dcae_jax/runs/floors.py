@@ -25,8 +25,14 @@ def flow_floor(config, detector, store, windows):
     maps = error_maps(images, jnp.zeros_like(images))
     return frame_errors(maps), maps
 
-  errors = shared_window_errors(detector._replace(program=energies), store.test.frames, windows, batch_size=config.eval.batch_size,
-                                scenes=store.scene_of(store.test, windows.first), progress='flow floor')
+  errors = shared_window_errors(
+    detector._replace(program=energies),
+    store.test.frames,
+    windows,
+    batch_size=config.eval.batch_size,
+    scenes=store.scene_of(store.test, windows.first),
+    progress='flow floor',
+  )
   return {FLOW: frame_vector(errors, windows.rows, windows.keep, len(store.test.frames))}
 
 

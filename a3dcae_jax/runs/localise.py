@@ -3,9 +3,19 @@
 import numpy as np
 
 from a3dcae_jax.scoring.assemble import MeanMaps
-from a3dcae_jax.scoring.regions import PixelAuc, area_to_one, detection_curve, reduce_map, regions_of_masks
+from a3dcae_jax.scoring.regions import (
+  PixelAuc,
+  area_to_one,
+  detection_curve,
+  reduce_map,
+  regions_of_masks,
+)
 
-STEP, SIGMA_PX, MIN_AREA = 4, 2.0, 2  # maps are smoothed by 2 px and reduced 4 x 4; a region has at least 2 reduced pixels
+STEP, SIGMA_PX, MIN_AREA = (
+  4,
+  2.0,
+  2,
+)  # maps are smoothed by 2 px and reduced 4 x 4; a region has at least 2 reduced pixels
 
 
 class Localiser:
@@ -17,10 +27,17 @@ class Localiser:
 
   def __init__(self, split, windows, scale=1.0):
     """scale: what maps are divided by, a number or [T] by their place in the window."""
-    self._split, self._rows, self._scale, self._pixels = split, windows.rows, np.reshape(scale, (-1, 1, 1)), PixelAuc()
+    self._split, self._rows, self._scale, self._pixels = (
+      split,
+      windows.rows,
+      np.reshape(scale, (-1, 1, 1)),
+      PixelAuc(),
+    )
     self._videos = [video for video in split.videos if video.has_masks]
     self._place = np.full(len(split.frames), -1)  # a frame's place among those with masks
-    inside = np.concatenate([np.arange(video.first, video.first + video.num_frames) for video in self._videos])
+    inside = np.concatenate(
+      [np.arange(video.first, video.first + video.num_frames) for video in self._videos]
+    )
     self._place[inside] = np.arange(len(inside))
     self._keep = windows.keep & (self._place[self._rows] >= 0)
     self._times = np.bincount(self._rows[self._keep], minlength=len(split.frames))
@@ -58,11 +75,20 @@ class Localiser:
   def metrics(self):
     """Dict for JSON: pixel AUC; RBDC and TBDC with either end of the curve; how regions were made."""
     truth, source = self._truth()
-    result = {'videos': [video.name for video in self._videos], 'of_videos': len(self._split.videos), 'frames': len(self._reduced),
-              'pixel_auc': self._pixels.value(), 'true_regions': len(truth), 'tracks': len({region[0] for region in truth}), 'truth': source,
-              'rule': f'error maps smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes'}
+    result = {
+      'videos': [video.name for video in self._videos],
+      'of_videos': len(self._split.videos),
+      'frames': len(self._reduced),
+      'pixel_auc': self._pixels.value(),
+      'true_regions': len(truth),
+      'tracks': len({region[0] for region in truth}),
+      'truth': source,
+      'rule': f'error maps smoothed by {SIGMA_PX} px, reduced {STEP}x{STEP}, 8-connected components of at least {MIN_AREA}, bounding boxes',
+    }
     if len(self._videos) < len(self._split.videos):
-      result['rule'] += f'; over the {len(self._videos)} of {len(self._split.videos)} videos that have masks'
+      result['rule'] += (
+        f'; over the {len(self._videos)} of {len(self._split.videos)} videos that have masks'
+      )
     if truth:
       curve = detection_curve(self._reduced, truth, scale=STEP, min_area=MIN_AREA)
       for name, rates in (('rbdc', curve.region), ('tbdc', curve.track)):
@@ -74,7 +100,16 @@ class Localiser:
     regions, tracks = [], 0
     given = self._split.tracks
     for video in self._videos:
-      of_video = given.get(video.name, ()) if given else regions_of_masks(np.asarray(self._split.masks[video.first:video.first + video.num_frames]))
-      regions += [(track + tracks, frame + int(self._place[video.first]), *box) for track, frame, *box in of_video]
+      of_video = (
+        given.get(video.name, ())
+        if given
+        else regions_of_masks(
+          np.asarray(self._split.masks[video.first : video.first + video.num_frames])
+        )
+      )
+      regions += [
+        (track + tracks, frame + int(self._place[video.first]), *box)
+        for track, frame, *box in of_video
+      ]
       tracks += 1 + max((region[0] for region in of_video), default=-1)
     return regions, 'tracks' if given else 'components of the pixel masks, linked where they touch'

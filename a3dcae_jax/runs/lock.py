@@ -28,7 +28,9 @@ class WorkdirLock:
       file.seek(0)
       owner = file.read().strip() or 'unknown'
       file.close()
-      raise UserError(f'{self._path.parent} is in use by another run (process {owner}): wait for it, or choose another --workdir') from None
+      raise UserError(
+        f'{self._path.parent} is in use by another run (process {owner}): wait for it, or choose another --workdir'
+      ) from None
     file.truncate(0)
     file.write(f'{os.getpid()} on {os.uname().nodename}\n')
     file.flush()

@@ -18,8 +18,15 @@ def network_mean(config, store):
 
 def share_means(config, store):
   """Finds the mean images by one process, which alone reads all frames for them, and gives them to every one."""
-  for of in dict.fromkeys((mean_of_videos, mean_of(config))):  # the floors are of frames in any case
-    store.keep_mean_image(processes.from_first(store.mean_image(of) if processes.is_first() else np.zeros(store.mean_shape, np.float32)), of)
+  for of in dict.fromkeys(
+    (mean_of_videos, mean_of(config))
+  ):  # the floors are of frames in any case
+    store.keep_mean_image(
+      processes.from_first(
+        store.mean_image(of) if processes.is_first() else np.zeros(store.mean_shape, np.float32)
+      ),
+      of,
+    )
 
 
 def mean_of(config):

@@ -16,13 +16,40 @@ from a3dcae_jax.training.frames import ALIKE, IMAGES
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
-def make_networks(*, widths, discriminator_widths, discriminator_units, first_kernel, places, split_phases, lowering, dtype, output_scale=1.0, norm_scale=1.0,
-                  remat='none', axis_name=None):
+def make_networks(
+  *,
+  widths,
+  discriminator_widths,
+  discriminator_units,
+  first_kernel,
+  places,
+  split_phases,
+  lowering,
+  dtype,
+  output_scale=1.0,
+  norm_scale=1.0,
+  remat='none',
+  axis_name=None,
+):
   """(AutoEncoder, Discriminator). `dtype` 'auto' is bfloat16 on accelerators and float32 on CPUs; others as in `models`."""
-  common = {'first_kernel': tuple(first_kernel), 'split_phases': split_phases, 'lowering': lowering, 'dtype': compute_dtype(dtype),
-            'remat': remat_of(remat)}
-  return (AutoEncoder(tuple(widths), places=places, output_scale=output_scale, norm_scale=norm_scale, axis_name=axis_name, **common),
-          Discriminator(tuple(discriminator_widths), discriminator_units, axis_name=axis_name, **common))
+  common = {
+    'first_kernel': tuple(first_kernel),
+    'split_phases': split_phases,
+    'lowering': lowering,
+    'dtype': compute_dtype(dtype),
+    'remat': remat_of(remat),
+  }
+  return (
+    AutoEncoder(
+      tuple(widths),
+      places=places,
+      output_scale=output_scale,
+      norm_scale=norm_scale,
+      axis_name=axis_name,
+      **common,
+    ),
+    Discriminator(tuple(discriminator_widths), discriminator_units, axis_name=axis_name, **common),
+  )
 
 
 def compute_dtype(name):
@@ -69,7 +96,9 @@ def _check_frames(config):
   if (speeds == FOUND or speeds_of(speeds) != ALIKE) and not sees_flow(config):
     raise UserError(f'frames.row_speeds {speeds!r}: only flow has speeds (frames.images=flow)')
   if sees_flow(config) and config.eval.error in ('motion', 'local'):
-    raise UserError(f'frames.images flow: eval.error {config.eval.error!r} finds motion in frames; use eq13, block or smoothed')
+    raise UserError(
+      f'frames.images flow: eval.error {config.eval.error!r} finds motion in frames; use eq13, block or smoothed'
+    )
 
 
 def check_sizes(config):
@@ -78,17 +107,26 @@ def check_sizes(config):
     raise UserError(f'model.widths (={tuple(config.model.widths)}) needs at least two layers')
   frames, pixels = size_multiples(len(config.model.widths))
   judge = len(config.model.discriminator_widths)
-  frames, pixels = max(frames, 2 ** (judge - 1)), max(pixels, 2 ** judge)
-  for name, value, multiple in (('clips.window', config.clips.window, frames), ('data.height', config.data.height, pixels),
-                                ('data.width', config.data.width, pixels)):
+  frames, pixels = max(frames, 2 ** (judge - 1)), max(pixels, 2**judge)
+  for name, value, multiple in (
+    ('clips.window', config.clips.window, frames),
+    ('data.height', config.data.height, pixels),
+    ('data.width', config.data.width, pixels),
+  ):
     if value <= 0 or value % multiple:
-      raise UserError(f'{name} (={value}) must be a multiple of {multiple}: the networks halve it {multiple.bit_length() - 1} times')
+      raise UserError(
+        f'{name} (={value}) must be a multiple of {multiple}: the networks halve it {multiple.bit_length() - 1} times'
+      )
   if config.model.split_phases and config.model.first_kernel[0] != 1:
-    raise UserError(f'model.split_phases needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}')
+    raise UserError(
+      f'model.split_phases needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}'
+    )
   every, run = config.objective.hide_every, config.objective.hide_frames
   if every and not 0 < run < every <= config.clips.window:
-    raise UserError(f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
-                    f'which the window (={config.clips.window}) must hold')
+    raise UserError(
+      f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
+      f'which the window (={config.clips.window}) must hold'
+    )
   for name in ('output_scale', 'norm_scale'):
     if not config.model.get(name, 1.0) > 0:
       raise UserError(f'model.{name} (={config.model[name]}) must be positive')
@@ -96,6 +134,12 @@ def check_sizes(config):
   check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)
-  for name in ('steps', 'batch_size', 'log_every_steps', 'checkpoint_every_steps', 'keep_checkpoints'):
+  for name in (
+    'steps',
+    'batch_size',
+    'log_every_steps',
+    'checkpoint_every_steps',
+    'keep_checkpoints',
+  ):
     if config.train[name] <= 0:
       raise UserError(f'train.{name} (={config.train[name]}) must be positive')

@@ -22,7 +22,9 @@ def speeds_of(name):
   except ValueError:
     top = bottom = 0.0
   if not (0 < top < np.inf and 0 < bottom < np.inf):
-    raise UserError(f'frames.row_speeds {name!r}: known are alike, found, and TOP:BOTTOM, two positive numbers, as 0.5:1.2')
+    raise UserError(
+      f'frames.row_speeds {name!r}: known are alike, found, and TOP:BOTTOM, two positive numbers, as 0.5:1.2'
+    )
   return top, bottom
 
 
@@ -34,9 +36,13 @@ def find_row_speeds(frames, videos):
   over s0, so that 1 is what is usual where most moves. On a plane seen from a height the pixels that a step takes grow just so, from nothing at the
   horizon. b is 0 where it is below, since cameras stand upright, and at most what leaves `LEAST` to the top row.
   """
-  squares, cubes = sum(np.asarray(_moments(block), np.float64) for block in flow_blocks(frames, videos))
+  squares, cubes = sum(
+    np.asarray(_moments(block), np.float64) for block in flow_blocks(frames, videos)
+  )
   rows, total = np.arange(len(squares)), squares.sum()
-  spread = (squares * np.square(rows - (middle := (squares * rows).sum() / max(total, 1e-30)))).sum()
+  spread = (
+    squares * np.square(rows - (middle := (squares * rows).sum() / max(total, 1e-30)))
+  ).sum()
   if not spread > 0:
     return 'alike'  # nothing moves
   usual = cubes.sum() / total
@@ -49,4 +55,4 @@ def find_row_speeds(frames, videos):
 def _moments(frames):
   """Sums over frames and columns of v^2 and v^3, [2, H], of uint8 [T, H, W]."""
   flow = flow_images(frames[None].astype(jnp.float32) / 255)
-  return jnp.stack([jnp.square(flow), flow ** 3]).sum((1, 2, 4))
+  return jnp.stack([jnp.square(flow), flow**3]).sum((1, 2, 4))

@@ -7,7 +7,13 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.ops.hiding import predict_hidden
 from a3dcae_jax.ops.lowering import lowered_for, target_platform
 from a3dcae_jax.runs.networks import frame_options, make_networks
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.scoring.errors import (
+  block_errors,
+  error_maps,
+  frame_errors,
+  motion_maps,
+  smoothed_errors,
+)
 from a3dcae_jax.scoring.local import local_errors, make_rule
 from a3dcae_jax.training.frames import zero_mean
 
@@ -33,8 +39,12 @@ def scoring_program(config, platform=None):
   kind = config.eval.error
   if kind not in ERRORS:
     raise UserError(f'eval.error {kind!r}: known are {", ".join(ERRORS)}')
-  reduce = {'eq13': frame_errors, 'block': lambda maps: block_errors(maps, config.eval.block_px),
-            'smoothed': lambda maps: smoothed_errors(maps, config.eval.sigma_px), 'motion': lambda maps: jnp.sqrt(frame_errors(maps))}.get(kind)
+  reduce = {
+    'eq13': frame_errors,
+    'block': lambda maps: block_errors(maps, config.eval.block_px),
+    'smoothed': lambda maps: smoothed_errors(maps, config.eval.sigma_px),
+    'motion': lambda maps: jnp.sqrt(frame_errors(maps)),
+  }.get(kind)
 
   rule = local_rule(config.eval)
 
@@ -58,13 +68,19 @@ def local_rule(options):
 def reconstruction(config, weights, real):
   """Clips as the auto-encoder gives them back, every frame hidden in turn where the run hides frames: [B, T, H, W, 1] -> the same."""
   generator, _ = make_networks(**config.model)
-  variables = traverse_util.unflatten_dict({name: array for name, array in weights.items() if not name.startswith('calibration/')}, sep='/')
+  variables = traverse_util.unflatten_dict(
+    {name: array for name, array in weights.items() if not name.startswith('calibration/')}, sep='/'
+  )
   every, run = config.objective.hide_every, config.objective.hide_frames
   if every:
-    return predict_hidden(lambda seen: generator.apply(variables, seen, train=False), real, every=every, run=run)
+    return predict_hidden(
+      lambda seen: generator.apply(variables, seen, train=False), real, every=every, run=run
+    )
   return generator.apply(variables, real, train=False)
 
 
 def scoring_weights(state):
   """What the program reads of a `TrainState`, as one flat dict: 'params/conv1/kernel' -> array."""
-  return traverse_util.flatten_dict({'params': state.generator, 'batch_stats': state.batch_stats}, sep='/')
+  return traverse_util.flatten_dict(
+    {'params': state.generator, 'batch_stats': state.batch_stats}, sep='/'
+  )

@@ -48,7 +48,9 @@ def open_store(config):
   store = processes.first_then_rest('frame store', lambda: _verified(prepare_data(**config.data)))
   expected = processes.on_first('data hash', lambda: store.data_hash)
   if store.data_hash != expected:
-    raise UserError(f'{store.folder}: its data hash is {store.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one store to all hosts')
+    raise UserError(
+      f'{store.folder}: its data hash is {store.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one store to all hosts'
+    )
   if len(store.train.frames):
     share_means(config, store)
   return store
@@ -63,7 +65,9 @@ def _verified(store):
 def _check_workdir(config, workdir, lock):
   if (workdir / 'config.json').exists():
     lock.take()
-    workdirs.claim(workdir, config)  # before the footage is touched: a foreign workdir is refused at once
+    workdirs.claim(
+      workdir, config
+    )  # before the footage is touched: a foreign workdir is refused at once
 
 
 def _with_row_speeds(config, find):
@@ -84,8 +88,12 @@ def _found_row_speeds(store):
 
 
 def _found_workdir(config, workdir, store, lock):
-  mean_image = network_mean(config, store)  # fails where there is nothing to train on: before the workdir is made
-  store.scene_of(store.test, np.asarray([video.first for video in store.test.videos], int))  # as does a test video of a scene without a mean image
+  mean_image = network_mean(
+    config, store
+  )  # fails where there is nothing to train on: before the workdir is made
+  store.scene_of(
+    store.test, np.asarray([video.first for video in store.test.videos], int)
+  )  # as does a test video of a scene without a mean image
   check_windows(config, store)
   lock.take()
   workdirs.claim(workdir, config)
@@ -126,8 +134,17 @@ def compare_runs(folders, *, page=''):
   """Does `evaluate --compare`: prints the tables, and writes them to `page` if it is given."""
   if len(folders) < 2:
     raise UserError(f'--compare takes two or more folders of runs, got {len(folders)}')
-  groups = group_runs([(str(folder), validate_metrics(read_json(pathlib.Path(folder) / 'metrics.json'), source=f'{folder}/metrics.json'))
-                       for folder in folders])
+  groups = group_runs(
+    [
+      (
+        str(folder),
+        validate_metrics(
+          read_json(pathlib.Path(folder) / 'metrics.json'), source=f'{folder}/metrics.json'
+        ),
+      )
+      for folder in folders
+    ]
+  )
   print(compare_text(groups))
   if page:
     write_comparison(page, groups)

@@ -10,7 +10,9 @@ from a3dcae_jax.runs.scoring_program import USUAL
 from a3dcae_jax.scoring.errors import error_maps
 from a3dcae_jax.scoring.local import pooled_maps, row_sums, usual_of
 
-MAX_WINDOWS = 128  # of training footage, evenly spread: they are passed through the network once more
+MAX_WINDOWS = (
+  128  # of training footage, evenly spread: they are passed through the network once more
+)
 
 
 def with_usual(detector, frames, rows, *, batch_size, rule, scenes=None):
@@ -18,18 +20,23 @@ def with_usual(detector, frames, rows, *, batch_size, rule, scenes=None):
 
   Args: frames: uint8 [N, H, W]. rows: int [M, T]. batch_size: windows a pass. rule: `Rule`. scenes: int [M] or None, as in `window_errors`.
   """
+
   @jax.jit
   def sums_of(clips, scene, counted):
     clips, recon = detector.reconstruct(clips, scene)
     pooled = pooled_maps(error_maps(clips, recon), clips, rule)
-    return row_sums(pooled._replace(energy=pooled.energy * counted[:, None, None, None]))  # the last batch repeats itself: once is enough
+    return row_sums(
+      pooled._replace(energy=pooled.energy * counted[:, None, None, None])
+    )  # the last batch repeats itself: once is enough
 
   chosen, total = np.arange(0, len(rows), -(-len(rows) // MAX_WINDOWS)), 0.0
   for start in range(0, len(chosen), batch_size):
-    batch = np.resize(chosen[start:start + batch_size], batch_size)
+    batch = np.resize(chosen[start : start + batch_size], batch_size)
     counted = (np.arange(batch_size) < len(chosen) - start).astype(np.float32)
     clips = frames[rows[batch]]
-    total = total + np.asarray(sums_of(clips, None if scenes is None else scenes[batch], counted), np.float64)
+    total = total + np.asarray(
+      sums_of(clips, None if scenes is None else scenes[batch], counted), np.float64
+    )
   return detector.with_calibration({'usual': usual_of(total)})
 
 

@@ -14,13 +14,47 @@ from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.runs.row_speeds import FOUND
 
 # Fields that may differ when a run goes on: how long, how often, and how it is scored; not what is trained.
-MAY_CHANGE = ('variant', 'data.root', 'data.store', 'data.store_dir', 'data.label_set', 'data.options.hasan_labels', 'train.steps',
-              'train.time_limit_s', 'train.log_every_steps', 'train.checkpoint_every_steps', 'train.keep_checkpoints', 'train.feeding',
-              'train.reduce_dtype', 'train.transfer_guard', 'train.compilation_cache_dir', 'model.remat', 'eval.')
+MAY_CHANGE = (
+  'variant',
+  'data.root',
+  'data.store',
+  'data.store_dir',
+  'data.label_set',
+  'data.options.hasan_labels',
+  'train.steps',
+  'train.time_limit_s',
+  'train.log_every_steps',
+  'train.checkpoint_every_steps',
+  'train.keep_checkpoints',
+  'train.feeding',
+  'train.reduce_dtype',
+  'train.transfer_guard',
+  'train.compilation_cache_dir',
+  'model.remat',
+  'eval.',
+)
 # Fields that came later, with what they say of a run from before: it goes on as it began.
-CAME_LATER = {'data.mean_image': 'set', 'optimizer.schedule': 'constant', 'model.output_scale': 1.0, 'model.norm_scale': 1.0,
-              'frames.contrast': 0.0, 'frames.images': 'frames', 'frames.row_speeds': 'alike'}
-PACKAGES = ('a3dcae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn', 'tensorflow-cpu', 'tensorflow-datasets')
+CAME_LATER = {
+  'data.mean_image': 'set',
+  'optimizer.schedule': 'constant',
+  'model.output_scale': 1.0,
+  'model.norm_scale': 1.0,
+  'frames.contrast': 0.0,
+  'frames.images': 'frames',
+  'frames.row_speeds': 'alike',
+}
+PACKAGES = (
+  'a3dcae_jax',
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'numpy',
+  'scikit-learn',
+  'tensorflow-cpu',
+  'tensorflow-datasets',
+)
 
 
 def plain(config):
@@ -36,10 +70,15 @@ def claim(workdir, config):
   path = pathlib.Path(workdir) / 'config.json'
   if path.exists():
     before, now = CAME_LATER | _flat(read_json(path)), _flat(plain(config))
-    different = [f'{key} is {before.get(key)!r} there, {now.get(key)!r} here' for key in sorted(before.keys() | now.keys())
-                 if before.get(key) != now.get(key) and not key.startswith(MAY_CHANGE)]
+    different = [
+      f'{key} is {before.get(key)!r} there, {now.get(key)!r} here'
+      for key in sorted(before.keys() | now.keys())
+      if before.get(key) != now.get(key) and not key.startswith(MAY_CHANGE)
+    ]
     if different:
-      raise UserError(f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir')
+      raise UserError(
+        f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir'
+      )
   write_json(path, plain(config))
 
 
@@ -53,15 +92,26 @@ def provenance(store):
   """Versions, devices, commit and the data's hash: what a figure depends on beside its config."""
   devices = jax.devices()
   return {
-      'python': platform.python_version(), 'machine': platform.machine(), 'versions': {name: _version(name) for name in PACKAGES},
-      'devices': {'platform': devices[0].platform, 'kind': devices[0].device_kind, 'count': len(devices), 'processes': jax.process_count()},
-      'commit': _commit(), 'data_sha256': store.data_hash}
+    'python': platform.python_version(),
+    'machine': platform.machine(),
+    'versions': {name: _version(name) for name in PACKAGES},
+    'devices': {
+      'platform': devices[0].platform,
+      'kind': devices[0].device_kind,
+      'count': len(devices),
+      'processes': jax.process_count(),
+    },
+    'commit': _commit(),
+    'data_sha256': store.data_hash,
+  }
 
 
 def check_is_no_run(workdir, whose):
   """Raises `UserError` where results that are not a training run's, but `whose` ("the sum's"), would overwrite one's."""
   if (pathlib.Path(workdir) / 'checkpoints').exists():
-    raise UserError(f'--workdir={workdir} is a training run, whose results would be overwritten: name a folder of its own for {whose}')
+    raise UserError(
+      f'--workdir={workdir} is a training run, whose results would be overwritten: name a folder of its own for {whose}'
+    )
 
 
 def read_config(workdir):
@@ -71,7 +121,9 @@ def read_config(workdir):
     raise UserError(f'{workdir} is no run: it has no config.json')
   content = read_json(path)
   if 'sum' in content:
-    raise UserError(f'{workdir} is no run but the sum of {", ".join(content["sum"])}: score it again by evaluate --sum')
+    raise UserError(
+      f'{workdir} is no run but the sum of {", ".join(content["sum"])}: score it again by evaluate --sum'
+    )
   return config_dict.ConfigDict(tuples(content)).lock()
 
 
@@ -102,7 +154,9 @@ def _commit():
   here = pathlib.Path(__file__).parent
   try:
     command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
-    result = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    result = subprocess.run(
+      command, cwd=here, capture_output=True, text=True, timeout=10, check=True
+    )
   except (OSError, subprocess.SubprocessError):
     return None
   return result.stdout.strip()

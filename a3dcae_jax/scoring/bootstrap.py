@@ -15,7 +15,9 @@ def auc_interval(scores, labels, *, resamples=1000, level=0.95, seed=0):
   values, undefined = [], 0
   for _ in range(resamples):
     chosen = rng.integers(len(scores), size=len(scores))
-    value = auc(np.concatenate([scores[i] for i in chosen]), np.concatenate([labels[i] for i in chosen]))
+    value = auc(
+      np.concatenate([scores[i] for i in chosen]), np.concatenate([labels[i] for i in chosen])
+    )
     undefined += value is None
     values += [] if value is None else [value]
   tail = (1 - level) / 2

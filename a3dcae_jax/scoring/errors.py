@@ -22,7 +22,10 @@ def motion_maps(maps, clips):
   Args: maps: [B, T, H, W]. clips: [B, T, H, W, 1]. Returns: float32 [B, T, H, W].
   """
   clips = clips.squeeze(-1).astype(jnp.float32)
-  after, before = lax.slice_in_dim(clips, 1, None, axis=1), lax.slice_in_dim(clips, 0, -1, axis=1)  # not `diff`: see `ops.shapes.sliced`
+  after, before = (
+    lax.slice_in_dim(clips, 1, None, axis=1),
+    lax.slice_in_dim(clips, 0, -1, axis=1),
+  )  # not `diff`: see `ops.shapes.sliced`
   motion = jnp.square(after - before)
   return maps * jnp.concatenate([lax.slice_in_dim(motion, 0, 1, axis=1), motion], axis=1)
 
@@ -37,7 +40,12 @@ def block_errors(maps, block_px):
   rows, columns = (jnp.arange(0, size - block_px + 1, step) for size in maps.shape[2:])
   top, left = rows[:, None], columns[None, :]
   corner = lambda r, c: sums[:, :, r, c]  # noqa: E731
-  blocks = corner(top + block_px, left + block_px) - corner(top, left + block_px) - corner(top + block_px, left) + corner(top, left)
+  blocks = (
+    corner(top + block_px, left + block_px)
+    - corner(top, left + block_px)
+    - corner(top + block_px, left)
+    + corner(top, left)
+  )
   return blocks.max((2, 3)) / block_px**2
 
 
@@ -47,7 +55,9 @@ def smoothed_errors(maps, sigma_px):
   The kernel reaches 3 standard deviations; beyond the border the error counts as zero.
   """
   radius = max(int(3 * sigma_px + 0.5), 1)
-  weights = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1, dtype=jnp.float32) / sigma_px))
+  weights = jnp.exp(
+    -0.5 * jnp.square(jnp.arange(-radius, radius + 1, dtype=jnp.float32) / sigma_px)
+  )
   weights = (weights / weights.sum()).astype(maps.dtype)
   flat = maps.reshape(-1, 1, *maps.shape[2:])
   for kernel in (weights[:, None], weights[None, :]):

@@ -6,12 +6,15 @@ import numpy as np
 
 from a3dcae_jax.scoring.persistence import maxima
 
-MATCHING_RULE = ('a true event (a run of abnormal frames) is found if a detected interval shares a frame with it; a detected interval that shares '
-                 'none with any is a false alarm')
+MATCHING_RULE = (
+  'a true event (a run of abnormal frames) is found if a detected interval shares a frame with it; a detected interval that shares '
+  'none with any is a false alarm'
+)
 
 
 class EventCounts(NamedTuple):
   """true_events, found (true positives), detected, false_alarms: counts. delays_frames: of each found event."""
+
   true_events: int
   found: int
   detected: int
@@ -32,7 +35,10 @@ def detect_events(scores, *, threshold, persistence, window_frames, merge_frames
   peaks = found.position[(found.persistence >= persistence) & (scores[found.position] >= threshold)]
   events = []
   for peak in peaks:
-    start, end = max(int(peak) - window_frames // 2, 0), min(int(peak) + (window_frames + 1) // 2, len(scores))
+    start, end = (
+      max(int(peak) - window_frames // 2, 0),
+      min(int(peak) + (window_frames + 1) // 2, len(scores)),
+    )
     end = max(end, start + 1)
     if events and start - events[-1][1] < merge_frames:
       events[-1] = (events[-1][0], max(end, events[-1][1]))
@@ -44,7 +50,10 @@ def detect_events(scores, *, threshold, persistence, window_frames, merge_frames
 def true_events(labels):
   """Runs of ones as [(start, end), ...], end exclusive."""
   edges = np.diff(np.r_[0, np.asarray(labels, np.int8), 0])
-  return [(int(a), int(b)) for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)]
+  return [
+    (int(a), int(b))
+    for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
+  ]
 
 
 def match_events(detected, labels):
@@ -63,7 +72,9 @@ def match_events(detected, labels):
       hits = [a for a, b in intervals if a < end and b > start]
       found += bool(hits)
       delays += [max(min(hits) - start, 0)] if hits else []
-    false_alarms += sum(not any(a < end and b > start for start, end in truth) for a, b in intervals)
+    false_alarms += sum(
+      not any(a < end and b > start for start, end in truth) for a, b in intervals
+    )
   return EventCounts(truths, found, sum(map(len, detected)), false_alarms, tuple(delays))
 
 
@@ -77,7 +88,14 @@ def event_metrics(scores, labels, detected, *, threshold, frames_per_s):
   above, truth = np.concatenate(scores) >= threshold, np.concatenate(labels).astype(bool)
   hits = int((above & truth).sum())
   return result | {
-      'true_events': counts.true_events, 'true_positives': counts.found, 'false_alarms': counts.false_alarms,
-      'false_alarms_per_hour': counts.false_alarms / hours, 'median_delay_s': float(np.median(counts.delays_frames)) / frames_per_s if counts.found else None,
-      'frame_precision': hits / int(above.sum()) if above.any() else None, 'frame_recall': hits / int(truth.sum()) if truth.any() else None,
-      'matching_rule': MATCHING_RULE}
+    'true_events': counts.true_events,
+    'true_positives': counts.found,
+    'false_alarms': counts.false_alarms,
+    'false_alarms_per_hour': counts.false_alarms / hours,
+    'median_delay_s': float(np.median(counts.delays_frames)) / frames_per_s
+    if counts.found
+    else None,
+    'frame_precision': hits / int(above.sum()) if above.any() else None,
+    'frame_recall': hits / int(truth.sum()) if truth.any() else None,
+    'matching_rule': MATCHING_RULE,
+  }

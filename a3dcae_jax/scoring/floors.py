@@ -19,15 +19,27 @@ def floor_errors(frames, videos, mean_image, *, contrast=0.0):
   Args: frames: uint8 [N, H, W]. videos: with `first`, `num_frames`. mean_image: float [H, W] in [0, 1], or one a video, [V, H, W].
   Returns: dict floor -> float64 [N], on pixels in [0, 1]. One frame at a time is in memory.
   """
-  distance, differences = np.zeros(len(frames)), np.zeros((2 if contrast else 1, len(frames)))  # of frames as they are, and as normalised
-  for video, mean in zip(videos, np.broadcast_to(mean_image, (len(videos), *frames.shape[1:])), strict=True):
+  distance, differences = (
+    np.zeros(len(frames)),
+    np.zeros((2 if contrast else 1, len(frames))),
+  )  # of frames as they are, and as normalised
+  for video, mean in zip(
+    videos, np.broadcast_to(mean_image, (len(videos), *frames.shape[1:])), strict=True
+  ):
     previous = None
     for index in range(video.first, video.first + video.num_frames):
       frame = frames[index] / np.float32(255) - mean
       distance[index] = np.square(frame).mean(dtype=np.float64)
-      seen = [frame, frame * np.float32(np.sqrt(squared_gain(distance[index], contrast)))] if contrast else [frame]
+      seen = (
+        [frame, frame * np.float32(np.sqrt(squared_gain(distance[index], contrast)))]
+        if contrast
+        else [frame]
+      )
       if previous is not None:
-        differences[:, index] = [np.square(new - old).mean(dtype=np.float64) for new, old in zip(seen, previous, strict=True)]
+        differences[:, index] = [
+          np.square(new - old).mean(dtype=np.float64)
+          for new, old in zip(seen, previous, strict=True)
+        ]
       previous = seen
     if video.num_frames > 1:
       differences[:, video.first] = differences[:, video.first + 1]

@@ -33,6 +33,7 @@ class Rule(NamedTuple):
   sigma_px, sigma_frames: of the Gaussian window. contrast: c, in squared grey steps a pixel on [0, 1]; it keeps what has less contrast still.
   surprise_weight: of the network's part in the mix, 0 to 1; 0 is speed alone, in which nothing is learnt. share: of the places whose mean counts.
   """
+
   sigma_px: float = 4.0
   sigma_frames: float = 2.0
   contrast: float = 1e-4
@@ -43,14 +44,23 @@ class Rule(NamedTuple):
 def make_rule(**fields):
   """A `Rule`, or a `UserError` that names the first field out of range."""
   rule = Rule(**fields)
-  for name, low, high in (('sigma_px', 0.5, 64), ('sigma_frames', 0.1, 64), ('contrast', 1e-8, 1), ('surprise_weight', 0, 1), ('share', 0, 1)):
+  for name, low, high in (
+    ('sigma_px', 0.5, 64),
+    ('sigma_frames', 0.1, 64),
+    ('contrast', 1e-8, 1),
+    ('surprise_weight', 0, 1),
+    ('share', 0, 1),
+  ):
     if not low <= getattr(rule, name) <= high:
-      raise UserError(f'eval.local.{name} (={getattr(rule, name)}) must lie between {low} and {high}')
+      raise UserError(
+        f'eval.local.{name} (={getattr(rule, name)}) must lie between {low} and {high}'
+      )
   return rule
 
 
 class Pooled(NamedTuple):
   """Maps [B, T, h, w]: speed in pixels a frame, surprise in grey steps, and the energy of motion (mean squared I_t) that weighs a place."""
+
   speed: jnp.ndarray
   surprise: jnp.ndarray
   energy: jnp.ndarray
@@ -61,16 +71,26 @@ def pooled_maps(maps, clips, rule):
   images = clips.squeeze(-1).astype(jnp.float32)
   in_time = jnp.gradient(images, axis=1)
   down, across = jnp.gradient(images, axis=(2, 3))
-  products = jnp.concatenate([gradient_products(in_time, down, across), jnp.stack([in_time * in_time, maps.astype(jnp.float32)])])
-  window = (gaussian_matrix(images.shape[1], rule.sigma_frames, 1), gaussian_matrix(images.shape[2], rule.sigma_px, STEP),
-            gaussian_matrix(images.shape[3], rule.sigma_px, STEP))
+  products = jnp.concatenate(
+    [
+      gradient_products(in_time, down, across),
+      jnp.stack([in_time * in_time, maps.astype(jnp.float32)]),
+    ]
+  )
+  window = (
+    gaussian_matrix(images.shape[1], rule.sigma_frames, 1),
+    gaussian_matrix(images.shape[2], rule.sigma_px, STEP),
+    gaussian_matrix(images.shape[3], rule.sigma_px, STEP),
+  )
   *means, energy, error = window_means(products, window)
   return Pooled(speed(*means, rule.contrast), jnp.sqrt(error), energy)
 
 
 def row_sums(pooled):
   """What `usual_of` needs of a batch: sums over clips and columns of (energy, energy * speed, energy * surprise), [3, T, h]."""
-  return jnp.stack([pooled.energy, pooled.energy * pooled.speed, pooled.energy * pooled.surprise]).sum((1, 4))
+  return jnp.stack(
+    [pooled.energy, pooled.energy * pooled.speed, pooled.energy * pooled.surprise]
+  ).sum((1, 4))
 
 
 def usual_of(sums):
@@ -84,7 +104,9 @@ def usual_of(sums):
   smooth = np.asarray(gaussian_matrix(sums.shape[2], ROWS_SIGMA, 1), np.float64)
   prior = PRIOR * sums.sum(2, keepdims=True)
   energy, *weighted = np.einsum('ctr,ir->cti', sums, smooth) + prior
-  return np.stack([np.maximum(quantity / np.maximum(energy, 1e-30), 1e-6) for quantity in weighted]).astype(np.float32)
+  return np.stack(
+    [np.maximum(quantity / np.maximum(energy, 1e-30), 1e-6) for quantity in weighted]
+  ).astype(np.float32)
 
 
 def local_errors(maps, clips, usual, rule):
@@ -96,15 +118,22 @@ def local_errors(maps, clips, usual, rule):
 def local_maps(pooled, usual, rule):
   """The mix: [B, T, h, w], about 1 where something moves as usual. usual: [2, T, h] of `usual_of`.
 
-      (1 - w) s + w min(s, 1) q,   s and q: speed and surprise by what is usual, w: surprise_weight
+  (1 - w) s + w min(s, 1) q,   s and q: speed and surprise by what is usual, w: surprise_weight
   """
-  speed, surprise = pooled.speed / usual[0][None, :, :, None], pooled.surprise / usual[1][None, :, :, None]
-  return (1 - rule.surprise_weight) * speed + rule.surprise_weight * jnp.minimum(speed, 1) * surprise
+  speed, surprise = (
+    pooled.speed / usual[0][None, :, :, None],
+    pooled.surprise / usual[1][None, :, :, None],
+  )
+  return (1 - rule.surprise_weight) * speed + rule.surprise_weight * jnp.minimum(
+    speed, 1
+  ) * surprise
 
 
 def strongest(maps, share):
   """Mean of the highest `share` of the places (one at least) of each frame: [B, T, h, w] -> [B, T]."""
   flat = maps.reshape(*maps.shape[:2], -1)
   count = max(int(round(share * flat.shape[-1])), 1)
-  highest = lax.slice_in_dim(jnp.sort(flat, axis=-1), flat.shape[-1] - count, None, axis=-1)  # no gather where the batch is left open
+  highest = lax.slice_in_dim(
+    jnp.sort(flat, axis=-1), flat.shape[-1] - count, None, axis=-1
+  )  # no gather where the batch is left open
   return highest.mean(-1)

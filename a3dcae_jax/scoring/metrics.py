@@ -44,12 +44,14 @@ def frame_metrics(scores, labels):
   defined = [value for value in per_video if value is not None]
   both = _both(all_labels)
   return {
-      'auc': auc(all_scores, all_labels),
-      'eer': equal_error_rate(all_scores, all_labels),
-      'ap': float(sklearn_metrics.average_precision_score(all_labels, all_scores)) if both else None,
-      'macro_auc': float(np.mean(defined)) if defined else None,
-      'undefined_videos': len(per_video) - len(defined),
-      'score_gap': float(all_scores[all_labels == 1].mean() - all_scores[all_labels == 0].mean()) if both else None,
+    'auc': auc(all_scores, all_labels),
+    'eer': equal_error_rate(all_scores, all_labels),
+    'ap': float(sklearn_metrics.average_precision_score(all_labels, all_scores)) if both else None,
+    'macro_auc': float(np.mean(defined)) if defined else None,
+    'undefined_videos': len(per_video) - len(defined),
+    'score_gap': float(all_scores[all_labels == 1].mean() - all_scores[all_labels == 0].mean())
+    if both
+    else None,
   }
 
 

@@ -29,12 +29,16 @@ def normalise(errors, how, *, train_mean=None, train_std=None):
   errors = [np.asarray(video, np.float64) for video in errors]
   for index, video in enumerate(errors):
     if not np.isfinite(video).all():
-      raise UserError(f'normalisation {how}: error of frame {np.flatnonzero(~np.isfinite(video))[0]} of video {index} is not finite')
+      raise UserError(
+        f'normalisation {how}: error of frame {np.flatnonzero(~np.isfinite(video))[0]} of video {index} is not finite'
+      )
   if how == 'none':
     return errors
   if how == 'train':
     if train_mean is None or not train_std:
-      raise UserError('normalisation train: needs the mean and the (positive) standard deviation of training errors')
+      raise UserError(
+        'normalisation train: needs the mean and the (positive) standard deviation of training errors'
+      )
     return [(video - train_mean) / train_std for video in errors]
   return [_per_video(video, how) for video in errors]
 
@@ -61,4 +65,7 @@ def smooth(scores, sigma_frames, mode='centred'):
   if mode == 'centred':
     return [ndimage.gaussian_filter1d(video, sigma_frames, mode='nearest') for video in scores]
   weights = np.exp(-0.5 * np.square(np.arange(int(4 * sigma_frames) + 1) / sigma_frames))
-  return [np.convolve(np.r_[np.full(len(weights) - 1, video[0]), video], weights / weights.sum(), 'valid') for video in scores]
+  return [
+    np.convolve(np.r_[np.full(len(weights) - 1, video[0]), video], weights / weights.sum(), 'valid')
+    for video in scores
+  ]

@@ -12,6 +12,7 @@ class Pairs(NamedTuple):
 
   position: int64 [K]. persistence: float64 [K].
   """
+
   position: np.ndarray
   persistence: np.ndarray
 
@@ -38,7 +39,9 @@ def maxima(values):
   heights = values[starts]
   rises, falls = np.r_[True, heights[1:] > heights[:-1]], np.r_[heights[1:] < heights[:-1], True]
   peak = np.flatnonzero(rises & falls)
-  valleys = np.minimum.reduceat(heights, peak)[:-1] if len(peak) > 1 else np.empty(0)  # the minimum between neighbouring peaks
+  valleys = (
+    np.minimum.reduceat(heights, peak)[:-1] if len(peak) > 1 else np.empty(0)
+  )  # the minimum between neighbouring peaks
   persistence = _pair(heights[peak].tolist(), valleys.tolist())
   persistence[int(np.argmax(heights[peak]))] = heights.max() - heights.min()
   return Pairs(starts[peak], np.asarray(persistence))
@@ -65,7 +68,9 @@ def _pair(peaks, valleys):
       valley = min(valley, below)
     stack.append(index)
     deepest.append(valley)
-  while len(stack) > 1:  # nothing higher to the right: they end at the valley towards the higher one on the left
+  while (
+    len(stack) > 1
+  ):  # nothing higher to the right: they end at the valley towards the higher one on the left
     lower, below = stack.pop(), deepest.pop()
     result[lower] = peaks[lower] - below
   return result

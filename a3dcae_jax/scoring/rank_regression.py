@@ -22,7 +22,10 @@ def rank_regression(errors, floors):
   factors = np.stack([_standardised(values) for values in floors.values()], axis=1)
   weights, *_ = np.linalg.lstsq(factors, target, rcond=None)
   explained = 1 - np.square(target - factors @ weights).mean()
-  return {'weights': {name: float(weight) for name, weight in zip(floors, weights, strict=True)}, 'r2': float(explained)}
+  return {
+    'weights': {name: float(weight) for name, weight in zip(floors, weights, strict=True)},
+    'r2': float(explained),
+  }
 
 
 def _standardised(values):

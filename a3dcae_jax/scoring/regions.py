@@ -16,6 +16,7 @@ _EIGHT[1] = True  # neighbours within a frame, none across frames
 
 class Curve(NamedTuple):
   """Detection rates against false positives a frame, from strict to lax thresholds: rate, region, track, each [K]."""
+
   rate: np.ndarray
   region: np.ndarray
   track: np.ndarray
@@ -25,7 +26,7 @@ def reduce_map(maps, step, sigma_px=2.0):
   """Smooths error maps [N, H, W] by a Gaussian and takes means of `step` x `step` blocks: float32 [N, H / step, W / step]."""
   smooth = ndimage.gaussian_filter(np.asarray(maps, np.float32), (0, sigma_px, sigma_px))
   count, height, width = smooth.shape
-  trimmed = smooth[:, :height // step * step, :width // step * step]
+  trimmed = smooth[:, : height // step * step, : width // step * step]
   return trimmed.reshape(count, height // step, step, width // step, step).mean((2, 4))
 
 
@@ -73,10 +74,20 @@ def detection_curve(maps, truth, *, scale, min_area=2, thresholds=100, alpha=ALP
     at, detected = _components(maps >= level, min_area, scale)
     found, false = _match(at, detected, frames, boxes, beta)
     shares = np.bincount(tracks, found, minlength=len(track_ids)) / np.maximum(sizes, 1)
-    points.append((false / len(maps), found.mean() if len(found) else 0.0, (shares >= alpha).mean() if len(sizes) else 0.0))
+    points.append(
+      (
+        false / len(maps),
+        found.mean() if len(found) else 0.0,
+        (shares >= alpha).mean() if len(sizes) else 0.0,
+      )
+    )
   rate, region, track = (np.asarray(column) for column in zip(*points, strict=True))
-  order = np.argsort(rate, kind='stable')  # a laxer threshold can melt false regions together: rates may fall again
-  return Curve(rate[order], np.maximum.accumulate(region[order]), np.maximum.accumulate(track[order]))
+  order = np.argsort(
+    rate, kind='stable'
+  )  # a laxer threshold can melt false regions together: rates may fall again
+  return Curve(
+    rate[order], np.maximum.accumulate(region[order]), np.maximum.accumulate(track[order])
+  )
 
 
 def area_to_one(rate, detected, *, end):
@@ -105,7 +116,9 @@ class PixelAuc:
   def add(self, maps, masks):
     """maps: squared errors, masks: 0/1, of equal shape."""
     level = np.log(np.maximum(maps, 1e-12))
-    bins = np.clip((level - self.LOW) / (self.HIGH - self.LOW) * self.BINS, 0, self.BINS - 1).astype(int)
+    bins = np.clip(
+      (level - self.LOW) / (self.HIGH - self.LOW) * self.BINS, 0, self.BINS - 1
+    ).astype(int)
     for value in (0, 1):
       self.counts[value] += np.bincount(bins[masks == value], minlength=self.BINS)
 
@@ -126,7 +139,9 @@ def _components(above, min_area, scale):
   keep = np.bincount(labels.ravel(), minlength=count + 1)[1:] >= min_area
   found = [box for box, large in zip(ndimage.find_objects(labels), keep, strict=True) if large]
   frames = np.asarray([box[0].start for box in found], int)
-  return frames, scale * np.asarray([(b[2].start, b[1].start, b[2].stop, b[1].stop) for b in found], float).reshape(-1, 4)
+  return frames, scale * np.asarray(
+    [(b[2].start, b[1].start, b[2].stop, b[1].stop) for b in found], float
+  ).reshape(-1, 4)
 
 
 def _match(at, detected, frames, boxes, beta):

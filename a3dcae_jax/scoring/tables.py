@@ -24,19 +24,32 @@ def write_scores(path, names, errors, scores, labels=None, label_set=''):
       video_labels = labels[index] if labels is not None else [''] * len(errors[index])
       label_set = label_set if labels is not None else ''
       rows = zip(errors[index], scores[index], video_labels, strict=True)
-      writer.writerows([name, frame, f'{error:.9g}', f'{score:.9g}', label, label_set] for frame, (error, score, label) in enumerate(rows))
+      writer.writerows(
+        [name, frame, f'{error:.9g}', f'{score:.9g}', label, label_set]
+        for frame, (error, score, label) in enumerate(rows)
+      )
 
 
 def read_scores(path):
   """(names, errors, scores, labels or None) of a `scores.csv`, one entry a video."""
   with open(path, newline='', encoding='utf-8') as file:
     rows = list(csv.reader(file))
-  if not rows or tuple(rows[0]) not in (COLUMNS, COLUMNS[:5]):  # five: from before the label set was written
+  if not rows or tuple(rows[0]) not in (
+    COLUMNS,
+    COLUMNS[:5],
+  ):  # five: from before the label set was written
     raise UserError(f'{path}: the first line must be {",".join(COLUMNS)}')
   videos = {}
   for row in rows[1:]:
     videos.setdefault(row[0], []).append(row)
-  errors, scores = ([np.asarray([float(row[column]) for row in video]) for video in videos.values()] for column in (2, 3))
+  errors, scores = (
+    [np.asarray([float(row[column]) for row in video]) for video in videos.values()]
+    for column in (2, 3)
+  )
   labelled = all(row[4] for row in rows[1:])
-  labels = [np.asarray([int(row[4]) for row in video], np.uint8) for video in videos.values()] if labelled else None
+  labels = (
+    [np.asarray([int(row[4]) for row in video], np.uint8) for video in videos.values()]
+    if labelled
+    else None
+  )
   return list(videos), errors, scores, labels

@@ -8,7 +8,9 @@ from a3dcae_jax.scoring.events import detect_events
 RULES = ('quantile', 'rate', 'fixed')
 
 
-def choose_threshold(train_scores, *, rule, value, persistence=0.0, window_frames=0, merge_frames=0, frames_per_s=25.0):
+def choose_threshold(
+  train_scores, *, rule, value, persistence=0.0, window_frames=0, merge_frames=0, frames_per_s=25.0
+):
   """A score threshold.
 
   Args:
@@ -35,10 +37,18 @@ def choose_threshold(train_scores, *, rule, value, persistence=0.0, window_frame
   candidates = np.r_[np.sort(scores), np.nextafter(scores.max(), np.inf)]
 
   def alarms(threshold):
-    arguments = {'persistence': persistence, 'window_frames': window_frames, 'merge_frames': merge_frames}
-    return sum(len(detect_events(video, threshold=threshold, **arguments)) for video in train_scores)
+    arguments = {
+      'persistence': persistence,
+      'window_frames': window_frames,
+      'merge_frames': merge_frames,
+    }
+    return sum(
+      len(detect_events(video, threshold=threshold, **arguments)) for video in train_scores
+    )
 
-  while low < high:  # the number of alarms falls with the threshold, but for merging; the last candidate always has none
+  while (
+    low < high
+  ):  # the number of alarms falls with the threshold, but for merging; the last candidate always has none
     middle = (low + high) // 2
     low, high = (low, middle) if alarms(candidates[middle]) <= allowed else (middle + 1, high)
   return float(candidates[low])

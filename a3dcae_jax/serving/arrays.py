@@ -10,7 +10,9 @@ from a3dcae_jax.common.errors import UserError
 def pack_arrays(arrays):
   """Dict of arrays -> bytes of an uncompressed .npz; the same arrays give the same bytes."""
   buffer = io.BytesIO()
-  np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+  np.savez(
+    buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()}
+  )
   return buffer.getvalue()
 
 

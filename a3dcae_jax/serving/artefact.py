@@ -20,10 +20,13 @@ def export_program(on_cpu, elsewhere, weights, mean_image, *, window, dtype):
 
   Returns: `jax.export.Exported`; its `serialize()` gives the bytes.
   """
+
   def program(*arguments):
     return jax.lax.platform_dependent(*arguments, cpu=on_cpu, default=elsewhere)
 
-  batch, = export.symbolic_shape('b')
-  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (dict(weights), mean_image))
+  (batch,) = export.symbolic_shape('b')
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (dict(weights), mean_image)
+  )
   clips = jax.ShapeDtypeStruct((batch, window, *mean_image.shape), DTYPES[dtype])
   return export.export(jax.jit(program), platforms=PLATFORMS)(*shapes, clips)

@@ -13,13 +13,18 @@ from a3dcae_jax.common.files import read_json
 FORMAT = 'a3dcae_jax detector bundle'
 FORMAT_VERSION = 1
 NAME = 'detector.json'
-PROMISE = (f'Format version {FORMAT_VERSION} is read by every a3dcae_jax that has it. The model files load with the jax that wrote them and with '
-           'later ones, never with an earlier one; the JAX project promises six months of that, in practice it has been more. Export again after.')
+PROMISE = (
+  f'Format version {FORMAT_VERSION} is read by every a3dcae_jax that has it. The model files load with the jax that wrote them and with '
+  'later ones, never with an earlier one; the JAX project promises six months of that, in practice it has been more. Export again after.'
+)
 
 
 def seal(manifest, files):
   """The manifest with the size and SHA-256 of `files` (name -> bytes) and, last, its own digest."""
-  listed = {name: {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()} for name, content in files.items()}
+  listed = {
+    name: {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
+    for name, content in files.items()
+  }
   sealed = {'format': FORMAT, 'format_version': FORMAT_VERSION, **manifest, 'files': listed}
   return sealed | {'sha256': digest(sealed)}
 
@@ -37,17 +42,25 @@ def read_manifest(folder):
   """
   path = pathlib.Path(folder) / NAME
   if not path.exists():
-    raise UserError(f'{folder} is no bundle: it has no {NAME}; `python -m a3dcae_jax.export` writes one')
+    raise UserError(
+      f'{folder} is no bundle: it has no {NAME}; `python -m a3dcae_jax.export` writes one'
+    )
   manifest = read_json(path)
   if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
     raise UserError(f'{path}: format is not {FORMAT!r}')
   if manifest.get('format_version') != FORMAT_VERSION:
-    raise UserError(f'{path}: format_version is {manifest.get("format_version")!r}, this a3dcae_jax reads {FORMAT_VERSION}; export the run again')
+    raise UserError(
+      f'{path}: format_version is {manifest.get("format_version")!r}, this a3dcae_jax reads {FORMAT_VERSION}; export the run again'
+    )
   if manifest.get('sha256') != digest(manifest):
-    raise UserError(f'{path}: changed since it was written (its SHA-256 differs); export the run again')
+    raise UserError(
+      f'{path}: changed since it was written (its SHA-256 differs); export the run again'
+    )
   needed = manifest['loads_with']['jax_at_least']
   if version_key(jax.__version__) < version_key(needed):
-    raise UserError(f'{path}: written by jax {needed}, this is jax {jax.__version__}; model files load forward only: pip install "jax>={needed}"')
+    raise UserError(
+      f'{path}: written by jax {needed}, this is jax {jax.__version__}; model files load forward only: pip install "jax>={needed}"'
+    )
   return manifest
 
 
@@ -62,9 +75,13 @@ def read_files(folder, manifest):
     try:
       content = path.read_bytes()
     except OSError as error:
-      raise UserError(f'{path} cannot be read ({error.strerror}): the bundle is not whole') from None
+      raise UserError(
+        f'{path} cannot be read ({error.strerror}): the bundle is not whole'
+      ) from None
     if len(content) != expected['bytes']:
-      raise UserError(f'{path} has {len(content)} bytes, {NAME} says {expected["bytes"]}: the bundle is damaged')
+      raise UserError(
+        f'{path} has {len(content)} bytes, {NAME} says {expected["bytes"]}: the bundle is damaged'
+      )
     if hashlib.sha256(content).hexdigest() != expected['sha256']:
       raise UserError(f'{path}: SHA-256 differs from the one in {NAME}: the bundle is damaged')
     files[name] = content

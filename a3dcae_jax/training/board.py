@@ -28,4 +28,6 @@ class Board:
     self._writer.close()
 
   def _write(self, **fields):
-    self._writer.write_event(Event(wall_time=max(time.time(), 0.0), **fields))  # for the axis of times alone
+    self._writer.write_event(
+      Event(wall_time=max(time.time(), 0.0), **fields)
+    )  # for the axis of times alone

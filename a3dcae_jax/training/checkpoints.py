@@ -31,9 +31,17 @@ class Checkpoints:
   def __init__(self, folder, *, keep=3):
     logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax logs a screenful for every save
     self.folder, self._keep, self.held_s = pathlib.Path(folder).absolute(), keep, []
-    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix='a3dcae_jax') if _in_pod() else \
-        ocp.options.MultiprocessingOptions()
-    self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=options), multiprocessing_options=options)
+    options = (
+      ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix='a3dcae_jax'
+      )
+      if _in_pod()
+      else ocp.options.MultiprocessingOptions()
+    )
+    self._orbax = ocp.Checkpointer(
+      ocp.StandardCheckpointHandler(multiprocessing_options=options),
+      multiprocessing_options=options,
+    )
     self._writer = futures.ThreadPoolExecutor(1, thread_name_prefix='checkpoint')
     self._running, self._failed, self._checked = None, None, {}
 
@@ -52,7 +60,10 @@ class Checkpoints:
       if step not in self._checked:
         self._checked[step] = damage(self.folder / str(step))
         if self._checked[step]:
-          print(f'{self.folder / str(step)} is not whole: {self._checked[step]}; looking for an older one', flush=True)
+          print(
+            f'{self.folder / str(step)} is not whole: {self._checked[step]}; looking for an older one',
+            flush=True,
+          )
       if not self._checked[step]:
         return step
     return None
@@ -79,7 +90,9 @@ class Checkpoints:
       raise UserError(f'{folder} does not fit this config: {difference}')
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     hosted = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-    return jax.device_put(self._orbax.restore(folder / 'default', args=ocp.args.StandardRestore(hosted)), sharding)
+    return jax.device_put(
+      self._orbax.restore(folder / 'default', args=ocp.args.StandardRestore(hosted)), sharding
+    )
 
   def wait(self):
     """Returns when everything started has been written, or has failed: `failure` says how."""
@@ -105,11 +118,17 @@ class Checkpoints:
       self._sweep()
       temporary.mkdir(parents=True)
       self._orbax.save(temporary / 'default', args=ocp.args.StandardSave(state))
-      write_manifest(temporary, state, step=step, held_s=round(held_s, 4), write_s=round(time.monotonic() - start, 4))
+      write_manifest(
+        temporary,
+        state,
+        step=step,
+        held_s=round(held_s, 4),
+        write_s=round(time.monotonic() - start, 4),
+      )
       self._delete(step)  # a damaged one of the same step
       temporary.rename(self.folder / str(step))
       self._checked[step], self._failed = '', None
-      for old in self.steps()[:-self._keep]:
+      for old in self.steps()[: -self._keep]:
         self._delete(old)
     except Exception as error:  # whatever the file system and the libraries between raise
       shutil.rmtree(temporary, ignore_errors=True)

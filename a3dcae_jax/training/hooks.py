@@ -41,14 +41,19 @@ class MetricsFile(Hook):
       rows = [row for row in read_metrics(self._path) if row['step'] <= first_step]
       with whole_file(self._path) as file:
         file.writelines(json.dumps(row) + '\n' for row in rows)
-    from a3dcae_jax.training.board import Board  # imported here: only a training run needs TensorBoard's formats
+    from a3dcae_jax.training.board import (
+      Board,
+    )  # imported here: only a training run needs TensorBoard's formats
+
     self._board = Board(pathlib.Path(workdir) / 'tensorboard', first_step=first_step + 1)
 
   def on_metrics(self, rows):
     with self._path.open('a', encoding='utf-8') as file:
       file.writelines(json.dumps(row) + '\n' for row in rows)
     names = rows[-1].keys() - {'step'}
-    self._board.add_scalars({name: sum(row[name] for row in rows) / len(rows) for name in sorted(names)}, rows[-1]['step'])
+    self._board.add_scalars(
+      {name: sum(row[name] for row in rows) / len(rows) for name in sorted(names)}, rows[-1]['step']
+    )
 
   def close(self):
     with contextlib.suppress(OSError):  # a full disk: whatever writes metrics has said so
@@ -71,7 +76,14 @@ class Progress(Hook):
 
   def __init__(self, *, first_step, last_step, batch_size):
     self._batch_size, self._step, self._first = batch_size, first_step, None
-    self._bar = tqdm.tqdm(total=last_step, initial=first_step, desc='train', unit='step', mininterval=0.5, dynamic_ncols=True)
+    self._bar = tqdm.tqdm(
+      total=last_step,
+      initial=first_step,
+      desc='train',
+      unit='step',
+      mininterval=0.5,
+      dynamic_ncols=True,
+    )
 
   def on_metrics(self, rows):
     row, now = rows[-1], time.monotonic()
@@ -109,4 +121,7 @@ class SaveCheckpoints(Hook):
     self._checkpoints.wait()
     held = self._checkpoints.held_s
     if held:
-      print(f'{len(held)} checkpoints held the loop for {sum(held):.2f} s, the longest for {max(held):.2f} s', flush=True)
+      print(
+        f'{len(held)} checkpoints held the loop for {sum(held):.2f} s, the longest for {max(held):.2f} s',
+        flush=True,
+      )

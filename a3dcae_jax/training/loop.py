@@ -12,8 +12,20 @@ class NonFiniteLoss(Exception):
     self.step, self.names = step, names
 
 
-def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_every_steps=10, wait=False, stop=lambda: False,
-        transfer_guard='allow', preempted=lambda step: False):
+def fit(
+  state,
+  train_step,
+  batches,
+  *,
+  first_step,
+  last_step,
+  hooks=(),
+  read_every_steps=10,
+  wait=False,
+  stop=lambda: False,
+  transfer_guard='allow',
+  preempted=lambda step: False,
+):
   """Runs updates `first_step + 1 .. last_step` and returns (state, step) after the last one.
 
   Metrics stay on the device and are read `read_every_steps` at a time, so that the host runs ahead of the device; every
@@ -35,7 +47,10 @@ def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_eve
   for step in range(first_step + 1, last_step + 1):
     for hook in hooks:
       hook.before_step(step, state)
-    with jax.profiler.StepTraceAnnotation('train', step_num=step), jax.transfer_guard(transfer_guard):
+    with (
+      jax.profiler.StepTraceAnnotation('train', step_num=step),
+      jax.transfer_guard(transfer_guard),
+    ):
       with jax.profiler.TraceAnnotation('next_batch'):
         batch = next(batches)
       state, metrics = train_step(state, batch)
@@ -58,8 +73,10 @@ def fit(state, train_step, batches, *, first_step, last_step, hooks=(), read_eve
 
 
 def _read(pending):
-  rows = [{'step': step} | {name: float(value) for name, value in metrics.items()}
-          for step, metrics in jax.device_get(pending)]
+  rows = [
+    {'step': step} | {name: float(value) for name, value in metrics.items()}
+    for step, metrics in jax.device_get(pending)
+  ]
   for row in rows:
     bad = [name for name, value in row.items() if not np.isfinite(value)]
     if bad:

@@ -14,7 +14,13 @@ NAME = 'manifest.json'
 
 def write_manifest(folder, tree, **facts):
   """Hashes all files below `folder`, after they have reached the disk, and writes its manifest; `facts` go in as they are."""
-  files = {str(path.relative_to(folder)): {'bytes': path.stat().st_size, 'sha256': _sha256(path, flush=True)} for path in _files(folder)}
+  files = {
+    str(path.relative_to(folder)): {
+      'bytes': path.stat().st_size,
+      'sha256': _sha256(path, flush=True),
+    }
+    for path in _files(folder)
+  }
   write_json(pathlib.Path(folder) / NAME, {'files': files, 'arrays': describe(tree), **facts})
 
 
@@ -31,25 +37,42 @@ def damage(folder):
       return f'{name} is missing'
     if found[name].stat().st_size != record['bytes']:
       return f'{name} has {found[name].stat().st_size} bytes of {record["bytes"]}'
-  return next((f'{name} is not what was written (SHA-256 differs)' for name, record in expected.items()
-               if _sha256(found[name]) != record['sha256']), '')
+  return next(
+    (
+      f'{name} is not what was written (SHA-256 differs)'
+      for name, record in expected.items()
+      if _sha256(found[name]) != record['sha256']
+    ),
+    '',
+  )
 
 
 def describe(tree):
   """Path of each array -> 'float32[3, 3]'."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): f'{leaf.dtype}{list(leaf.shape)}' for path, leaf in leaves}
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): f'{leaf.dtype}{list(leaf.shape)}'
+    for path, leaf in leaves
+  }
 
 
 def misfit(folder, like):
   """The first array of a checkpoint that is not as in `like`, as 'generator/... is float32[3] there, float32[4] here'; '' if all are."""
   there, here = read_json(pathlib.Path(folder) / NAME)['arrays'], describe(like)
-  return next((f'{name} is {there.get(name, "absent")} there, {here.get(name, "absent")} here'
-               for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)), '')
+  return next(
+    (
+      f'{name} is {there.get(name, "absent")} there, {here.get(name, "absent")} here'
+      for name in sorted(there.keys() | here.keys())
+      if there.get(name) != here.get(name)
+    ),
+    '',
+  )
 
 
 def _files(folder):
-  return sorted(path for path in pathlib.Path(folder).rglob('*') if path.is_file() and path.name != NAME)
+  return sorted(
+    path for path in pathlib.Path(folder).rglob('*') if path.is_file() and path.name != NAME
+  )
 
 
 def _sha256(path, *, flush=False):

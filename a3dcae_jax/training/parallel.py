@@ -20,7 +20,9 @@ AXIS = 'replica'
 def check_batch_size(batch_size, num_devices):
   """Raises `ValueError` unless the global batch divides over the devices."""
   if batch_size % num_devices:
-    raise ValueError(f'the batch size (={batch_size}) must be divisible by the number of devices (={num_devices})')
+    raise ValueError(
+      f'the batch size (={batch_size}) must be divisible by the number of devices (={num_devices})'
+    )
 
 
 def map_step(step, *, num_shared, devices=None, donate_state=True):
@@ -36,8 +38,13 @@ def map_step(step, *, num_shared, devices=None, donate_state=True):
     replicated, so a checkpoint does not know how many devices wrote it.
   """
   return jax.pmap(
-      step, axis_name=AXIS, in_axes=(None, 0) + (None,) * num_shared, out_axes=(None, None), devices=devices or _replica_order(),
-      donate_argnums=(0,) if donate_state else ())
+    step,
+    axis_name=AXIS,
+    in_axes=(None, 0) + (None,) * num_shared,
+    out_axes=(None, None),
+    devices=devices or _replica_order(),
+    donate_argnums=(0,) if donate_state else (),
+  )
 
 
 def compile_together(mapped, *arguments):
@@ -57,7 +64,10 @@ def shard(batch, devices=None):
   devices = devices or _local_devices()
   sharding = NamedSharding(_mesh(devices), PartitionSpec(AXIS))
   count = len(devices)
-  return jax.tree.map(lambda x: jax.device_put(np.reshape(x, (count, len(x) // count, *np.shape(x)[1:])), sharding), batch)
+  return jax.tree.map(
+    lambda x: jax.device_put(np.reshape(x, (count, len(x) // count, *np.shape(x)[1:])), sharding),
+    batch,
+  )
 
 
 def num_replicas():
@@ -86,12 +96,18 @@ def _replica_order():
     return None
   counts = collections.Counter(device.process_index for device in jax.devices())
   if len(set(counts.values())) > 1:
-    raise UserError(f'the processes of a pod need as many devices each, got {[counts[i] for i in sorted(counts)]}')
+    raise UserError(
+      f'the processes of a pod need as many devices each, got {[counts[i] for i in sorted(counts)]}'
+    )
   return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
 
 
 def _local_devices():
-  return jax.local_devices() if jax.process_count() == 1 else sorted(jax.local_devices(), key=lambda device: device.id)
+  return (
+    jax.local_devices()
+    if jax.process_count() == 1
+    else sorted(jax.local_devices(), key=lambda device: device.id)
+  )
 
 
 def _mesh(devices):

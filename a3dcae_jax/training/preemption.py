@@ -23,7 +23,9 @@ class Notice:
   def __enter__(self):
     self.given, self._alone = False, jax.process_count() == 1
     self._mine = threading.current_thread() is threading.main_thread()  # no other may set handlers
-    self._before = signal.signal(signal.SIGTERM, self._catch) if self._alone and self._mine else None
+    self._before = (
+      signal.signal(signal.SIGTERM, self._catch) if self._alone and self._mine else None
+    )
     return self
 
   def _catch(self, *_):
@@ -32,6 +34,7 @@ class Notice:
   def __call__(self, step):
     if not self._alone:
       from jax.experimental import multihost_utils
+
       self.given = self.given or multihost_utils.reached_preemption_sync_point(step)
     return self.given
 

@@ -14,7 +14,9 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.training.watch import Watch
 
-_LONGEST_WAIT_S = 7 * 24 * 3600  # for process 0's work, such as ingesting a data set; a dead process 0 is noticed by its heartbeat
+_LONGEST_WAIT_S = (
+  7 * 24 * 3600
+)  # for process 0's work, such as ingesting a data set; a dead process 0 is noticed by its heartbeat
 _asked = collections.Counter()
 _watch = Watch()
 
@@ -34,11 +36,20 @@ def join(pod, *, heartbeat_s=100, join_timeout_s=300):
   logging.getLogger('jax._src.distributed').setLevel(logging.ERROR)
   try:
     jax.distributed.initialize(
-        pod.coordinator, pod.num_processes, pod.process_id, local_device_ids=pod.local_devices, cluster_detection_method='deactivate',
-        initialization_timeout=join_timeout_s, heartbeat_timeout_seconds=heartbeat_s, shutdown_timeout_seconds=900)
+      pod.coordinator,
+      pod.num_processes,
+      pod.process_id,
+      local_device_ids=pod.local_devices,
+      cluster_detection_method='deactivate',
+      initialization_timeout=join_timeout_s,
+      heartbeat_timeout_seconds=heartbeat_s,
+      shutdown_timeout_seconds=900,
+    )
   except (RuntimeError, ValueError) as error:
     reason = str(error).splitlines()[0]
-    raise UserError(f'process {pod.process_id} of {pod.num_processes} found no pod at {pod.coordinator} ({pod.note}): {reason}') from None
+    raise UserError(
+      f'process {pod.process_id} of {pod.num_processes} found no pod at {pod.coordinator} ({pod.note}): {reason}'
+    ) from None
   if pod.process_id == 0:
     _client().key_value_set('a3dcae_jax/watch', str(_watch.listen(range(1, pod.num_processes))))
   else:
@@ -113,11 +124,19 @@ def from_first(tree):
   if count() == 1:
     return tree
   from jax.experimental import multihost_utils
+
   meet('from first')
   leaves, structure = jax.tree.flatten(tree)
   hosted = [np.asarray(leaf) for leaf in leaves]
-  bits = multihost_utils.broadcast_one_to_all([_bytes(leaf) for leaf in hosted])  # sums of floats lose -0.0
-  return structure.unflatten([np.asarray(b).view(leaf.dtype).reshape(leaf.shape) for b, leaf in zip(bits, hosted, strict=True)])
+  bits = multihost_utils.broadcast_one_to_all(
+    [_bytes(leaf) for leaf in hosted]
+  )  # sums of floats lose -0.0
+  return structure.unflatten(
+    [
+      np.asarray(b).view(leaf.dtype).reshape(leaf.shape)
+      for b, leaf in zip(bits, hosted, strict=True)
+    ]
+  )
 
 
 def gather(array):
@@ -126,6 +145,7 @@ def gather(array):
   if count() == 1:
     return array[None]
   from jax.experimental import multihost_utils
+
   meet('gather')
   bits = multihost_utils.process_allgather(_bytes(array))
   return np.asarray(bits).view(array.dtype).reshape(count(), *array.shape)
@@ -142,9 +162,14 @@ def gather_shares(rows, total):
     return rows
   longest = -(-total // count())
   padded = np.zeros((longest, *rows.shape[1:]), rows.dtype)
-  padded[:len(rows)] = rows
+  padded[: len(rows)] = rows
   bounds = [total * i // count() for i in range(count() + 1)]
-  return np.concatenate([share[:end - start] for share, start, end in zip(gather(padded), bounds, bounds[1:], strict=False)])
+  return np.concatenate(
+    [
+      share[: end - start]
+      for share, start, end in zip(gather(padded), bounds, bounds[1:], strict=False)
+    ]
+  )
 
 
 def _bytes(array):
@@ -152,7 +177,10 @@ def _bytes(array):
 
 
 def _client():
-  from jax._src import distributed  # the coordinator's key-value store has no public name yet; Orbax takes it from here too
+  from jax._src import (
+    distributed,
+  )  # the coordinator's key-value store has no public name yet; Orbax takes it from here too
+
   return distributed.global_state.client
 
 

@@ -9,7 +9,11 @@ import optax
 
 from a3dcae_jax.ops.hiding import fill_hidden, hidden_frames
 from a3dcae_jax.training.frames import zero_mean
-from a3dcae_jax.training.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
+from a3dcae_jax.training.losses import (
+  discriminator_loss,
+  generator_adversarial_loss,
+  reconstruction_loss,
+)
 
 
 class Objective(NamedTuple):
@@ -19,6 +23,7 @@ class Objective(NamedTuple):
   [0, 1] pixels. reduction, form: see `losses`. hide_every: with k > 0, runs of `hide_frames` frames, one every k, are hidden
   from the auto-encoder (at a random offset a clip) and they alone are reconstructed; 0, as in the paper, hides none.
   """
+
   adversarial_weight: float = 1e-3
   noise_std: float = 0.005
   reduction: str = 'mean'
@@ -38,17 +43,31 @@ def clip_noise(seed, step, first_example, shape, std):
 
 def clip_hiding(seed, step, first_example, shape, objective):
   """Hidden frames bool [B, T], at offsets that depend on (seed, step, index in the whole batch) alone, as the noise does."""
-  step_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), 2**31)  # apart from the examples' noise keys
+  step_key = jax.random.fold_in(
+    jax.random.fold_in(jax.random.key(seed), step), 2**31
+  )  # apart from the examples' noise keys
   keys = _example_keys(step_key, first_example, shape[0])
   offsets = jax.vmap(lambda key: jax.random.randint(key, (), 0, objective.hide_every))(keys)
   return hidden_frames(offsets, shape[1], every=objective.hide_every, run=objective.hide_frames)
 
 
 def _example_keys(step_key, first_example, count):
-  return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(first_example + jnp.arange(count, dtype=jnp.int32))
+  return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
+    first_example + jnp.arange(count, dtype=jnp.int32)
+  )
 
 
-def make_train_step(generator, discriminator, optimizer, objective, *, seed, axis_name=None, reduce_dtype='float32', **frame_options):
+def make_train_step(
+  generator,
+  discriminator,
+  optimizer,
+  objective,
+  *,
+  seed,
+  axis_name=None,
+  reduce_dtype='float32',
+  **frame_options,
+):
   """The update `(state, clips uint8 [B, T, H, W], mean_image [H, W]) -> (state, metrics)` as a pure function.
 
   Both networks are updated from the same reconstruction (Algorithm 1, line 6): the discriminator's pass over it is
@@ -67,15 +86,23 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
     (Eq. 9), `d_real` and `d_fake` (mean probabilities), `grad_norm` (of both gradients together; not finite as soon as
     anything is).
   """
+
   def step(state, clips, mean_image):
     real = zero_mean(clips, mean_image, **frame_options)
     first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
     noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
-    hidden = clip_hiding(seed, state.step, first, real.shape, objective) if objective.hide_every else None
+    hidden = (
+      clip_hiding(seed, state.step, first, real.shape, objective) if objective.hide_every else None
+    )
 
     def reconstruct(theta):
       seen = noisy if hidden is None else fill_hidden(noisy, jnp.zeros_like(noisy), hidden)
-      recon, updates = generator.apply({'params': theta, 'batch_stats': state.batch_stats}, seen, train=True, mutable=['batch_stats'])
+      recon, updates = generator.apply(
+        {'params': theta, 'batch_stats': state.batch_stats},
+        seen,
+        train=True,
+        mutable=['batch_stats'],
+      )
       return (recon if hidden is None else fill_hidden(real, recon, hidden)), updates
 
     recon, pull_generator, updates = jax.vjp(reconstruct, state.generator, has_aux=True)
@@ -83,18 +110,24 @@ def make_train_step(generator, discriminator, optimizer, objective, *, seed, axi
     metrics = {'rec': jnp.square(recon - real).mean(), 'gen': rec}
     phi_grads = None
     if objective.adversarial_weight:
-      adversarial_cotangent, phi_grads, adversarial = _adversarial(discriminator, state.discriminator, real, recon, objective)
+      adversarial_cotangent, phi_grads, adversarial = _adversarial(
+        discriminator, state.discriminator, real, recon, objective
+      )
       recon_cotangent += objective.adversarial_weight * adversarial_cotangent
       metrics |= adversarial | {'gen': rec + objective.adversarial_weight * adversarial['gen_adv']}
-    theta_grads, = pull_generator(recon_cotangent)
-    grads, metrics = _average((theta_grads, phi_grads), metrics, axis_name, reduce_dtype, discriminator.summed_gradients)
+    (theta_grads,) = pull_generator(recon_cotangent)
+    grads, metrics = _average(
+      (theta_grads, phi_grads), metrics, axis_name, reduce_dtype, discriminator.summed_gradients
+    )
     metrics['grad_norm'] = optax.global_norm(grads)
     return _apply(state, optimizer, grads, updates['batch_stats']), metrics
 
   return step
 
 
-_SMALLEST = 1e-20  # a cotangent of a logit below it is raised to it, so that the ratio of two stays finite
+_SMALLEST = (
+  1e-20  # a cotangent of a logit below it is raised to it, so that the ratio of two stays finite
+)
 
 
 def _adversarial(discriminator, phi, real, recon, objective):
@@ -104,17 +137,29 @@ def _adversarial(discriminator, phi, real, recon, objective):
   clip's logit: one pass back serves both losses, scaled clip by clip by the ratio of their cotangents. One pass also
   reads the discriminator's weights, most of all parameters, and writes their gradient once.
   """
+
   def judge(phi, clips):
     return discriminator.apply({'params': phi}, clips)
 
   logits, pull = jax.vjp(judge, phi, jnp.concatenate([real, recon]))
   real_logits, fake_logits = jnp.split(logits, 2)
-  gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(fake_logits, objective.form)
-  adv, (real_cotangent, fake_cotangent) = jax.value_and_grad(discriminator_loss, (0, 1))(real_logits, fake_logits)
+  gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(
+    fake_logits, objective.form
+  )
+  adv, (real_cotangent, fake_cotangent) = jax.value_and_grad(discriminator_loss, (0, 1))(
+    real_logits, fake_logits
+  )
   fake_cotangent = jnp.maximum(fake_cotangent, _SMALLEST)
   phi_grads, pulled = pull(jnp.concatenate([real_cotangent, fake_cotangent]))
-  recon_cotangent = jnp.split(pulled, 2)[1] * (gen_cotangent / fake_cotangent)[:, None, None, None, None]
-  metrics = {'adv': adv, 'gen_adv': gen_adv, 'd_real': jax.nn.sigmoid(real_logits).mean(), 'd_fake': jax.nn.sigmoid(fake_logits).mean()}
+  recon_cotangent = (
+    jnp.split(pulled, 2)[1] * (gen_cotangent / fake_cotangent)[:, None, None, None, None]
+  )
+  metrics = {
+    'adv': adv,
+    'gen_adv': gen_adv,
+    'd_real': jax.nn.sigmoid(real_logits).mean(),
+    'd_fake': jax.nn.sigmoid(fake_logits).mean(),
+  }
   return recon_cotangent, phi_grads, metrics
 
 
@@ -126,17 +171,33 @@ def _average(grads, metrics, axis_name, reduce_dtype, summed):
   theta_grads, phi_grads = grads[0], flax.traverse_util.flatten_dict(grads[1] or {})
   sums = {name: phi_grads.pop(name) for name in summed if name in phi_grads}
   sent = jax.tree.map(lambda grad: grad.astype(reduce_dtype), (theta_grads, phi_grads))
-  sent, metrics = jax.lax.psum((sent, metrics), axis_name)  # in one call: XLA's combiner makes of it as few reductions as it can
-  widened = jax.tree.map(lambda total, like: total.astype(like.dtype), sent, (theta_grads, phi_grads))
-  theta_grads, phi_grads = jax.tree.map(lambda total: total / count, (widened[0], widened[1] | sums))  # once widened: not rounded again
-  return (theta_grads, flax.traverse_util.unflatten_dict(phi_grads) or None), jax.tree.map(lambda total: total / count, metrics)
+  sent, metrics = jax.lax.psum(
+    (sent, metrics), axis_name
+  )  # in one call: XLA's combiner makes of it as few reductions as it can
+  widened = jax.tree.map(
+    lambda total, like: total.astype(like.dtype), sent, (theta_grads, phi_grads)
+  )
+  theta_grads, phi_grads = jax.tree.map(
+    lambda total: total / count, (widened[0], widened[1] | sums)
+  )  # once widened: not rounded again
+  return (theta_grads, flax.traverse_util.unflatten_dict(phi_grads) or None), jax.tree.map(
+    lambda total: total / count, metrics
+  )
 
 
 def _apply(state, optimizer, grads, batch_stats):
   theta_grads, phi_grads = grads
   theta_updates, generator_opt = optimizer.update(theta_grads, state.generator_opt, state.generator)
-  changes = {'generator': optax.apply_updates(state.generator, theta_updates), 'generator_opt': generator_opt}
+  changes = {
+    'generator': optax.apply_updates(state.generator, theta_updates),
+    'generator_opt': generator_opt,
+  }
   if phi_grads is not None:
-    phi_updates, discriminator_opt = optimizer.update(phi_grads, state.discriminator_opt, state.discriminator)
-    changes |= {'discriminator': optax.apply_updates(state.discriminator, phi_updates), 'discriminator_opt': discriminator_opt}
+    phi_updates, discriminator_opt = optimizer.update(
+      phi_grads, state.discriminator_opt, state.discriminator
+    )
+    changes |= {
+      'discriminator': optax.apply_updates(state.discriminator, phi_updates),
+      'discriminator_opt': discriminator_opt,
+    }
   return state.replace(step=state.step + 1, batch_stats=batch_stats, **changes)

@@ -34,7 +34,10 @@ class Watch:
       peer.settimeout(None)
       peer.sendall(process_id.to_bytes(4, 'big'))
     except OSError as error:
-      print(f'process {process_id} cannot watch process 0 ({error}): a lost process is noticed by its heartbeat only', flush=True)
+      print(
+        f'process {process_id} cannot watch process 0 ({error}): a lost process is noticed by its heartbeat only',
+        flush=True,
+      )
       return
     self._peers.append(peer)
     _start(self._watch, peer, 0)
@@ -50,7 +53,9 @@ class Watch:
         pass
     if self._listener:
       with contextlib.suppress(OSError):
-        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves the port open while a thread waits in accept
+        self._listener.shutdown(
+          socket.SHUT_RDWR
+        )  # closing alone leaves the port open while a thread waits in accept
       self._listener.close()
 
   def _accept(self, count):
@@ -77,6 +82,10 @@ def _start(target, *arguments):
 
 
 def _end(process):
-  print(f'error: lost process {process} of the pod: its connection closed; everything up to the last checkpoint is saved: '
-        'run the same command again', file=sys.stderr, flush=True)
+  print(
+    f'error: lost process {process} of the pod: its connection closed; everything up to the last checkpoint is saved: '
+    'run the same command again',
+    file=sys.stderr,
+    flush=True,
+  )
   os._exit(EXIT_PEER_LOST)

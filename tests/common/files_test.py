@@ -50,7 +50,10 @@ def test_flags_of_the_user_stay(monkeypatch):
   assert not tuning.keep_barriers()
   monkeypatch.setenv('XLA_FLAGS', '--xla_dump_to=x')
   assert tuning.keep_barriers() and not tuning.keep_barriers()
-  assert tuning.os.environ['XLA_FLAGS'] == '--xla_dump_to=x --xla_disable_hlo_passes=cse_barrier_expander'
+  assert (
+    tuning.os.environ['XLA_FLAGS']
+    == '--xla_dump_to=x --xla_disable_hlo_passes=cse_barrier_expander'
+  )
   monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ('json',))
   monkeypatch.setenv('XLA_FLAGS', '')
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
@@ -61,4 +64,7 @@ def test_flags_of_the_user_stay(monkeypatch):
   assert tuning.keep_barriers()
   monkeypatch.setenv('LIBTPU_INIT_ARGS', '--mine=1')
   assert tuning.fuse_reductions() and not tuning.fuse_reductions()
-  assert tuning.os.environ['LIBTPU_INIT_ARGS'] == '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
+  assert (
+    tuning.os.environ['LIBTPU_INIT_ARGS']
+    == '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
+  )

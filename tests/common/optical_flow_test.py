@@ -11,7 +11,9 @@ def waves(size, speed, frames=8):
   """A grating across frames of `size` rows that moves by `speed` pixels of a frame of 112 rows: [1, T, size, size] in [0, 1]."""
   across, time = np.arange(size)[None, None, :], np.arange(frames)[:, None, None]
   phase = 2 * np.pi * (across * 112 / size - speed * time) / 28
-  return jnp.asarray(np.broadcast_to(0.5 + 0.4 * np.sin(phase), (frames, size, size))[None], jnp.float32)
+  return jnp.asarray(
+    np.broadcast_to(0.5 + 0.4 * np.sin(phase), (frames, size, size))[None], jnp.float32
+  )
 
 
 @pytest.mark.parametrize('axes', [(2, 3), (3, 2)])
@@ -19,8 +21,10 @@ def waves(size, speed, frames=8):
 @pytest.mark.parametrize('speed', [0.0, 0.6, -1.2])
 def test_a_flow_image_is_the_speed_at_any_size(speed, size, axes):
   images = flow_images(jnp.transpose(waves(size, speed), (0, 1, *axes)))
-  inside = np.asarray(images)[0, 2:-2, size // 4:-size // 4, size // 4:-size // 4]
-  np.testing.assert_allclose(inside, abs(speed) / UNIT_PX, atol=0.03)  # ends have one-sided differences
+  inside = np.asarray(images)[0, 2:-2, size // 4 : -size // 4, size // 4 : -size // 4]
+  np.testing.assert_allclose(
+    inside, abs(speed) / UNIT_PX, atol=0.03
+  )  # ends have one-sided differences
 
 
 def test_grey_without_contrast_stands_still_and_nothing_is_faster_than_the_fastest(rng):

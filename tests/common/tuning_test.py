@@ -35,19 +35,35 @@ def test_a_programs_buffers_are_not_faulted_in_again():
 
   In a process of its own, as every command is: who has made threads before (and so arenas) has been told too late.
   """
-  faults = [int(line) for line in subprocess.run([sys.executable, '-c', FAULTS], check=True, capture_output=True, text=True).stdout.split()]
+  faults = [
+    int(line)
+    for line in subprocess.run(
+      [sys.executable, '-c', FAULTS], check=True, capture_output=True, text=True
+    ).stdout.split()
+  ]
   # Of 24,000 pages. Buffers are freed a little later than the next are asked for, so the first runs may each take new ones, up to five in a
   # row; without the setting all sixteen do.
   assert len(faults) == 16 and min(faults) < 2000
 
 
-@pytest.mark.parametrize('given, platforms, plugin, expected', [
-    ('', None, True, '--xla_gpu_force_conv_nhwc=true'), ('--a=1', None, True, '--a=1 --xla_gpu_force_conv_nhwc=true'), ('', None, False, ''),
-    ('', 'cpu', True, ''), ('--xla_gpu_force_conv_nchw=true', None, True, '--xla_gpu_force_conv_nchw=true')])
-def test_convolutions_on_gpus_have_their_channels_last(monkeypatch, given, platforms, plugin, expected):
+@pytest.mark.parametrize(
+  'given, platforms, plugin, expected',
+  [
+    ('', None, True, '--xla_gpu_force_conv_nhwc=true'),
+    ('--a=1', None, True, '--a=1 --xla_gpu_force_conv_nhwc=true'),
+    ('', None, False, ''),
+    ('', 'cpu', True, ''),
+    ('--xla_gpu_force_conv_nchw=true', None, True, '--xla_gpu_force_conv_nchw=true'),
+  ],
+)
+def test_convolutions_on_gpus_have_their_channels_last(
+  monkeypatch, given, platforms, plugin, expected
+):
   monkeypatch.setenv('XLA_FLAGS', given)
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   if platforms:
     monkeypatch.setenv('JAX_PLATFORMS', platforms)
-  monkeypatch.setattr(tuning.importlib.util, 'find_spec', lambda name: plugin and name == 'jax_cuda12_plugin')
+  monkeypatch.setattr(
+    tuning.importlib.util, 'find_spec', lambda name: plugin and name == 'jax_cuda12_plugin'
+  )
   assert tuning.keep_channels_last() == (expected != given) and os.environ['XLA_FLAGS'] == expected

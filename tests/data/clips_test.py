@@ -18,22 +18,44 @@ from a3dcae_jax.data.windows import ClipTable, clip_rows, test_windows, training
 
 def videos_of(*lengths):
   firsts = np.r_[0, np.cumsum(lengths)][:-1]
-  return [StoredVideo(str(i), int(first), length, '') for i, (first, length) in enumerate(zip(firsts, lengths, strict=True))]
+  return [
+    StoredVideo(str(i), int(first), length, '')
+    for i, (first, length) in enumerate(zip(firsts, lengths, strict=True))
+  ]
 
 
 def test_training_clips_by_hand():
   table = training_clips(videos_of(6, 5), window=3, strides=(1, 2), every_frames=2)
-  assert list(zip(table.first.tolist(), table.stride.tolist(), strict=True)) == [(0, 1), (2, 1), (0, 2), (6, 1), (8, 1), (6, 2)]
+  assert list(zip(table.first.tolist(), table.stride.tolist(), strict=True)) == [
+    (0, 1),
+    (2, 1),
+    (0, 2),
+    (6, 1),
+    (8, 1),
+    (6, 2),
+  ]
 
 
 def test_slow_clips_by_hand():
   """A third of the speed, also where thirds are rounded; half of it; a still frame, which the end of its video does not stop."""
-  np.testing.assert_array_equal(clip_rows([7, 0, 5], [1 / 3, 0.5, 0], 7), [[7, 7, 7, 8, 8, 8, 9], [0, 0, 1, 1, 2, 2, 3], [5] * 7])
+  np.testing.assert_array_equal(
+    clip_rows([7, 0, 5], [1 / 3, 0.5, 0], 7),
+    [[7, 7, 7, 8, 8, 8, 9], [0, 0, 1, 1, 2, 2, 3], [5] * 7],
+  )
   np.testing.assert_array_equal(clip_rows([0], [np.float32(1 / 3)], 301)[0], np.arange(301) // 3)
   table = training_clips(videos_of(3), window=4, strides=(0, 1 / 3, 0.5, 1), every_frames=1)
   assert list(zip(table.first.tolist(), np.round(table.stride, 2).tolist(), strict=True)) == [
-      (0, 0), (1, 0), (2, 0), (0, np.float32(0.33)), (1, np.float32(0.33)), (0, 0.5), (1, 0.5)]
-  with pytest.raises(UserError, match=r'clips.strides \(=\(1, -1\)\) must name temporal strides of 0 and more'):
+    (0, 0),
+    (1, 0),
+    (2, 0),
+    (0, np.float32(0.33)),
+    (1, np.float32(0.33)),
+    (0, 0.5),
+    (1, 0.5),
+  ]
+  with pytest.raises(
+    UserError, match=r'clips.strides \(=\(1, -1\)\) must name temporal strides of 0 and more'
+  ):
     training_clips(videos_of(30), window=4, strides=(1, -1))
 
 
@@ -97,16 +119,23 @@ def test_training_clips_stay_inside_their_video(lengths, window, every):
   except UserError:
     return
   of_frame = np.repeat(np.arange(len(lengths)), lengths)
-  np.testing.assert_array_equal(of_frame[table.first], of_frame[table.first + ((window - 1) * table.stride).astype(int)])
+  np.testing.assert_array_equal(
+    of_frame[table.first], of_frame[table.first + ((window - 1) * table.stride).astype(int)]
+  )
 
 
 @pytest.fixture
 def table():
-  return ClipTable(np.arange(10, dtype=np.int64) * 3, np.asarray([0, 0.5, 1 / 3, 1, 2, 3, 1, 0.75, 2, 1], np.float32))
+  return ClipTable(
+    np.arange(10, dtype=np.int64) * 3,
+    np.asarray([0, 0.5, 1 / 3, 1, 2, 3, 1, 0.75, 2, 1], np.float32),
+  )
 
 
 def test_an_epoch_has_every_clip_once(table):
-  drawn = np.concatenate([clip_batch(table, batch_size=4, seed=0, step=step)[0] for step in range(5)])  # two epochs of 10
+  drawn = np.concatenate(
+    [clip_batch(table, batch_size=4, seed=0, step=step)[0] for step in range(5)]
+  )  # two epochs of 10
   assert sorted(drawn[:10]) == sorted(drawn[10:]) == table.first.tolist()
   assert drawn[:10].tolist() != drawn[10:].tolist()
 
@@ -114,7 +143,9 @@ def test_an_epoch_has_every_clip_once(table):
 def test_batch_k_depends_on_seed_and_k_alone(table):
   expected = [clip_batch(table, batch_size=4, seed=1, step=step) for step in range(6)]
   for step in (5, 0, 3):
-    np.testing.assert_array_equal(clip_batch(table, batch_size=4, seed=1, step=step), expected[step])
+    np.testing.assert_array_equal(
+      clip_batch(table, batch_size=4, seed=1, step=step), expected[step]
+    )
   assert not np.array_equal(clip_batch(table, batch_size=4, seed=2, step=0), expected[0])
 
 
@@ -131,11 +162,16 @@ def test_fits():
 @pytest.mark.parametrize('kind', ['array', 'file', 'part of a file'])
 def test_clips_are_read_from_wherever_they_are(tmp_path, table, rng, kind):
   frames = rng.integers(0, 256, (40, 4, 6), dtype=np.uint8)
-  np.save(tmp_path / 'frames.npy', np.concatenate([frames[:3], frames]) if kind == 'part of a file' else frames)
+  np.save(
+    tmp_path / 'frames.npy',
+    np.concatenate([frames[:3], frames]) if kind == 'part of a file' else frames,
+  )
   mapped = np.load(tmp_path / 'frames.npy', mmap_mode='r')
   source = {'array': frames, 'file': mapped, 'part of a file': mapped[3:]}[kind]
   clips = ClipReader(source, window=3)(table.first, table.stride)
-  np.testing.assert_array_equal(clips, frames[table.first[:, None] + (table.stride[:, None] * np.arange(3)).astype(int)])
+  np.testing.assert_array_equal(
+    clips, frames[table.first[:, None] + (table.stride[:, None] * np.arange(3)).astype(int)]
+  )
   assert clips.ctypes.data % 64 == 0
   np.testing.assert_array_equal(ClipReader(source, window=1).span(5, 9), frames[5:9])
 
@@ -153,10 +189,15 @@ def test_a_file_that_shrank_is_an_error(tmp_path, table):
 @pytest.mark.parametrize('first_step', [0, 3])
 def test_streamed_equals_resident_bit_for_bit(table, rng, first_step):
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
+
   frames = rng.integers(0, 256, (40, 4, 6), dtype=np.uint8)
   put = []
   batches = stream_batches(frames, table, batch_size=4, window=3, seed=7, first_step=first_step)
-  for step, clips in enumerate(itertools.islice(prefetch_to_device(batches, lambda b: put.append(0) or b), 4), start=first_step):
+  for step, clips in enumerate(
+    itertools.islice(prefetch_to_device(batches, lambda b: put.append(0) or b), 4), start=first_step
+  ):
     first, stride = clip_batch(table, batch_size=4, seed=7, step=step)
-    np.testing.assert_array_equal(clips, gather_clips(jnp.asarray(frames), jnp.asarray(first), jnp.asarray(stride), window=3))
+    np.testing.assert_array_equal(
+      clips, gather_clips(jnp.asarray(frames), jnp.asarray(first), jnp.asarray(stride), window=3)
+    )
   assert len(put) >= 5  # ahead of the consumer

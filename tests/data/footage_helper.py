@@ -19,12 +19,21 @@ def write_frames(folder, frames, suffix='.png'):
 def write_ucsd(root, rng, *, script='UCSDped2.m', frames=20, intervals=('3:7', '1:4, 9:12')):
   """Two training and two test clips with masks and the authors' kind of label script; returns the folder."""
   for clip in ('01', '02'):
-    write_frames(root / 'training' / 'frames' / clip, rng.integers(0, 256, (frames, *SIZE), dtype=np.uint8))
-    write_frames(root / 'testing' / 'frames' / clip, rng.integers(0, 256, (frames, *SIZE), dtype=np.uint8))
-    write_frames(root / 'testing' / 'masks' / clip, 255 * rng.integers(0, 2, (frames, *SIZE), dtype=np.uint8))
+    write_frames(
+      root / 'training' / 'frames' / clip, rng.integers(0, 256, (frames, *SIZE), dtype=np.uint8)
+    )
+    write_frames(
+      root / 'testing' / 'frames' / clip, rng.integers(0, 256, (frames, *SIZE), dtype=np.uint8)
+    )
+    write_frames(
+      root / 'testing' / 'masks' / clip, 255 * rng.integers(0, 2, (frames, *SIZE), dtype=np.uint8)
+    )
   (root / 'training' / 'frames' / '.DS_Store').write_text('junk')
   (root / 'training' / 'frames' / '01' / '._000.png').write_text('junk')
-  lines = ['TestVideoFile = {};', *(f'TestVideoFile{{end+1}}.gt_frame = [{clip}];' for clip in intervals)]
+  lines = [
+    'TestVideoFile = {};',
+    *(f'TestVideoFile{{end+1}}.gt_frame = [{clip}];' for clip in intervals),
+  ]
   (root / script).write_text('\n'.join(lines) + '\n')
   return root
 
@@ -37,7 +46,9 @@ def write_video(path, rng, frames=20, shade=None):
     stream.width, stream.height, stream.pix_fmt = SHAPE[1], SHAPE[0], 'yuv420p'
     base = rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     for index in range(frames):
-      picture = np.full((*SHAPE, 3), shade, np.uint8) if shade is not None else np.roll(base, index, 1)
+      picture = (
+        np.full((*SHAPE, 3), shade, np.uint8) if shade is not None else np.roll(base, index, 1)
+      )
       container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
     container.mux(stream.encode())
   return path

@@ -16,7 +16,10 @@ SPEED, MEAN = 0.5, np.full((64, 64), 100.0)
 @pytest.fixture(scope='module')
 def street():
   """60 frames of one textured person, 5 x 12 px, who walks half a pixel a frame to the right."""
-  person, frames = np.random.default_rng(0).uniform(0, 60, (12, 5)).astype(np.float32), np.full((60, 64, 64), 100, np.uint8)
+  person, frames = (
+    np.random.default_rng(0).uniform(0, 60, (12, 5)).astype(np.float32),
+    np.full((60, 64, 64), 100, np.uint8),
+  )
   for index, frame in enumerate(frames):
     assert paste(frame, person, np.ones_like(person), 30, 10 + SPEED * index)
   return frames
@@ -40,16 +43,24 @@ def test_a_skater_outruns_the_walker(street, monkeypatch):
   monkeypatch.setitem(riders.KINDS, 'skater', riders.Kind((2.0, 2.0), (1.0, 1.0)))
   made, labels = riders.make_rider(street, MEAN, 'skater', np.random.default_rng(2))
   difference = np.abs(made.astype(float) - street)
-  where = np.asarray([(d.sum(0) * np.arange(64)).sum() / d.sum() if d.any() else np.nan for d in difference])
+  where = np.asarray(
+    [(d.sum(0) * np.arange(64)).sum() / d.sum() if d.any() else np.nan for d in difference]
+  )
+
   def apart(index):
     """Whether the skater is whole, and away from the walker, so that where it is can be measured."""
     walker = int(10 + SPEED * index)
-    return not difference[index][:, [0, -1]].any() and not difference[index][:, walker - 4:walker + 10].any()
+    return (
+      not difference[index][:, [0, -1]].any()
+      and not difference[index][:, walker - 4 : walker + 10].any()
+    )
 
   inside = [i for i in np.flatnonzero(labels) if apart(i)]
   runs = [i for i in inside if i + 1 in inside]
   assert len(runs) > 5
-  np.testing.assert_allclose(np.median([where[i + 1] - where[i] for i in runs]), 2 * SPEED, atol=0.1)
+  np.testing.assert_allclose(
+    np.median([where[i + 1] - where[i] for i in runs]), 2 * SPEED, atol=0.1
+  )
 
 
 def test_pasting_at_fractions_moves_the_centre():
@@ -65,13 +76,24 @@ def test_pasting_at_fractions_moves_the_centre():
 
 def test_an_empty_scene_has_no_walker():
   with pytest.raises(UserError, match='nobody was found walking'):
-    riders.find_walker(np.full((30, 64, 64), 100, np.uint8), MEAN, np.random.default_rng(0), tries=3)
+    riders.find_walker(
+      np.full((30, 64, 64), 100, np.uint8), MEAN, np.random.default_rng(0), tries=3
+    )
 
 
 def test_a_store_of_riders(tmp_path):
-  source = prepare_store('synthetic', root='', store_dir=tmp_path / 'stores', height=64, width=64, label_set='',
-                         options={'num_videos': 2, 'frames_per_video': 60})
-  made = FrameStore.open(write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, movers='riders'))
+  source = prepare_store(
+    'synthetic',
+    root='',
+    store_dir=tmp_path / 'stores',
+    height=64,
+    width=64,
+    label_set='',
+    options={'num_videos': 2, 'frames_per_video': 60},
+  )
+  made = FrameStore.open(
+    write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, movers='riders')
+  )
   assert [video.name.split('-')[1] for video in made.test.videos] == list(riders.USUAL)
   with pytest.raises(UserError, match="movers 'bats': known are fast, riders"):
     write_pseudo_store(source, tmp_path / 'other', holdout=1, movers='bats')

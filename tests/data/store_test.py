@@ -17,7 +17,12 @@ from tests.data.footage_helper import SIZE, write_frames, write_ucsd
 
 
 def prepare(root, tmp_path, **changes):
-  arguments = {'root': str(root), 'store_dir': str(tmp_path / 'stores'), 'height': SIZE[0], 'width': SIZE[1]} | changes
+  arguments = {
+    'root': str(root),
+    'store_dir': str(tmp_path / 'stores'),
+    'height': SIZE[0],
+    'width': SIZE[1],
+  } | changes
   return prepare_store('ucsd_ped2', **arguments)
 
 
@@ -30,12 +35,19 @@ def test_round_trip(root, tmp_path):
   store = prepare(root, tmp_path)
   for split, stored in (('train', store.train), ('test', store.test)):
     videos = reader('ucsd_ped2').videos(str(root), split)
-    assert [(v.name, v.first, v.num_frames) for v in stored.videos] == [('01', 0, 20), ('02', 20, 20)]
-    np.testing.assert_array_equal(stored.frames, [frame for video in videos for frame in video.frames()])
+    assert [(v.name, v.first, v.num_frames) for v in stored.videos] == [
+      ('01', 0, 20),
+      ('02', 20, 20),
+    ]
+    np.testing.assert_array_equal(
+      stored.frames, [frame for video in videos for frame in video.frames()]
+    )
   expected = np.zeros(40, np.uint8)
   expected[2:7] = expected[20:24] = expected[28:32] = 1
   np.testing.assert_array_equal(store.test.labels, expected)
-  np.testing.assert_array_equal(store.test.masks, [m for v in reader('ucsd_ped2').videos(str(root), 'test') for m in v.masks()])
+  np.testing.assert_array_equal(
+    store.test.masks, [m for v in reader('ucsd_ped2').videos(str(root), 'test') for m in v.masks()]
+  )
   np.testing.assert_allclose(store.mean_image(), store.train.frames.mean(0) / 255, rtol=1e-6)
   assert isinstance(store.train.frames, np.memmap) and store.index['label_set'] == 'official'
   store.verify()
@@ -64,15 +76,26 @@ def test_community_labels(root, tmp_path):
 
 
 FAULTS = {
-    'train video 01 .*003.png is no image': lambda root: (root / 'training/frames/01/003.png').write_text('no image'),
-    'train video 02 .*an empty folder': lambda root: [p.unlink() for p in (root / 'training/frames/02').iterdir()],
-    'test video 01 .*missing frame numbers: 4, 5': lambda root: [(root / f'testing/frames/01/00{n}.png').unlink() for n in (4, 5)],
-    'train video 01 .*frame 20 is 4x3, the ones before 18x12':
-        lambda root: write_frames(root / 'x', [np.zeros((3, 4), np.uint8)]) or (root / 'x/000.png').rename(root / 'training/frames/01/020.png'),
-    'test video 02 .*20 frames, but 19 masks': lambda root: (root / 'testing/masks/02/019.png').unlink(),
-    'interval 1:99 does not fit a clip of 20 frames':
-        lambda root: (root / 'UCSDped2.m').write_text('T{end+1}.gt_frame = [1:99];\nT{end+1}.gt_frame = [1:2];\n'),
-    'no line of the form': lambda root: (root / 'UCSDped2.m').write_text('nothing'),
+  'train video 01 .*003.png is no image': lambda root: (
+    root / 'training/frames/01/003.png'
+  ).write_text('no image'),
+  'train video 02 .*an empty folder': lambda root: [
+    p.unlink() for p in (root / 'training/frames/02').iterdir()
+  ],
+  'test video 01 .*missing frame numbers: 4, 5': lambda root: [
+    (root / f'testing/frames/01/00{n}.png').unlink() for n in (4, 5)
+  ],
+  'train video 01 .*frame 20 is 4x3, the ones before 18x12': lambda root: (
+    write_frames(root / 'x', [np.zeros((3, 4), np.uint8)])
+    or (root / 'x/000.png').rename(root / 'training/frames/01/020.png')
+  ),
+  'test video 02 .*20 frames, but 19 masks': lambda root: (
+    root / 'testing/masks/02/019.png'
+  ).unlink(),
+  'interval 1:99 does not fit a clip of 20 frames': lambda root: (root / 'UCSDped2.m').write_text(
+    'T{end+1}.gt_frame = [1:99];\nT{end+1}.gt_frame = [1:2];\n'
+  ),
+  'no line of the form': lambda root: (root / 'UCSDped2.m').write_text('nothing'),
 }
 
 
@@ -82,7 +105,9 @@ def test_faults_are_named_and_leave_nothing(root, tmp_path, message):
   with pytest.raises(UserError, match=message):
     prepare(root, tmp_path)
   stores = tmp_path / 'stores'
-  assert not stores.exists() or all(path.name.endswith('.parts') for path in stores.iterdir())  # whole videos, for the next try
+  assert not stores.exists() or all(
+    path.name.endswith('.parts') for path in stores.iterdir()
+  )  # whole videos, for the next try
 
 
 def test_the_next_try_does_the_rest_alone(root, tmp_path, monkeypatch):
@@ -93,10 +118,15 @@ def test_the_next_try_does_the_rest_alone(root, tmp_path, monkeypatch):
     prepare(root, tmp_path)
   broken.write_bytes(good)
   read = []
-  monkeypatch.setattr(community, 'read_grey', lambda path: read.append(path.parent.name) or read_grey(path))
+  monkeypatch.setattr(
+    community, 'read_grey', lambda path: read.append(path.parent.name) or read_grey(path)
+  )
   store = prepare(root, tmp_path)
   assert set(read) == {'02'} and len(read) == 20  # the mended clip, and no other
-  np.testing.assert_array_equal(store.train.frames, [f for v in reader('ucsd_ped2').videos(str(root), 'train') for f in v.frames()])
+  np.testing.assert_array_equal(
+    store.train.frames,
+    [f for v in reader('ucsd_ped2').videos(str(root), 'train') for f in v.frames()],
+  )
   assert [path.name for path in (tmp_path / 'stores').iterdir()] == [store.folder.name]
 
 
@@ -107,9 +137,14 @@ def test_all_faults_come_in_one_go(root, tmp_path):
     prepare(root, tmp_path)
 
 
-@pytest.mark.parametrize('changes, message', [
-    ({'root': ''}, 'data.root is empty'), ({'root': '/none'}, 'data.root /none: there is no such folder'), ({'label_set': 'mine'}, "data.label_set 'mine'"),
-])
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'root': ''}, 'data.root is empty'),
+    ({'root': '/none'}, 'data.root /none: there is no such folder'),
+    ({'label_set': 'mine'}, "data.label_set 'mine'"),
+  ],
+)
 def test_wrong_arguments_are_named(root, tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
     prepare(**{'root': root, 'tmp_path': tmp_path} | changes)

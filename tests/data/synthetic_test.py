@@ -16,7 +16,9 @@ def frames_of(video):
 
 
 def test_the_same_arguments_give_the_same_footage():
-  one, two, other = (synthetic_videos('test', num_videos=1, frames_per_video=30, seed=seed)[0] for seed in (3, 3, 4))
+  one, two, other = (
+    synthetic_videos('test', num_videos=1, frames_per_video=30, seed=seed)[0] for seed in (3, 3, 4)
+  )
   np.testing.assert_array_equal(frames_of(one), frames_of(two))
   np.testing.assert_array_equal(frames_of(one), frames_of(one))
   assert not np.array_equal(frames_of(one), frames_of(other))
@@ -26,18 +28,22 @@ def test_labels_masks_and_tracks_agree():
   for video in synthetic_videos('test', num_videos=4, frames_per_video=60):
     masks = np.stack(list(video.masks()))
     np.testing.assert_array_equal(masks.any((1, 2)), video.labels['official'])
-    assert {region.frame for region in video.tracks} == set(np.flatnonzero(video.labels['official']).tolist())
+    assert {region.frame for region in video.tracks} == set(
+      np.flatnonzero(video.labels['official']).tolist()
+    )
     for region in video.tracks:
-      assert masks[region.frame, region.y1:region.y2, region.x1:region.x2].any()
+      assert masks[region.frame, region.y1 : region.y2, region.x1 : region.x2].any()
     outside = masks.copy()
     for region in video.tracks:
-      outside[region.frame, region.y1:region.y2, region.x1:region.x2] = 0
+      outside[region.frame, region.y1 : region.y2, region.x1 : region.x2] = 0
     assert not outside.any()
 
 
 def test_training_is_normal_and_every_kind_is_tested():
   assert not synthetic_videos('train', num_videos=1, frames_per_video=5)[0].labels
-  assert {event_kind(SceneSpec(), video, track) for video in range(8) for track in range(2)} == set(KINDS)
+  assert {event_kind(SceneSpec(), video, track) for video in range(8) for track in range(2)} == set(
+    KINDS
+  )
 
 
 @pytest.mark.slow
@@ -45,6 +51,11 @@ def test_neither_floor_solves_it(tmp_path):
   store = prepare_store('synthetic', root='', store_dir=str(tmp_path), height=64, width=64)
   labels = split_by_video(store.test.labels, store.test.videos)
   assert 0.3 < store.test.labels.mean() < 0.7
-  for name, errors in floor_errors(store.test.frames, store.test.videos, store.mean_image()).items():
+  for name, errors in floor_errors(
+    store.test.frames, store.test.videos, store.mean_image()
+  ).items():
     for how in ('none', 'eq14'):
-      assert frame_metrics(normalise(split_by_video(errors, store.test.videos), how), labels)['auc'] < 0.72, (name, how)
+      assert (
+        frame_metrics(normalise(split_by_video(errors, store.test.videos), how), labels)['auc']
+        < 0.72
+      ), (name, how)

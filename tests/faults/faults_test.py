@@ -59,22 +59,40 @@ def test_killed_again_and_again_terminated_and_cut_short(commands, whole):
     running.signal(signal.SIGKILL)
     assert running.end(20) == -signal.SIGKILL
     before, newest = newest, newest_whole(run) or 0
-    assert newest >= max(before, steps_logged(run) - 40)  # the one that was due may not have been whole yet
+    assert newest >= max(
+      before, steps_logged(run) - 40
+    )  # the one that was due may not have been whole yet
   log, running = log_of(run), commands.start(commands.main(run, *LONG))
-  late = max(newest + 5, 45)  # that of step 20 is whole by then, however early the kills came: the next waits for it, and it is what is left below
+  late = max(
+    newest + 5, 45
+  )  # that of step 20 is whole by then, however early the kills came: the next waits for it, and it is what is left below
   running.until(lambda: log_of(run) != log and steps_logged(run) >= late)
   running.signal(signal.SIGTERM)
   assert running.end(60) == 75, running.text
   saved = newest_whole(run)
-  assert f'asked to end by SIGTERM: saved at step {saved}. The same command goes on from there.' in running.text and steps_logged(run) == saved
-  largest = max((run / 'checkpoints' / str(saved) / 'default').rglob('*'), key=lambda path: path.stat().st_size * path.is_file())
+  assert (
+    f'asked to end by SIGTERM: saved at step {saved}. The same command goes on from there.'
+    in running.text
+    and steps_logged(run) == saved
+  )
+  largest = max(
+    (run / 'checkpoints' / str(saved) / 'default').rglob('*'),
+    key=lambda path: path.stat().st_size * path.is_file(),
+  )
   largest.write_bytes(largest.read_bytes()[:-100])
   text = goes_on(commands, whole, run)
   assert f'{saved} is not whole: ' in text and 'looking for an older one' in text
 
 
 def test_disk_full(commands, whole, tmp_path):
-  if os.geteuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(tmp_path)], check=False, capture_output=True).returncode:
+  if (
+    os.geteuid()
+    or subprocess.run(
+      ['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(tmp_path)],
+      check=False,
+      capture_output=True,
+    ).returncode
+  ):
     pytest.skip('a disk of its own needs root')
   try:
     run = tmp_path / 'run'
@@ -88,7 +106,10 @@ def test_disk_full(commands, whole, tmp_path):
         except OSError:
           pass
     assert running.end(60) == 2
-    assert 'No space left on device' in running.text and 'newest whole checkpoint is that of step' in running.text, running.text
+    assert (
+      'No space left on device' in running.text
+      and 'newest whole checkpoint is that of step' in running.text
+    ), running.text
     assert newest_whole(run) >= 20
     (tmp_path / 'filler').unlink()
     goes_on(commands, whole, run)
@@ -99,7 +120,9 @@ def test_disk_full(commands, whole, tmp_path):
 @pytest.fixture
 def store(commands, whole, tmp_path):
   """A copy of the frame store that a test may harm."""
-  source, = (path for path in (commands.folder / 'stores').iterdir() if (path / 'index.json').exists())
+  (source,) = (
+    path for path in (commands.folder / 'stores').iterdir() if (path / 'index.json').exists()
+  )
   return pathlib.Path(shutil.copytree(source, tmp_path / 'store'))
 
 
@@ -108,7 +131,10 @@ def test_corrupted_frame_store(commands, whole, store):
   content = (store / 'train.npy').read_bytes()
   (store / 'train.npy').write_bytes(content[:-7] + bytes([content[-7] ^ 1]) + content[-6:])
   status, text = commands.run(commands.main(run, *LONG, f'--config.data.store={store}'))
-  assert status == 2 and f'error: {store}: its arrays are not the ones that were written (SHA-256 differs)' in text
+  assert (
+    status == 2
+    and f'error: {store}: its arrays are not the ones that were written (SHA-256 differs)' in text
+  )
   (store / 'train.npy').write_bytes(content[:-7])
   status, text = commands.run(commands.main(run, *LONG, f'--config.data.store={store}'))
   assert status == 2 and f'error: {store / "train.npy"} cannot be read' in text
@@ -118,10 +144,14 @@ def test_corrupted_frame_store(commands, whole, store):
 
 def test_data_vanishing(commands, whole, store):
   run = commands.folder / 'vanished'
-  running = commands.start(commands.main(run, *LONG, f'--config.data.store={store}', '--config.train.feeding=streamed'))
+  running = commands.start(
+    commands.main(run, *LONG, f'--config.data.store={store}', '--config.train.feeding=streamed')
+  )
   running.until(lambda: steps_logged(run) >= 30)
   shutil.rmtree(store)
-  assert running.end(120) == 0, running.text  # the frames are mapped: they live as long as the process
+  assert running.end(120) == 0, (
+    running.text
+  )  # the frames are mapped: they live as long as the process
   same_state(whole, run)
   status, text = commands.run(commands.main(run, *LONG, f'--config.data.store={store}'))
   assert status == 2 and f'error: {store / "index.json"} does not exist' in text
@@ -132,7 +162,10 @@ def test_nan_in_the_data(commands, whole, store, tmp_path):
   """Frames are uint8, so NaN can only come by the mean image; the first loss shows it, and nothing is saved."""
   opened = FrameStore.open(store)
   opened.keep_mean_image(np.full((16, 16), np.nan, np.float32))
-  with pytest.raises(UserError, match='training stopped: .*not finite at step 1; the last good checkpoint is that of step None'):
+  with pytest.raises(
+    UserError,
+    match='training stopped: .*not finite at step 1; the last good checkpoint is that of step None',
+  ):
     fit.train(read_config(whole), tmp_path / 'nan', opened)
   assert newest_whole(tmp_path / 'nan') is None
 
@@ -149,15 +182,17 @@ def test_two_runs_in_one_workdir(commands):
   assert status == 0 and 'already trained' in text, text
 
 
-JUMPING = '''import random, time
+JUMPING = """import random, time
 _real, _random = time.time, random.Random(0)
 time.time = lambda: _real() + _random.choice((-4e8, -3600.0, 0.0, 3600.0, 4e8))
-'''
+"""
 
 
 def test_a_clock_that_jumps(commands, whole, tmp_path):
   (tmp_path / 'sitecustomize.py').write_text(JUMPING)
   run = commands.folder / 'jumping'
-  status, text = commands.run(commands.main(run, *LONG), PYTHONPATH=f'{tmp_path}:{commands.environ["PYTHONPATH"]}')
+  status, text = commands.run(
+    commands.main(run, *LONG), PYTHONPATH=f'{tmp_path}:{commands.environ["PYTHONPATH"]}'
+  )
   assert status == 0, text
   same_state(whole, run)

@@ -21,13 +21,24 @@ class Commands:
   def __init__(self, folder):
     self.folder = folder
     self.environ = os.environ | {
-        'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1', 'JAX_NUM_CPU_DEVICES': '2', 'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
-        'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '0', 'JAX_PERSISTENT_COMPILATION_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
+      'PYTHONPATH': str(ROOT),
+      'PYTHONUNBUFFERED': '1',
+      'JAX_NUM_CPU_DEVICES': '2',
+      'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
+      'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'JAX_PERSISTENT_COMPILATION_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+    }
 
   def main(self, workdir, *flags):
     """Arguments of Python for a run in `workdir`."""
-    return ['-m', 'a3dcae_jax.main', '--config=tests/faults/mini.py', f'--config.data.store_dir={self.folder / "stores"}', f'--workdir={workdir}',
-            *flags]
+    return [
+      '-m',
+      'a3dcae_jax.main',
+      '--config=tests/faults/mini.py',
+      f'--config.data.store_dir={self.folder / "stores"}',
+      f'--workdir={workdir}',
+      *flags,
+    ]
 
   def start(self, arguments, *, before=(), **environ):
     return Running([*before, sys.executable, *arguments], self.environ | environ)
@@ -39,15 +50,30 @@ class Commands:
 
   def pod(self, workdir, *flags, devices=2, processes=2, grace_s=60):
     """Arguments of Python for a run in `workdir` by a pod on this machine."""
-    return ['launch/local.py', f'--processes={processes}', f'--devices={devices}', f'--grace_s={grace_s}', '--', *self.main(workdir, *flags)]
+    return [
+      'launch/local.py',
+      f'--processes={processes}',
+      f'--devices={devices}',
+      f'--grace_s={grace_s}',
+      '--',
+      *self.main(workdir, *flags),
+    ]
 
 
 class Running:
   """A started command; `text` is what it has said so far."""
 
   def __init__(self, command, environ):
-    self._process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
-                                     start_new_session=True)
+    self._process = subprocess.Popen(
+      command,
+      cwd=ROOT,
+      env=environ,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      errors='replace',
+      start_new_session=True,
+    )
     self.text, self.pid = '', self._process.pid
     self._reader = threading.Thread(target=self._read, daemon=True)
     self._reader.start()
@@ -102,6 +128,7 @@ def state_of(workdir, step=None):
   from a3dcae_jax.runs import fit
   from a3dcae_jax.runs.workdir import read_config
   from a3dcae_jax.training.checkpoints import Checkpoints
+
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints')
   config, step = read_config(workdir), step or checkpoints.latest_step()
   state = checkpoints.restore(step, jax.eval_shape(lambda: fit.fresh_state(config)))

@@ -23,7 +23,12 @@ class Ended:
   """A process that has ended; `late` looks find it still running."""
 
   def __init__(self, returncode, late=0):
-    self._returncode, self._late, self.returncode, self.relay = returncode, late, None, threading.Thread(target=lambda: None)
+    self._returncode, self._late, self.returncode, self.relay = (
+      returncode,
+      late,
+      None,
+      threading.Thread(target=lambda: None),
+    )
     self.relay.start()
 
   def poll(self):
@@ -37,13 +42,20 @@ class Ended:
     self._returncode, self._late = -9, 0
 
 
-@pytest.mark.parametrize('processes, expected', [
+@pytest.mark.parametrize(
+  'processes, expected',
+  [
     ([(0, 0), (0, 0)], 0),
-    ([(EXIT_PEER_LOST, 0), (-9, 0)], 137),  # both ended between two looks: the first was lost to the second
+    (
+      [(EXIT_PEER_LOST, 0), (-9, 0)],
+      137,
+    ),  # both ended between two looks: the first was lost to the second
     ([(EXIT_PEER_LOST, 0), (-9, 3)], 137),
     ([(75, 0), (75, 2)], 75),
     ([(2, 0), (EXIT_PEER_LOST, 2)], 2),
-    ([(EXIT_PEER_LOST, 0), (EXIT_PEER_LOST, 1)], EXIT_PEER_LOST)])
+    ([(EXIT_PEER_LOST, 0), (EXIT_PEER_LOST, 1)], EXIT_PEER_LOST),
+  ],
+)
 def test_the_status_is_that_of_the_cause(local, processes, expected):
   assert local.PEER_LOST == EXIT_PEER_LOST
   assert local.wait([Ended(*process) for process in processes], grace_s=60) == expected

@@ -4,7 +4,7 @@ from a3dcae_jax.measuring import hlo, main_memory
 
 
 def test_what_is_staged_on_chip_is_no_traffic_of_main_memory():
-  text = '''
+  text = """
 ENTRY %main (x: f32[512,1024]) -> f32[512,1024] {
   %x = f32[512,1024]{1,0:T(8,128)} parameter(0)
   %copy-start = (f32[512,1024]{1,0:T(8,128)S(1)}, f32[512,1024]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%x)
@@ -13,14 +13,18 @@ ENTRY %main (x: f32[512,1024]) -> f32[512,1024] {
   %slice-start = ((f32[512,1024]{1,0:T(8,128)}), f32[2,1024]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%x), slice={[0:2], [0:1024]}
   ROOT %add = f32[512,1024]{1,0:T(8,128)} fusion(%x, %tanh), kind=kLoop, calls=%fused.1
 }
-'''
-  assert [move['mb'] for move in hlo.large_moves(text)] == [2.1]  # once, although the start names its source too
+"""
+  assert [move['mb'] for move in hlo.large_moves(text)] == [
+    2.1
+  ]  # once, although the start names its source too
   assert main_memory.placed_bytes('(bf16[4]{0:S(1)}, u8[4], f32[2]{0:T(128)})') == (12, 8)
-  assert main_memory.main_memory_bytes(text) == 3 * 4 * 512 * 1024 + 4 * 2 * 1024  # fetched, read again, written; and two rows fetched
+  assert (
+    main_memory.main_memory_bytes(text) == 3 * 4 * 512 * 1024 + 4 * 2 * 1024
+  )  # fetched, read again, written; and two rows fetched
 
 
 def test_of_an_array_that_is_updated_in_place_only_the_part_counts():
-  text = '''
+  text = """
 %fused_computation.1 (param_0: f32[1024]) -> f32[4,1024] {
   %param_0 = f32[1024]{0} parameter(0)
   %bitcast.1 = f32[1,1024]{1,0} bitcast(%param_0)
@@ -47,6 +51,8 @@ ENTRY %main (x: f32[1024], y: f32[1024]) -> f32[4,1024] {
   %part = f32[1,1024]{1,0:T(8,128)} bitcast(%x)
   ROOT %dynamic-update-slice.3 = f32[4,1024]{1,0:T(8,128)} dynamic-update-slice(%fusion.2, %part, %two, %two)
 }
-'''
+"""
   row = 4 * 1024
-  assert main_memory.main_memory_bytes(text) == 5 * row + 8  # x read twice, three rows written, two numbers that say where; y lies on chip
+  assert (
+    main_memory.main_memory_bytes(text) == 5 * row + 8
+  )  # x read twice, three rows written, two numbers that say where; y lies on chip

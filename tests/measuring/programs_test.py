@@ -10,7 +10,12 @@ SETTING = Setting('infer', 'tiny', 1, 'float32')
 
 
 def test_frames_are_normalised_as_the_data_sets_recipes_do():
-  assert SETTING.contrast == ucsd_ped2.get_config('paper').frames.contrast == ucsd_ped2.get_config('small').frames.contrast > 0
+  assert (
+    SETTING.contrast
+    == ucsd_ped2.get_config('paper').frames.contrast
+    == ucsd_ped2.get_config('small').frames.contrast
+    > 0
+  )
 
 
 def test_frames_are_normalised_within_the_program():
@@ -20,7 +25,9 @@ def test_frames_are_normalised_within_the_program():
   plain = error_program(SETTING._replace(contrast=0.0))(variables, clips, mean_image)
   energy = np.square(clips / 255 - 0.5).mean((2, 3), keepdims=True)
   normalised = mean_image + (clips / 255 - 0.5) * np.sqrt(2 * 0.02**2 / (energy + 0.02**2))
-  by_hand = error_program(SETTING._replace(contrast=0.0))(variables, jnp.asarray(normalised, jnp.float32), mean_image)
+  by_hand = error_program(SETTING._replace(contrast=0.0))(
+    variables, jnp.asarray(normalised, jnp.float32), mean_image
+  )
   seen = error_program(SETTING)(variables, clips, mean_image)
   np.testing.assert_allclose(seen, by_hand, rtol=1e-3)
   assert not np.allclose(seen, plain, rtol=0.1)

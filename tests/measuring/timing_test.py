@@ -23,7 +23,9 @@ def test_resident_clips_are_those_without_feeding():
   assert clips.shape == (3, 16, 32, 32) and clips.dtype == np.uint8
   np.testing.assert_array_equal(clips, first_clips('resident'))
   source = timed_batches(SETTING, 'resident')
-  assert not np.array_equal(next(source.batches)[0], next(source.batches)[0])  # other clips every step
+  assert not np.array_equal(
+    next(source.batches)[0], next(source.batches)[0]
+  )  # other clips every step
 
 
 @pytest.mark.slow  # brings TensorFlow
@@ -38,10 +40,22 @@ def test_unknown_feeding_is_named():
 
 def test_programs_take_turns():
   turns = []
-  programs = [timing.Program(lambda steps=1, name=name: turns.append((name, steps)), name, 1.0, 6e9, None, 2**31, 10, str) for name in ('none', 'resident')]
+  programs = [
+    timing.Program(
+      lambda steps=1, name=name: turns.append((name, steps)), name, 1.0, 6e9, None, 2**31, 10, str
+    )
+    for name in ('none', 'resident')
+  ]
   rows = timing.measure(programs, SETTING, reps=2, steps=5, warmup=1)
   assert turns == [('none', 1), ('resident', 1)] + 2 * [('none', 5), ('resident', 5)]
   assert [row['feeding'] for row in rows] == ['none', 'resident'] and len(rows[0]['times_s']) == 2
   row = rows[0]
-  assert row['clips_per_s'] == pytest.approx(3 / row['median_s']) and row['frames_per_s'] == pytest.approx(16 * row['clips_per_s'])
-  assert row['flops_per_clip'] == 2e9 and row['xla_flops_per_clip'] is None and row['program_gib'] == 2 and row['dtype'] == 'float32'
+  assert row['clips_per_s'] == pytest.approx(3 / row['median_s']) and row[
+    'frames_per_s'
+  ] == pytest.approx(16 * row['clips_per_s'])
+  assert (
+    row['flops_per_clip'] == 2e9
+    and row['xla_flops_per_clip'] is None
+    and row['program_gib'] == 2
+    and row['dtype'] == 'float32'
+  )

@@ -16,32 +16,56 @@ WIDTHS = (2, 3, 4)
 
 def kept_bytes(function, argument):
   """Bytes of what the way back needs of `function(argument)`: the leaves of its pullback."""
-  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(lambda a: jax.vjp(function, a)[1], argument)))
+  return sum(
+    leaf.size * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(jax.eval_shape(lambda a: jax.vjp(function, a)[1], argument))
+  )
 
 
 @pytest.mark.parametrize('split_phases', [True, False])
 def test_autoencoder_gradients_are_equal_and_less_is_kept(rng, split_phases):
   clips = jnp.asarray(rng.standard_normal((2, 4, 16, 16, 1)), jnp.float32)
-  plain, remat = (AutoEncoder(WIDTHS, split_phases=split_phases, lowering='direct', remat=name) for name in ('none', 'blocks'))
+  plain, remat = (
+    AutoEncoder(WIDTHS, split_phases=split_phases, lowering='direct', remat=name)
+    for name in ('none', 'blocks')
+  )
   variables = plain.init(jax.random.key(0), clips)
 
   def loss(network, theta):
-    recon, updates = network.apply(variables | {'params': theta}, clips, train=True, mutable=['batch_stats'])
+    recon, updates = network.apply(
+      variables | {'params': theta}, clips, train=True, mutable=['batch_stats']
+    )
     return jnp.square(recon - clips).mean(), updates
 
-  results = [jax.jit(jax.value_and_grad(lambda theta, n=network: loss(n, theta), has_aux=True))(variables['params']) for network in (plain, remat)]
+  results = [
+    jax.jit(jax.value_and_grad(lambda theta, n=network: loss(n, theta), has_aux=True))(
+      variables['params']
+    )
+    for network in (plain, remat)
+  ]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *results)
-  kept = [kept_bytes(lambda theta, n=network: loss(n, theta)[0], variables['params']) for network in (plain, remat)]
+  kept = [
+    kept_bytes(lambda theta, n=network: loss(n, theta)[0], variables['params'])
+    for network in (plain, remat)
+  ]
   assert kept[1] < 0.6 * kept[0]
 
 
 def test_discriminator_gradients_are_equal_and_less_is_kept(rng):
   clips = jnp.asarray(rng.standard_normal((2, 4, 16, 16, 1)), jnp.float32)
-  plain, remat = (Discriminator((2, 3, 4), 3, lowering='direct', remat=name) for name in ('none', 'blocks'))
+  plain, remat = (
+    Discriminator((2, 3, 4), 3, lowering='direct', remat=name) for name in ('none', 'blocks')
+  )
   params = plain.init(jax.random.key(0), clips)
-  results = [jax.jit(jax.grad(lambda p, c, n=network: jnp.sin(n.apply(p, c)).sum(), (0, 1)))(params, clips) for network in (plain, remat)]
+  results = [
+    jax.jit(jax.grad(lambda p, c, n=network: jnp.sin(n.apply(p, c)).sum(), (0, 1)))(params, clips)
+    for network in (plain, remat)
+  ]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *results)
-  kept = [kept_bytes(lambda both, n=network: n.apply(*both), (params, clips)) for network in (plain, remat)]
+  kept = [
+    kept_bytes(lambda both, n=network: n.apply(*both), (params, clips))
+    for network in (plain, remat)
+  ]
   assert kept[1] < 0.8 * kept[0]
 
 

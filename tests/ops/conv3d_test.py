@@ -46,9 +46,17 @@ def test_value_and_gradient_equal_reference(rng, name, case, lowering):
   cotangent = rng.standard_normal(value.shape).astype(np.float32)
   grad_x, grad_kernel = pullback(jnp.asarray(cotangent))
   # Both operators are linear in each argument: <cotangent, op(dx, kernel)> must equal <gradient, dx>, for every unit dx.
-  for argument, gradient, probe in ((x, grad_x, lambda d: slow(d, kernel)), (kernel, grad_kernel, lambda d: slow(x, d))):
+  for argument, gradient, probe in (
+    (x, grad_x, lambda d: slow(d, kernel)),
+    (kernel, grad_kernel, lambda d: slow(x, d)),
+  ):
     for direction in (rng.standard_normal(argument.shape) for _ in range(4)):
-      np.testing.assert_allclose(np.sum(cotangent * probe(direction)), np.sum(np.asarray(gradient, np.float64) * direction), rtol=2e-5, atol=2e-4)
+      np.testing.assert_allclose(
+        np.sum(cotangent * probe(direction)),
+        np.sum(np.asarray(gradient, np.float64) * direction),
+        rtol=2e-5,
+        atol=2e-4,
+      )
 
 
 @cases
@@ -66,7 +74,7 @@ def test_deconv3d_is_full_convolution_cropped(rng, case):
   padded = np.pad(x, [(0, 0), *[(s, s) for s in case.kernel], (0, 0)])
   wide = reference.deconv3d(padded, kernel)
   t, h, w = case.kernel
-  inner = wide[:, t:wide.shape[1] - t, h:wide.shape[2] - h, w:wide.shape[3] - w]
+  inner = wide[:, t : wide.shape[1] - t, h : wide.shape[2] - h, w : wide.shape[3] - w]
   np.testing.assert_allclose(deconv3d(x, kernel, lowering='direct'), inner, rtol=1e-5, atol=1e-5)
 
 
@@ -75,7 +83,9 @@ def test_bfloat16_keeps_its_dtype(rng, name):
   x, kernel = draw(rng, CONV_CASES[0])
   y = OPERATORS[name][0](jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16))
   assert y.dtype == jnp.bfloat16
-  np.testing.assert_allclose(y.astype(jnp.float32), OPERATORS[name][1](x, kernel), rtol=0.1, atol=0.4)
+  np.testing.assert_allclose(
+    y.astype(jnp.float32), OPERATORS[name][1](x, kernel), rtol=0.1, atol=0.4
+  )
 
 
 def test_wrong_channels_are_named():
@@ -95,8 +105,16 @@ def test_unknown_lowering_is_named():
 
 def test_accelerators_take_the_direct_lowering():
   wider, narrower = (3, 3, 3, 64, 128), (3, 3, 3, 128, 64)
-  assert choose_lowering(wider, 8, jnp.float32, 'gpu') == choose_lowering(wider, 8, jnp.bfloat16, 'tpu') == 'direct'
-  assert choose_lowering(narrower, 8, jnp.bfloat16, 'tpu') == choose_lowering(narrower, 8, jnp.bfloat16, 'accelerator') == 'direct'
+  assert (
+    choose_lowering(wider, 8, jnp.float32, 'gpu')
+    == choose_lowering(wider, 8, jnp.bfloat16, 'tpu')
+    == 'direct'
+  )
+  assert (
+    choose_lowering(narrower, 8, jnp.bfloat16, 'tpu')
+    == choose_lowering(narrower, 8, jnp.bfloat16, 'accelerator')
+    == 'direct'
+  )
 
 
 def test_gpus_take_the_kernel_gradient_of_a_narrowing_convolution_from_its_adjoint():
@@ -127,24 +145,41 @@ def test_programs_traced_for_another_platform_choose_its_lowering():
   assert target_platform() == 'cpu' and choose_lowering(shape, 16, jnp.float32) == 'winograd'
 
 
-@pytest.mark.parametrize('batch, platform, products', [(2, 'cpu', 12), (4, 'cpu', 12), (3, 'cpu', 6), (1, 'cpu', 6), (2, 'tpu', 6)])
+@pytest.mark.parametrize(
+  'batch, platform, products',
+  [(2, 'cpu', 12), (4, 'cpu', 12), (3, 'cpu', 6), (1, 'cpu', 6), (2, 'tpu', 6)],
+)
 def test_an_even_batch_is_filtered_in_halves_on_cpus(batch, platform, products):
   """On another platform nothing is split, nor held in memory until its results are there."""
   with lowered_for(platform):
-    program = str(jax.make_jaxpr(lambda x, k: conv3d(x, k, lowering='winograd'))(jnp.ones((batch, 4, 4, 4, 2)), jnp.ones((3, 3, 3, 2, 3))))
+    program = str(
+      jax.make_jaxpr(lambda x, k: conv3d(x, k, lowering='winograd'))(
+        jnp.ones((batch, 4, 4, 4, 2)), jnp.ones((3, 3, 3, 2, 3))
+      )
+    )
   assert program.count('conv_general_dilated[') == products
   assert ('optimization_barrier' in program) == (platform == 'cpu')
 
 
 def test_halves_of_a_batch_are_its_clips_by_themselves(rng):
-  x, kernel = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in ((4, 4, 6, 6, 3), (3, 3, 3, 3, 5)))
+  x, kernel = (
+    jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    for shape in ((4, 4, 6, 6, 3), (3, 3, 3, 3, 5))
+  )
   alone = jnp.concatenate([conv3d(clip[None], kernel, lowering='winograd') for clip in x])
   np.testing.assert_allclose(conv3d(x, kernel, lowering='winograd'), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_operands_stay_until_all_gradients_are_there(rng):
   """Of each half one barrier holds the 6 gradients of frames, the 6 of kernels, and what they come from: 6 cotangents and 6 combinations of frames."""
-  x, kernel = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in ((2, 4, 4, 4, 2), (3, 3, 3, 2, 3)))
+  x, kernel = (
+    jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    for shape in ((2, 4, 4, 4, 2), (3, 3, 3, 2, 3))
+  )
   value, pullback = jax.vjp(lambda x, k: conv3d(x, k, lowering='winograd'), x, kernel)
-  held = [len(eqn.invars) for eqn in jax.make_jaxpr(pullback)(value).eqns if eqn.primitive.name == 'optimization_barrier']
+  held = [
+    len(eqn.invars)
+    for eqn in jax.make_jaxpr(pullback)(value).eqns
+    if eqn.primitive.name == 'optimization_barrier'
+  ]
   assert held.count(24) == 2

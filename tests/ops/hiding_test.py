@@ -13,7 +13,9 @@ def test_hidden_frames_by_hand():
 
 
 def test_fill_hidden_by_hand():
-  filled = fill_hidden(jnp.zeros((1, 2, 1, 1, 1)), jnp.ones((1, 2, 1, 1, 1)), jnp.asarray([[False, True]]))
+  filled = fill_hidden(
+    jnp.zeros((1, 2, 1, 1, 1)), jnp.ones((1, 2, 1, 1, 1)), jnp.asarray([[False, True]])
+  )
   np.testing.assert_array_equal(filled.ravel(), [0, 1])
 
 

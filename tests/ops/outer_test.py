@@ -29,16 +29,23 @@ def test_first_layer(rng, shape, kernel, features, implementation, activation):
   function = outer.ACTIVATIONS[activation][0]
 
   def split(x, w, shift):
-    return outer.pool_patches(outer.extract_patches(x, kernel), outer.phase_weights(w), shift, activation, implementation)
+    return outer.pool_patches(
+      outer.extract_patches(x, kernel), outer.phase_weights(w), shift, activation, implementation
+    )
 
   def plain(x, w, shift):
     return max_pool3d_argmax(function(conv3d(x, w) + shift), WINDOW)
 
   (values, places), pull = jax.vjp(split, x, weights, shift)
-  expected_values, expected_places = reference.max_pool3d_argmax(reference.conv3d(x, weights) + np.asarray(shift), WINDOW)
+  expected_values, expected_places = reference.max_pool3d_argmax(
+    reference.conv3d(x, weights) + np.asarray(shift), WINDOW
+  )
   close(values, function(jnp.asarray(expected_values, jnp.float32)))
   np.testing.assert_array_equal(places, expected_places)
-  cotangents = jnp.asarray(rng.standard_normal(values.shape), jnp.float32), np.zeros(places.shape, jax.dtypes.float0)
+  cotangents = (
+    jnp.asarray(rng.standard_normal(values.shape), jnp.float32),
+    np.zeros(places.shape, jax.dtypes.float0),
+  )
   close(pull(cotangents), jax.vjp(plain, x, weights, shift)[1](cotangents))
 
 
@@ -49,10 +56,17 @@ def test_last_layer(rng, shape, kernel, features, implementation):
   values = jnp.asarray(rng.standard_normal(small), jnp.float32)
   places = jnp.asarray(rng.integers(0, 4, small), jnp.uint8)
   weights = jnp.asarray(rng.standard_normal((1, *kernel, features, 1)), jnp.float32)
-  result, pull = jax.vjp(lambda v, w: outer.deconv_unpooled(v, places, w, implementation), values, weights)
+  result, pull = jax.vjp(
+    lambda v, w: outer.deconv_unpooled(v, places, w, implementation), values, weights
+  )
   close(result, reference.deconv3d(reference.max_unpool3d(values, places, WINDOW), weights))
   cotangent = jnp.asarray(rng.standard_normal(result.shape), jnp.float32)
-  close(pull(cotangent), jax.vjp(lambda v, w: deconv3d(max_unpool3d(v, places, WINDOW), w), values, weights)[1](cotangent))
+  close(
+    pull(cotangent),
+    jax.vjp(lambda v, w: deconv3d(max_unpool3d(v, places, WINDOW), w), values, weights)[1](
+      cotangent
+    ),
+  )
 
 
 def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
@@ -64,9 +78,16 @@ def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
 
 
 def test_what_fits_is_read_four_rows_at_once():
-  maps = [((32, 112 * 16), jnp.dtype('bfloat16')), ((112 * 16, 64), jnp.dtype('bfloat16')), ((112 * 16, 64), jnp.dtype('uint8'))]  # Conv1 of `paper`, 16 clips
+  maps = [
+    ((32, 112 * 16), jnp.dtype('bfloat16')),
+    ((112 * 16, 64), jnp.dtype('bfloat16')),
+    ((112 * 16, 64), jnp.dtype('uint8')),
+  ]  # Conv1 of `paper`, 16 clips
   assert outer_pallas._block_of(1792, 112 * 16, maps) == (4, 112 * 16)
-  four_times = [(tuple(4 * size if size == 112 * 16 else size for size in shape), dtype) for shape, dtype in maps]
+  four_times = [
+    (tuple(4 * size if size == 112 * 16 else size for size in shape), dtype)
+    for shape, dtype in maps
+  ]
   assert outer_pallas._block_of(1792, 112 * 64, four_times) == (2, 112 * 64)
 
 
@@ -75,7 +96,9 @@ def test_patches_and_overlap_add_are_transposes(rng, shape, kernel, features):
   x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
   patches, pull = jax.vjp(lambda x: outer.extract_patches(x, kernel), x)
   other = jnp.asarray(rng.standard_normal(patches.shape), jnp.float32)
-  np.testing.assert_allclose(np.vdot(patches, other), np.vdot(x, outer.overlap_add(other, kernel)), rtol=1e-5)
+  np.testing.assert_allclose(
+    np.vdot(patches, other), np.vdot(x, outer.overlap_add(other, kernel)), rtol=1e-5
+  )
   close(pull(other)[0], outer.overlap_add(other, kernel))
   close(jax.vjp(lambda p: outer.overlap_add(p, kernel), other)[1](x)[0], patches)
 
@@ -112,7 +135,11 @@ def test_nan_is_not_hidden():
   x, kernel = jnp.zeros((1, 1, 2, 2, 1)).at[0, 0, 1, 0, 0].set(jnp.nan), jnp.ones((1, 1, 1, 1, 1))
   for implementation in outer.IMPLEMENTATIONS:
     patches = outer.extract_patches(x, (1, 1))
-    assert jnp.isnan(outer.pool_patches(patches, outer.phase_weights(kernel), jnp.zeros(1), 'none', implementation)[0]).all()
+    assert jnp.isnan(
+      outer.pool_patches(
+        patches, outer.phase_weights(kernel), jnp.zeros(1), 'none', implementation
+      )[0]
+    ).all()
 
 
 def test_wide_kernels_are_refused():

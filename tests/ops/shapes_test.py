@@ -20,7 +20,9 @@ def test_sliced_is_numpys(slices, rng):
 
 @pytest.mark.parametrize('slices', CASES)
 def test_sliced_makes_no_gather_of_an_open_batch(slices):
-  batch, = export.symbolic_shape('b')
-  exported = export.export(jax.jit(lambda x: sliced(x, *slices)))(jax.ShapeDtypeStruct((batch, 4, 5, 6), np.float32))
+  (batch,) = export.symbolic_shape('b')
+  exported = export.export(jax.jit(lambda x: sliced(x, *slices)))(
+    jax.ShapeDtypeStruct((batch, 4, 5, 6), np.float32)
+  )
   operations = set(re.findall(r'stablehlo\.(\w+)', exported.mlir_module()))
   assert 'real_dynamic_slice' in operations and not operations & {'gather', 'dynamic_gather'}

@@ -24,9 +24,17 @@ from a3dcae_jax.training.checkpoints import Checkpoints
 from tests.runs.tiny_run import tiny
 
 SETTINGS = {
-    'paper': {},
-    'beyond': {'objective.hide_every': 8, 'objective.hide_frames': 3, 'eval.error': 'local', 'eval.divide_by_position': True,
-               'eval.smoothing_frames': 2.0, 'model.output_scale': 0.25, 'frames.contrast': 0.05, 'seed': 1},
+  'paper': {},
+  'beyond': {
+    'objective.hide_every': 8,
+    'objective.hide_frames': 3,
+    'eval.error': 'local',
+    'eval.divide_by_position': True,
+    'eval.smoothing_frames': 2.0,
+    'model.output_scale': 0.25,
+    'frames.contrast': 0.05,
+    'seed': 1,
+  },
 }
 
 
@@ -61,7 +69,9 @@ def untrained(folder, name, changes):
 @pytest.fixture(scope='module', params=SETTINGS)
 def exported(request, folder):
   config, run = untrained(folder, request.param, SETTINGS[request.param])
-  with jax.numpy_dtype_promotion('standard'):  # Flax's normalisation promotes its own float32 statistics in the accelerators' bfloat16
+  with jax.numpy_dtype_promotion(
+    'standard'
+  ):  # Flax's normalisation promotes its own float32 statistics in the accelerators' bfloat16
     bundles.export_run(run, folder / f'{request.param}.bundle')
   return config, run, folder / f'{request.param}.bundle'
 
@@ -71,12 +81,26 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
   config, run, bundle = exported
   own = session.evaluate_again(run) or json.loads((run / 'metrics.json').read_text())
   ours = bundles.evaluate_bundle(bundle, folder / f'{run.name}_scored')
-  assert (folder / f'{run.name}_scored' / 'scores.csv').read_bytes() == (run / 'scores.csv').read_bytes()
-  for field in ('metrics', 'by_position', 'floors', 'events', 'regions', 'train_errors', 'protocol', 'data', 'checkpoint_step'):
+  assert (folder / f'{run.name}_scored' / 'scores.csv').read_bytes() == (
+    run / 'scores.csv'
+  ).read_bytes()
+  for field in (
+    'metrics',
+    'by_position',
+    'floors',
+    'events',
+    'regions',
+    'train_errors',
+    'protocol',
+    'data',
+    'checkpoint_step',
+  ):
     assert ours[field] == own[field], field
   assert (NORMALISED in ours['floors']) == bool(config.frames.contrast)
   assert load_bundle(bundle).threshold == own['events']['threshold']
-  assert {'report.html', 'config.json', 'provenance.json', 'metrics.json'} <= {path.name for path in (folder / f'{run.name}_scored').iterdir()}
+  assert {'report.html', 'config.json', 'provenance.json', 'metrics.json'} <= {
+    path.name for path in (folder / f'{run.name}_scored').iterdir()
+  }
 
 
 @pytest.mark.slow
@@ -85,10 +109,22 @@ def test_every_error_and_map_is_the_checkpoints(exported):
   """Windows in other numbers than the export's check had: the largest difference is 0 on a CPU."""
   config, run, bundle = exported
   store = prepare_data(**config.data)
-  detector, ported, maps = load_calibrated(config, run, store), bundles.detector_of(load_bundle(bundle)), {}
+  detector, ported, maps = (
+    load_calibrated(config, run, store),
+    bundles.detector_of(load_bundle(bundle)),
+    {},
+  )
   arguments = {'window': config.clips.window, 'batch_size': 3}
-  errors = [window_errors(d, store.test.frames, np.arange(0, 60, 12), on_maps=lambda start, m, d=d: maps.setdefault(d.step, []).append(m), **arguments)
-            for d in (detector._replace(step='run'), ported._replace(step='bundle'))]
+  errors = [
+    window_errors(
+      d,
+      store.test.frames,
+      np.arange(0, 60, 12),
+      on_maps=lambda start, m, d=d: maps.setdefault(d.step, []).append(m),
+      **arguments,
+    )
+    for d in (detector._replace(step='run'), ported._replace(step='bundle'))
+  ]
   assert errors[0].shape == (5, 16) and np.abs(errors[0] - errors[1]).max() == 0
   assert all(np.abs(a - b).max() == 0 for a, b in zip(maps['run'], maps['bundle'], strict=True))
 
@@ -106,10 +142,22 @@ def test_detector_json_says_where_it_comes_from(exported):
   manifest = load_bundle(bundle).manifest
   assert manifest['provenance']['checkpoint_step'] == 7 and manifest['check']['max_difference'] == 0
   assert manifest['provenance']['trained'] == json.loads((run / 'provenance.json').read_text())
-  assert manifest['data']['label_set'] == 'official' and manifest['config'] == json.loads((run / 'config.json').read_text())
-  assert len(manifest['calibration']['position_mean']) == len(manifest['calibration']['position_std']) == 16
-  assert manifest['error'] == {'kind': config.eval.error, 'block_px': 16, 'sigma_px': 4.0, 'local': dict(config.eval.local),
-                               'hide_every': config.objective.hide_every, 'hide_frames': config.objective.hide_frames}
+  assert manifest['data']['label_set'] == 'official' and manifest['config'] == json.loads(
+    (run / 'config.json').read_text()
+  )
+  assert (
+    len(manifest['calibration']['position_mean'])
+    == len(manifest['calibration']['position_std'])
+    == 16
+  )
+  assert manifest['error'] == {
+    'kind': config.eval.error,
+    'block_px': 16,
+    'sigma_px': 4.0,
+    'local': dict(config.eval.local),
+    'hide_every': config.objective.hide_every,
+    'hide_frames': config.objective.hide_frames,
+  }
 
 
 def test_calibration_by_hand(folder):
@@ -119,20 +167,35 @@ def test_calibration_by_hand(folder):
   assert found['position_mean'] == [2.0, 4.0] and found['position_std'] == [1.0, 0.0]
   assert (found['mean'], found['windows'], found['frames']) == (1.0, 2, 4)
   np.testing.assert_allclose(found['std'], np.std([0.5, 1, 1.5, 1]))
-  assert found['threshold'] == 0.0 and found['score_quantiles']['1.0'] == pytest.approx(0.5 / found['std'])
+  assert found['threshold'] == 0.0 and found['score_quantiles']['1.0'] == pytest.approx(
+    0.5 / found['std']
+  )
 
 
 def test_calibration_arrays_travel_with_the_weights():
   from a3dcae_jax.runs.detector import Detector
-  detector = Detector(lambda weights, mean, clips: (weights['calibration/usual'] + weights['a'], None), {'a': jnp.ones(2)}, None, None, None, 0)
-  np.testing.assert_array_equal(detector.with_calibration({'usual': np.float32([1, 2])}).errors(None)[0], [2, 3])
+
+  detector = Detector(
+    lambda weights, mean, clips: (weights['calibration/usual'] + weights['a'], None),
+    {'a': jnp.ones(2)},
+    None,
+    None,
+    None,
+    0,
+  )
+  np.testing.assert_array_equal(
+    detector.with_calibration({'usual': np.float32([1, 2])}).errors(None)[0], [2, 3]
+  )
 
 
 def test_other_training_frames_cannot_calibrate(folder):
   _, run = claimed(folder, 'other', {'seed': 2})
   mean_image = np.load(run / 'mean_image.npy')
   np.save(run / 'mean_image.npy', np.stack([mean_image, mean_image]))
-  with pytest.raises(UserError, match=r'is \[2, 32, 32\]: a bundle has one mean image, this run .data.mean_image=set. has 2'):
+  with pytest.raises(
+    UserError,
+    match=r'is \[2, 32, 32\]: a bundle has one mean image, this run .data.mean_image=set. has 2',
+  ):
     bundles.export_run(run, folder / 'never.bundle')
   np.save(run / 'mean_image.npy', mean_image + 0.1)
   with pytest.raises(UserError, match='holds other training frames than'):
@@ -155,7 +218,12 @@ def test_ranking_by_hand():
   expected = np.float32([[1, 2], [3, 4]])
   assert ranking(expected, expected)['swapped_neighbours'] == 0
   changed = ranking(np.float32([[1, 3.5], [3, 4]]), expected)
-  assert changed == {'frames': 4, 'max_difference': 1.5, 'largest_error': 4.0, 'swapped_neighbours': 1}
+  assert changed == {
+    'frames': 4,
+    'max_difference': 1.5,
+    'largest_error': 4.0,
+    'swapped_neighbours': 1,
+  }
 
 
 def test_a_missing_converter_is_said_before_anything_is_computed(folder, tmp_path, monkeypatch):
@@ -172,19 +240,38 @@ def test_a_missing_converter_is_said_before_anything_is_computed(folder, tmp_pat
 def test_onnx_ranks_frames_alike(folder, rng):
   pytest.importorskip('jax2onnx')
   pytest.importorskip('onnxruntime')
-  config = config_of(folder, {'eval.error': 'motion', 'objective.hide_every': 8, 'objective.hide_frames': 4})
+  config = config_of(
+    folder, {'eval.error': 'motion', 'objective.hide_every': 8, 'objective.hide_frames': 4}
+  )
   weights = scoring_weights(fit.fresh_state(config))
   clips = rng.integers(0, 256, (3, 16, 32, 32), dtype=np.uint8)
   content, found = convert_and_check(config, weights, np.full((32, 32), 0.5, np.float32), clips)
-  assert len(content) > 1000 and found['max_difference'] < 1e-6 * found['largest_error'] + 1e-6 and found['swapped_neighbours'] == 0
+  assert (
+    len(content) > 1000
+    and found['max_difference'] < 1e-6 * found['largest_error'] + 1e-6
+    and found['swapped_neighbours'] == 0
+  )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('arguments, line', [
+@pytest.mark.parametrize(
+  'arguments, line',
+  [
     (['--workdir=x'], '--bundle is missing, as in --bundle=ped2.bundle'),
     (['--workdir=nowhere', '--bundle=x.bundle'], 'nowhere is no run: it has no config.json'),
     (['--workdir=x', '--bundle=y', '--format=pickle'], 'value should be one of <stablehlo|onnx>'),
-])
+  ],
+)
 def test_mistakes_are_one_line(arguments, line):
-  result = subprocess.run([sys.executable, '-m', 'a3dcae_jax.export', *arguments], capture_output=True, text=True, timeout=120, check=False)
-  assert result.returncode == 2 and line in result.stderr and len(result.stderr.strip().splitlines()) == 1
+  result = subprocess.run(
+    [sys.executable, '-m', 'a3dcae_jax.export', *arguments],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  assert (
+    result.returncode == 2
+    and line in result.stderr
+    and len(result.stderr.strip().splitlines()) == 1
+  )

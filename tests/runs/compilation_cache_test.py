@@ -13,7 +13,10 @@ from a3dcae_jax.runs.compilation_cache import use_compilation_cache
 def events():
   seen = []
   listen = lambda event, **_: seen.append(event)  # noqa: E731
-  before = {name: getattr(jax.config, name) for name in ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')}
+  before = {
+    name: getattr(jax.config, name)
+    for name in ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
+  }
   jax.monitoring.register_event_listener(listen)
   yield seen
   jax.monitoring.unregister_event_listener(listen)

@@ -18,7 +18,12 @@ from a3dcae_jax.runs.networks import check_sizes
 from a3dcae_jax.scoring.tables import read_scores
 from tests.runs.tiny_run import tiny
 
-RUN = {'model.widths': (4, 4), 'eval.divide_by_position': True, 'train.steps': 2, 'objective.adversarial_weight': 0.0}  # quick to compile
+RUN = {
+  'model.widths': (4, 4),
+  'eval.divide_by_position': True,
+  'train.steps': 2,
+  'objective.adversarial_weight': 0.0,
+}  # quick to compile
 FLOW_RUN = RUN | {'frames.images': 'flow'}
 
 
@@ -36,7 +41,9 @@ def test_a_run_on_flow_says_so_and_has_its_floor(runs):
   assert metrics['protocol']['error'] == 'eq13 of optical flow, divided by position'
   assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance', FLOW}
   frames = json.loads((runs / 'frames' / 'metrics.json').read_text())
-  assert all(metrics['floors'][name] == frames['floors'][name] for name in frames['floors'])  # they are of frames, whatever is reconstructed
+  assert all(
+    metrics['floors'][name] == frames['floors'][name] for name in frames['floors']
+  )  # they are of frames, whatever is reconstructed
 
 
 def test_the_mean_image_and_the_floor_are_of_flow(runs):
@@ -44,28 +51,61 @@ def test_the_mean_image_and_the_floor_are_of_flow(runs):
   store = session.open_store(config)
   saved = np.load(runs / 'flow' / 'mean_image.npy')
   np.testing.assert_array_equal(saved, network_mean(config, store))
-  blocks = [np.asarray(store.train.frames[video.first + start:video.first + start + 16]) for video in store.train.videos for start in (0, 16)]
-  expected = np.mean([np.asarray(flow_images(jnp.asarray(block[None] / np.float32(255))))[0].mean(0) for block in blocks], 0)
+  blocks = [
+    np.asarray(store.train.frames[video.first + start : video.first + start + 16])
+    for video in store.train.videos
+    for start in (0, 16)
+  ]
+  expected = np.mean(
+    [
+      np.asarray(flow_images(jnp.asarray(block[None] / np.float32(255))))[0].mean(0)
+      for block in blocks
+    ],
+    0,
+  )
   np.testing.assert_allclose(saved, expected, atol=1e-6)
-  assert store.mean_image(mean_flow) is store.mean_image(mean_flow) and not np.allclose(store.mean_image(), saved)
+  assert store.mean_image(mean_flow) is store.mean_image(mean_flow) and not np.allclose(
+    store.mean_image(), saved
+  )
 
   windows = cut_windows(store.test.videos, window=16)
-  first = np.asarray(flow_images(jnp.asarray(store.test.frames[windows.rows[0]][None] / np.float32(255))))[0]
+  first = np.asarray(
+    flow_images(jnp.asarray(store.test.frames[windows.rows[0]][None] / np.float32(255)))
+  )[0]
   floor = flow_floor(config, load_calibrated(config, runs / 'flow', store), store, windows)[FLOW]
   np.testing.assert_allclose(floor[:16], np.square(first - saved).mean((1, 2)), rtol=1e-4)
 
 
 def test_the_sum_is_that_of_the_errors_by_their_training_means(runs):
-  metrics = fusion.evaluate_sum([runs / 'frames', runs / 'flow'], runs / 'both', normalisation='minmax')
+  metrics = fusion.evaluate_sum(
+    [runs / 'frames', runs / 'flow'], runs / 'both', normalisation='minmax'
+  )
   assert metrics['protocol']['normalisation'] == 'minmax'
-  assert metrics['protocol']['error'] == 'sum of eq13 (stride 2) and eq13 of optical flow (stride 1), divided by position'
-  assert metrics['train_errors']['mean'] == pytest.approx(2, rel=0.1) and metrics['regions'] is None and FLOW in metrics['floors']
-  each = [np.concatenate(read_scores(runs / name / 'scores.csv')[1]) for name in ('frames', 'flow', 'both')]
+  assert (
+    metrics['protocol']['error']
+    == 'sum of eq13 (stride 2) and eq13 of optical flow (stride 1), divided by position'
+  )
+  assert (
+    metrics['train_errors']['mean'] == pytest.approx(2, rel=0.1)
+    and metrics['regions'] is None
+    and FLOW in metrics['floors']
+  )
+  each = [
+    np.concatenate(read_scores(runs / name / 'scores.csv')[1])
+    for name in ('frames', 'flow', 'both')
+  ]
   weights, residual, *_ = np.linalg.lstsq(np.stack(each[:2], 1), each[2], rcond=None)
-  np.testing.assert_allclose(weights, 1, rtol=0.1)  # divided by place, each has a training mean of about 1
+  np.testing.assert_allclose(
+    weights, 1, rtol=0.1
+  )  # divided by place, each has a training mean of about 1
   np.testing.assert_allclose(np.stack(each[:2], 1) @ weights, each[2], rtol=1e-5)
-  assert (runs / 'both' / 'report.html').exists() and set(json.loads((runs / 'both' / 'config.json').read_text())) == {'sum'}
-  with pytest.raises(UserError, match=r'both is no run but the sum of .*frames, .*flow: score it again by evaluate --sum'):
+  assert (runs / 'both' / 'report.html').exists() and set(
+    json.loads((runs / 'both' / 'config.json').read_text())
+  ) == {'sum'}
+  with pytest.raises(
+    UserError,
+    match=r'both is no run but the sum of .*frames, .*flow: score it again by evaluate --sum',
+  ):
     session.evaluate_again(runs / 'both')
 
 
@@ -82,8 +122,13 @@ def test_sums_that_mean_nothing_are_refused(runs, tmp_path):
   assert not (tmp_path / 'x').exists()
 
 
-@pytest.mark.parametrize('changes, message', [({'frames.images': 'edges'}, "frames.images 'edges': known are frames, flow"),
-                                              ({'frames.images': 'flow', 'eval.error': 'local'}, "eval.error 'local' finds motion in frames")])
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'frames.images': 'edges'}, "frames.images 'edges': known are frames, flow"),
+    ({'frames.images': 'flow', 'eval.error': 'local'}, "eval.error 'local' finds motion in frames"),
+  ],
+)
 def test_images_that_cannot_be_are_refused(tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
     check_sizes(tiny(tmp_path, **changes))

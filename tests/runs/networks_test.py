@@ -4,16 +4,31 @@ import jax
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.measuring.programs import Setting, fresh_state, input_shapes, resolved, train_program
+from a3dcae_jax.measuring.programs import (
+  Setting,
+  fresh_state,
+  input_shapes,
+  resolved,
+  train_program,
+)
 from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.runs.networks import check_sizes, reduce_dtype
 from a3dcae_jax.training import parallel
 from configs import common
 
 
-@pytest.mark.parametrize('platform, model, name, expected', [
-    ('cpu', 'auto', 'auto', 'float32'), ('gpu', 'auto', 'auto', 'bfloat16'), ('tpu', 'auto', 'auto', 'bfloat16'), ('tpu', 'float32', 'auto', 'float32'),
-    ('cpu', 'bfloat16', 'auto', 'bfloat16'), ('tpu', 'auto', 'float32', 'float32'), ('cpu', 'auto', 'bfloat16', 'bfloat16')])
+@pytest.mark.parametrize(
+  'platform, model, name, expected',
+  [
+    ('cpu', 'auto', 'auto', 'float32'),
+    ('gpu', 'auto', 'auto', 'bfloat16'),
+    ('tpu', 'auto', 'auto', 'bfloat16'),
+    ('tpu', 'float32', 'auto', 'float32'),
+    ('cpu', 'bfloat16', 'auto', 'bfloat16'),
+    ('tpu', 'auto', 'float32', 'float32'),
+    ('cpu', 'auto', 'bfloat16', 'bfloat16'),
+  ],
+)
 def test_gradients_travel_as_they_are_computed_unless_named(platform, model, name, expected):
   with lowered_for(platform):
     assert reduce_dtype(name, model) == expected
@@ -23,8 +38,12 @@ def test_gradients_travel_as_they_are_computed_unless_named(platform, model, nam
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_the_step_sends_what_auto_stands_for(dtype):
   setting = Setting('train', 'tiny', 1, dtype)
-  step = parallel.map_step(train_program(setting, parallel.AXIS), num_shared=1, devices=jax.devices()[:2])
-  text = str(jax.make_jaxpr(step)(jax.eval_shape(lambda: fresh_state(setting)), *input_shapes(setting, 2)))
+  step = parallel.map_step(
+    train_program(setting, parallel.AXIS), num_shared=1, devices=jax.devices()[:2]
+  )
+  text = str(
+    jax.make_jaxpr(step)(jax.eval_shape(lambda: fresh_state(setting)), *input_shapes(setting, 2))
+  )
   sums = [line for line in text.splitlines() if ' psum' in line or '= psum' in line]
   assert sums and any(':bf16[' in line for line in sums) == (dtype == 'bfloat16')
 
@@ -33,7 +52,9 @@ def test_an_unknown_dtype_is_named_before_anything_is_prepared():
   config = common.get_config()
   assert config.train.reduce_dtype == 'auto'
   config.train.reduce_dtype = 'float16'
-  with pytest.raises(UserError, match="^train.reduce_dtype 'float16': known are auto, float32, bfloat16$"):
+  with pytest.raises(
+    UserError, match="^train.reduce_dtype 'float16': known are auto, float32, bfloat16$"
+  ):
     check_sizes(config)
 
 

@@ -30,9 +30,15 @@ def found(frames):
 
 def test_a_line_is_found_through_what_moves_and_what_stands_does_not_count():
   top, bottom = found(footage([(row, row + 8, 0.2 + row / 64) for row in range(0, 64, 8)]))
-  assert bottom / top == pytest.approx((0.2 + 60 / 64) / (0.2 + 4 / 64), rel=0.3)  # a window of 4 px blurs the bands
-  half = found(footage([(row, row + 8, 0.2 + row / 64) for row in range(32, 64, 8)]))  # nothing above
-  assert half[0] < half[1] and 1 <= half[1] < bottom  # by what is usual where things move: near the bottom
+  assert bottom / top == pytest.approx(
+    (0.2 + 60 / 64) / (0.2 + 4 / 64), rel=0.3
+  )  # a window of 4 px blurs the bands
+  half = found(
+    footage([(row, row + 8, 0.2 + row / 64) for row in range(32, 64, 8)])
+  )  # nothing above
+  assert (
+    half[0] < half[1] and 1 <= half[1] < bottom
+  )  # by what is usual where things move: near the bottom
 
 
 def test_nearer_is_never_slower_and_the_top_keeps_something():
@@ -45,7 +51,9 @@ def test_each_row_is_divided_by_its_usual_speed(rng):
   clips, mean = rng.integers(0, 256, (1, 4, 8, 8), np.uint8), np.full((8, 8), 0.1, np.float32)
   plain = np.asarray(zero_mean(clips, mean, images='flow'))
   divided = np.asarray(zero_mean(clips, mean, images='flow', row_speeds=(0.5, 1.2)))
-  np.testing.assert_allclose(divided * np.linspace(0.5, 1.2, 8)[:, None, None], plain, rtol=1e-5, atol=1e-7)
+  np.testing.assert_allclose(
+    divided * np.linspace(0.5, 1.2, 8)[:, None, None], plain, rtol=1e-5, atol=1e-7
+  )
 
 
 def test_what_a_run_found_when_it_began_stays(tmp_path, monkeypatch, capsys):
@@ -56,7 +64,10 @@ def test_what_a_run_found_when_it_began_stays(tmp_path, monkeypatch, capsys):
   kept = workdir.read_config(tmp_path / 'run')
   assert frame_options(kept)['row_speeds'] == (0.5, 1.3) and config.frames.row_speeds == 'found'
   metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
-  assert metrics['protocol']['error'] == 'eq13 of optical flow by usual speed of the row, divided by position'
+  assert (
+    metrics['protocol']['error']
+    == 'eq13 of optical flow by usual speed of the row, divided by position'
+  )
 
   monkeypatch.setattr(session, 'find_row_speeds', lambda frames, videos: pytest.fail('found again'))
   session.train_and_evaluate(config, tmp_path / 'run')  # done already: scored again
@@ -67,9 +78,13 @@ def test_what_a_run_found_when_it_began_stays(tmp_path, monkeypatch, capsys):
     session.train_and_evaluate(other, tmp_path / 'run')
 
 
-@pytest.mark.parametrize('name', ['near', '1', '0.5:', '0:1', '-1:1', '1:nan', '1:inf', '1:2:3', ''])
+@pytest.mark.parametrize(
+  'name', ['near', '1', '0.5:', '0:1', '-1:1', '1:nan', '1:inf', '1:2:3', '']
+)
 def test_what_is_no_pair_of_speeds_is_refused(tmp_path, name):
-  with pytest.raises(UserError, match=r'frames.row_speeds .*: known are alike, found, and TOP:BOTTOM'):
+  with pytest.raises(
+    UserError, match=r'frames.row_speeds .*: known are alike, found, and TOP:BOTTOM'
+  ):
     check_sizes(tiny(tmp_path, **FLOW_RUN, **{'frames.row_speeds': name}))
 
 

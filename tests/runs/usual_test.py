@@ -11,7 +11,14 @@ from a3dcae_jax.scoring.local import Rule
 
 def test_a_part_filled_batch_counts_once():
   frames = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
-  detector = Detector(None, {}, None, lambda clips, scene: (clips[..., None].astype(jnp.float32) / 255, jnp.zeros((*clips.shape, 1))), None, 1)
+  detector = Detector(
+    None,
+    {},
+    None,
+    lambda clips, scene: (clips[..., None].astype(jnp.float32) / 255, jnp.zeros((*clips.shape, 1))),
+    None,
+    1,
+  )
   options, rows = {'rule': Rule(sigma_px=2.0)}, np.asarray([[0], [10], [32]]) + np.arange(8)
   whole = with_usual(detector, frames, rows, batch_size=3, **options)
   parts = with_usual(detector, frames, rows, batch_size=2, **options)

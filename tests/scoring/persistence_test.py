@@ -13,10 +13,19 @@ def as_dict(pairs):
   return dict(zip(pairs.position.tolist(), pairs.persistence.tolist(), strict=True))
 
 
-@pytest.mark.parametrize('values, expected', [
-    ([1], {0: 0}), ([2, 2, 2], {0: 0}), ([1, 2, 3], {2: 2}), ([3, 2, 1], {0: 2}),
-    ([0, 3, 1, 2, 0], {1: 3, 3: 1}), ([0, 2, 2, 0], {1: 2}), ([5, 0, 4, 2, 6, 1], {0: 5, 2: 2, 4: 6}), ([1, 3, 2, 3, 0], {1: 3, 3: 1}),
-])
+@pytest.mark.parametrize(
+  'values, expected',
+  [
+    ([1], {0: 0}),
+    ([2, 2, 2], {0: 0}),
+    ([1, 2, 3], {2: 2}),
+    ([3, 2, 1], {0: 2}),
+    ([0, 3, 1, 2, 0], {1: 3, 3: 1}),
+    ([0, 2, 2, 0], {1: 2}),
+    ([5, 0, 4, 2, 6, 1], {0: 5, 2: 2, 4: 6}),
+    ([1, 3, 2, 3, 0], {1: 3, 3: 1}),
+  ],
+)
 def test_by_hand(values, expected):
   assert as_dict(maxima(values)) == expected
   assert as_dict(minima([-v for v in values])) == expected

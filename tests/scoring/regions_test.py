@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.scoring.metrics import auc
-from a3dcae_jax.scoring.regions import PixelAuc, area_to_one, detection_curve, reduce_map, regions_of_masks
+from a3dcae_jax.scoring.regions import (
+  PixelAuc,
+  area_to_one,
+  detection_curve,
+  reduce_map,
+  regions_of_masks,
+)
 
 
 def test_areas_by_hand():
@@ -12,7 +18,9 @@ def test_areas_by_hand():
   assert area_to_one(rate, detected, end='flat') == pytest.approx(0.2 + 0.3)
   assert area_to_one(rate, detected, end='point') == pytest.approx(0.2 + 0.4)
   beyond = np.asarray([0.0, 2.0]), np.asarray([0.0, 1.0])
-  assert area_to_one(*beyond, end='flat') == area_to_one(*beyond, end='point') == pytest.approx(0.25)
+  assert (
+    area_to_one(*beyond, end='flat') == area_to_one(*beyond, end='point') == pytest.approx(0.25)
+  )
   with pytest.raises(ValueError, match='end must be'):
     area_to_one(rate, detected, end='up')
 
@@ -25,7 +33,9 @@ def test_a_perfect_and_a_blind_detector():
   curve = detection_curve(maps, truth, scale=1.0)
   at_zero = curve.rate == 0
   assert curve.region[at_zero].max() == curve.track[at_zero].max() == 1
-  wrong = np.full((4, 16, 16), 0.01)  # a whole frame of 16 x 16 reaches 16 / 256 with a true region of 16: under a tenth
+  wrong = np.full(
+    (4, 16, 16), 0.01
+  )  # a whole frame of 16 x 16 reaches 16 / 256 with a true region of 16: under a tenth
   wrong[:, 12:16, 12:16] = 1.0
   blind = detection_curve(wrong, truth, scale=1.0)
   assert blind.region.max() == blind.track.max() == 0 and blind.rate.max() == 1
@@ -37,7 +47,9 @@ def test_track_needs_a_tenth_of_its_regions():
   maps[3, :4, :4] = 1.0
   curve = detection_curve(maps, truth, scale=1.0, min_area=2)
   strict = (curve.rate == 0) & (curve.region < 0.5)
-  assert curve.region[strict].max() == pytest.approx(1 / 11) and curve.track[strict].max() == 0  # 1 of 11 is under a tenth
+  assert (
+    curve.region[strict].max() == pytest.approx(1 / 11) and curve.track[strict].max() == 0
+  )  # 1 of 11 is under a tenth
   curve = detection_curve(maps[:10], truth[:10], scale=1.0, min_area=2)
   assert curve.track[(curve.rate == 0) & (curve.region < 0.5)].max() == 1  # 1 of 10 is a tenth
 
@@ -54,7 +66,12 @@ def test_regions_of_masks_follow_tracks():
   masks = np.zeros((3, 8, 8), np.uint8)
   masks[0, 1:3, 1:3] = masks[1, 2:4, 2:4] = 1
   masks[1:, 6:8, 6:8] = 1
-  assert regions_of_masks(masks) == [(0, 0, 1, 1, 3, 3), (0, 1, 2, 2, 4, 4), (1, 1, 6, 6, 8, 8), (1, 2, 6, 6, 8, 8)]
+  assert regions_of_masks(masks) == [
+    (0, 0, 1, 1, 3, 3),
+    (0, 1, 2, 2, 4, 4),
+    (1, 1, 6, 6, 8, 8),
+    (1, 2, 6, 6, 8, 8),
+  ]
   assert regions_of_masks(np.zeros((2, 4, 4))) == []
 
 

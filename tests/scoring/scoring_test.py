@@ -10,7 +10,13 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.store import StoredVideo
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
-from a3dcae_jax.scoring.errors import block_errors, error_maps, frame_errors, motion_maps, smoothed_errors
+from a3dcae_jax.scoring.errors import (
+  block_errors,
+  error_maps,
+  frame_errors,
+  motion_maps,
+  smoothed_errors,
+)
 from a3dcae_jax.scoring.floors import NORMALISED, floor_errors
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import read_scores, write_scores
@@ -19,7 +25,9 @@ from a3dcae_jax.training.frames import zero_mean
 
 def test_eq13_by_hand():
   clips = jnp.zeros((1, 2, 2, 2, 1))
-  recon = jnp.asarray([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 1, 2, 2, 1) * jnp.asarray([1.0, 2.0]).reshape(1, 2, 1, 1, 1)
+  recon = jnp.asarray([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 1, 2, 2, 1) * jnp.asarray(
+    [1.0, 2.0]
+  ).reshape(1, 2, 1, 1, 1)
   np.testing.assert_allclose(frame_errors(error_maps(clips, recon)), [[0.5, 2.0]])
 
 
@@ -31,17 +39,26 @@ def test_motion_maps_by_hand():
 
 def test_block_errors_find_the_largest_block(rng):
   maps = rng.random((2, 3, 8, 12)).astype(np.float32)
-  blocks = [maps[:, :, i:i + 4, j:j + 4].mean((2, 3)) for i in range(0, 5, 2) for j in range(0, 9, 2)]
+  blocks = [
+    maps[:, :, i : i + 4, j : j + 4].mean((2, 3)) for i in range(0, 5, 2) for j in range(0, 9, 2)
+  ]
   np.testing.assert_allclose(block_errors(jnp.asarray(maps), 4), np.max(blocks, 0), rtol=1e-5)
 
 
 def test_normalisations_by_hand():
   errors = [np.asarray([1.0, 2.0, 4.0]), np.asarray([3.0, 3.0])]
-  expected = {'eq14': [[0, 0.25, 0.75], [0, 0]], 'minmax': [[0, 1 / 3, 1], [0, 0]], 'psnr': [[0, 0.5, 1], [0, 0]],
-              'none': [[1, 2, 4], [3, 3]], 'train': [[-1, 0, 2], [1, 1]]}
+  expected = {
+    'eq14': [[0, 0.25, 0.75], [0, 0]],
+    'minmax': [[0, 1 / 3, 1], [0, 0]],
+    'psnr': [[0, 0.5, 1], [0, 0]],
+    'none': [[1, 2, 4], [3, 3]],
+    'train': [[-1, 0, 2], [1, 1]],
+  }
   assert set(expected) == set(NORMALISATIONS)
   for how, values in expected.items():
-    for got, want in zip(normalise(errors, how, train_mean=2.0, train_std=1.0), values, strict=True):
+    for got, want in zip(
+      normalise(errors, how, train_mean=2.0, train_std=1.0), values, strict=True
+    ):
       np.testing.assert_allclose(got, want)
   np.testing.assert_array_equal(normalise([np.zeros(3)], 'eq14')[0], 0)
 
@@ -49,8 +66,12 @@ def test_normalisations_by_hand():
 def test_psnr_turned_over_is_that_of_the_field(rng):
   errors = rng.random(20) + 1e-3
   psnr = 10 * np.log10(1 / errors)
-  np.testing.assert_allclose(normalise([errors], 'psnr')[0], 1 - (psnr - psnr.min()) / np.ptp(psnr), atol=1e-12)
-  np.testing.assert_allclose(normalise([np.asarray([0.0, 1e-5, 1.0])], 'psnr')[0], [0, 0.5, 1])  # no error is 100 dB
+  np.testing.assert_allclose(
+    normalise([errors], 'psnr')[0], 1 - (psnr - psnr.min()) / np.ptp(psnr), atol=1e-12
+  )
+  np.testing.assert_allclose(
+    normalise([np.asarray([0.0, 1e-5, 1.0])], 'psnr')[0], [0, 0.5, 1]
+  )  # no error is 100 dB
 
 
 @pytest.mark.parametrize('how', NORMALISATIONS)
@@ -67,7 +88,9 @@ def test_unknown_or_uncalibrated_normalisation_is_refused():
 
 
 def test_smoothed_errors_find_the_brightest_place():
-  maps = jnp.zeros((1, 2, 32, 32)).at[0, 0, 10:14, 10:14].set(1.0).at[0, 1, ::2, ::2].set(1 / 16)  # equal sums, one together, one spread
+  maps = (
+    jnp.zeros((1, 2, 32, 32)).at[0, 0, 10:14, 10:14].set(1.0).at[0, 1, ::2, ::2].set(1 / 16)
+  )  # equal sums, one together, one spread
   together, spread = smoothed_errors(maps, 2.0)[0]
   assert together > 5 * spread
   np.testing.assert_allclose(smoothed_errors(jnp.ones((1, 1, 32, 32)), 2.0), 1.0, rtol=1e-5)
@@ -76,7 +99,11 @@ def test_smoothed_errors_find_the_brightest_place():
 def test_causal_smoothing_never_looks_ahead():
   impulse = [np.eye(40)[20]]
   causal, centred = smooth(impulse, 3.0, 'causal')[0], smooth(impulse, 3.0)[0]
-  assert not causal[:20].any() and causal[20] == causal.max() and centred[17] == pytest.approx(centred[23])
+  assert (
+    not causal[:20].any()
+    and causal[20] == causal.max()
+    and centred[17] == pytest.approx(centred[23])
+  )
   np.testing.assert_allclose(smooth([np.full(9, 2.0)], 3.0, 'causal')[0], 2.0)
   with pytest.raises(UserError, match='smoothing_mode'):
     smooth(impulse, 1.0, 'acausal')
@@ -84,10 +111,22 @@ def test_causal_smoothing_never_looks_ahead():
 
 def test_scores_load_with_pandas(tmp_path):
   import pandas
-  write_scores(tmp_path / 'scores.csv', ['01'], [np.asarray([0.5, 0.25])], [np.asarray([1.0, 0.0])], [np.asarray([1, 0])], 'vollabel')
+
+  write_scores(
+    tmp_path / 'scores.csv',
+    ['01'],
+    [np.asarray([0.5, 0.25])],
+    [np.asarray([1.0, 0.0])],
+    [np.asarray([1, 0])],
+    'vollabel',
+  )
   frame = pandas.read_csv(tmp_path / 'scores.csv')
   assert list(frame.columns) == ['video', 'frame', 'error', 'score', 'label', 'label_set']
-  assert frame['label'].tolist() == [1, 0] and frame['error'].sum() == 0.75 and set(frame['label_set']) == {'vollabel'}
+  assert (
+    frame['label'].tolist() == [1, 0]
+    and frame['error'].sum() == 0.75
+    and set(frame['label_set']) == {'vollabel'}
+  )
 
 
 def test_smoothing_is_off_at_zero_and_keeps_the_mean():
@@ -97,7 +136,10 @@ def test_smoothing_is_off_at_zero_and_keeps_the_mean():
 
 
 def test_metrics_by_hand():
-  scores, labels = [np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0.2, 0.3])], [np.asarray([0, 0, 1, 1]), np.asarray([0, 0])]
+  scores, labels = (
+    [np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0.2, 0.3])],
+    [np.asarray([0, 0, 1, 1]), np.asarray([0, 0])],
+  )
   result = metrics.frame_metrics(scores, labels)
   np.testing.assert_allclose(result['auc'], 7 / 8)  # of 2 x 4 pairs, only 0.35 < 0.4 is wrong
   np.testing.assert_allclose(result['macro_auc'], 3 / 4)
@@ -109,10 +151,21 @@ def test_metrics_by_hand():
 
 def test_one_class_has_no_figures():
   result = metrics.frame_metrics([np.asarray([0.1, 0.2])], [np.asarray([1, 1])])
-  assert result['auc'] is result['eer'] is result['ap'] is result['macro_auc'] is result['score_gap'] is None
+  assert (
+    result['auc']
+    is result['eer']
+    is result['ap']
+    is result['macro_auc']
+    is result['score_gap']
+    is None
+  )
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=30).filter(lambda r: len({label for _, label in r}) == 2))
+@given(
+  st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=30).filter(
+    lambda r: len({label for _, label in r}) == 2
+  )
+)
 def test_auc_and_eer_against_brute_force(rows):
   scores, labels = np.asarray([s for s, _ in rows], float), np.asarray([l for _, l in rows], int)
   positive, negative = scores[labels == 1], scores[labels == 0]
@@ -120,8 +173,12 @@ def test_auc_and_eer_against_brute_force(rows):
   np.testing.assert_allclose(metrics.auc(scores, labels), pairs, atol=1e-12)
   eer = metrics.equal_error_rate(scores, labels)
   thresholds = np.r_[np.inf, np.unique(scores)[::-1]]
-  points = [((negative >= t).mean(), (positive < t).mean()) for t in thresholds]  # false positives rise, misses fall
-  below = max(min(p) for p in points)  # at any threshold the smaller of the two rates is a lower bound, the larger an upper one
+  points = [
+    ((negative >= t).mean(), (positive < t).mean()) for t in thresholds
+  ]  # false positives rise, misses fall
+  below = max(
+    min(p) for p in points
+  )  # at any threshold the smaller of the two rates is a lower bound, the larger an upper one
   above = min(max(p) for p in points)
   assert below - 1e-9 <= eer <= above + 1e-9
 
@@ -130,7 +187,9 @@ def test_frame_vector_averages_overlaps_and_keeps_each_frame():
   errors = np.asarray([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
   rows, keep = [[0, 1, 2], [1, 2, 3]], np.asarray([[True, True, True], [False, False, True]])
   np.testing.assert_array_equal(frame_vector(errors, rows, keep, 4), [1, 2, 3, 30])
-  np.testing.assert_array_equal(frame_vector(errors, rows, np.ones((2, 3), bool), 4), [1, 6, 11.5, 30])
+  np.testing.assert_array_equal(
+    frame_vector(errors, rows, np.ones((2, 3), bool), 4), [1, 6, 11.5, 30]
+  )
   with pytest.raises(AssertionError):
     frame_vector(errors, rows, keep, 5)
   with pytest.raises(UserError, match='frame 2 is not finite'):
@@ -142,7 +201,9 @@ def test_floors_by_hand():
   videos = (StoredVideo('a', 0, 2, ''), StoredVideo('b', 2, 2, ''))
   floors = floor_errors(frames, videos, np.full((1, 1), 0.2, np.float32))
   np.testing.assert_allclose(floors['frame_difference'], [1, 1, 0.64, 0.64], rtol=1e-6)
-  np.testing.assert_allclose(floors['mean_image_distance'], [0.04, 0.64, 0.64, 0], rtol=1e-5, atol=1e-12)
+  np.testing.assert_allclose(
+    floors['mean_image_distance'], [0.04, 0.64, 0.64, 0], rtol=1e-5, atol=1e-12
+  )
   assert [len(part) for part in split_by_video(floors['frame_difference'], videos)] == [2, 2]
 
 
@@ -156,9 +217,14 @@ def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
   assert set(floors) - set(floor_errors(frames, videos, mean)) == {NORMALISED}
 
 
-@pytest.mark.parametrize('labels', [None, [np.asarray([0, 1], np.uint8), np.asarray([1], np.uint8)]])
+@pytest.mark.parametrize(
+  'labels', [None, [np.asarray([0, 1], np.uint8), np.asarray([1], np.uint8)]]
+)
 def test_scores_round_trip(tmp_path, labels):
-  errors, scores = [np.asarray([1e-7, 2.0]), np.asarray([3.0])], [np.asarray([0.0, 1.0]), np.asarray([-0.5])]
+  errors, scores = (
+    [np.asarray([1e-7, 2.0]), np.asarray([3.0])],
+    [np.asarray([0.0, 1.0]), np.asarray([-0.5])],
+  )
   write_scores(tmp_path / 'scores.csv', ['01', 'b'], errors, scores, labels, 'official')
   assert ('official' in (tmp_path / 'scores.csv').read_text()) == (labels is not None)
   names, got_errors, got_scores, got_labels = read_scores(tmp_path / 'scores.csv')
@@ -174,5 +240,7 @@ def test_scores_from_before_the_label_set_was_written_are_read(tmp_path):
   (tmp_path / 'old.csv').write_text('video,frame,error,score,label\n01,0,0.5,1,1\n')
   assert read_scores(tmp_path / 'old.csv')[3][0].tolist() == [1]
   (tmp_path / 'odd.csv').write_text('video,error\n01,0.5\n')
-  with pytest.raises(UserError, match='the first line must be video,frame,error,score,label,label_set'):
+  with pytest.raises(
+    UserError, match='the first line must be video,frame,error,score,label,label_set'
+  ):
     read_scores(tmp_path / 'odd.csv')

@@ -13,8 +13,8 @@ def events(path):
   """The records of a TFRecord file: length, its checksum, bytes, their checksum."""
   content, at = path.read_bytes(), 0
   while at < len(content):
-    length, = struct.unpack_from('<Q', content, at)
-    yield Event.FromString(content[at + 12:at + 12 + length])
+    (length,) = struct.unpack_from('<Q', content, at)
+    yield Event.FromString(content[at + 12 : at + 12 + length])
     at += 16 + length
 
 
@@ -25,8 +25,18 @@ def test_scalars_come_back_whatever_the_clock_says(tmp_path, monkeypatch):
     for step in range(8, 30):
       board.add_scalars({'adv': 1.5, 'rec': 0.25 * step}, step)
     board.close()
-    path, = (tmp_path / str(now)).iterdir()
+    (path,) = (tmp_path / str(now)).iterdir()
     found = list(events(path))
-    assert [event.session_log.status for event in found if event.HasField('session_log')] == [1] and found[2].step == 8
-    scalars = [(event.step, value.tag, value.simple_value) for event in found for value in event.summary.value]
-    assert scalars == [row for step in range(8, 30) for row in ((step, 'adv', 1.5), (step, 'rec', pytest.approx(0.25 * step)))]
+    assert [event.session_log.status for event in found if event.HasField('session_log')] == [
+      1
+    ] and found[2].step == 8
+    scalars = [
+      (event.step, value.tag, value.simple_value)
+      for event in found
+      for value in event.summary.value
+    ]
+    assert scalars == [
+      row
+      for step in range(8, 30)
+      for row in ((step, 'adv', 1.5), (step, 'rec', pytest.approx(0.25 * step)))
+    ]

@@ -27,7 +27,10 @@ def folder(tmp_path):
 
 
 def largest(folder):
-  return max((path for path in (folder / 'default').rglob('*') if path.is_file()), key=lambda path: path.stat().st_size)
+  return max(
+    (path for path in (folder / 'default').rglob('*') if path.is_file()),
+    key=lambda path: path.stat().st_size,
+  )
 
 
 def truncate(folder):
@@ -43,10 +46,16 @@ def alter(folder):
 
 
 DAMAGES = [
-    (truncate, 'bytes of'), (alter, 'SHA-256 differs'), (lambda folder: largest(folder).unlink(), 'is missing'),
-    (lambda folder: (folder / 'manifest.json').unlink(), 'manifest.json is missing or broken'),
-    (lambda folder: (folder / 'manifest.json').write_text('{"files"'), 'manifest.json is missing or broken'),
-    (lambda folder: shutil.rmtree(folder / 'default'), 'is missing')]
+  (truncate, 'bytes of'),
+  (alter, 'SHA-256 differs'),
+  (lambda folder: largest(folder).unlink(), 'is missing'),
+  (lambda folder: (folder / 'manifest.json').unlink(), 'manifest.json is missing or broken'),
+  (
+    lambda folder: (folder / 'manifest.json').write_text('{"files"'),
+    'manifest.json is missing or broken',
+  ),
+  (lambda folder: shutil.rmtree(folder / 'default'), 'is missing'),
+]
 
 
 @pytest.mark.parametrize('harm, said', DAMAGES)
@@ -77,7 +86,9 @@ def test_what_killed_saves_left_is_no_checkpoint_and_is_swept_by_the_next_save(f
   shutil.copytree(folder / '6', folder / '.deleting-2')
   (folder / '8.orbax-checkpoint-tmp').mkdir()
   checkpoints = Checkpoints(folder)
-  assert checkpoints.steps() == [2, 4, 6] and (folder / '.saving-8').exists()  # a reader leaves a writer's files alone
+  assert (
+    checkpoints.steps() == [2, 4, 6] and (folder / '.saving-8').exists()
+  )  # a reader leaves a writer's files alone
   checkpoints.save(9, TREE)
   checkpoints.close()
   assert sorted(path.name for path in folder.iterdir()) == ['4', '6', '9']
@@ -96,12 +107,20 @@ def test_a_run_of_before_manifests_goes_on(folder, capsys):
 def test_a_save_that_fails_is_said_and_leaves_the_others(folder, monkeypatch, capsys):
   def full(self, *_, **__):
     raise OSError(28, 'No space left on device')
+
   checkpoints = Checkpoints(folder)
   monkeypatch.setattr(type(checkpoints._orbax), 'save', full)
   checkpoints.save(8, TREE)
   checkpoints.wait()
-  assert 'step 8 could not be written: [Errno 28] No space left' in checkpoints.failure and checkpoints.failure in capsys.readouterr().out
-  assert checkpoints.steps() == [2, 4, 6] and checkpoints.latest_step() == 6 and not list(folder.glob('.saving*'))
+  assert (
+    'step 8 could not be written: [Errno 28] No space left' in checkpoints.failure
+    and checkpoints.failure in capsys.readouterr().out
+  )
+  assert (
+    checkpoints.steps() == [2, 4, 6]
+    and checkpoints.latest_step() == 6
+    and not list(folder.glob('.saving*'))
+  )
   monkeypatch.undo()
   checkpoints.save(10, TREE)  # there is room again
   checkpoints.close()
@@ -110,7 +129,10 @@ def test_a_save_that_fails_is_said_and_leaves_the_others(folder, monkeypatch, ca
 
 def test_what_does_not_fit_is_named(folder):
   checkpoints = Checkpoints(folder)
-  with pytest.raises(UserError, match=r'6 does not fit this config: net/kernel is float32\[64, 64\] there, float32\[64, 32\] here'):
+  with pytest.raises(
+    UserError,
+    match=r'6 does not fit this config: net/kernel is float32\[64, 64\] there, float32\[64, 32\] here',
+  ):
     checkpoints.restore(6, TREE | {'net': {'kernel': jnp.ones((64, 32))}})
   with pytest.raises(UserError, match=r'b is absent there, float32\[\] here'):
     checkpoints.restore(6, TREE | {'b': jnp.zeros(())})
@@ -129,5 +151,10 @@ def test_the_values_saved_are_those_of_the_call(tmp_path):
     np.testing.assert_array_equal(checkpoints.restore(step, state)['x'], np.float32(step))
   assert len(checkpoints.held_s) == 5
   manifest = json.loads((pathlib.Path(tmp_path) / '3' / 'manifest.json').read_text())
-  assert manifest['step'] == 3 and manifest['held_s'] >= 0 and manifest['write_s'] > 0 and manifest['arrays'] == {'x': 'float32[300000]'}
+  assert (
+    manifest['step'] == 3
+    and manifest['held_s'] >= 0
+    and manifest['write_s'] > 0
+    and manifest['arrays'] == {'x': 'float32[300000]'}
+  )
   checkpoints.close()

@@ -5,12 +5,28 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.training.cluster import PORT, Pod, detect, first_host
 
-SLURM = {'SLURM_JOB_ID': '4242', 'SLURM_NTASKS': '4', 'SLURM_STEP_NODELIST': 'gpu[007-010]', 'SLURM_STEP_NUM_TASKS': '4', 'SLURM_PROCID': '2',
-         'SLURM_LOCALID': '0', 'SLURM_STEP_TASKS_PER_NODE': '1(x4)'}
-MPI = {'OMPI_COMM_WORLD_SIZE': '2', 'OMPI_COMM_WORLD_RANK': '1', 'OMPI_COMM_WORLD_LOCAL_RANK': '0', 'OMPI_COMM_WORLD_LOCAL_SIZE': '1',
-       'OMPI_MCA_orte_hnp_uri': '1531576320.0;tcp://10.96.0.1,10.148.0.1:34911'}
-JOBSET = {'KUBERNETES_SERVICE_HOST': '10.0.0.1', 'JAX_COORDINATOR_ADDRESS': 'a3dcae-workers-0-0.a3dcae', 'JAX_NUM_PROCESSES': '4',
-          'JOB_COMPLETION_INDEX': '3'}
+SLURM = {
+  'SLURM_JOB_ID': '4242',
+  'SLURM_NTASKS': '4',
+  'SLURM_STEP_NODELIST': 'gpu[007-010]',
+  'SLURM_STEP_NUM_TASKS': '4',
+  'SLURM_PROCID': '2',
+  'SLURM_LOCALID': '0',
+  'SLURM_STEP_TASKS_PER_NODE': '1(x4)',
+}
+MPI = {
+  'OMPI_COMM_WORLD_SIZE': '2',
+  'OMPI_COMM_WORLD_RANK': '1',
+  'OMPI_COMM_WORLD_LOCAL_RANK': '0',
+  'OMPI_COMM_WORLD_LOCAL_SIZE': '1',
+  'OMPI_MCA_orte_hnp_uri': '1531576320.0;tcp://10.96.0.1,10.148.0.1:34911',
+}
+JOBSET = {
+  'KUBERNETES_SERVICE_HOST': '10.0.0.1',
+  'JAX_COORDINATOR_ADDRESS': 'a3dcae-workers-0-0.a3dcae',
+  'JAX_NUM_PROCESSES': '4',
+  'JOB_COMPLETION_INDEX': '3',
+}
 GKE_TPU = {'TPU_WORKER_HOSTNAMES': 'host-0.tpu,host-1.tpu', 'TPU_WORKER_ID': '1'}
 
 
@@ -22,31 +38,57 @@ def no_metadata(name):
   return ''
 
 
-@pytest.mark.parametrize('environ, expected', [
+@pytest.mark.parametrize(
+  'environ, expected',
+  [
     (SLURM, Pod('gpu007:61586', 4, 2, None, 'SLURM job 4242')),
-    (SLURM | {'SLURM_STEP_TASKS_PER_NODE': '2(x2)', 'SLURM_LOCALID': '1'}, Pod('gpu007:61586', 4, 2, (1,), 'SLURM job 4242')),
+    (
+      SLURM | {'SLURM_STEP_TASKS_PER_NODE': '2(x2)', 'SLURM_LOCALID': '1'},
+      Pod('gpu007:61586', 4, 2, (1,), 'SLURM job 4242'),
+    ),
     (MPI, Pod(f'10.96.0.1:{PORT}', 2, 1, None, 'Open MPI')),
     (MPI | {'JAX_COORDINATOR_ADDRESS': 'node1:99'}, Pod('node1:99', 2, 1, None, 'Open MPI')),
     (JOBSET, Pod(f'a3dcae-workers-0-0.a3dcae:{PORT}', 4, 3, None, 'Kubernetes')),
     (GKE_TPU, Pod(f'host-0.tpu:{PORT}', 2, 1, None, 'Cloud TPU, 1 slice')),
-    (GKE_TPU | {'MEGASCALE_NUM_SLICES': '2', 'MEGASCALE_SLICE_ID': '1', 'MEGASCALE_COORDINATOR_ADDRESS': 'first.tpu:8080'},
-     Pod(f'first.tpu:{PORT}', 4, 3, None, 'Cloud TPU, 2 slices')),
-])
+    (
+      GKE_TPU
+      | {
+        'MEGASCALE_NUM_SLICES': '2',
+        'MEGASCALE_SLICE_ID': '1',
+        'MEGASCALE_COORDINATOR_ADDRESS': 'first.tpu:8080',
+      },
+      Pod(f'first.tpu:{PORT}', 4, 3, None, 'Cloud TPU, 2 slices'),
+    ),
+  ],
+)
 def test_a_whole_environment_is_a_pod(environ, expected):
   assert detect(environ, metadata=no_metadata) == expected
   assert int(expected.coordinator.rpartition(':')[2]) < 65536
 
 
 def test_a_cloud_tpu_machine_is_asked():
-  metadata = {'worker-network-endpoints': 'a:1:10.0.0.2,b:2:10.0.0.3', 'agent-worker-number': '1'}.get
-  assert detect({}, metadata=lambda name: metadata(name, '')) == Pod(f'10.0.0.2:{PORT}', 2, 1, None, 'Cloud TPU, 1 slice')
+  metadata = {
+    'worker-network-endpoints': 'a:1:10.0.0.2,b:2:10.0.0.3',
+    'agent-worker-number': '1',
+  }.get
+  assert detect({}, metadata=lambda name: metadata(name, '')) == Pod(
+    f'10.0.0.2:{PORT}', 2, 1, None, 'Cloud TPU, 1 slice'
+  )
   assert detect({'JAX_PLATFORMS': 'cpu'}, metadata=lambda name: metadata(name, '')) == Pod()
 
 
-@pytest.mark.parametrize('environ, note', [
+@pytest.mark.parametrize(
+  'environ, note',
+  [
     ({}, ''),
-    (without(SLURM, 'SLURM_PROCID'), 'no step of srun (SLURM_PROCID is not set)'),  # a shell of salloc
-    (without(SLURM, 'SLURM_STEP_NODELIST'), 'no step of srun (SLURM_STEP_NODELIST is not set)'),  # the script of sbatch
+    (
+      without(SLURM, 'SLURM_PROCID'),
+      'no step of srun (SLURM_PROCID is not set)',
+    ),  # a shell of salloc
+    (
+      without(SLURM, 'SLURM_STEP_NODELIST'),
+      'no step of srun (SLURM_STEP_NODELIST is not set)',
+    ),  # the script of sbatch
     (SLURM | {'SLURM_PTY_PORT': '1'}, 'interactive shell'),  # srun --pty bash
     (SLURM | {'SLURM_STEP_NUM_TASKS': '1', 'SLURM_PROCID': '0'}, 'one task'),
     (MPI | {'OMPI_COMM_WORLD_SIZE': '1'}, 'Open MPI, 1 process'),
@@ -56,22 +98,31 @@ def test_a_cloud_tpu_machine_is_asked():
     (JOBSET | {'JAX_NUM_PROCESSES': '1'}, 'one process'),
     (GKE_TPU | {'TPU_WORKER_HOSTNAMES': 'localhost'}, ''),
     (GKE_TPU | {'TPU_WORKER_HOSTNAMES': 'host-0.tpu'}, 'one host'),
-])
+  ],
+)
 def test_half_an_environment_is_none_and_is_said(environ, note):
   pod = detect(environ, metadata=no_metadata)
   assert pod[:4] == Pod()[:4] and note in pod.note and bool(note) == bool(pod.note)
 
 
 def test_flags_come_first():
-  assert detect(SLURM, coordinator='here:1', num_processes=2, process_id=0) == Pod('here:1', 2, 0, None, 'flags')
+  assert detect(SLURM, coordinator='here:1', num_processes=2, process_id=0) == Pod(
+    'here:1', 2, 0, None, 'flags'
+  )
 
 
-@pytest.mark.parametrize('flags, message', [
+@pytest.mark.parametrize(
+  'flags, message',
+  [
     ({'coordinator': 'here:1', 'num_processes': 2}, r'--process_id \(=-1\) go together'),
     ({'process_id': 0}, "--coordinator \\(=''\\)"),
-    ({'coordinator': 'here:1', 'num_processes': 2, 'process_id': 2}, 'process 2 of 2 does not exist'),
+    (
+      {'coordinator': 'here:1', 'num_processes': 2, 'process_id': 2},
+      'process 2 of 2 does not exist',
+    ),
     ({'coordinator': 'here', 'num_processes': 2, 'process_id': 0}, "'here' is not HOST:PORT"),
-])
+  ],
+)
 def test_flags_that_do_not_fit_are_named(flags, message):
   with pytest.raises(UserError, match=message):
     detect({}, **flags)
@@ -82,8 +133,15 @@ def test_a_number_that_is_none_is_named():
     detect(SLURM | {'SLURM_PROCID': 'two'})
 
 
-@pytest.mark.parametrize('nodes, host', [
-    ('node001', 'node001'), ('node001,host2', 'node001'), ('node[001-015],host2', 'node001'), ('node[001,007-015],host2', 'node001'),
-    ('gpu-a[3]-ib', 'gpu-a3-ib')])
+@pytest.mark.parametrize(
+  'nodes, host',
+  [
+    ('node001', 'node001'),
+    ('node001,host2', 'node001'),
+    ('node[001-015],host2', 'node001'),
+    ('node[001,007-015],host2', 'node001'),
+    ('gpu-a[3]-ib', 'gpu-a3-ib'),
+  ],
+)
 def test_the_first_host_of_a_node_list(nodes, host):
   assert first_host(nodes) == host

@@ -32,15 +32,35 @@ def count(state, batch):
 
 def test_every_metric_is_read_once_and_the_end_is_said():
   recorder = Recorder()
-  state, step = fit(jnp.int32(2), count, iter(range(3, 10)), first_step=2, last_step=9, hooks=[recorder], read_every_steps=4)
-  assert (int(state), step) == (9, 9) and recorder.steps == [(4, 4), (8, 8), (9, 9)] and recorder.end == (9, 9)
+  state, step = fit(
+    jnp.int32(2),
+    count,
+    iter(range(3, 10)),
+    first_step=2,
+    last_step=9,
+    hooks=[recorder],
+    read_every_steps=4,
+  )
+  assert (
+    (int(state), step) == (9, 9)
+    and recorder.steps == [(4, 4), (8, 8), (9, 9)]
+    and recorder.end == (9, 9)
+  )
   assert recorder.rows == [{'step': s, 'rec': float(s)} for s in range(3, 10)]
 
 
 def test_stop_ends_at_a_reading():
   recorder = Recorder()
-  _, step = fit(jnp.int32(0), count, itertools.count(1), first_step=0, last_step=100, hooks=[recorder], read_every_steps=5,
-                stop=lambda: len(recorder.rows) >= 10)
+  _, step = fit(
+    jnp.int32(0),
+    count,
+    itertools.count(1),
+    first_step=0,
+    last_step=100,
+    hooks=[recorder],
+    read_every_steps=5,
+    stop=lambda: len(recorder.rows) >= 10,
+  )
   assert step == 10 and recorder.end == (10, 10)
 
 
@@ -48,7 +68,9 @@ def test_bad_loss_names_its_step_and_no_hook_sees_it():
   recorder = Recorder()
   losses = iter([1.0, 1.0, 1.0, 1.0, 1.0, np.nan, 1.0, 1.0])
   with pytest.raises(NonFiniteLoss, match='rec not finite at step 6') as error:
-    fit(jnp.int32(0), count, losses, first_step=0, last_step=8, hooks=[recorder], read_every_steps=4)
+    fit(
+      jnp.int32(0), count, losses, first_step=0, last_step=8, hooks=[recorder], read_every_steps=4
+    )
   assert error.value.step == 6 and recorder.steps == [(4, 4)] and recorder.end is None
 
 
@@ -69,8 +91,15 @@ def test_checkpoints_keep_the_newest_and_restore(tmp_path):
 def test_checkpoints_are_saved_when_due(tmp_path):
   checkpoints = Checkpoints(tmp_path / 'checkpoints', keep=10)
   saver = hooks_lib.SaveCheckpoints(checkpoints, first_step=3, every_steps=5)
-  fit({'count': jnp.int32(3)}, lambda s, b: ({'count': s['count'] + 1}, {'rec': jnp.float32(b)}), itertools.count(), first_step=3, last_step=17,
-      hooks=[saver], read_every_steps=2)
+  fit(
+    {'count': jnp.int32(3)},
+    lambda s, b: ({'count': s['count'] + 1}, {'rec': jnp.float32(b)}),
+    itertools.count(),
+    first_step=3,
+    last_step=17,
+    hooks=[saver],
+    read_every_steps=2,
+  )
   assert checkpoints.steps() == [6, 10, 16, 17]
   checkpoints.close()
 
@@ -88,7 +117,9 @@ def test_metrics_file_forgets_what_came_after_the_checkpoint(tmp_path):
 def test_an_implicit_transfer_is_an_error_under_the_guard(guard):
   step = jax.jit(lambda state, batch: (state + 1, {'rec': batch.mean()}))
   on_host, on_device = np.ones(3, np.float32), lambda: jax.device_put(np.ones(3, np.float32))
-  run = lambda batches: fit(jnp.int32(0), step, batches, first_step=0, last_step=2, transfer_guard=guard)  # noqa: E731
+  run = lambda batches: fit(
+    jnp.int32(0), step, batches, first_step=0, last_step=2, transfer_guard=guard
+  )  # noqa: E731
   run(on_device() for _ in range(2))  # asked for by name: allowed either way
   if guard == 'allow':
     run(itertools.repeat(on_host))

@@ -21,9 +21,19 @@ WIDTHS = (8, 8, 8)
 def footage():
   """(training clips, test clips) uint8 [B, 16, 32, 32], mean image [32, 32]."""
   spec = SceneSpec(height=32, width=32, escalator_rows=6)
-  train, test = (np.stack([frame for video in synthetic_videos(split, num_videos=2, frames_per_video=64, spec=spec) for frame in video.frames()])
-                 for split in ('train', 'test'))
-  return *(frames.reshape(-1, 16, 32, 32) for frames in (train, test)), train.mean(0).astype(np.float32) / 255
+  train, test = (
+    np.stack(
+      [
+        frame
+        for video in synthetic_videos(split, num_videos=2, frames_per_video=64, spec=spec)
+        for frame in video.frames()
+      ]
+    )
+    for split in ('train', 'test')
+  )
+  return *(frames.reshape(-1, 16, 32, 32) for frames in (train, test)), train.mean(0).astype(
+    np.float32
+  ) / 255
 
 
 def scores(dtype, state, clips, mean_image):
@@ -34,7 +44,10 @@ def scores(dtype, state, clips, mean_image):
 
 
 def trained(clips, mean_image, steps):
-  networks, optimizer = (AutoEncoder(WIDTHS), Discriminator((2, 2, 3), 3)), make_optimizer(learning_rate=2e-3)
+  networks, optimizer = (
+    (AutoEncoder(WIDTHS), Discriminator((2, 2, 3), 3)),
+    make_optimizer(learning_rate=2e-3),
+  )
   state = init_state(*networks, optimizer, clip_shape=clips.shape[1:], seed=0)
   step = jax.jit(make_train_step(*networks, optimizer, Objective(adversarial_weight=0.0), seed=0))
   for _ in range(steps):
@@ -48,7 +61,9 @@ def state(footage):
   clips, _, mean_image = footage
   with jax.numpy_dtype_promotion('standard'):
     state, last = trained(clips, mean_image, 40)
-  assert last < 0.5 * np.square(zero_mean(clips, mean_image)).mean()  # far below what an output of nothing has
+  assert (
+    last < 0.5 * np.square(zero_mean(clips, mean_image)).mean()
+  )  # far below what an output of nothing has
   return state
 
 
@@ -57,7 +72,13 @@ def state(footage):
 def test_bfloat16_ranks_frames_as_float32_does(footage, state, rng, seen):
   """Of what is abnormal, and of normal frames with a camera's noise, which are nearly alike and flat nearly everywhere: there maxima stand closest together."""
   train, test, mean_image = footage
-  clips = test if seen == 'test' else np.clip(train + rng.standard_normal(train.shape), 0, 255).astype(np.uint8)
+  clips = (
+    test
+    if seen == 'test'
+    else np.clip(train + rng.standard_normal(train.shape), 0, 255).astype(np.uint8)
+  )
   with jax.numpy_dtype_promotion('standard'):
-    exact, rounded = (scores(dtype, state, clips, mean_image) for dtype in (jnp.float32, jnp.bfloat16))
+    exact, rounded = (
+      scores(dtype, state, clips, mean_image) for dtype in (jnp.float32, jnp.bfloat16)
+    )
   assert len(exact) == 128 and stats.spearmanr(exact, rounded).statistic > 0.999

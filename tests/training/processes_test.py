@@ -23,7 +23,11 @@ def test_shares_cover_everything_once(monkeypatch, total, num):
     monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
     shares.append(processes.my_share(total))
   assert [i for share in shares for i in range(total)[share]] == list(range(total))
-  assert max(len(range(total)[share]) for share in shares) - min(len(range(total)[share]) for share in shares) <= 1
+  assert (
+    max(len(range(total)[share]) for share in shares)
+    - min(len(range(total)[share]) for share in shares)
+    <= 1
+  )
 
 
 @pytest.mark.parametrize('total', [0, 1, 7, 33])
@@ -36,7 +40,9 @@ def test_shares_come_together_in_order(monkeypatch, total):
     mine = rows[processes.my_share(total)]
     sent.append(np.concatenate([mine, np.zeros((longest - len(mine), 2), np.float32)]))
   monkeypatch.setattr(processes, 'gather', lambda padded: np.stack(sent))
-  np.testing.assert_array_equal(processes.gather_shares(rows[processes.my_share(total)], total), rows)
+  np.testing.assert_array_equal(
+    processes.gather_shares(rows[processes.my_share(total)], total), rows
+  )
 
 
 def test_rows_of_a_batch_follow_the_processes(monkeypatch):
@@ -47,7 +53,11 @@ def test_rows_of_a_batch_follow_the_processes(monkeypatch):
 
 def test_a_pod_of_one_passes_nothing():
   tree = {'x': np.float32([-0.0, np.nan])}
-  assert processes.from_first(tree) is tree and processes.on_first('x', lambda: 5) == 5 and processes.first_then_rest('y', lambda: 6) == 6
+  assert (
+    processes.from_first(tree) is tree
+    and processes.on_first('x', lambda: 5) == 5
+    and processes.first_then_rest('y', lambda: 6) == 6
+  )
   np.testing.assert_array_equal(processes.gather(np.arange(3)), [[0, 1, 2]])
 
 
@@ -61,7 +71,15 @@ def test_sigterm_ends_the_loop_after_its_step():
 
   before = signal.getsignal(signal.SIGTERM)
   with Notice() as notice:
-    state, step = fit(0, count, iter(range(1, 100)), first_step=0, last_step=99, read_every_steps=50, preempted=lambda step: seen.append(step) or notice(step))
+    state, step = fit(
+      0,
+      count,
+      iter(range(1, 100)),
+      first_step=0,
+      last_step=99,
+      read_every_steps=50,
+      preempted=lambda step: seen.append(step) or notice(step),
+    )
   assert (state, step) == (4, 4) and notice.given and seen == [1, 2, 3, 4]
   assert signal.getsignal(signal.SIGTERM) is before
 
@@ -70,7 +88,10 @@ def test_a_second_run_in_a_workdir_is_refused(tmp_path):
   with WorkdirLock(tmp_path / 'run') as lock:
     lock.take()
     lock.take()
-    with WorkdirLock(tmp_path / 'run') as other, pytest.raises(UserError, match=rf'in use by another run \(process {os.getpid()} on '):
+    with (
+      WorkdirLock(tmp_path / 'run') as other,
+      pytest.raises(UserError, match=rf'in use by another run \(process {os.getpid()} on '),
+    ):
       other.take()
   with WorkdirLock(tmp_path / 'run') as lock:
     lock.take()

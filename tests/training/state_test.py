@@ -22,7 +22,9 @@ def test_a_cosine_falls_to_its_last_rate_and_stays_there():
   np.testing.assert_allclose(rates(make_optimizer(**settings), 3), 0.1, rtol=1e-5)
   half = LAST_RATE + (1 - LAST_RATE) / 2
   expected = 0.1 * np.asarray([1, half, LAST_RATE, LAST_RATE])
-  np.testing.assert_allclose(rates(make_optimizer(**settings, schedule='cosine', steps=2), 4), expected, rtol=1e-5)
+  np.testing.assert_allclose(
+    rates(make_optimizer(**settings, schedule='cosine', steps=2), 4), expected, rtol=1e-5
+  )
 
 
 def test_an_unknown_schedule_is_named():

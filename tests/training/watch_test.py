@@ -21,7 +21,7 @@ def pair():
 
 def close(watch):
   """What the death of its process does to a connection."""
-  peer, = watch._peers
+  (peer,) = watch._peers
   peer.shutdown(2)
   peer.close()
   watch._leaving = True

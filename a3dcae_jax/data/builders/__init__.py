@@ -7,7 +7,16 @@ import pathlib
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data import download
 
-NAMES = ('synthetic', 'ucsd_ped1', 'ucsd_ped2', 'avenue', 'shanghaitech', 'subway_entrance', 'subway_exit', 'video_folder')
+NAMES = (
+  'synthetic',
+  'ucsd_ped1',
+  'ucsd_ped2',
+  'avenue',
+  'shanghaitech',
+  'subway_entrance',
+  'subway_exit',
+  'video_folder',
+)
 
 
 def reader(name):
@@ -23,7 +32,9 @@ def default_label_set(reader_module, root):
   """The first of a reader's label sets that the footage in `root` has; its first one where that cannot be told."""
   known = getattr(reader_module, 'label_sets', None)
   found = known(root) if known and root and pathlib.Path(root).exists() else ()
-  return next((name for name in reader_module.LABEL_SETS if name in found), reader_module.LABEL_SETS[0])
+  return next(
+    (name for name in reader_module.LABEL_SETS if name in found), reader_module.LABEL_SETS[0]
+  )
 
 
 def check_root(name, root):
@@ -34,6 +45,8 @@ def check_root(name, root):
   if download.archives(name):
     how += ', and `prepare --download` with data.root set fetches it there'
   if not root:
-    raise UserError(f'data.root is empty: give the folder of {name}, as in --config.data.root=FOLDER; {how}')
+    raise UserError(
+      f'data.root is empty: give the folder of {name}, as in --config.data.root=FOLDER; {how}'
+    )
   if not pathlib.Path(root).exists():
     raise UserError(f'data.root {root}: there is no such folder; {how}')

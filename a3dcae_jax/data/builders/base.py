@@ -32,15 +32,22 @@ class FootageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _info(self):
     features = {
-        'video': tfds.features.Text(),
-        'frame': np.int64,
-        'image': tfds.features.Image(shape=(None, None, 1), encoding_format='png'),
-        'label': np.int64,  # 1 abnormal, 0 normal, -1 not known
+      'video': tfds.features.Text(),
+      'frame': np.int64,
+      'image': tfds.features.Image(shape=(None, None, 1), encoding_format='png'),
+      'label': np.int64,  # 1 abnormal, 0 normal, -1 not known
     }
     if self.HAS_MASKS:
-      features['mask'] = tfds.features.Image(shape=(None, None, 1), encoding_format='png')  # 0 or 255; all 0 where there is none
+      features['mask'] = tfds.features.Image(
+        shape=(None, None, 1), encoding_format='png'
+      )  # 0 or 255; all 0 where there is none
     return tfds.core.DatasetInfo(
-        builder=self, description=self.DESCRIPTION, homepage=self.HOMEPAGE, features=tfds.features.FeaturesDict(features), disable_shuffling=True)
+      builder=self,
+      description=self.DESCRIPTION,
+      homepage=self.HOMEPAGE,
+      features=tfds.features.FeaturesDict(features),
+      disable_shuffling=True,
+    )
 
   def videos(self, split, root='', **options):
     """The reader's videos of 'train' or 'test': what the frame store is written from as well."""
@@ -64,7 +71,16 @@ class FootageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       labels = video.labels.get(label_set)
       masks = video.masks() if video.masks else None
       for index, frame in enumerate(video.frames()):
-        example = {'video': video.name, 'frame': index, 'image': frame[..., None], 'label': -1 if labels is None else int(labels[index])}
+        example = {
+          'video': video.name,
+          'frame': index,
+          'image': frame[..., None],
+          'label': -1 if labels is None else int(labels[index]),
+        }
         if self.HAS_MASKS:
-          example['mask'] = (next(masks)[..., None] * 255).astype(np.uint8) if masks else np.zeros((*frame.shape, 1), np.uint8)
+          example['mask'] = (
+            (next(masks)[..., None] * 255).astype(np.uint8)
+            if masks
+            else np.zeros((*frame.shape, 1), np.uint8)
+          )
         yield f'{video.name}/{index:06d}', example

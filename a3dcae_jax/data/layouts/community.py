@@ -25,7 +25,9 @@ def clip_folders(root, split):
   folder = pathlib.Path(root) / FOLDERS[split] / 'frames'
   if not folder.is_dir():
     return []
-  return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
+  return sorted(
+    path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.')
+  )
 
 
 def image_files(folder):
@@ -42,7 +44,9 @@ def image_files(folder):
       raise UserError(f'{path.name}: an image without a frame number')
     number = int(digits.group())
     if number in files:
-      raise UserError(f'frame number {number} is there twice: {", ".join(sorted((files[number].name, path.name)))}')
+      raise UserError(
+        f'frame number {number} is there twice: {", ".join(sorted((files[number].name, path.name)))}'
+      )
     files[number] = path
   if not files:
     raise UserError('an empty folder: no images')

@@ -26,9 +26,13 @@ def read_intervals(path):
     try:
       start, end = int(start), int(end)
     except (TypeError, ValueError):
-      raise UserError(f'{path}, interval {number}: start and end must be whole numbers, got {start!r}, {end!r}') from None
+      raise UserError(
+        f'{path}, interval {number}: start and end must be whole numbers, got {start!r}, {end!r}'
+      ) from None
     if not 0 <= start < end:
-      raise UserError(f'{path}, interval {number}: {start}..{end} is empty (0-based, end exclusive)')
+      raise UserError(
+        f'{path}, interval {number}: {start}..{end} is empty (0-based, end exclusive)'
+      )
     found.setdefault(str(video), []).append((start, end))
   return found
 
@@ -37,7 +41,9 @@ def _csv_rows(path):
   with path.open(newline='', encoding='utf-8') as file:
     reader = csv.DictReader(file)
     if not {'video', 'start', 'end'} <= set(reader.fieldnames or ()):
-      raise UserError(f'{path}: the first line must name video,start,end; it is {",".join(reader.fieldnames or ())!r}')
+      raise UserError(
+        f'{path}: the first line must name video,start,end; it is {",".join(reader.fieldnames or ())!r}'
+      )
     return [(row['video'], row['start'], row['end']) for row in reader]
 
 
@@ -48,7 +54,9 @@ def _json_rows(path):
       return [(video, *interval) for video, intervals in value.items() for interval in intervals]
     return [(row['video'], row['start'], row['end']) for row in value]
   except (json.JSONDecodeError, KeyError, TypeError) as error:
-    raise UserError(f'{path}: not a list of {{video, start, end}} nor {{video: [[start, end], ...]}}: {error}') from None
+    raise UserError(
+      f'{path}: not a list of {{video, start, end}} nor {{video: [[start, end], ...]}}: {error}'
+    ) from None
 
 
 def read_tracks(path):

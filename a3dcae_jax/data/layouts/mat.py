@@ -12,7 +12,18 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 
-_TYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
+_TYPES = {
+  1: 'i1',
+  2: 'u1',
+  3: 'i2',
+  4: 'u2',
+  5: 'i4',
+  6: 'u4',
+  7: 'f4',
+  9: 'f8',
+  12: 'i8',
+  13: 'u8',
+}
 _MATRIX, _COMPRESSED, _CELL = 14, 15, 1
 _BLOCK_BYTES = 2**16
 
@@ -25,7 +36,15 @@ def read_cells(path, variable, what):
   try:
     with open(path, 'rb') as file:
       yield from _cells(file, variable)
-  except (OSError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error) as error:
+  except (
+    OSError,
+    ValueError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+  ) as error:
     raise UserError(f'{path} holds no {what} named {variable}: {error}') from None
 
 
@@ -52,7 +71,11 @@ def _cells(file, variable):
 def _head(stream, order):
   """(class, shape, name) of a matrix whose tag has been read."""
   flags, shape, name = (_element(stream, order) for _ in range(3))
-  return int(flags[0]) & 0xff, tuple(map(int, shape)), name.astype(np.uint8).tobytes().decode('latin1')
+  return (
+    int(flags[0]) & 0xFF,
+    tuple(map(int, shape)),
+    name.astype(np.uint8).tobytes().decode('latin1'),
+  )
 
 
 def _matrix(stream, order):
@@ -70,9 +93,9 @@ def _matrix(stream, order):
 
 def _element(stream, order):
   """One element of numbers: [n]. Up to four bytes stand in the tag itself."""
-  first, = struct.unpack(f'{order}I', _exactly(stream, 4))
+  (first,) = struct.unpack(f'{order}I', _exactly(stream, 4))
   if first >> 16:
-    kind, size = first & 0xffff, first >> 16
+    kind, size = first & 0xFFFF, first >> 16
     data = _exactly(stream, 4)[:size]
   else:
     kind, (size,) = first, struct.unpack(f'{order}I', _exactly(stream, 4))
@@ -92,7 +115,12 @@ class _Inflated(io.RawIOBase):
   """`size` bytes of `file`, unpacked as they are read."""
 
   def __init__(self, file, size):
-    self._file, self._left, self._inflate, self._ready = file, size, zlib.decompressobj(), bytearray()
+    self._file, self._left, self._inflate, self._ready = (
+      file,
+      size,
+      zlib.decompressobj(),
+      bytearray(),
+    )
 
   def read(self, size=-1):
     while len(self._ready) < size and (self._left or self._inflate.unconsumed_tail):

@@ -17,7 +17,11 @@ def media_in(folder):
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     return []
-  return sorted(path for path in folder.iterdir() if is_video(path) or (path.is_dir() and not path.name.startswith(('.', '_'))))
+  return sorted(
+    path
+    for path in folder.iterdir()
+    if is_video(path) or (path.is_dir() and not path.name.startswith(('.', '_')))
+  )
 
 
 def reader_of(path):

@@ -15,7 +15,9 @@ def read_rows(path, lengths):
   except (OSError, ValueError) as error:
     raise UserError(f'{path} cannot be read: {error}') from None
   if len(row) != sum(lengths):
-    raise UserError(f'{path}: {len(row)} labels, the {len(lengths)} test videos have {sum(lengths)} frames')
+    raise UserError(
+      f'{path}: {len(row)} labels, the {len(lengths)} test videos have {sum(lengths)} frames'
+    )
   if not np.isin(row, (0, 1)).all():
     raise UserError(f'{path}: labels must be 0 or 1')
   return [part.astype(np.uint8) for part in np.split(row, np.cumsum(lengths)[:-1])]

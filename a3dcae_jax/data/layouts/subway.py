@@ -37,22 +37,36 @@ def videos(root, split, *, train_frames, test_start, labels=''):
     clips = [(path, 0, community.frames_of(path)) for path in community.clip_folders(root, split)]
   else:
     if not 0 < train_frames <= test_start:
-      raise UserError(f'data.options: train_frames (={train_frames}) must be positive and at most test_start (={test_start})')
+      raise UserError(
+        f'data.options: train_frames (={train_frames}) must be positive and at most test_start (={test_start})'
+      )
     path = _only_video(root)
     start, end = (0, train_frames) if split == 'train' else (test_start, None)
     clips = [(path, start, part(reader_of(path), start, end))]
   if split == 'train' or not labels or not clips:
     return [Video(name=name_of(path), frames=frames, source=str(path)) for path, _, frames in clips]
   totals = [count_frames(reader_of(path), path) for path, _, _ in clips]
-  found = _labels(pathlib.Path(labels), [name_of(path) for path, _, _ in clips], totals, clips[0][1])
-  return [Video(name=name_of(path), frames=frames, labels={'user': marked[start:]}, tracks=_moved(tracks, start), source=str(path))
-          for (path, start, frames), (marked, tracks) in zip(clips, found, strict=True)]
+  found = _labels(
+    pathlib.Path(labels), [name_of(path) for path, _, _ in clips], totals, clips[0][1]
+  )
+  return [
+    Video(
+      name=name_of(path),
+      frames=frames,
+      labels={'user': marked[start:]},
+      tracks=_moved(tracks, start),
+      source=str(path),
+    )
+    for (path, start, frames), (marked, tracks) in zip(clips, found, strict=True)
+  ]
 
 
 def _only_video(root):
   found = media_in(root)
   if len(found) != 1:
-    raise UserError(f'{root}: one video is wanted (a file or a folder of frames), found {len(found)}: {", ".join(p.name for p in found[:5])}')
+    raise UserError(
+      f'{root}: one video is wanted (a file or a folder of frames), found {len(found)}: {", ".join(p.name for p in found[:5])}'
+    )
   return found[0]
 
 
@@ -68,12 +82,17 @@ def _labels(path, names, totals, start):
     clips = read_mat(path)
     if len(clips) != len(names):
       raise UserError(f'{path}: intervals of {len(clips)} videos, there are {len(names)}')
-    return [(interval_labels(clip, total, source=f'{path}, video {name}'), None) for clip, name, total in zip(clips, names, totals, strict=True)]
+    return [
+      (interval_labels(clip, total, source=f'{path}, video {name}'), None)
+      for clip, name, total in zip(clips, names, totals, strict=True)
+    ]
   intervals = read_intervals(path)
   unknown = sorted(intervals.keys() - set(names))
   if unknown and not (len(intervals) == len(names) == 1):
     raise UserError(f'{path}: intervals of {", ".join(unknown)}; there are {", ".join(names)}')
-  given = [next(iter(intervals.values()))] if unknown else [intervals.get(name, []) for name in names]
+  given = (
+    [next(iter(intervals.values()))] if unknown else [intervals.get(name, []) for name in names]
+  )
   return [(labels_of(spans, total, path), None) for spans, total in zip(given, totals, strict=True)]
 
 
@@ -89,4 +108,8 @@ def _of_tracks(path, names, total):
 
 def _moved(tracks, start):
   """Regions of the test part, with frames counted from its start."""
-  return None if tracks is None else tuple(r._replace(frame=r.frame - start) for r in tracks if r.frame >= start)
+  return (
+    None
+    if tracks is None
+    else tuple(r._replace(frame=r.frame - start) for r in tracks if r.frame >= start)
+  )

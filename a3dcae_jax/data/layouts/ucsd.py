@@ -17,13 +17,22 @@ def layout(root, *, name):
     return 'community (training/frames/NN, testing/frames/NN)'
   if official_folder(root, name):
     return 'official (Train/TrainNNN, Test/TestNNN)'
-  raise UserError(f'{root}: no known layout; looked for training/frames/NN/NNN.jpg (community) and Train/Train001/001.tif (official)')
+  raise UserError(
+    f'{root}: no known layout; looked for training/frames/NN/NNN.jpg (community) and Train/Train001/001.tif (official)'
+  )
 
 
 def official_folder(root, name):
   """The folder that has `Train` and `Test`: `root` itself, `root/UCSDpedN` or `root/*/UCSDpedN`; None if there is none."""
   root = pathlib.Path(root)
-  return next((path for path in (root, root / name, *sorted(root.glob(f'*/{name}'))) if (path / 'Train').is_dir() or (path / 'Test').is_dir()), None)
+  return next(
+    (
+      path
+      for path in (root, root / name, *sorted(root.glob(f'*/{name}')))
+      if (path / 'Train').is_dir() or (path / 'Test').is_dir()
+    ),
+    None,
+  )
 
 
 def label_sets(root, *, name):
@@ -40,7 +49,14 @@ def videos(root, split, *, name, lengths):
   Labels: set 'official' from `NAME.m`, 'community' from `pedN.mat`, 'row' from `frame_labels_pedN.npy`; a clip has those whose file is there.
   """
   official, folder = not community.is_community(root), _folder(root, name)
-  labels = {label_set: read(path, lengths) for label_set, (path, read) in _label_files(folder, name).items()} if split == 'test' else {}
+  labels = (
+    {
+      label_set: read(path, lengths)
+      for label_set, (path, read) in _label_files(folder, name).items()
+    }
+    if split == 'test'
+    else {}
+  )
   clips = []
   for path in _official_clips(folder, split) if official else community.clip_folders(root, split):
     found, faults = {}, []
@@ -49,8 +65,21 @@ def videos(root, split, *, name, lengths):
         found[label_set] = of_clip(path.name, num_frames(path), f'{label_set} labels')
       except UserError as error:
         faults.append(str(error))
-    masks = (_official_masks(path) if official else community.masks_of(root, path.name)) if split == 'test' else None
-    clips.append(Video(name=path.name, frames=community.frames_of(path), labels=found, masks=masks, source=str(path), faults=tuple(faults)))
+    masks = (
+      (_official_masks(path) if official else community.masks_of(root, path.name))
+      if split == 'test'
+      else None
+    )
+    clips.append(
+      Video(
+        name=path.name,
+        frames=community.frames_of(path),
+        labels=found,
+        masks=masks,
+        source=str(path),
+        faults=tuple(faults),
+      )
+    )
   return clips
 
 
@@ -62,10 +91,15 @@ def notes(root, *, name, lengths):
     return []
   found = []
   for label_set in labels.keys() - {'official'}:
-    counts = [(f'{number:02d}', _differing(labels['official'], labels[label_set], f'{number:02d}', count)) for number, count in enumerate(lengths, start=1)]
+    counts = [
+      (f'{number:02d}', _differing(labels['official'], labels[label_set], f'{number:02d}', count))
+      for number, count in enumerate(lengths, start=1)
+    ]
     if any(count for _, count in counts):
       clips = ', '.join(f'{clip} ({count} frames)' for clip, count in counts if count)
-      found.append(f'{files[label_set][0].name} (label set {label_set}) differs from {files["official"][0].name} in test clips {clips}')
+      found.append(
+        f'{files[label_set][0].name} (label set {label_set}) differs from {files["official"][0].name} in test clips {clips}'
+      )
   return sorted(found)
 
 
@@ -92,7 +126,15 @@ def _folder(root, name):
 def _official_clips(folder, split):
   """Train001 .. or Test001 ..; `Test001_gt` holds masks, not frames."""
   parent = folder / {'train': 'Train', 'test': 'Test'}[split]
-  return sorted(path for path in parent.iterdir() if path.is_dir() and re.fullmatch(r'(Train|Test)\d+', path.name)) if parent.is_dir() else []
+  return (
+    sorted(
+      path
+      for path in parent.iterdir()
+      if path.is_dir() and re.fullmatch(r'(Train|Test)\d+', path.name)
+    )
+    if parent.is_dir()
+    else []
+  )
 
 
 def _official_masks(clip):
@@ -106,10 +148,24 @@ def _official_masks(clip):
 def _label_files(root, name):
   """Label set -> (file, its reader), for the files that are there. A reader gives a function (clip name, frames, what) -> uint8 [N]."""
   short = name.removeprefix('UCSD')
-  known = {'official': (f'{name}.m', _script), 'community': (f'{short}.mat', _mat), 'row': (f'frame_labels_{short}.npy', _row)}
-  places = {label_set: [path / file for path in (root, root / 'Test')] for label_set, (file, _) in known.items()} if root else {}
-  return {label_set: (next(path for path in paths if path.exists()), known[label_set][1])
-          for label_set, paths in places.items() if any(path.exists() for path in paths)}
+  known = {
+    'official': (f'{name}.m', _script),
+    'community': (f'{short}.mat', _mat),
+    'row': (f'frame_labels_{short}.npy', _row),
+  }
+  places = (
+    {
+      label_set: [path / file for path in (root, root / 'Test')]
+      for label_set, (file, _) in known.items()
+    }
+    if root
+    else {}
+  )
+  return {
+    label_set: (next(path for path in paths if path.exists()), known[label_set][1])
+    for label_set, paths in places.items()
+    if any(path.exists() for path in paths)
+  }
 
 
 def _script(path, lengths):
@@ -121,7 +177,9 @@ def _mat(path, lengths):
 
 
 def _of_intervals(clips):
-  return lambda name, count, what: intervals.interval_labels(_of_clip(clips, name, what), count, source=what)
+  return lambda name, count, what: intervals.interval_labels(
+    _of_clip(clips, name, what), count, source=what
+  )
 
 
 def _row(path, lengths):

@@ -9,11 +9,13 @@ class SubwayEntrance(FootageBuilder):
   name = 'subway_entrance'
   HAS_MASKS = False
   DESCRIPTION = (
-      'One long video of a subway entrance, 144,249 frames. Wrong direction, no payment and loitering are '
-      'abnormal. ')
+    'One long video of a subway entrance, 144,249 frames. Wrong direction, no payment and loitering are '
+    'abnormal. '
+  )
   HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'There is no public address. Ask the authors for the video of the subway entrance: A. Adam, E. Rivlin, I. Shimshoni, D. Reinitz, "Robust '
-      'real-time unusual event detection using multiple fixed-location monitors", IEEE TPAMI 30(3), 2008; write to the corresponding author '
-      'named there. Put the video, alone, into the manual folder, or give its folder as `root`. Ground truth, lengths and the start of the '
-      'test part go into `options`; README.md beside this file explains them.')
+    'There is no public address. Ask the authors for the video of the subway entrance: A. Adam, E. Rivlin, I. Shimshoni, D. Reinitz, "Robust '
+    'real-time unusual event detection using multiple fixed-location monitors", IEEE TPAMI 30(3), 2008; write to the corresponding author '
+    'named there. Put the video, alone, into the manual folder, or give its folder as `root`. Ground truth, lengths and the start of the '
+    'test part go into `options`; README.md beside this file explains them.'
+  )

@@ -11,5 +11,10 @@ def videos(root, split, *, height=64, width=64, num_videos=0, frames_per_video=0
   """Videos of `split`; `root` is not read. `num_videos`, `frames_per_video`: 0 takes the set's own size."""
   del root
   default_videos, default_frames = SIZES[split]
-  return synthetic_videos(split, num_videos=num_videos or default_videos, frames_per_video=frames_per_video or default_frames,
-                          seed=seed, spec=SceneSpec(height=height, width=width))
+  return synthetic_videos(
+    split,
+    num_videos=num_videos or default_videos,
+    frames_per_video=frames_per_video or default_frames,
+    seed=seed,
+    spec=SceneSpec(height=height, width=width),
+  )

@@ -9,7 +9,8 @@ class Synthetic(FootageBuilder):
   name = 'synthetic'
   HAS_MASKS = True
   DESCRIPTION = (
-      'Footage made by this project: figures on lanes beside an escalator, under passing clouds; cyclists, '
-      'carts, figures that cross the lanes and groups that stand are abnormal. Frame labels, pixel masks '
-      'and region tracks are exact. ')
+    'Footage made by this project: figures on lanes beside an escalator, under passing clouds; cyclists, '
+    'carts, figures that cross the lanes and groups that stand are abnormal. Frame labels, pixel masks '
+    'and region tracks are exact. '
+  )
   HOMEPAGE = ''

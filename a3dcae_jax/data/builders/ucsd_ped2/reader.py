@@ -9,8 +9,11 @@ LABEL_SETS = ucsd.LABEL_SETS
 TEST_FRAMES = (180, 180, 150, 180, 150, 180, 180, 180, 120, 150, 180, 180)
 # Abnormal frames of each clip: the intervals of the authors' `UCSDped2.m`, 1,648 together.
 _ABNORMAL = (120, 86, 146, 150, 129, 159, 135, 180, 120, 150, 180, 93)
-PUBLISHED = Published(train=(120, 150, 150, 180, 180, 150, 150, 120, 180, 180, 180, 180, 180, 150, 150, 150), test=TEST_FRAMES,
-                      abnormal=dict.fromkeys(LABEL_SETS, _ABNORMAL))  # the other files are meant to say the same
+PUBLISHED = Published(
+  train=(120, 150, 150, 180, 180, 150, 150, 120, 180, 180, 180, 180, 180, 150, 150, 150),
+  test=TEST_FRAMES,
+  abnormal=dict.fromkeys(LABEL_SETS, _ABNORMAL),
+)  # the other files are meant to say the same
 layout = functools.partial(ucsd.layout, name='UCSDped2')
 label_sets = functools.partial(ucsd.label_sets, name='UCSDped2')
 notes = functools.partial(ucsd.notes, name='UCSDped2', lengths=TEST_FRAMES)

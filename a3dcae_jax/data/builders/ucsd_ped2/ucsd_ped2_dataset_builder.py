@@ -9,7 +9,10 @@ class UcsdPed2(FootageBuilder):
   name = 'ucsd_ped2'
   HAS_MASKS = True
   DESCRIPTION = (
-      'A walkway seen from the side: 16 training and 12 test clips, 360x240, grey. Bicycles, skaters and a '
-      'cart are abnormal. ')
+    'A walkway seen from the side: 16 training and 12 test clips, 360x240, grey. Bicycles, skaters and a '
+    'cart are abnormal. '
+  )
   HOMEPAGE = 'http://www.svcl.ucsd.edu/projects/anomaly/dataset.htm'
-  DOWNLOADS = {'archive': 'http://www.svcl.ucsd.edu/projects/anomaly/UCSD_Anomaly_Dataset.tar.gz'}  # both Ped1 and Ped2
+  DOWNLOADS = {
+    'archive': 'http://www.svcl.ucsd.edu/projects/anomaly/UCSD_Anomaly_Dataset.tar.gz'
+  }  # both Ped1 and Ped2

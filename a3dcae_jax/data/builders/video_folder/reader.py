@@ -15,7 +15,11 @@ def layout(root):
   """What `root` is, by name."""
   root = pathlib.Path(root)
   if media_in(root / 'training'):
-    return 'training and testing folders' if media_in(root / 'testing') else 'training folder alone: no test part'
+    return (
+      'training and testing folders'
+      if media_in(root / 'testing')
+      else 'training folder alone: no test part'
+    )
   return 'videos cut in two by data.train_fraction'
 
 
@@ -36,8 +40,14 @@ def videos(root, split, *, train_fraction=0.0, labels=''):
     _check_names(found, paths, labels)
     return [_video(path, reader_of(path), found, 0, labels) for path in paths]
   if not 0 < train_fraction < 1:
-    raise UserError(f'{root}: no training/ folder with videos in it; to cut videos in two, set data.train_fraction between 0 and 1')
-  paths = [root] if is_video(root) else [path for path in media_in(root) if path.name not in ('training', 'testing')]
+    raise UserError(
+      f'{root}: no training/ folder with videos in it; to cut videos in two, set data.train_fraction between 0 and 1'
+    )
+  paths = (
+    [root]
+    if is_video(root)
+    else [path for path in media_in(root) if path.name not in ('training', 'testing')]
+  )
   if not paths:
     raise UserError(f'{root}: no video')
   _check_names(found, paths, labels)
@@ -49,7 +59,9 @@ def _cut(path, split, fraction, found, labels):
   try:
     border = int(count_frames(frames, path) * fraction)
   except UserError:
-    return Video(name=name_of(path), frames=frames, source=str(path))  # reading it says what is wrong, together with all other faults
+    return Video(
+      name=name_of(path), frames=frames, source=str(path)
+    )  # reading it says what is wrong, together with all other faults
   if split == 'train':
     return Video(name=name_of(path), frames=part(frames, 0, border), source=str(path))
   return _video(path, part(frames, border, None), found, border, labels)
@@ -73,4 +85,6 @@ def _check_names(found, paths, source):
   """Intervals of a video that is not there are a slip of the pen that would pass as a video without events."""
   unknown = sorted(set(found or ()) - {name_of(path) for path in paths})
   if unknown:
-    raise UserError(f'{source}: intervals of {", ".join(unknown)}, which is no test video; there are {", ".join(map(name_of, paths)) or "none"}')
+    raise UserError(
+      f'{source}: intervals of {", ".join(unknown)}, which is no test video; there are {", ".join(map(name_of, paths)) or "none"}'
+    )

@@ -8,8 +8,8 @@ class VideoFolder(FootageBuilder):
 
   name = 'video_folder'
   HAS_MASKS = False
-  DESCRIPTION = (
-      'Videos of normal days to train on, and others to score. ')
+  DESCRIPTION = 'Videos of normal days to train on, and others to score. '
   HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-      'Put your videos under training/ and testing/ in the manual folder. ')
+    'Put your videos under training/ and testing/ in the manual folder. '
+  )
