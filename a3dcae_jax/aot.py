@@ -16,8 +16,8 @@ import os
 
 from absl import flags
 
-from a3dcae_jax.common.contrast import USUAL_CONTRAST
-from a3dcae_jax.runs.command import run_command
+from a3dcae_jax.cli.command import run_command
+from a3dcae_jax.common.frame_rms import USUAL_CONTRAST
 
 _PLATFORM = flags.DEFINE_enum(
   'platform', '', ['', 'tpu', 'cuda'], "Of the topologies; '' takes theirs."
@@ -84,7 +84,7 @@ def main():
     'ALLOW_MULTIPLE_LIBTPU_LOAD', '1'
   )  # nothing runs on a TPU: several compilers may stand side by side
   from a3dcae_jax.common.files import write_json
-  from a3dcae_jax.measuring.ahead import report
+  from a3dcae_jax.measuring.aot_compile import report
   from a3dcae_jax.measuring.largest import largest_batch
   from a3dcae_jax.measuring.overview import earlier_reports
 

@@ -18,8 +18,8 @@ import sys
 
 from absl import flags
 
-from a3dcae_jax.common.contrast import USUAL_CONTRAST
-from a3dcae_jax.runs.command import run_command
+from a3dcae_jax.cli.command import run_command
+from a3dcae_jax.common.frame_rms import USUAL_CONTRAST
 
 _PRESET = flags.DEFINE_list('preset', ['small'], 'paper, paper6, small, small6, tiny, or several.')
 _BATCH = flags.DEFINE_list(
@@ -71,7 +71,7 @@ _SECONDS = flags.DEFINE_float('seconds', 20.0, 'How long the mode pipeline reads
 def _feed():
   """Rows of the modes that measure footage alone, without a network."""
   from a3dcae_jax.common.errors import UserError
-  from a3dcae_jax.measuring import feeding
+  from a3dcae_jax.measuring import input_pipeline as feeding
 
   rows = []
   for mode in _MODES.value:

@@ -17,9 +17,9 @@ The frame store is found by the run's own config; nothing is trained.
 
 from absl import flags
 
+from a3dcae_jax.cli.command import run_command
+from a3dcae_jax.cli.pod import define_pod_flags, join_pod, run_in_pod
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.runs.command import run_command
-from a3dcae_jax.runs.pod import define_pod_flags, join_pod, run_in_pod
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _NORMALISATION = flags.DEFINE_string(
@@ -47,7 +47,7 @@ define_pod_flags()
 def main(folders):
   if not (_COMPARE.value or _BUNDLE.value or _SUM.value):
     join_pod()
-  from a3dcae_jax.runs.session import compare_runs, evaluate_again
+  from a3dcae_jax.run.session import compare_runs, evaluate_again
 
   if _COMPARE.value:
     return compare_runs(folders, page=_PAGE.value)
@@ -63,7 +63,7 @@ def main(folders):
     )
     raise UserError(f'--workdir is missing{wanted}')
   if _BUNDLE.value:
-    from a3dcae_jax.runs.bundles import evaluate_bundle
+    from a3dcae_jax.export.bundle import evaluate_bundle
 
     evaluate_bundle(
       _BUNDLE.value,
@@ -74,7 +74,7 @@ def main(folders):
     )
     return None
   if _SUM.value:
-    from a3dcae_jax.runs.fusion import evaluate_sum
+    from a3dcae_jax.evaluation.combine import evaluate_sum
 
     evaluate_sum(folders, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value)
     return None

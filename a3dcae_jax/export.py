@@ -18,8 +18,8 @@ The training frames are read again, to calibrate the threshold and to compare th
 
 from absl import flags
 
+from a3dcae_jax.cli.command import run_command
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.runs.command import run_command
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
 _BUNDLE = flags.DEFINE_string('bundle', None, 'Folder to write: new, empty, or an older bundle.')
@@ -38,7 +38,7 @@ def main():
   for flag, example in ((_WORKDIR, 'runs/ped2'), (_BUNDLE, 'ped2.bundle')):
     if not flag.value:
       raise UserError(f'--{flag.name} is missing, as in --{flag.name}={example}')
-  from a3dcae_jax.runs.bundles import export_run
+  from a3dcae_jax.export.bundle import export_run
 
   export_run(
     _WORKDIR.value,

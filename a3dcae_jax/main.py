@@ -19,8 +19,8 @@ report.html, provenance.json.
 
 from absl import flags
 
-from a3dcae_jax.runs.command import define_config, run_command
-from a3dcae_jax.runs.pod import define_pod_flags, join_pod, run_in_pod
+from a3dcae_jax.cli.command import define_config, run_command
+from a3dcae_jax.cli.pod import define_pod_flags, join_pod, run_in_pod
 
 _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string(
@@ -37,7 +37,7 @@ define_pod_flags()
 
 def main():
   join_pod()
-  from a3dcae_jax.runs.session import train_and_evaluate  # after the flags: --help stays quick
+  from a3dcae_jax.run.session import train_and_evaluate  # after the flags: --help stays quick
 
   return run_in_pod(
     lambda: train_and_evaluate(_CONFIG.value, _WORKDIR.value, profile=_PROFILE.value)

@@ -9,7 +9,7 @@ With --download a public set (UCSD, Avenue) is first fetched into FOLDER, if tha
 
 from absl import flags
 
-from a3dcae_jax.runs.command import define_config, run_command
+from a3dcae_jax.cli.command import define_config, run_command
 
 _CONFIG = define_config()
 _DOWNLOAD = flags.DEFINE_bool(
@@ -18,7 +18,7 @@ _DOWNLOAD = flags.DEFINE_bool(
 
 
 def main():
-  from a3dcae_jax.runs.session import prepare_and_show
+  from a3dcae_jax.run.session import prepare_and_show
 
   prepare_and_show(_CONFIG.value, download=_DOWNLOAD.value)
 

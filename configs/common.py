@@ -5,8 +5,8 @@ A subtree is the keyword arguments of one function, named beside it.
 
 from ml_collections import config_dict
 
-from a3dcae_jax.common.contrast import USUAL_CONTRAST
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.frame_rms import USUAL_CONTRAST
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.scoring.local import Rule
 

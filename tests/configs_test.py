@@ -9,10 +9,10 @@ import pytest
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.windows import training_clips
-from a3dcae_jax.runs import fit
-from a3dcae_jax.runs.datasets import prepare_data
-from a3dcae_jax.runs.networks import check_sizes, make_networks
-from a3dcae_jax.training.frames import zero_mean
+from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.run import train
+from a3dcae_jax.run.datasets import prepare_data
+from a3dcae_jax.run.networks import check_sizes, make_networks
 from a3dcae_jax.training.state import make_optimizer
 from a3dcae_jax.training.step import Objective
 from configs import common
@@ -44,7 +44,7 @@ def test_config(name, variant):
   check_sizes(config)
   for subtree, function in FED.items():
     inspect.signature(function).bind_partial(**config[subtree])
-  state = jax.eval_shape(lambda: fit.fresh_state(config))  # wrong sizes show here, without memory
+  state = jax.eval_shape(lambda: train.fresh_state(config))  # wrong sizes show here, without memory
   assert state.step.shape == ()
 
 

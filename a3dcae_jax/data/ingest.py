@@ -10,9 +10,9 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_folder, write_json
 from a3dcae_jax.data import builders
+from a3dcae_jax.data.frame_cache import FORMAT, FrameStore, content_hash
 from a3dcae_jax.data.published import Published, differences
 from a3dcae_jax.data.splits import write_split
-from a3dcae_jax.data.store import FORMAT, FrameStore, content_hash
 
 
 def prepare_store(name, *, root, store_dir, height, width, label_set='', options=None):

@@ -9,7 +9,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, whole_folder, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.footage import resize, resize_mask
+from a3dcae_jax.data.video import resize, resize_mask
 
 
 def ingest_video(video, folder, *, split, shape, on_frame=lambda: None):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from a3dcae_jax.data.footage import Region, Video
+from a3dcae_jax.data.video import Region, Video
 
 KINDS = ('fast', 'large', 'across', 'still')
 

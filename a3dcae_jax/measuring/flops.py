@@ -16,7 +16,7 @@ from a3dcae_jax.measuring.programs import (
   train_program,
   variables_of,
 )
-from a3dcae_jax.ops.lowering import lowered_for
+from a3dcae_jax.ops.conv_algorithm import lowered_for
 
 
 def model_flops(setting):

@@ -1,7 +1,7 @@
 """The largest batch that a chip holds, found by compiling and not by running out of memory."""
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.measuring.ahead import OutOfMemory, compile_ahead, resolved_for, used_bytes
+from a3dcae_jax.measuring.aot_compile import OutOfMemory, compile_ahead, resolved_for, used_bytes
 from a3dcae_jax.measuring.chips import chip_of
 
 

@@ -5,15 +5,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.common.contrast import USUAL_CONTRAST, check_contrast
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.frame_rms import USUAL_CONTRAST, check_contrast
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.models.presets import PRESETS
-from a3dcae_jax.ops.lowering import LOWERINGS
-from a3dcae_jax.runs.networks import compute_dtype, reduce_dtype, remat_of
+from a3dcae_jax.ops.conv_algorithm import LOWERINGS
+from a3dcae_jax.run.networks import compute_dtype, reduce_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
-from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step
 

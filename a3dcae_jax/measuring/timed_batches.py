@@ -9,8 +9,8 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
-from a3dcae_jax.data.resident import gather_clips
-from a3dcae_jax.data.store import StoredVideo
+from a3dcae_jax.data.device_cache import gather_clips
+from a3dcae_jax.data.frame_cache import StoredVideo
 from a3dcae_jax.data.windows import training_clips
 
 FEEDINGS = ('none', 'resident', 'streamed')

@@ -17,7 +17,7 @@ from a3dcae_jax.measuring.programs import (
   variables_of,
 )
 from a3dcae_jax.measuring.timed_batches import fed, timed_batches
-from a3dcae_jax.runs.networks import compute_dtype
+from a3dcae_jax.run.networks import compute_dtype
 
 
 class Program(NamedTuple):

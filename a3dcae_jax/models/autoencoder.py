@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from a3dcae_jax.models.blocks import ConvBlock, DeconvBlock, rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import deconv3d
-from a3dcae_jax.ops.outer import deconv_unpooled
+from a3dcae_jax.ops.polyphase import deconv_unpooled
 from a3dcae_jax.ops.pooling import max_unpool3d
 
 PLACES = ('recorded', 'fixed')

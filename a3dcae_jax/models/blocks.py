@@ -9,7 +9,7 @@ from flax import linen as nn
 from a3dcae_jax.models.norm import Norm, apply_affine, moments_of
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.conv_pool import conv_pool3d
-from a3dcae_jax.ops.outer import extract_patches, patch_moments, phase_weights, pool_patches
+from a3dcae_jax.ops.polyphase import extract_patches, patch_moments, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_unpool3d
 
 # Uniform in +-1/sqrt(fan in): what PyTorch's convolutions and linear layers start from.

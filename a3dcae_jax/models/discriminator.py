@@ -9,8 +9,8 @@ from flax import linen as nn
 
 from a3dcae_jax.models.blocks import rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import conv3d
-from a3dcae_jax.ops.exchange import exchanged_product
-from a3dcae_jax.ops.outer import extract_patches, phase_weights, pool_patches
+from a3dcae_jax.ops.factored_gradient import exchanged_product
+from a3dcae_jax.ops.polyphase import extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax
 
 

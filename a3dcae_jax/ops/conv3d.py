@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, laid_out
+from a3dcae_jax.ops.conv_algorithm import LOWERINGS, choose_lowering, laid_out
 from a3dcae_jax.ops.shapes import check_rank
 from a3dcae_jax.ops.winograd import convolve_time, tile_frames
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.ops.conv3d import conv3d, correlate, same_pads
-from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.conv_algorithm import target_platform
 from a3dcae_jax.ops.pooling import (
   IMPLEMENTATIONS,
   check_window,

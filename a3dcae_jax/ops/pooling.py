@@ -14,7 +14,7 @@ import math
 import jax
 
 from a3dcae_jax.ops import pooling_pallas, pooling_triton, pooling_xla
-from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.conv_algorithm import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 IMPLEMENTATIONS = {'xla': pooling_xla, 'pallas': pooling_pallas, 'triton': pooling_triton}

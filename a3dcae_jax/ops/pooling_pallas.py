@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 
 from a3dcae_jax.ops import tpu_memory
-from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.conv_algorithm import target_platform
 from a3dcae_jax.ops.tpu_memory import LANES, SUBLANES, filled
 
 _F32 = jnp.float32

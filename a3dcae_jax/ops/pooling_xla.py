@@ -7,7 +7,7 @@ import math
 
 import jax.numpy as jnp
 
-from a3dcae_jax.ops.lowering import laid_out
+from a3dcae_jax.ops.conv_algorithm import laid_out
 from a3dcae_jax.ops.shapes import sliced
 
 _F32 = jnp.float32

@@ -5,7 +5,7 @@ JAX has announced that it will be removed. Without it `available` is False, GPUs
 
 import jax.numpy as jnp
 
-from a3dcae_jax.ops.lowering import target_platform
+from a3dcae_jax.ops.conv_algorithm import target_platform
 
 try:
   from jax.experimental.pallas import triton

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from a3dcae_jax.ops.lowering import batch_parts, laid_out, side_by_side
+from a3dcae_jax.ops.conv_algorithm import batch_parts, laid_out, side_by_side
 
 TAPS = 3
 

@@ -41,7 +41,7 @@ class MetricsFile(Hook):
       rows = [row for row in read_metrics(self._path) if row['step'] <= first_step]
       with whole_file(self._path) as file:
         file.writelines(json.dumps(row) + '\n' for row in rows)
-    from a3dcae_jax.training.board import (
+    from a3dcae_jax.training.tensorboard import (
       Board,
     )  # imported here: only a training run needs TensorBoard's formats
 

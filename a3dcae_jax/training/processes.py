@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.training.watch import Watch
+from a3dcae_jax.training.peer_monitor import Watch
 
 _LONGEST_WAIT_S = (
   7 * 24 * 3600

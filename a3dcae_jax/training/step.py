@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from a3dcae_jax.ops.hiding import fill_hidden, hidden_frames
-from a3dcae_jax.training.frames import zero_mean
+from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.ops.masking import fill_hidden, hidden_frames
 from a3dcae_jax.training.losses import (
   discriminator_loss,
   generator_adversarial_loss,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
-from a3dcae_jax.data.resident import fits_on_device, gather_clips
-from a3dcae_jax.data.store import StoredVideo
+from a3dcae_jax.data.device_cache import fits_on_device, gather_clips
+from a3dcae_jax.data.frame_cache import StoredVideo
 from a3dcae_jax.data.windows import ClipTable, clip_rows, test_windows, training_clips, window_at
 
 

@@ -10,9 +10,9 @@ import scipy.io
 import a3dcae_jax.data.builders.avenue.reader  # noqa: F401
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import avenue, reader
-from a3dcae_jax.data.footage import read_video, resize_mask
 from a3dcae_jax.data.ingest import prepare_store
-from a3dcae_jax.runs.datasets import ingest_table
+from a3dcae_jax.data.video import read_video, resize_mask
+from a3dcae_jax.run.datasets import ingest_table
 from tests.data.footage_helper import SHAPE, SIZE, write_frames, write_video, write_vol_label
 
 

@@ -12,7 +12,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import reader
 from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.data.published import Published, differences
-from a3dcae_jax.runs.datasets import ingest_table
+from a3dcae_jax.run.datasets import ingest_table
 
 FOOTAGE = pathlib.Path(os.environ.get('A3DCAE_FOOTAGE', 'no-footage'))
 needs_footage = pytest.mark.skipif(

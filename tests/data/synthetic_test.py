@@ -6,7 +6,7 @@ import pytest
 from a3dcae_jax.data.ingest import prepare_store
 from a3dcae_jax.data.synthetic import KINDS, SceneSpec, event_kind, synthetic_videos
 from a3dcae_jax.scoring.assemble import split_by_video
-from a3dcae_jax.scoring.floors import floor_errors
+from a3dcae_jax.scoring.baselines import floor_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import normalise
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.store import FrameStore
-from a3dcae_jax.runs import fit
-from a3dcae_jax.runs.workdir import read_config
+from a3dcae_jax.data.frame_cache import FrameStore
+from a3dcae_jax.run import train
+from a3dcae_jax.run.workdir import read_config
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import read_metrics
 from tests.faults.helper import log_of, same_state, steps_logged
@@ -166,7 +166,7 @@ def test_nan_in_the_data(commands, whole, store, tmp_path):
     UserError,
     match='training stopped: .*not finite at step 1; the last good checkpoint is that of step None',
   ):
-    fit.train(read_config(whole), tmp_path / 'nan', opened)
+    train.train(read_config(whole), tmp_path / 'nan', opened)
   assert newest_whole(tmp_path / 'nan') is None
 
 

@@ -125,8 +125,8 @@ def state_of(workdir, step=None):
   """(step, {path: array}) of a checkpoint, by default the newest."""
   import jax
 
-  from a3dcae_jax.runs import fit
-  from a3dcae_jax.runs.workdir import read_config
+  from a3dcae_jax.run import train as fit
+  from a3dcae_jax.run.workdir import read_config
   from a3dcae_jax.training.checkpoints import Checkpoints
 
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints')

@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from a3dcae_jax.runs import session
+from a3dcae_jax.run import session
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.hooks import read_metrics
 from launch.local import free_port

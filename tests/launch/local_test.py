@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from a3dcae_jax.training.watch import EXIT_PEER_LOST
+from a3dcae_jax.training.peer_monitor import EXIT_PEER_LOST
 
 _PATH = pathlib.Path(__file__).parents[2] / 'launch' / 'local.py'
 

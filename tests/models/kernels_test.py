@@ -7,7 +7,7 @@ import pytest
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.ops import outer, pooling
+from a3dcae_jax.ops import polyphase, pooling
 
 BFLOAT16_ROUNDING = 2.0**-8
 
@@ -22,7 +22,7 @@ def by_kernels(monkeypatch, request):
   """Call it to have every operator computed by its kernel from then on."""
 
   def switch():
-    for module, name in ((outer, '_implementation'), (pooling, 'implementation_for')):
+    for module, name in ((polyphase, '_implementation'), (pooling, 'implementation_for')):
       monkeypatch.setattr(module, name, lambda *_: request.param)
 
   return switch

@@ -9,7 +9,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.blocks import rematerialised
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.runs.networks import remat_of
+from a3dcae_jax.run.networks import remat_of
 
 WIDTHS = (2, 3, 4)
 

@@ -8,7 +8,7 @@ import pytest
 from a3dcae_jax.ops import reference
 from a3dcae_jax.ops.cases import CONV_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.lowering import LOWERINGS, choose_lowering, lowered_for, target_platform
+from a3dcae_jax.ops.conv_algorithm import LOWERINGS, choose_lowering, lowered_for, target_platform
 from a3dcae_jax.ops.winograd import F2, F4
 
 OPERATORS = {'conv3d': (conv3d, reference.conv3d), 'deconv3d': (deconv3d, reference.deconv3d)}

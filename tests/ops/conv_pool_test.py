@@ -7,8 +7,8 @@ import pytest
 
 from a3dcae_jax.ops import conv_pool
 from a3dcae_jax.ops.conv3d import conv3d
+from a3dcae_jax.ops.conv_algorithm import lowered_for
 from a3dcae_jax.ops.conv_pool import conv_pool3d
-from a3dcae_jax.ops.lowering import lowered_for
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments
 
 WINDOW = (2, 2, 2)

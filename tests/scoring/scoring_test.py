@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.store import StoredVideo
+from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+from a3dcae_jax.scoring.baselines import NORMALISED, floor_errors
 from a3dcae_jax.scoring.errors import (
   block_errors,
   error_maps,
@@ -17,10 +19,8 @@ from a3dcae_jax.scoring.errors import (
   motion_maps,
   smoothed_errors,
 )
-from a3dcae_jax.scoring.floors import NORMALISED, floor_errors
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import read_scores, write_scores
-from a3dcae_jax.training.frames import zero_mean
 
 
 def test_eq13_by_hand():

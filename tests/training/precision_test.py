@@ -9,8 +9,8 @@ from scipy import stats
 from a3dcae_jax.data.synthetic import SceneSpec, synthetic_videos
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
-from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.runs.lock import WorkdirLock
+from a3dcae_jax.run.lock import WorkdirLock
 from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.loop import fit
 from a3dcae_jax.training.preemption import Notice

@@ -8,8 +8,8 @@ import pytest
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.training import losses, parallel
-from a3dcae_jax.training.frames import zero_mean
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, clip_hiding, clip_noise, make_train_step
 

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.footage import read_grey
+from a3dcae_jax.data.video import read_grey
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp')
 FOLDERS = {'train': 'training', 'test': 'testing'}

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.footage import Region
+from a3dcae_jax.data.video import Region
 
 
 def read_intervals(path):

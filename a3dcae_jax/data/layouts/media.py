@@ -2,8 +2,8 @@
 
 import pathlib
 
-from a3dcae_jax.data.footage import read_video
 from a3dcae_jax.data.layouts.community import frames_of
+from a3dcae_jax.data.video import read_video
 
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg')
 

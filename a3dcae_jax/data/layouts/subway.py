@@ -5,13 +5,13 @@ import pathlib
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.footage import Video
 from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.layouts.cut import count_frames, part
 from a3dcae_jax.data.layouts.ground_truth import labels_of, read_intervals, read_tracks
 from a3dcae_jax.data.layouts.intervals import interval_labels, read_mat
 from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
 from a3dcae_jax.data.layouts.rows import read_rows
+from a3dcae_jax.data.video import Video
 
 LABEL_SETS = ('user',)
 

@@ -4,9 +4,9 @@ import pathlib
 import re
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.footage import Video, read_grey
 from a3dcae_jax.data.layouts import community, intervals
 from a3dcae_jax.data.layouts.rows import read_rows
+from a3dcae_jax.data.video import Video, read_grey
 
 LABEL_SETS = ('official', 'community', 'row')
 

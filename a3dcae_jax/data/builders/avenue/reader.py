@@ -6,12 +6,12 @@ import re
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.footage import Video
 from a3dcae_jax.data.layouts import community, intervals
 from a3dcae_jax.data.layouts.mat import read_cells
 from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
 from a3dcae_jax.data.layouts.rows import read_rows
 from a3dcae_jax.data.published import Published
+from a3dcae_jax.data.video import Video
 
 LABEL_SETS = ('vollabel', 'hasan')
 

@@ -3,10 +3,10 @@
 import pathlib
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.footage import Video
 from a3dcae_jax.data.layouts.cut import count_frames, part
 from a3dcae_jax.data.layouts.ground_truth import labels_of, read_intervals
 from a3dcae_jax.data.layouts.media import is_video, media_in, name_of, reader_of
+from a3dcae_jax.data.video import Video
 
 LABEL_SETS = ('user',)
 

@@ -1,0 +1,1 @@
+"""Command line: flags, one-line errors, joining a pod."""

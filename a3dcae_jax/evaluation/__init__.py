@@ -1,0 +1,1 @@
+"""From a trained network to scores, metrics and what a report shows."""

@@ -1,0 +1,48 @@
+"""The floors of a run: those of every run, and that of optical flow where its networks see flow."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from a3dcae_jax.evaluation.scorer import shared_window_errors
+from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.run.networks import frame_options, sees_flow
+from a3dcae_jax.scoring.assemble import frame_vector
+from a3dcae_jax.scoring.baselines import floor_errors
+from a3dcae_jax.scoring.errors import error_maps, frame_errors
+
+FLOW = 'mean_flow_distance'  # mean over pixels of (flow - mean flow)^2: the error of a network that gives back the mean flow, whatever comes
+
+
+def flow_floor(config, detector, store, windows):
+  """{FLOW: float64 [N]} of the test frames where the run's networks see flow, else {}; by the windows of the run itself. In a pod all processes call it."""
+  if not sees_flow(config):
+    return {}
+
+  @jax.jit
+  def energies(weights, mean_image, clips):
+    images = zero_mean(clips, mean_image, **frame_options(config))
+    maps = error_maps(images, jnp.zeros_like(images))
+    return frame_errors(maps), maps
+
+  errors = shared_window_errors(
+    detector._replace(program=energies),
+    store.test.frames,
+    windows,
+    batch_size=config.eval.batch_size,
+    scenes=store.scene_of(store.test, windows.first),
+    progress='flow floor',
+  )
+  return {FLOW: frame_vector(errors, windows.rows, windows.keep, len(store.test.frames))}
+
+
+def video_means(store):
+  """Mean images of the test videos: [H, W] for all, or one a video, [V, H, W]."""
+  scenes = store.scene_of(store.test, np.asarray([video.first for video in store.test.videos]))
+  return store.mean_image() if scenes is None else store.mean_image()[scenes]
+
+
+def frame_floors(config, store):
+  """Floor -> float64 [N] of the test frames: `scoring.floors`, which are of frames whatever the networks see."""
+  contrast = 0.0 if sees_flow(config) else frame_options(config).get('contrast', 0.0)
+  return floor_errors(store.test.frames, store.test.videos, video_means(store), contrast=contrast)

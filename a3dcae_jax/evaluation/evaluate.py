@@ -1,0 +1,318 @@
+"""Scores a trained run: errors of every test frame, metrics beside floors, events, regions, files."""
+
+import pathlib
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import write_json
+from a3dcae_jax.data.windows import fitting_stride, test_windows
+from a3dcae_jax.evaluation.baselines import flow_floor, frame_floors
+from a3dcae_jax.evaluation.calibrate import cutting, load_calibrated, training_errors
+from a3dcae_jax.evaluation.localization import Localiser
+from a3dcae_jax.evaluation.motion_statistics import write_usual
+from a3dcae_jax.evaluation.program import local_rule
+from a3dcae_jax.evaluation.report_data import write_page
+from a3dcae_jax.evaluation.scorer import shared_window_errors
+from a3dcae_jax.evaluation.summary import summary
+from a3dcae_jax.models.inputs import ALIKE
+from a3dcae_jax.run.networks import frame_options, sees_flow
+from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+from a3dcae_jax.scoring.baselines import FLOORS
+from a3dcae_jax.scoring.bootstrap import auc_interval
+from a3dcae_jax.scoring.events import detect_events, event_metrics
+from a3dcae_jax.scoring.metrics import frame_metrics
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
+from a3dcae_jax.scoring.rank_regression import rank_regression
+from a3dcae_jax.scoring.schema import DIVIDED, NORMALISED_FRAMES, VERSION, validate_metrics
+from a3dcae_jax.scoring.tables import write_scores
+from a3dcae_jax.scoring.thresholds import choose_threshold
+from a3dcae_jax.training import processes
+
+FLOOR_NORMALISATIONS = (
+  'eq14',
+  'minmax',
+  'psnr',
+  'none',
+)  # they have no training errors to be calibrated by
+
+
+class Errors(NamedTuple):
+  """Errors as they are scored: of the test videos and of the calibrating training videos, lists of float64 [N_v]."""
+
+  test: list
+  train: list
+
+  def scores(self, how, smoothing):
+    """Scores of the test videos under a normalisation; `smoothing`: (frames, mode)."""
+    train = np.concatenate(self.train)
+    return smooth(
+      normalise(self.test, how, train_mean=train.mean(), train_std=train.std()), *smoothing
+    )
+
+  def train_scores(self, smoothing):
+    """z-scores of the training videos."""
+    train = np.concatenate(self.train)
+    return smooth(
+      normalise(self.train, 'train', train_mean=train.mean(), train_std=train.std()), *smoothing
+    )
+
+
+class Found(NamedTuple):
+  """What scoring finds before it is reported.
+
+  Attributes:
+    plain, divided: `Errors` as they are, and divided by their place's training error. position_mean: that error, [T].
+    localiser: `Localiser`, or None where there are no masks. flow_floors: dict floor -> float64 [N], see `runs.floors`. seconds: the passes took.
+  """
+
+  plain: Errors
+  divided: Errors
+  position_mean: np.ndarray
+  localiser: object
+  flow_floors: dict
+  seconds: float
+
+  def errors(self, options):
+    """Those that the config's `eval` subtree scores."""
+    return self.divided if options.divide_by_position else self.plain
+
+
+def evaluate_run(config, workdir, store, detector=None):
+  """Scores the newest checkpoint of `workdir`, or `detector`, and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics.
+
+  In a pod every process scores its share of the windows; the first one writes, and the others wait and get the metrics.
+  """
+  workdir, start = pathlib.Path(workdir), time.monotonic()
+  if not store.test.videos:
+    raise UserError(
+      f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score'
+    )
+  detector = detector or load_calibrated(config, workdir, store)
+  found = find_errors(config, detector, store)
+  return processes.on_first(
+    'report',
+    lambda: report(config, workdir, store, detector, found, start, error=error_name(config)),
+  )
+
+
+def report(config, workdir, store, detector, found, start, *, error):
+  """Metrics, files and page from the errors of all frames. error: what `protocol.error` says of them, but for whether they are divided by position."""
+  write_usual(workdir, detector)
+  errors, localiser = found.errors(config.eval), found.localiser
+  labels = (
+    None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
+  )
+  smoothing, how = (
+    (config.eval.smoothing_frames, config.eval.smoothing_mode),
+    config.eval.normalisation,
+  )
+  scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
+  floors = frame_floors(config, store) | found.flow_floors
+  follows = rank_regression(np.concatenate(errors.test), {name: floors[name] for name in FLOORS})
+  floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
+  events, intervals = _events(config.eval, errors, labels, smoothing)
+  by_position, undivided = (
+    {name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS}
+    for way in (found.divided, found.plain)
+  )
+  metrics = _header(config, store, detector, found, error) | {
+    'metrics': by_position if config.eval.divide_by_position else undivided,
+    'by_position': by_position,
+    'undivided': undivided,
+    'scenes': _scenes(store, scores[how], labels),
+    'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
+    'floors': None
+    if labels is None
+    else {
+      name: {
+        h: frame_metrics(smooth(normalise(values, h), *smoothing), labels)
+        for h in FLOOR_NORMALISATIONS
+      }
+      for name, values in floors.items()
+    },
+    'follows': follows,
+    'events': events,
+    'regions': localiser.metrics() if localiser else None,
+  }
+  names = [video.name for video in store.test.videos]
+  write_scores(
+    workdir / 'scores.csv', names, errors.test, scores[how], labels, store.index['label_set']
+  )
+  floor_scores = {
+    name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing)
+    for name, values in floors.items()
+  }
+  metrics['seconds'] = {
+    'forward_passes': round(found.seconds, 2),
+    'before_report': round(time.monotonic() - start, 2),
+  }
+  write_json(workdir / 'metrics.json', validate_metrics(metrics))
+  write_page(
+    config, workdir, store, detector, metrics, scores[how], labels, floor_scores, intervals
+  )
+  print(summary(metrics))
+  return metrics
+
+
+def find_errors(config, detector, store, *, localise=True):
+  """`Found` of a run's test frames; with `localise` also where in them the errors are. In a pod every process calls it."""
+  windows = test_windows(store.test.videos, **cutting(config))
+  start = time.monotonic()
+  train, train_errors = training_errors(config, detector, store)
+  position_mean = train.mean(0)
+  by_place = position_mean if config.eval.divide_by_position else 1.0
+  localiser = (
+    Localiser(store.test, windows, by_place) if localise and store.test.masks is not None else None
+  )
+  test = shared_window_errors(
+    detector,
+    store.test.frames,
+    windows,
+    batch_size=config.eval.batch_size,
+    scenes=store.scene_of(store.test, windows.first),
+    progress='test errors',
+    on_maps=localiser and localiser.add,
+  )
+  if localiser:
+    localiser.join(processes.gather)
+  flow_floors = flow_floor(config, detector, store, windows)
+  seconds = time.monotonic() - start
+
+  def assembled(scale):
+    return Errors(
+      split_by_video(
+        frame_vector(test / scale, windows.rows, windows.keep, len(store.test.frames)),
+        store.test.videos,
+      ),
+      train_errors(scale),
+    )
+
+  return Found(
+    assembled(1.0), assembled(position_mean), position_mean, localiser, flow_floors, seconds
+  )
+
+
+def _events(options, errors, labels, smoothing):
+  """(event metrics, intervals a video), on z-scores: the only ones whose threshold training can give."""
+  spans, threshold = _spans(options), event_threshold(options, errors, smoothing)
+  scores = errors.scores('train', smoothing)
+  intervals = [detect_events(video, threshold=threshold, **spans) for video in scores]
+  protocol = {
+    'scores': 'train',
+    'threshold_rule': options.threshold_rule,
+    'threshold_value': options.threshold_value,
+    **spans,
+  }
+  return event_metrics(
+    scores, labels, intervals, threshold=threshold, frames_per_s=options.frames_per_s
+  ) | {'protocol': protocol}, intervals
+
+
+def event_threshold(options, errors, smoothing):
+  """The z-score that events begin at, by the training scores of `errors` alone."""
+  return choose_threshold(
+    errors.train_scores(smoothing),
+    rule=options.threshold_rule,
+    value=options.threshold_value,
+    frames_per_s=options.frames_per_s,
+    **_spans(options),
+  )
+
+
+def _spans(options):
+  return {
+    'persistence': options.event_persistence,
+    'window_frames': options.event_window_frames,
+    'merge_frames': options.merge_frames,
+  }
+
+
+def _scenes(store, scores, labels):
+  """Metrics of each camera's videos, where there are several cameras; None otherwise."""
+  scenes = sorted({video.scene for video in store.test.videos})
+  if labels is None or len(scenes) < 2:
+    return None
+  of_scene = {
+    scene: [i for i, video in enumerate(store.test.videos) if video.scene == scene]
+    for scene in scenes
+  }
+  return {
+    scene: frame_metrics([scores[i] for i in chosen], [labels[i] for i in chosen])
+    for scene, chosen in of_scene.items()
+  }
+
+
+def _metrics(scores, labels):
+  return frame_metrics(scores, labels) if labels is not None else None
+
+
+def _nearer(config, store):
+  """The test videos that are too short for `eval.stride`, with their own strides; nothing where there are none."""
+  window, stride = config.clips.window, cutting(config)['stride']
+  own = {
+    video.name: fitting_stride(video, window=window, stride=stride) for video in store.test.videos
+  }
+  nearer = {name: fitting for name, fitting in own.items() if fitting < stride}
+  return {'nearer_strides': nearer} if nearer else {}
+
+
+def error_name(config):
+  """What `protocol.error` says of a run's errors, but for whether they are divided by position."""
+  kind = {
+    'eq13': 'eq13',
+    'block': f'largest block of {config.eval.block_px} px',
+    'smoothed': f'largest after {config.eval.sigma_px} px',
+    'motion': 'weighted by motion',
+    'local': 'local',
+  }[config.eval.error]
+  if config.eval.error == 'local':
+    kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
+  if sees_flow(config):
+    kind += ' of optical flow' + (
+      ' by usual speed of the row' if frame_options(config)['row_speeds'] != ALIKE else ''
+    )
+  if contrast := frame_options(config).get('contrast'):
+    kind += f', {NORMALISED_FRAMES} {contrast:g}'
+  if config.objective.hide_every:
+    kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
+  return kind
+
+
+def _header(config, store, detector, found, error):
+  labels, train = store.test.labels, np.concatenate(found.plain.train)
+  return {
+    'schema_version': VERSION,
+    'data': {
+      'name': config.data.name,
+      'label_set': store.index['label_set'] if labels is not None else None,
+      'layout': store.index['layout'],
+      'mean_image': store.means,
+      'sha256': store.data_hash,
+      'videos': len(store.test.videos),
+      'frames': len(store.test.frames),
+      'abnormal_frames': int(labels.sum()) if labels is not None else None,
+    },
+    'protocol': {
+      'error': error + (DIVIDED if config.eval.divide_by_position else ''),
+      'normalisation': config.eval.normalisation,
+      'smoothing_frames': config.eval.smoothing_frames,
+      'smoothing_mode': config.eval.smoothing_mode,
+      **cutting(config),
+      **_nearer(config, store),
+      'lambda': config.objective.adversarial_weight,
+      'macro_rule': 'mean over videos that have both classes',
+    },
+    'checkpoint_step': detector.step,
+    'seed': config.seed,
+    'variant': config.variant,
+    'train_errors': {
+      'held_out': bool(config.train.holdout_videos),
+      'frames': len(train),
+      'mean': float(train.mean()),
+      'std': float(train.std()),
+      'position_mean': [float(value) for value in found.position_mean],
+    },
+  }

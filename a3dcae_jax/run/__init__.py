@@ -1,0 +1,1 @@
+"""One training run: its data, its training, its folder."""

@@ -1,0 +1,97 @@
+"""Packs a frame store into one small file that travels, and unpacks it where the footage is not.
+
+  python tools/pack_cache.py pack STORE FILE [--quality=95]
+  python tools/pack_cache.py unpack FILE STORE
+
+Frames are written as JPEG (quality 95: 0.7 grey levels off on average, a quarter of the size) or, with --quality=0, as PNG (exact). The
+unpacked store's index says how it travelled, and has a hash of its own.
+"""
+
+import argparse
+import io
+import json
+import pathlib
+
+import numpy as np
+import tqdm
+from PIL import Image
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import whole_file, whole_folder, write_json
+from a3dcae_jax.data.arrays import ArrayWriter
+from a3dcae_jax.data.frame_cache import FrameStore, content_hash
+
+
+def pack(folder, path, quality):
+  """Writes the store at `folder` into the .npz file `path`."""
+  store = FrameStore.open(folder)
+  index = store.index | {
+    'layout': f'{store.index["layout"]}, packed as {f"JPEG {quality}" if quality else "PNG"}'
+  }
+  arrays = {'index': np.frombuffer(json.dumps(index).encode(), np.uint8)}
+  for name in ('train', 'test'):
+    blobs = [
+      _encode(frame, quality)
+      for frame in tqdm.tqdm(getattr(store, name).frames, desc=f'pack {name}', unit='frame')
+    ]
+    arrays[name], arrays[f'{name}_ends'] = (
+      np.frombuffer(b''.join(blobs), np.uint8),
+      np.cumsum([len(blob) for blob in blobs]),
+    )
+  if store.test.labels is not None:
+    arrays['labels'] = store.test.labels
+  if store.test.masks is not None:
+    arrays['masks'] = np.packbits(store.test.masks, axis=-1)
+  with whole_file(path, 'wb') as file:
+    np.savez_compressed(file, **arrays)
+
+
+def unpack(path, folder):
+  """Writes the frame store in the .npz file `path` to `folder`, whole or not at all."""
+  with np.load(path, allow_pickle=False) as arrays, whole_folder(folder) as temporary:
+    index = json.loads(arrays['index'].tobytes())
+    for name in ('train', 'test'):
+      data, ends = arrays[name], arrays[f'{name}_ends']
+      with ArrayWriter(temporary / f'{name}.npy', (index['height'], index['width'])) as writer:
+        for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+          writer.append(np.asarray(Image.open(io.BytesIO(data[start:end].tobytes()))))
+    if 'labels' in arrays:
+      np.save(temporary / 'labels.npy', arrays['labels'])
+    if 'masks' in arrays:
+      np.save(
+        temporary / 'masks.npy', np.unpackbits(arrays['masks'], axis=-1, count=index['width'])
+      )
+    index['sha256'] = content_hash(temporary, index)
+    write_json(temporary / 'index.json', index)
+
+
+def _encode(frame, quality):
+  buffer = io.BytesIO()
+  Image.fromarray(np.asarray(frame)).save(
+    buffer,
+    *(('JPEG',) if quality else ('PNG',)),
+    **({'quality': quality} if quality else {'optimize': True}),
+  )
+  return buffer.getvalue()
+
+
+def main():
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('what', choices=('pack', 'unpack'))
+  parser.add_argument('source', type=pathlib.Path)
+  parser.add_argument('target', type=pathlib.Path)
+  parser.add_argument('--quality', type=int, default=95, help='of JPEG; 0 is PNG')
+  arguments = parser.parse_args()
+  try:
+    if arguments.what == 'pack':
+      pack(arguments.source, arguments.target, arguments.quality)
+    else:
+      unpack(arguments.source, arguments.target)
+  except (UserError, OSError) as error:
+    parser.exit(2, f'error: {error}\n')
+
+
+if __name__ == '__main__':
+  main()
