@@ -11,10 +11,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from tools import pack_cache
 from a3dcae_jax.data.frame_cache import FrameStore
 from a3dcae_jax.data.ingest import prepare_store
-from tools import conv_rates
+from tools import conv_rates, pack_cache
 
 ROOT = pathlib.Path(__file__).parents[2]
 PEER = """import argparse, json
