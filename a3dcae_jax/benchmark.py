@@ -4,13 +4,13 @@
   python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 --peer=torch_peer.py --peer_python=python3
 
   python -m a3dcae_jax.benchmark --preset=small,small6 --feeding=none,resident,streamed
-  python -m a3dcae_jax.benchmark --modes=pipeline --store=STORE
+  python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
 
 With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Several feedings (none: clips that lie ready;
 resident: frames on the device; streamed: tf.data) take turns too. Medians after warm-up. FLOPs are those of the network by the direct method,
 whatever the program makes of it, and the share of the matrix rate is in these; XLA's own count of the program stands beside them in --json.
-`pipeline` reads training clips of a prepared store through tf.data; `ingest` prepares a data set into a store that is thrown away.
+`pipeline` reads training clips of a prepared cache through tf.data; `ingest` prepares a data set into a cache that is thrown away.
 """
 
 import statistics
@@ -62,7 +62,7 @@ _PEER_TUNED = flags.DEFINE_bool(
 )
 _PAIRS = flags.DEFINE_integer('pairs', 3, 'How often the two take turns.')
 
-_STORE = flags.DEFINE_string('store', '', 'Frame store that the mode pipeline reads.')
+_CACHE = flags.DEFINE_string('cache', '', 'Frame cache that the mode pipeline reads.')
 _DATA = flags.DEFINE_string('data', '', 'Data set that the mode ingest prepares.')
 _ROOT = flags.DEFINE_string('root', '', 'Its folder.')
 _SECONDS = flags.DEFINE_float('seconds', 20.0, 'How long the mode pipeline reads.')
@@ -75,9 +75,9 @@ def _feed():
 
   rows = []
   for mode in _MODES.value:
-    if mode == 'pipeline' and _STORE.value:
+    if mode == 'pipeline' and _CACHE.value:
       rows += [
-        feeding.measure_pipeline(_STORE.value, batch_size=int(batch), seconds=_SECONDS.value)
+        feeding.measure_pipeline(_CACHE.value, batch_size=int(batch), seconds=_SECONDS.value)
         for batch in _BATCH.value
       ]
     elif mode == 'ingest' and _DATA.value:
@@ -88,7 +88,7 @@ def _feed():
       )
     else:
       raise UserError(
-        f'--modes={",".join(_MODES.value)}: pipeline needs --store, ingest needs --data; neither goes with infer or train'
+        f'--modes={",".join(_MODES.value)}: pipeline needs --cache, ingest needs --data; neither goes with infer or train'
       )
   for row in rows:
     print(feeding.line(row))

@@ -12,7 +12,7 @@
 --compare puts runs that are scored already into one table; those under different protocols get tables of their own.
 --bundle scores an exported bundle on its run's data set, into a folder of its own; the scores are those of the run.
 --sum scores the frames by the sum of several runs' errors, each by its training mean, as the paper adds optical flow to frames (Table IX).
-The frame store is found by the run's own config; nothing is trained.
+The frame cache is found by the run's own config; nothing is trained.
 """
 
 from absl import flags
@@ -30,8 +30,8 @@ _NORMALISATION = flags.DEFINE_string(
 _ROOT = flags.DEFINE_string(
   'data_root', '', 'Folder of the footage, if it has moved since training.'
 )
-_STORE = flags.DEFINE_string(
-  'store', '', 'With --bundle: frame store to score, if it has moved since training.'
+_CACHE = flags.DEFINE_string(
+  'cache', '', 'With --bundle: frame cache to score, if it has moved since training.'
 )
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')
 _COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
@@ -51,9 +51,9 @@ def main(folders):
 
   if _COMPARE.value:
     return compare_runs(folders, page=_PAGE.value)
-  if _STORE.value and not _BUNDLE.value:
+  if _CACHE.value and not _BUNDLE.value:
     raise UserError(
-      '--store goes with --bundle; a run finds its frames by its config, or by --data_root'
+      '--cache goes with --bundle; a run finds its frames by its config, or by --data_root'
     )
   if not _WORKDIR.value:
     wanted = (
@@ -70,7 +70,7 @@ def main(folders):
       _WORKDIR.value,
       normalisation=_NORMALISATION.value,
       data_root=_ROOT.value,
-      store=_STORE.value,
+      cache=_CACHE.value,
     )
     return None
   if _SUM.value:

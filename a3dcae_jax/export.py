@@ -29,8 +29,8 @@ _FORMAT = flags.DEFINE_enum(
 _ROOT = flags.DEFINE_string(
   'data_root', '', 'Folder of the footage, if it has moved since training.'
 )
-_STORE = flags.DEFINE_string(
-  'store', '', 'Frame store of the training frames, if it has moved since training.'
+_CACHE = flags.DEFINE_string(
+  'cache', '', 'Frame cache of the training frames, if it has moved since training.'
 )
 
 
@@ -44,7 +44,7 @@ def main():
     _WORKDIR.value,
     _BUNDLE.value,
     data_root=_ROOT.value,
-    store=_STORE.value,
+    cache=_CACHE.value,
     onnx=_FORMAT.value == 'onnx',
   )
 

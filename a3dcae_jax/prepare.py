@@ -3,7 +3,7 @@
   python -m a3dcae_jax.prepare --config=configs/ucsd_ped2.py --config.data.root=FOLDER
   python -m a3dcae_jax.prepare --config=configs/avenue.py --config.data.root=FOLDER --download
 
-Writes the frame store that `main` and `evaluate` read; a store that is there already is checked and shown.
+Writes the frame cache that `main` and `evaluate` read; a cache that is there already is checked and shown.
 With --download a public set (UCSD, Avenue) is first fetched into FOLDER, if that is empty or not there, and compared with its published SHA-256.
 """
 

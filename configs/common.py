@@ -93,8 +93,8 @@ def get_config():
     {  # -> runs.datasets.prepare_data
       'name': '',  # which builder: synthetic, ucsd_ped1, ucsd_ped2, avenue, ...
       'root': '',  # folder of the footage as shipped (`prepare --download` fetches UCSD, Avenue); not needed by synthetic
-      'store': '',  # a frame store to use as it is, without the footage; '' finds or makes one under store_dir
-      'store_dir': '',  # where frame stores are kept; '' is ./data/stores
+      'cache': '',  # a frame cache to use as it is, without the footage; '' finds or makes one under cache_dir
+      'cache_dir': '',  # where frame caches are kept; '' is ./data/caches
       'height': 224,  # frames are resized to this, pixels
       'width': 224,
       'train_fraction': 0.0,  # of each video of video_folder that trains, where it has no training/ folder

@@ -3,7 +3,7 @@
 # again where it was preempted.
 #
 #   PROJECT=my-project ZONE=us-west4-a TYPE=v5litepod-16 SOURCE=git+https://HOST/a3dcae_jax \
-#     bash launch/tpu_pod.sh --config=configs/avenue.py --config.data.store=/mnt/disks/share/avenue --workdir=/mnt/disks/share/runs/avenue
+#     bash launch/tpu_pod.sh --config=configs/avenue.py --config.data.cache=/mnt/disks/share/avenue --workdir=/mnt/disks/share/runs/avenue
 #
 # What follows goes to a3dcae_jax.main. DRY_RUN=1 prints the commands only. SPOT=1 asks for preemptible machines. RUNTIME: the machines' software.
 # SOURCE: what pip installs; NAME: of the queued resource. The queued resource stays when the run has ended; the last line says how to delete it.

@@ -1,4 +1,4 @@
-"""What must import without TensorFlow and PyAV, as where a frame store was carried to, does, and runs."""
+"""What must import without TensorFlow and PyAV, as where a frame cache was carried to, does, and runs."""
 
 import pathlib
 import subprocess
@@ -39,7 +39,7 @@ def test_training_resident_runs_without_tensorflow(tmp_path):
   flags = [
     '--config=configs/synthetic.py:tiny',
     f'--workdir={tmp_path}/run',
-    f'--config.data.store_dir={tmp_path}/stores',
+    f'--config.data.cache_dir={tmp_path}/caches',
   ]
   result = subprocess.run(
     [sys.executable, '-c', code, *flags],

@@ -4,9 +4,9 @@
 #   the time; correctness against the CPU; the peer in its other layout; every convolution alone; lowerings; phases split or not; feedings;
 #   rematerialisation; XLA flags (tools/xla_flags); and then training for the time that is left, with a profile of it.
 #
-#   STORE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash tools/gpu_check.sh
+#   CACHE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash tools/gpu_check.sh
 #
-# STORE: a store packed by tools/pack_cache.py (no TensorFlow, no footage needed here); without it nothing is profiled or trained.
+# CACHE: a cache packed by tools/pack_cache.py (no TensorFlow, no footage needed here); without it nothing is profiled or trained.
 # PEER: another implementation to alternate with; without it only ours is timed. WHEELS: folder of pure wheels to install first.
 # LIMIT_S: seconds for all of it; TRAIN_S of them are kept for profile and training (about 180 for all updates of `:paper`).
 # PART_S: seconds for one part, PEER_S where the peer is compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
@@ -24,13 +24,13 @@ mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=${XLA_PYTHON_CLIENT_PREALLOCATE:-false}
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$(realpath "$OUT")/.cache}
 failed='' left_out=''
-[ -n "${STORE:-}" ] || TRAIN_S=0
+[ -n "${CACHE:-}" ] || TRAIN_S=0
 
 step() {  # step NAME COMMAND...: runs it, keeps its log, goes on whatever it gives
   local name=$1; shift
   printf '== %s (%d s so far)\n' "$name" "$SECONDS"
   "$@" > >(tee "$OUT/$name.log") 2>&1 || { failed="$failed $name"; printf '== %s FAILED\n' "$name"; }
-  (cd "$OUT" && find . -path ./.site -prune -o -path ./.cache -prune -o -path ./store -prune -o -type f \
+  (cd "$OUT" && find . -path ./.site -prune -o -path ./.cache -prune -o -path ./cache -prune -o -type f \
     \( -name '*.json' -o -name '*.jsonl' -o -name '*.log' -o -name '*.csv' -o -name '*.html' \) -print0 | tar --null -T - -czf results.tgz)
 }
 
@@ -125,18 +125,18 @@ if wanted flags; then
   done < <(grep -v '^#' tools/xla_flags)
 fi
 
-if [ -n "${STORE:-}" ] && { wanted train || wanted profile; }; then
-  [ -d "$OUT/store" ] || step unpack "$PYTHON" tools/pack_cache.py unpack "$STORE" "$OUT/store"
+if [ -n "${CACHE:-}" ] && { wanted train || wanted profile; }; then
+  [ -d "$OUT/cache" ] || step unpack "$PYTHON" tools/pack_cache.py unpack "$CACHE" "$OUT/cache"
   left=$((LIMIT_S - SECONDS - 45))  # scoring and the report need the rest
   if [ "$left" -gt 5 ]; then
     profile=(); wanted profile && profile=(--profile="${PROFILE:-20:25}")
-    step train "$PYTHON" -m a3dcae_jax.main --config="$CONFIG" --config.data.store="$OUT/store" --config.train.time_limit_s="$left" \
+    step train "$PYTHON" -m a3dcae_jax.main --config="$CONFIG" --config.data.cache="$OUT/cache" --config.train.time_limit_s="$left" \
       --workdir="$OUT/run" "${profile[@]}" ${TRAIN_FLAGS:-}
     wanted profile && step kernels "$PYTHON" tools/top_kernels.py "$OUT/run/profile" --count=30 --json="$OUT/kernels.json"
   else
     left_out="$left_out train"; printf '== train LEFT OUT: no time\n'
   fi
-  rm -rf "$OUT/store"
+  rm -rf "$OUT/cache"
 fi
 printf '== done in %d s%s%s\n' "$SECONDS" "${failed:+, FAILED:$failed}" "${left_out:+, LEFT OUT:$left_out}"
 [ -z "$failed" ]

@@ -1,10 +1,10 @@
-"""Packs a frame store into one small file that travels, and unpacks it where the footage is not.
+"""Packs a frame cache into one small file that travels, and unpacks it where the footage is not.
 
-  python tools/pack_cache.py pack STORE FILE [--quality=95]
-  python tools/pack_cache.py unpack FILE STORE
+  python tools/pack_cache.py pack CACHE FILE [--quality=95]
+  python tools/pack_cache.py unpack FILE CACHE
 
 Frames are written as JPEG (quality 95: 0.7 grey levels off on average, a quarter of the size) or, with --quality=0, as PNG (exact). The
-unpacked store's index says how it travelled, and has a hash of its own.
+unpacked cache's index says how it travelled, and has a hash of its own.
 """
 
 import argparse
@@ -19,35 +19,35 @@ from PIL import Image
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_file, whole_folder, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.frame_cache import FrameStore, content_hash
+from a3dcae_jax.data.frame_cache import FrameCache, content_hash
 
 
 def pack(folder, path, quality):
-  """Writes the store at `folder` into the .npz file `path`."""
-  store = FrameStore.open(folder)
-  index = store.index | {
-    'layout': f'{store.index["layout"]}, packed as {f"JPEG {quality}" if quality else "PNG"}'
+  """Writes the cache at `folder` into the .npz file `path`."""
+  cache = FrameCache.open(folder)
+  index = cache.index | {
+    'layout': f'{cache.index["layout"]}, packed as {f"JPEG {quality}" if quality else "PNG"}'
   }
   arrays = {'index': np.frombuffer(json.dumps(index).encode(), np.uint8)}
   for name in ('train', 'test'):
     blobs = [
       _encode(frame, quality)
-      for frame in tqdm.tqdm(getattr(store, name).frames, desc=f'pack {name}', unit='frame')
+      for frame in tqdm.tqdm(getattr(cache, name).frames, desc=f'pack {name}', unit='frame')
     ]
     arrays[name], arrays[f'{name}_ends'] = (
       np.frombuffer(b''.join(blobs), np.uint8),
       np.cumsum([len(blob) for blob in blobs]),
     )
-  if store.test.labels is not None:
-    arrays['labels'] = store.test.labels
-  if store.test.masks is not None:
-    arrays['masks'] = np.packbits(store.test.masks, axis=-1)
+  if cache.test.labels is not None:
+    arrays['labels'] = cache.test.labels
+  if cache.test.masks is not None:
+    arrays['masks'] = np.packbits(cache.test.masks, axis=-1)
   with whole_file(path, 'wb') as file:
     np.savez_compressed(file, **arrays)
 
 
 def unpack(path, folder):
-  """Writes the frame store in the .npz file `path` to `folder`, whole or not at all."""
+  """Writes the frame cache in the .npz file `path` to `folder`, whole or not at all."""
   with np.load(path, allow_pickle=False) as arrays, whole_folder(folder) as temporary:
     index = json.loads(arrays['index'].tobytes())
     for name in ('train', 'test'):

@@ -58,7 +58,7 @@ class ClipReader:
     while view:
       count = os.preadv(self._file, [view], offset)
       if not count:
-        raise OSError(f'the frame store ended while frame {frame} was read')
+        raise OSError(f'the frame cache ended while frame {frame} was read')
       view, offset = view[count:], offset + count
 
 

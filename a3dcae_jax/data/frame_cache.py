@@ -1,4 +1,4 @@
-"""The frame store: a data set once, resized, as one uint8 array a split on disk, beside a small JSON index.
+"""The frame cache: a data set once, resized, as one uint8 array a split on disk, beside a small JSON index.
 
     index.json   train.npy [N, H, W]   test.npy [N, H, W]   labels.npy uint8 [N]   masks.npy uint8 0/1 [N, H, W]
 
@@ -20,7 +20,7 @@ from a3dcae_jax.data.video import Region
 FORMAT = 1
 
 
-class StoredVideo(NamedTuple):
+class CachedVideo(NamedTuple):
   """A video's place in its split: frames first .. first + num_frames - 1. has_masks: its pixel masks say something, rather than being empty."""
 
   name: str
@@ -32,7 +32,7 @@ class StoredVideo(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-  """One split. `labels`, `masks`, `tracks` are None where the set has none; tracks are in the store's pixels."""
+  """One split. `labels`, `masks`, `tracks` are None where the set has none; tracks are in the cache's pixels."""
 
   frames: np.ndarray
   videos: tuple
@@ -42,8 +42,8 @@ class Split:
 
 
 @dataclass(frozen=True)
-class FrameStore:
-  """An opened store: its folder, its index as read, and its splits. means: one mean image for the 'set', one for each 'scene', or one for each 'video'."""
+class FrameCache:
+  """An opened cache: its folder, its index as read, and its splits. means: one mean image for the 'set', one for each 'scene', or one for each 'video'."""
 
   folder: pathlib.Path
   index: dict
@@ -54,7 +54,7 @@ class FrameStore:
 
   @classmethod
   def open(cls, folder):
-    """Opens a store; a missing, half-made or foreign one is a `UserError` that names the file and the reason."""
+    """Opens a cache; a missing, half-made or foreign one is a `UserError` that names the file and the reason."""
     folder = pathlib.Path(folder)
     index = read_json(folder / 'index.json')
     if index.get('format') != FORMAT:
@@ -162,7 +162,7 @@ def mean_of_videos(frames, videos):
 
 
 def content_hash(folder, index):
-  """SHA-256 over the arrays of a store, in the order of the index's file list."""
+  """SHA-256 over the arrays of a cache, in the order of the index's file list."""
   digest = hashlib.sha256()
   for name in index['files']:
     with open(pathlib.Path(folder) / name, 'rb') as file:
@@ -176,7 +176,7 @@ def _open_split(folder, index, split):
   videos, first = [], 0
   for video in entry['videos']:
     videos.append(
-      StoredVideo(
+      CachedVideo(
         video['name'],
         first,
         video['num_frames'],

@@ -1,4 +1,4 @@
-"""From a reader's videos to a frame store: one frame at a time on every core, whole or not at all, every fault named in one go."""
+"""From a reader's videos to a frame cache: one frame at a time on every core, whole or not at all, every fault named in one go."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import whole_folder, write_json
 from a3dcae_jax.data import builders
-from a3dcae_jax.data.frame_cache import FORMAT, FrameStore, content_hash
+from a3dcae_jax.data.frame_cache import FORMAT, FrameCache, content_hash
 from a3dcae_jax.data.published import Published, differences
 from a3dcae_jax.data.splits import write_split
 
 
-def prepare_store(name, *, root, store_dir, height, width, label_set='', options=None):
-  """Opens the store of a data set at this size, making it first where it is not there yet.
+def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options=None):
+  """Opens the cache of a data set at this size, making it first where it is not there yet.
 
   Args:
-    name: of the builder. root: folder of the footage. store_dir: folder of all stores. height, width: pixels.
+    name: of the builder. root: folder of the footage. cache_dir: folder of all caches. height, width: pixels.
     label_set: '' for the first of the set's own that the footage has. options: the builder's own keyword arguments.
 
-  Returns: `FrameStore`.
-  Raises: UserError listing every fault of the footage. There is then no store; videos that were well are kept beside its place for the next try.
+  Returns: `FrameCache`.
+  Raises: UserError listing every fault of the footage. There is then no cache; videos that were well are kept beside its place for the next try.
   """
   options = dict(options or {})
   reader = builders.reader(name)
@@ -32,11 +32,11 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
   asked, label_set = bool(label_set), label_set or builders.default_label_set(reader, root)
   if name == 'synthetic':  # drawn at its size, rather than resized
     options = {'height': height, 'width': width} | options
-  folder = store_folder(
-    store_dir, name, root=root, height=height, width=width, label_set=label_set, options=options
+  folder = cache_folder(
+    cache_dir, name, root=root, height=height, width=width, label_set=label_set, options=options
   )
   if (folder / 'index.json').exists():
-    return FrameStore.open(folder)
+    return FrameCache.open(folder)
   builders.check_root(name, root)
   parts = folder.with_name(
     f'.{folder.name}.parts'
@@ -74,14 +74,14 @@ def prepare_store(name, *, root, store_dir, height, width, label_set='', options
     index['sha256'] = content_hash(temporary, index)
     write_json(temporary / 'index.json', index)
   shutil.rmtree(parts, ignore_errors=True)
-  return FrameStore.open(folder)
+  return FrameCache.open(folder)
 
 
-def store_folder(store_dir, name, *, root, height, width, label_set, options):
-  """`store_dir/NAME-HxW-LABELSET-KEY`: KEY tells apart copies of the footage and options."""
+def cache_folder(cache_dir, name, *, root, height, width, label_set, options):
+  """`cache_dir/NAME-HxW-LABELSET-KEY`: KEY tells apart copies of the footage and options."""
   source = str(pathlib.Path(root).resolve()) if root else ''
   key = hashlib.sha256(json.dumps([source, options], sort_keys=True).encode()).hexdigest()[:8]
-  return pathlib.Path(store_dir) / f'{name}-{height}x{width}-{label_set}-{key}'
+  return pathlib.Path(cache_dir) / f'{name}-{height}x{width}-{label_set}-{key}'
 
 
 def _videos(reader, root, split, options, faults):

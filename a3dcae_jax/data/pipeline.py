@@ -1,4 +1,4 @@
-"""The tf.data pipeline: clips read by index from the memory-mapped frame store. The only file of the core that needs TensorFlow."""
+"""The tf.data pipeline: clips read by index from the memory-mapped frame cache. The only file of the core that needs TensorFlow."""
 
 import collections
 import itertools

@@ -25,7 +25,7 @@ class Published(NamedTuple):
 def differences(published, index, labels):
   """Lines on what this copy lacks and where it differs from `published`; one line that says so where it is all there and equal.
 
-  Args: published: `Published`. index: of the store, with its splits. labels: uint8 [N] of the test frames, or None.
+  Args: published: `Published`. index: of the cache, with its splits. labels: uint8 [N] of the test frames, or None.
   """
   lines, missing = [], []
   for split in ('train', 'test'):

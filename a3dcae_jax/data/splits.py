@@ -1,4 +1,4 @@
-"""One split of a store: its videos ingested on all cores, checked, and joined into one array."""
+"""One split of a cache: its videos ingested on all cores, checked, and joined into one array."""
 
 import os
 from concurrent import futures

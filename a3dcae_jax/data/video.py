@@ -62,7 +62,7 @@ def read_video(path):
   Raises: UserError naming the frame where decoding stops or that is damaged (after which frames may be lost without a word), or a file
   that is cut off or no video.
   """
-  import av  # here, so that a machine that trains from a frame store needs no FFmpeg
+  import av  # here, so that a machine that trains from a frame cache needs no FFmpeg
 
   _check_whole(path)
   count = 0

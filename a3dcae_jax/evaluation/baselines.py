@@ -14,7 +14,7 @@ from a3dcae_jax.scoring.errors import error_maps, frame_errors
 FLOW = 'mean_flow_distance'  # mean over pixels of (flow - mean flow)^2: the error of a network that gives back the mean flow, whatever comes
 
 
-def flow_floor(config, detector, store, windows):
+def flow_floor(config, detector, cache, windows):
   """{FLOW: float64 [N]} of the test frames where the run's networks see flow, else {}; by the windows of the run itself. In a pod all processes call it."""
   if not sees_flow(config):
     return {}
@@ -27,22 +27,22 @@ def flow_floor(config, detector, store, windows):
 
   errors = shared_window_errors(
     detector._replace(program=energies),
-    store.test.frames,
+    cache.test.frames,
     windows,
     batch_size=config.eval.batch_size,
-    scenes=store.scene_of(store.test, windows.first),
+    scenes=cache.scene_of(cache.test, windows.first),
     progress='flow floor',
   )
-  return {FLOW: frame_vector(errors, windows.rows, windows.keep, len(store.test.frames))}
+  return {FLOW: frame_vector(errors, windows.rows, windows.keep, len(cache.test.frames))}
 
 
-def video_means(store):
+def video_means(cache):
   """Mean images of the test videos: [H, W] for all, or one a video, [V, H, W]."""
-  scenes = store.scene_of(store.test, np.asarray([video.first for video in store.test.videos]))
-  return store.mean_image() if scenes is None else store.mean_image()[scenes]
+  scenes = cache.scene_of(cache.test, np.asarray([video.first for video in cache.test.videos]))
+  return cache.mean_image() if scenes is None else cache.mean_image()[scenes]
 
 
-def frame_floors(config, store):
+def frame_floors(config, cache):
   """Floor -> float64 [N] of the test frames: `scoring.floors`, which are of frames whatever the networks see."""
   contrast = 0.0 if sees_flow(config) else frame_options(config).get('contrast', 0.0)
-  return floor_errors(store.test.frames, store.test.videos, video_means(store), contrast=contrast)
+  return floor_errors(cache.test.frames, cache.test.videos, video_means(cache), contrast=contrast)

@@ -1,7 +1,7 @@
 """What training footage says of a detector: the errors by which scores are calibrated and thresholds set."""
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.data.windows import fitting_stride, test_windows
 from a3dcae_jax.evaluation.mean_images import network_mean
 from a3dcae_jax.evaluation.motion_statistics import with_usual
@@ -10,43 +10,43 @@ from a3dcae_jax.evaluation.scorer import load_detector, shared_window_errors
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 
 
-def load_calibrated(config, workdir, store):
+def load_calibrated(config, workdir, cache):
   """The detector of a run's newest checkpoint, with what its error needs of training footage."""
-  detector = load_detector(config, workdir, network_mean(config, store))
+  detector = load_detector(config, workdir, network_mean(config, cache))
   if config.eval.error != 'local':
     return detector
-  _, windows = calibrating_windows(config, store)
+  _, windows = calibrating_windows(config, cache)
   return with_usual(
     detector,
-    store.train.frames,
+    cache.train.frames,
     windows.rows,
     batch_size=config.eval.batch_size,
     rule=local_rule(config.eval),
-    scenes=store.scene_of(store.train, windows.first),
+    scenes=cache.scene_of(cache.train, windows.first),
   )
 
 
-def calibrating_windows(config, store):
+def calibrating_windows(config, cache):
   """(training videos, their `TestWindows`) whose errors calibrate: cut as the test videos are."""
   cut = cutting(config)
   videos = calibration_videos(
-    calibrating(store.train.videos, config.train.holdout_videos),
+    calibrating(cache.train.videos, config.train.holdout_videos),
     max_windows=config.eval.max_train_windows,
     **cut,
   )
   return videos, test_windows(videos, **cut)
 
 
-def calibrated_stride(config, store):
+def calibrated_stride(config, cache):
   """The stride of the windows that calibrate: `eval.stride`, or the largest that fits where all training videos are too short for it."""
-  return int(calibrating_windows(config, store)[1].stride[0])
+  return int(calibrating_windows(config, cache)[1].stride[0])
 
 
-def check_windows(config, store):
+def check_windows(config, cache):
   """Raises the `UserError` that scoring would end with where a video is too short for its windows: before training rather than after it."""
-  if store.test.videos:
-    test_windows(store.test.videos, **cutting(config))
-    calibrating_windows(config, store)
+  if cache.test.videos:
+    test_windows(cache.test.videos, **cutting(config))
+    calibrating_windows(config, cache)
 
 
 def cutting(config):
@@ -58,15 +58,15 @@ def cutting(config):
   }
 
 
-def training_errors(config, detector, store):
+def training_errors(config, detector, cache):
   """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
-  videos, windows = calibrating_windows(config, store)
+  videos, windows = calibrating_windows(config, cache)
   errors = shared_window_errors(
     detector,
-    store.train.frames,
+    cache.train.frames,
     windows,
     batch_size=config.eval.batch_size,
-    scenes=store.scene_of(store.train, windows.first),
+    scenes=cache.scene_of(cache.train, windows.first),
     progress='training errors',
   )
   return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
@@ -100,7 +100,7 @@ def calibration_videos(videos, *, max_windows, window, every_frames=0, stride=1)
   for video in fitting[:: max(1, round(total / max_windows))]:
     frames = min(video.num_frames, left)
     if frames >= shortest:
-      chosen.append(StoredVideo(video.name, video.first, frames, video.scene))
+      chosen.append(CachedVideo(video.name, video.first, frames, video.scene))
       left -= frames
   return chosen
 
@@ -111,6 +111,6 @@ def _assemble_train(errors, windows, videos):
   for video in videos:
     inside = (windows.first >= video.first) & (windows.first < video.first + video.num_frames)
     rows[inside] += start - video.first
-    moved.append(StoredVideo(video.name, start, video.num_frames, video.scene))
+    moved.append(CachedVideo(video.name, start, video.num_frames, video.scene))
     start += video.num_frames
   return split_by_video(frame_vector(errors, rows, windows.keep, start), moved)

@@ -11,7 +11,7 @@ from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.evaluation.calibrate import calibrating_windows, cutting, load_calibrated
 from a3dcae_jax.evaluation.evaluate import Errors, Found, error_name, find_errors, report
 from a3dcae_jax.run import workdir as workdirs
-from a3dcae_jax.run.session import config_of_run, open_store
+from a3dcae_jax.run.session import config_of_run, open_cache
 
 
 class Scored(NamedTuple):
@@ -36,14 +36,14 @@ def evaluate_sum(folders, workdir, *, normalisation='', data_root=''):
   configs = [
     config_of_run(folder, normalisation=normalisation, data_root=data_root) for folder in folders
   ]
-  first = open_store(configs[0])
-  stores = [
-    first if config.data == configs[0].data else open_store(config) for config in configs
+  first = open_cache(configs[0])
+  caches = [
+    first if config.data == configs[0].data else open_cache(config) for config in configs
   ]  # the same frames are opened and verified once
-  for folder, config, store in zip(folders, configs, stores, strict=True):
-    _check_alike(folder, folders[0], config, configs[0], store, stores[0])
-  scored = [_scored(*each) for each in zip(folders, configs, stores, strict=True)]
-  config, store = configs[0], stores[0]
+  for folder, config, cache in zip(folders, configs, caches, strict=True):
+    _check_alike(folder, folders[0], config, configs[0], cache, caches[0])
+  scored = [_scored(*each) for each in zip(folders, configs, caches, strict=True)]
+  config, cache = configs[0], caches[0]
   write_json(
     workdir / 'config.json',
     {
@@ -54,7 +54,7 @@ def evaluate_sum(folders, workdir, *, normalisation='', data_root=''):
   )
   write_json(
     workdir / 'provenance.json',
-    workdirs.provenance(store)
+    workdirs.provenance(cache)
     | {
       'sum': {
         str(folder): read_json(pathlib.Path(folder) / 'provenance.json') for folder in folders
@@ -62,7 +62,7 @@ def evaluate_sum(folders, workdir, *, normalisation='', data_root=''):
     },
   )
   return report(
-    config, workdir, store, scored[0].detector, add(scored), start, error=_name(configs)
+    config, workdir, cache, scored[0].detector, add(scored), start, error=_name(configs)
   )
 
 
@@ -107,18 +107,18 @@ def _sums(train):
   ]
 
 
-def _scored(folder, config, store):
-  detector = load_calibrated(config, folder, store)
+def _scored(folder, config, cache):
+  detector = load_calibrated(config, folder, cache)
   return Scored(
     detector,
-    find_errors(config, detector, store, localise=False),
-    [video.first for video in calibrating_windows(config, store)[0]],
+    find_errors(config, detector, cache, localise=False),
+    [video.first for video in calibrating_windows(config, cache)[0]],
   )
 
 
-def _check_alike(folder, first_folder, config, first, store, first_store):
+def _check_alike(folder, first_folder, config, first, cache, first_cache):
   for name, value, expected in (
-    ('frames and labels', store.data_hash[:12], first_store.data_hash[:12]),
+    ('frames and labels', cache.data_hash[:12], first_cache.data_hash[:12]),
     ('eval.divide_by_position', config.eval.divide_by_position, first.eval.divide_by_position),
   ):
     if value != expected:

@@ -80,49 +80,49 @@ class Found(NamedTuple):
     return self.divided if options.divide_by_position else self.plain
 
 
-def evaluate_run(config, workdir, store, detector=None):
+def evaluate_run(config, workdir, cache, detector=None):
   """Scores the newest checkpoint of `workdir`, or `detector`, and writes `scores.csv`, `metrics.json`, `report.html`; returns the metrics.
 
   In a pod every process scores its share of the windows; the first one writes, and the others wait and get the metrics.
   """
   workdir, start = pathlib.Path(workdir), time.monotonic()
-  if not store.test.videos:
+  if not cache.test.videos:
     raise UserError(
-      f'{store.index["name"]} has no test videos: the run is trained, there is nothing to score'
+      f'{cache.index["name"]} has no test videos: the run is trained, there is nothing to score'
     )
-  detector = detector or load_calibrated(config, workdir, store)
-  found = find_errors(config, detector, store)
+  detector = detector or load_calibrated(config, workdir, cache)
+  found = find_errors(config, detector, cache)
   return processes.on_first(
     'report',
-    lambda: report(config, workdir, store, detector, found, start, error=error_name(config)),
+    lambda: report(config, workdir, cache, detector, found, start, error=error_name(config)),
   )
 
 
-def report(config, workdir, store, detector, found, start, *, error):
+def report(config, workdir, cache, detector, found, start, *, error):
   """Metrics, files and page from the errors of all frames. error: what `protocol.error` says of them, but for whether they are divided by position."""
   write_usual(workdir, detector)
   errors, localiser = found.errors(config.eval), found.localiser
   labels = (
-    None if store.test.labels is None else split_by_video(store.test.labels, store.test.videos)
+    None if cache.test.labels is None else split_by_video(cache.test.labels, cache.test.videos)
   )
   smoothing, how = (
     (config.eval.smoothing_frames, config.eval.smoothing_mode),
     config.eval.normalisation,
   )
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
-  floors = frame_floors(config, store) | found.flow_floors
+  floors = frame_floors(config, cache) | found.flow_floors
   follows = rank_regression(np.concatenate(errors.test), {name: floors[name] for name in FLOORS})
-  floors = {name: split_by_video(vector, store.test.videos) for name, vector in floors.items()}
+  floors = {name: split_by_video(vector, cache.test.videos) for name, vector in floors.items()}
   events, intervals = _events(config.eval, errors, labels, smoothing)
   by_position, undivided = (
     {name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS}
     for way in (found.divided, found.plain)
   )
-  metrics = _header(config, store, detector, found, error) | {
+  metrics = _header(config, cache, detector, found, error) | {
     'metrics': by_position if config.eval.divide_by_position else undivided,
     'by_position': by_position,
     'undivided': undivided,
-    'scenes': _scenes(store, scores[how], labels),
+    'scenes': _scenes(cache, scores[how], labels),
     'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
     'floors': None
     if labels is None
@@ -137,9 +137,9 @@ def report(config, workdir, store, detector, found, start, *, error):
     'events': events,
     'regions': localiser.metrics() if localiser else None,
   }
-  names = [video.name for video in store.test.videos]
+  names = [video.name for video in cache.test.videos]
   write_scores(
-    workdir / 'scores.csv', names, errors.test, scores[how], labels, store.index['label_set']
+    workdir / 'scores.csv', names, errors.test, scores[how], labels, cache.index['label_set']
   )
   floor_scores = {
     name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing)
@@ -151,41 +151,41 @@ def report(config, workdir, store, detector, found, start, *, error):
   }
   write_json(workdir / 'metrics.json', validate_metrics(metrics))
   write_page(
-    config, workdir, store, detector, metrics, scores[how], labels, floor_scores, intervals
+    config, workdir, cache, detector, metrics, scores[how], labels, floor_scores, intervals
   )
   print(summary(metrics))
   return metrics
 
 
-def find_errors(config, detector, store, *, localise=True):
+def find_errors(config, detector, cache, *, localise=True):
   """`Found` of a run's test frames; with `localise` also where in them the errors are. In a pod every process calls it."""
-  windows = test_windows(store.test.videos, **cutting(config))
+  windows = test_windows(cache.test.videos, **cutting(config))
   start = time.monotonic()
-  train, train_errors = training_errors(config, detector, store)
+  train, train_errors = training_errors(config, detector, cache)
   position_mean = train.mean(0)
   by_place = position_mean if config.eval.divide_by_position else 1.0
   localiser = (
-    Localiser(store.test, windows, by_place) if localise and store.test.masks is not None else None
+    Localiser(cache.test, windows, by_place) if localise and cache.test.masks is not None else None
   )
   test = shared_window_errors(
     detector,
-    store.test.frames,
+    cache.test.frames,
     windows,
     batch_size=config.eval.batch_size,
-    scenes=store.scene_of(store.test, windows.first),
+    scenes=cache.scene_of(cache.test, windows.first),
     progress='test errors',
     on_maps=localiser and localiser.add,
   )
   if localiser:
     localiser.join(processes.gather)
-  flow_floors = flow_floor(config, detector, store, windows)
+  flow_floors = flow_floor(config, detector, cache, windows)
   seconds = time.monotonic() - start
 
   def assembled(scale):
     return Errors(
       split_by_video(
-        frame_vector(test / scale, windows.rows, windows.keep, len(store.test.frames)),
-        store.test.videos,
+        frame_vector(test / scale, windows.rows, windows.keep, len(cache.test.frames)),
+        cache.test.videos,
       ),
       train_errors(scale),
     )
@@ -230,13 +230,13 @@ def _spans(options):
   }
 
 
-def _scenes(store, scores, labels):
+def _scenes(cache, scores, labels):
   """Metrics of each camera's videos, where there are several cameras; None otherwise."""
-  scenes = sorted({video.scene for video in store.test.videos})
+  scenes = sorted({video.scene for video in cache.test.videos})
   if labels is None or len(scenes) < 2:
     return None
   of_scene = {
-    scene: [i for i, video in enumerate(store.test.videos) if video.scene == scene]
+    scene: [i for i, video in enumerate(cache.test.videos) if video.scene == scene]
     for scene in scenes
   }
   return {
@@ -249,11 +249,11 @@ def _metrics(scores, labels):
   return frame_metrics(scores, labels) if labels is not None else None
 
 
-def _nearer(config, store):
+def _nearer(config, cache):
   """The test videos that are too short for `eval.stride`, with their own strides; nothing where there are none."""
   window, stride = config.clips.window, cutting(config)['stride']
   own = {
-    video.name: fitting_stride(video, window=window, stride=stride) for video in store.test.videos
+    video.name: fitting_stride(video, window=window, stride=stride) for video in cache.test.videos
   }
   nearer = {name: fitting for name, fitting in own.items() if fitting < stride}
   return {'nearer_strides': nearer} if nearer else {}
@@ -281,18 +281,18 @@ def error_name(config):
   return kind
 
 
-def _header(config, store, detector, found, error):
-  labels, train = store.test.labels, np.concatenate(found.plain.train)
+def _header(config, cache, detector, found, error):
+  labels, train = cache.test.labels, np.concatenate(found.plain.train)
   return {
     'schema_version': VERSION,
     'data': {
       'name': config.data.name,
-      'label_set': store.index['label_set'] if labels is not None else None,
-      'layout': store.index['layout'],
-      'mean_image': store.means,
-      'sha256': store.data_hash,
-      'videos': len(store.test.videos),
-      'frames': len(store.test.frames),
+      'label_set': cache.index['label_set'] if labels is not None else None,
+      'layout': cache.index['layout'],
+      'mean_image': cache.means,
+      'sha256': cache.data_hash,
+      'videos': len(cache.test.videos),
+      'frames': len(cache.test.frames),
       'abnormal_frames': int(labels.sum()) if labels is not None else None,
     },
     'protocol': {
@@ -301,7 +301,7 @@ def _header(config, store, detector, found, error):
       'smoothing_frames': config.eval.smoothing_frames,
       'smoothing_mode': config.eval.smoothing_mode,
       **cutting(config),
-      **_nearer(config, store),
+      **_nearer(config, cache),
       'lambda': config.objective.adversarial_weight,
       'macro_rule': 'mean over videos that have both classes',
     },

@@ -11,19 +11,19 @@ from a3dcae_jax.run.networks import sees_flow
 from a3dcae_jax.training import processes
 
 
-def network_mean(config, store):
-  """float32 [H, W], or one a scene or video: `FrameStore.mean_image` of what the run's networks see. Found once for an opened store."""
-  return store.mean_image(mean_of(config))
+def network_mean(config, cache):
+  """float32 [H, W], or one a scene or video: `FrameCache.mean_image` of what the run's networks see. Found once for an opened cache."""
+  return cache.mean_image(mean_of(config))
 
 
-def share_means(config, store):
+def share_means(config, cache):
   """Finds the mean images by one process, which alone reads all frames for them, and gives them to every one."""
   for of in dict.fromkeys(
     (mean_of_videos, mean_of(config))
   ):  # the floors are of frames in any case
-    store.keep_mean_image(
+    cache.keep_mean_image(
       processes.from_first(
-        store.mean_image(of) if processes.is_first() else np.zeros(store.mean_shape, np.float32)
+        cache.mean_image(of) if processes.is_first() else np.zeros(cache.mean_shape, np.float32)
       ),
       of,
     )

@@ -18,10 +18,10 @@ from a3dcae_jax.training.hooks import read_metrics
 STRIPS = 6
 
 
-def write_page(config, workdir, store, detector, metrics, scores, labels, floor_scores, intervals):
+def write_page(config, workdir, cache, detector, metrics, scores, labels, floor_scores, intervals):
   """Writes `report.html`. scores, labels, intervals (detected): a list with one entry a video; floor_scores: name -> the same."""
   workdir = pathlib.Path(workdir)
-  videos = store.test.videos
+  videos = cache.test.videos
   shown = tuple(
     VideoScores(video.name, scores[i], labels[i] if labels else None, intervals[i])
     for i, video in enumerate(videos)
@@ -48,9 +48,9 @@ def write_page(config, workdir, store, detector, metrics, scores, labels, floor_
       config=read_json(workdir / 'config.json'),
       provenance=read_json(workdir / 'provenance.json'),
       strips={
-        title: _strips(config, store, detector, scores, places) for title, places in strips.items()
+        title: _strips(config, cache, detector, scores, places) for title, places in strips.items()
       },
-      feature_maps=_feature_maps(config, store, detector, strips['Most abnormal frames'][0]),
+      feature_maps=_feature_maps(config, cache, detector, strips['Most abnormal frames'][0]),
     ),
   )
 
@@ -90,26 +90,26 @@ def _extreme_frames(scores, *, most, where=None):
   return sorted(frames, key=lambda at: scores[at[0]][at[1]], reverse=most)[:STRIPS]
 
 
-def _window_at(config, store, place):
+def _window_at(config, cache, place):
   """(uint8 clip [1, T, H, W], the frame's place in it) of the back-to-back window that has frame `place` (video, frame)."""
   rows, at = window_at(
-    store.test.videos[place[0]],
+    cache.test.videos[place[0]],
     place[1],
     window=config.clips.window,
     stride=cutting(config)['stride'],
   )
-  return np.asarray(store.test.frames[rows])[None], at
+  return np.asarray(cache.test.frames[rows])[None], at
 
 
-def _feature_maps(config, store, detector, place):
+def _feature_maps(config, cache, detector, place):
   """Layer -> (caption, [h, w] in [0, 1]): the channel of Conv1 and Conv2 that responds most at one frame (Fig. 5)."""
   if detector.feature_maps is None:
     return {}
-  clip, at = _window_at(config, store, place)
+  clip, at = _window_at(config, cache, place)
   shown = {}
   for layer in ('conv1', 'conv2'):
     maps = np.asarray(
-      detector.feature_maps(clip, _scene(store, place[0]))[f'{layer}_map'], np.float32
+      detector.feature_maps(clip, _scene(cache, place[0]))[f'{layer}_map'], np.float32
     )[0]
     response = np.abs(maps[at * maps.shape[0] // clip.shape[1]])
     channel = int(response.std((0, 1)).argmax())
@@ -117,13 +117,13 @@ def _feature_maps(config, store, detector, place):
   return shown
 
 
-def _strips(config, store, detector, scores, places):
+def _strips(config, cache, detector, scores, places):
   strips = []
   for video, frame in places:
-    window, at = _window_at(config, store, (video, frame))
-    scene = _scene(store, video)
+    window, at = _window_at(config, cache, (video, frame))
+    scene = _scene(cache, video)
     caption = (
-      f'video {store.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
+      f'video {cache.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
     )
     if detector.reconstruct is None:
       strips.append(
@@ -139,13 +139,13 @@ def _strips(config, store, detector, scores, places):
       np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene)
     )
     mean_image = (
-      network_mean(config, store) if scene is None else network_mean(config, store)[scene[0]]
+      network_mean(config, cache) if scene is None else network_mean(config, cache)[scene[0]]
     )
     mean_image = in_row_units(mean_image, frame_options(config)['row_speeds'])
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
 
 
-def _scene(store, video):
+def _scene(cache, video):
   """int32 [1] for the detector, or None where there is one mean image for all."""
-  return store.scene_of(store.test, np.asarray([store.test.videos[video].first]))
+  return cache.scene_of(cache.test, np.asarray([cache.test.videos[video].first]))

@@ -25,7 +25,7 @@ _FLOW_DIFFERS = 1e-4  # between the mean flow that two machines find; the mean o
 _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
-def export_run(workdir, folder, *, data_root='', store='', onnx=False):
+def export_run(workdir, folder, *, data_root='', cache='', onnx=False):
   """Does all of `export`: calibrates the newest checkpoint on training frames, compares checkpoint and artefact, writes the bundle, says what it wrote."""
   config = workdirs.read_config(workdir)
   check_replaceable(folder)
@@ -33,7 +33,7 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
     from a3dcae_jax.export.onnx_model import convert_and_check, converter_packages
 
     converter_packages()  # before minutes go by
-  frames = prepare_data(**_data(config, data_root, store))
+  frames = prepare_data(**_data(config, data_root, cache))
   mean_image = _mean_image(config, workdir, frames)
   detector = load_calibrated(config, workdir, frames)
   details = {
@@ -70,13 +70,13 @@ def export_run(workdir, folder, *, data_root='', store='', onnx=False):
   print(bundle_text(load_bundle(folder)))
 
 
-def evaluate_bundle(folder, workdir, *, normalisation='', data_root='', store=''):
+def evaluate_bundle(folder, workdir, *, normalisation='', data_root='', cache=''):
   """Does all of `evaluate --bundle`: scores the bundle on its run's data set as `evaluate` scores the run, into `workdir`; returns the metrics."""
   workdir, bundle = pathlib.Path(workdir), load_bundle(folder)
   workdirs.check_is_no_run(workdir, "the bundle's")
   config = config_dict.ConfigDict(workdirs.tuples(bundle.manifest['config']))
   config.eval.normalisation = normalisation or config.eval.normalisation
-  frames = prepare_data(**_data(config, data_root, store))
+  frames = prepare_data(**_data(config, data_root, cache))
   if frames.data_hash != bundle.manifest['data']['sha256']:
     print(
       f'note: these are other frames or labels than the run had: {frames.data_hash[:12]}, not {bundle.manifest["data"]["sha256"][:12]}'
@@ -138,12 +138,12 @@ def calibration(config, errors, by_video):
   }
 
 
-def _data(config, data_root, store):
-  """The config's data subtree, the footage or the frame store taken from elsewhere where that is given."""
+def _data(config, data_root, cache):
+  """The config's data subtree, the footage or the frame cache taken from elsewhere where that is given."""
   return {
     **config.data,
-    **({'root': data_root, 'store': ''} if data_root else {}),
-    **({'store': store} if store else {}),
+    **({'root': data_root, 'cache': ''} if data_root else {}),
+    **({'cache': cache} if cache else {}),
   }
 
 

@@ -1,27 +1,27 @@
-"""How fast footage comes in: the tf.data pipeline on a prepared store, and ingest of a data set."""
+"""How fast footage comes in: the tf.data pipeline on a prepared cache, and ingest of a data set."""
 
 import pathlib
 import tempfile
 import time
 
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.windows import training_clips
 
 
 def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_batches=8):
-  """Reads shuffled training clips of a prepared store through the tf.data pipeline, as a streamed run does, and throws them away.
+  """Reads shuffled training clips of a prepared cache through the tf.data pipeline, as a streamed run does, and throws them away.
 
   Returns: dict with clips_per_s, clips_per_cpu_s (for each second of one core, which a busy machine changes little), gb_per_s (of pixels
-  delivered), frames (of the store), clips (how many were read), seconds,
+  delivered), frames (of the cache), clips (how many were read), seconds,
   own_gib and own_before_gib (this process's memory without mapped files at the end and before the first batch), peak_gib (all of it).
   Source of the memory figures: /proc/self/status; None elsewhere than on Linux.
   """
   from a3dcae_jax.data.pipeline import stream_batches  # TensorFlow
 
-  store = FrameStore.open(folder)
-  frames = store.train.frames
-  table = training_clips(store.train.videos, window=window)
+  cache = FrameCache.open(folder)
+  frames = cache.train.frames
+  table = training_clips(cache.train.videos, window=window)
   batches = stream_batches(frames, table, batch_size=batch_size, window=window, seed=0)
   before = memory_gib('RssAnon')
   for _ in range(warm_up_batches):
@@ -47,18 +47,18 @@ def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_
 
 
 def measure_ingest(name, root, *, height=224, width=224, options=None):
-  """Ingests a data set into a temporary store that is removed again. Returns: dict with frames, seconds, frames_per_s, peak_gib."""
+  """Ingests a data set into a temporary cache that is removed again. Returns: dict with frames, seconds, frames_per_s, peak_gib."""
   with tempfile.TemporaryDirectory(prefix='ingest-') as folder:
     start = time.perf_counter()
-    store = prepare_store(
+    cache = prepare_cache(
       name,
       root=str(root),
-      store_dir=pathlib.Path(folder),
+      cache_dir=pathlib.Path(folder),
       height=height,
       width=width,
       options=options,
     )
-    seconds, frames = time.perf_counter() - start, len(store.train.frames) + len(store.test.frames)
+    seconds, frames = time.perf_counter() - start, len(cache.train.frames) + len(cache.test.frames)
   return {
     'mode': 'ingest',
     'frames': frames,

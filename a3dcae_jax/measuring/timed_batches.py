@@ -10,7 +10,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.device_cache import gather_clips
-from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.data.windows import training_clips
 
 FEEDINGS = ('none', 'resident', 'streamed')
@@ -36,7 +36,7 @@ def timed_batches(setting, feeding):
     0, 256, (_FRAMES, *setting.clip_shape[1:]), dtype=np.uint8
   )
   table = training_clips(
-    [StoredVideo('made', 0, _FRAMES, '')], window=setting.window, strides=(1, 2, 3), every_frames=2
+    [CachedVideo('made', 0, _FRAMES, '')], window=setting.window, strides=(1, 2, 3), every_frames=2
   )
   if feeding == 'none':
     first, stride = clip_batch(table, batch_size=setting.batch, seed=0, step=0)

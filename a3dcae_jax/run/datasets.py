@@ -1,14 +1,14 @@
-"""From the config's data subtree to an opened frame store."""
+"""From the config's data subtree to an opened frame cache."""
 
 import dataclasses
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
 
-DEFAULT_STORE_DIR = 'data/stores'
+DEFAULT_CACHE_DIR = 'data/caches'
 MEANS = ('set', 'scene', 'video')
 
 
@@ -16,8 +16,8 @@ def prepare_data(
   *,
   name,
   root,
-  store,
-  store_dir,
+  cache,
+  cache_dir,
   height,
   width,
   label_set,
@@ -25,24 +25,24 @@ def prepare_data(
   options,
   mean_image='set',
 ):
-  """The frame store of the config's data set, made first where it is not there yet. `store_dir` '' is ./data/stores.
+  """The frame cache of the config's data set, made first where it is not there yet. `cache_dir` '' is ./data/caches.
 
-  With `store`, that folder is opened as it is; a `UserError` if it holds another set, size or label set. mean_image: of the whole 'set',
-  of each 'scene', or of each 'video'; what `FrameStore.mean_image` then gives.
+  With `cache`, that folder is opened as it is; a `UserError` if it holds another set, size or label set. mean_image: of the whole 'set',
+  of each 'scene', or of each 'video'; what `FrameCache.mean_image` then gives.
   """
   if mean_image not in MEANS:
     raise UserError(f'data.mean_image {mean_image!r}: known are {", ".join(MEANS)}')
-  if store:
+  if cache:
     opened = _open_given(
-      store,
+      cache,
       {'name': name, 'height': height, 'width': width}
       | ({'label_set': label_set} if label_set else {}),
     )
   else:
-    opened = prepare_store(
+    opened = prepare_cache(
       name,
       root=root,
-      store_dir=store_dir or DEFAULT_STORE_DIR,
+      cache_dir=cache_dir or DEFAULT_CACHE_DIR,
       height=height,
       width=width,
       label_set=label_set,
@@ -51,15 +51,15 @@ def prepare_data(
   return dataclasses.replace(opened, means=mean_image)
 
 
-def ingest_table(store):
-  """What a store holds, as text: a row for each clip, a total for each split."""
-  index = store.index
+def ingest_table(cache):
+  """What a cache holds, as text: a row for each clip, a total for each split."""
+  index = cache.index
   lines = [
-    f'{index["name"]}: {index["layout"]}; labels: {index["label_set"] if store.test.labels is not None else "none"}; '
-    f'stored at {index["width"]}x{index["height"]} in {store.folder}',
+    f'{index["name"]}: {index["layout"]}; labels: {index["label_set"] if cache.test.labels is not None else "none"}; '
+    f'stored at {index["width"]}x{index["height"]} in {cache.folder}',
     f'{"split":6s}{"clip":>12s}{"frames":>9s}{"size":>10s}{"abnormal":>10s}{"runs":>6s}',
   ]
-  for name, split in (('train', store.train), ('test', store.test)):
+  for name, split in (('train', cache.train), ('test', cache.test)):
     totals, labelled = np.zeros(3, int), split.labels is not None
     for video, entry in zip(split.videos, index['splits'][name]['videos'], strict=True):
       labels = (
@@ -85,10 +85,10 @@ def ingest_table(store):
 
 
 def _open_given(folder, expected):
-  store = FrameStore.open(folder)
+  cache = FrameCache.open(folder)
   for field, value in expected.items():
-    if store.index[field] != value:
+    if cache.index[field] != value:
       raise UserError(
-        f'data.store {folder}: its {field} is {store.index[field]!r}, the config says {value!r}'
+        f'data.cache {folder}: its {field} is {cache.index[field]!r}, the config says {value!r}'
       )
-  return store
+  return cache

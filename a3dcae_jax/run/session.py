@@ -27,7 +27,7 @@ def train_and_evaluate(config, workdir, *, profile=''):
   """Does all of `main`: prepare if needed, train or go on training, evaluate, write the report. profile: 'START:STOP' or ''.
 
   In a pod every process calls this; the first one alone reads and writes `workdir`, and is the one that is traced.
-  Raises: UserError where another run has `workdir`, or the frame store is not what was written; Preempted after SIGTERM.
+  Raises: UserError where another run has `workdir`, or the frame cache is not what was written; Preempted after SIGTERM.
   """
   check_sizes(config)
   workdir = pathlib.Path(workdir)
@@ -36,30 +36,30 @@ def train_and_evaluate(config, workdir, *, profile=''):
   with WorkdirLock(workdir) as lock:
     config = _with_row_speeds(config, lambda: workdirs.kept_row_speeds(workdir))
     processes.on_first('config', lambda: _check_workdir(config, workdir, lock))
-    store = open_store(config)
-    config = _with_row_speeds(config, lambda: _found_row_speeds(store))
-    processes.on_first('workdir', lambda: _found_workdir(config, workdir, store, lock))
-    train(config, workdir, store, hooks=hooks if processes.is_first() else ())
-    evaluate_run(config, workdir, store)
+    cache = open_cache(config)
+    config = _with_row_speeds(config, lambda: _found_row_speeds(cache))
+    processes.on_first('workdir', lambda: _found_workdir(config, workdir, cache, lock))
+    train(config, workdir, cache, hooks=hooks if processes.is_first() else ())
+    evaluate_run(config, workdir, cache)
 
 
-def open_store(config):
-  """The frame store, verified: process 0 makes it where it is not there; then the others open it, or make their own where no disk is shared."""
-  store = processes.first_then_rest('frame store', lambda: _verified(prepare_data(**config.data)))
-  expected = processes.on_first('data hash', lambda: store.data_hash)
-  if store.data_hash != expected:
+def open_cache(config):
+  """The frame cache, verified: process 0 makes it where it is not there; then the others open it, or make their own where no disk is shared."""
+  cache = processes.first_then_rest('frame cache', lambda: _verified(prepare_data(**config.data)))
+  expected = processes.on_first('data hash', lambda: cache.data_hash)
+  if cache.data_hash != expected:
     raise UserError(
-      f'{store.folder}: its data hash is {store.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one store to all hosts'
+      f'{cache.folder}: its data hash is {cache.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one cache to all hosts'
     )
-  if len(store.train.frames):
-    share_means(config, store)
-  return store
+  if len(cache.train.frames):
+    share_means(config, cache)
+  return cache
 
 
-def _verified(store):
+def _verified(cache):
   if processes.is_first():
-    store.verify()
-  return store
+    cache.verify()
+  return cache
 
 
 def _check_workdir(config, workdir, lock):
@@ -79,33 +79,33 @@ def _with_row_speeds(config, find):
   return config
 
 
-def _found_row_speeds(store):
-  if not store.train.videos:
+def _found_row_speeds(cache):
+  if not cache.train.videos:
     return FOUND  # and `_found_workdir` says so
-  found = find_row_speeds(store.train.frames, store.train.videos)
+  found = find_row_speeds(cache.train.frames, cache.train.videos)
   print(f'usual speed of what moves, by row (frames.row_speeds): {found}')
   return found
 
 
-def _found_workdir(config, workdir, store, lock):
+def _found_workdir(config, workdir, cache, lock):
   mean_image = network_mean(
-    config, store
+    config, cache
   )  # fails where there is nothing to train on: before the workdir is made
-  store.scene_of(
-    store.test, np.asarray([video.first for video in store.test.videos], int)
+  cache.scene_of(
+    cache.test, np.asarray([video.first for video in cache.test.videos], int)
   )  # as does a test video of a scene without a mean image
-  check_windows(config, store)
+  check_windows(config, cache)
   lock.take()
   workdirs.claim(workdir, config)
   with whole_file(workdir / 'mean_image.npy', 'wb') as file:
     np.save(file, mean_image)
-  write_json(workdir / 'provenance.json', workdirs.provenance(store))
+  write_json(workdir / 'provenance.json', workdirs.provenance(cache))
 
 
 def evaluate_again(workdir, *, normalisation='', data_root=''):
   """Does all of `evaluate`: the run's own config, but for the two overrides; '' leaves them."""
   config = config_of_run(workdir, normalisation=normalisation, data_root=data_root)
-  evaluate_run(config, workdir, open_store(config))
+  evaluate_run(config, workdir, open_cache(config))
 
 
 def config_of_run(workdir, *, normalisation='', data_root=''):
@@ -117,7 +117,7 @@ def config_of_run(workdir, *, normalisation='', data_root=''):
 
 
 def prepare_and_show(config, *, download=False):
-  """Does all of `prepare`: fetches the set if asked to, ingests or opens the store, compares its arrays with their hash, prints the table."""
+  """Does all of `prepare`: fetches the set if asked to, ingests or opens the cache, compares its arrays with their hash, prints the table."""
   if config is None:
     raise UserError('--config is missing, as in --config=configs/ucsd_ped2.py')
   if download:
@@ -125,9 +125,9 @@ def prepare_and_show(config, *, download=False):
       raise UserError('--download needs data.root, the folder to fetch into')
     if not fetch(config.data.name, config.data.root):
       print(f'{config.data.root} holds something already: it is used as it is, nothing is fetched')
-  store = prepare_data(**config.data)
-  store.verify()
-  print(ingest_table(store))
+  cache = prepare_data(**config.data)
+  cache.verify()
+  print(ingest_table(cache))
 
 
 def compare_runs(folders, *, page=''):

@@ -25,7 +25,7 @@ from a3dcae_jax.training.step import Objective, make_train_step
 FEEDINGS = ('auto', 'resident', 'streamed')
 
 
-def train(config, workdir, store, *, hooks=()):
+def train(config, workdir, cache, *, hooks=()):
   """Trains to `config.train.steps`, or goes on from the newest whole checkpoint of `workdir` to there; returns the last step.
 
   In a pod every process calls this; the first one alone touches `workdir`.
@@ -46,7 +46,7 @@ def train(config, workdir, store, *, hooks=()):
       processes.say(
         f'{workdir}: going on from the checkpoint of step {first_step}, read in {time.monotonic() - start:.2f} s'
       )
-    return _run(config, workdir, store, checkpoints, state, first_step, hooks)
+    return _run(config, workdir, cache, checkpoints, state, first_step, hooks)
   finally:
     checkpoints.close()
 
@@ -128,16 +128,16 @@ def fresh_state(config):
   return init_state(*networks, optimizer_of(config), clip_shape=shape, seed=config.seed)
 
 
-def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
+def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
   devices, first = parallel.num_replicas(), processes.is_first()
   if config.train.batch_size % devices:
     raise UserError(
       f'train.batch_size (={config.train.batch_size}) must be divisible by the number of devices (={devices})'
     )
-  frames = store.train.frames
+  frames = cache.train.frames
   feeding = processes.on_first('feeding', lambda: choose_feeding(config.train.feeding, frames))
   table = training_clips(
-    trained_on(store.train.videos, config.train.holdout_videos), **config.clips
+    trained_on(cache.train.videos, config.train.holdout_videos), **config.clips
   )
   hosts = (
     ''
@@ -150,9 +150,9 @@ def _run(config, workdir, store, checkpoints, state, first_step, more_hooks):
   processes.say(
     f'training clips {len(table.first)}, {feeding}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...'
   )
-  shared = [network_mean(config, store)] + ([np.asarray(frames)] if feeding == 'resident' else [])
+  shared = [network_mean(config, cache)] + ([np.asarray(frames)] if feeding == 'resident' else [])
   shared = [parallel.replicate(array) for array in shared]
-  state, drawn = parallel.replicate(state), batches(config, feeding, store, table, first_step)
+  state, drawn = parallel.replicate(state), batches(config, feeding, cache, table, first_step)
   batch = next(drawn)
   step = parallel.map_step(make_step(config, feeding), num_shared=len(shared))
   parallel.compile_together(step, state, batch, *shared)
@@ -220,7 +220,7 @@ def trained_on(videos, holdout):
   return videos[: len(videos) - holdout]
 
 
-def batches(config, feeding, store, table, first_step):
+def batches(config, feeding, cache, table, first_step):
   """Endless batches on the devices, from that of update `first_step + 1` on: of each, this process's rows."""
   arguments, rows = (
     {'batch_size': config.train.batch_size, 'seed': config.seed},
@@ -231,7 +231,7 @@ def batches(config, feeding, store, table, first_step):
   if feeding == 'resident':
     return (
       parallel.shard(
-        (*batch, store.scene_of(store.train, batch[0])) if store.means != 'set' else batch
+        (*batch, cache.scene_of(cache.train, batch[0])) if cache.means != 'set' else batch
       )
       for batch in indices
     )
@@ -241,16 +241,16 @@ def batches(config, feeding, store, table, first_step):
   )  # TensorFlow, which a resident run does not need
 
   clips = stream_batches(
-    store.train.frames,
+    cache.train.frames,
     table,
     window=config.clips.window,
     first_step=first_step,
     rows=rows,
     **arguments,
   )
-  if store.means != 'set':
+  if cache.means != 'set':
     clips = (
-      (batch, store.scene_of(store.train, first))
+      (batch, cache.scene_of(cache.train, first))
       for batch, (first, _) in zip(clips, indices, strict=True)
     )
   return prefetch_to_device(clips, parallel.shard)

@@ -17,8 +17,8 @@ from a3dcae_jax.evaluation.perspective import FOUND
 MAY_CHANGE = (
   'variant',
   'data.root',
-  'data.store',
-  'data.store_dir',
+  'data.cache',
+  'data.cache_dir',
   'data.label_set',
   'data.options.hasan_labels',
   'train.steps',
@@ -88,7 +88,7 @@ def kept_row_speeds(workdir):
   return (CAME_LATER | _flat(read_json(path)))['frames.row_speeds'] if path.exists() else FOUND
 
 
-def provenance(store):
+def provenance(cache):
   """Versions, devices, commit and the data's hash: what a figure depends on beside its config."""
   devices = jax.devices()
   return {
@@ -102,7 +102,7 @@ def provenance(store):
       'processes': jax.process_count(),
     },
     'commit': _commit(),
-    'data_sha256': store.data_hash,
+    'data_sha256': cache.data_hash,
   }
 
 

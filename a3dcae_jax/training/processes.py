@@ -179,7 +179,7 @@ def _bytes(array):
 def _client():
   from jax._src import (
     distributed,
-  )  # the coordinator's key-value store has no public name yet; Orbax takes it from here too
+  )  # the coordinator's key-value cache has no public name yet; Orbax takes it from here too
 
   return distributed.global_state.client
 

@@ -12,14 +12,14 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
 from a3dcae_jax.data.device_cache import fits_on_device, gather_clips
-from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.data.windows import ClipTable, clip_rows, test_windows, training_clips, window_at
 
 
 def videos_of(*lengths):
   firsts = np.r_[0, np.cumsum(lengths)][:-1]
   return [
-    StoredVideo(str(i), int(first), length, '')
+    CachedVideo(str(i), int(first), length, '')
     for i, (first, length) in enumerate(zip(firsts, lengths, strict=True))
   ]
 

@@ -1,4 +1,4 @@
-"""From footage to the frame store: the round trip, and every fault named with nothing left behind."""
+"""From footage to the frame cache: the round trip, and every fault named with nothing left behind."""
 
 import json
 
@@ -9,8 +9,8 @@ import scipy.io
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.builders import reader
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.video import read_grey, resize
 from tests.data.footage_helper import SIZE, write_frames, write_ucsd
@@ -19,11 +19,11 @@ from tests.data.footage_helper import SIZE, write_frames, write_ucsd
 def prepare(root, tmp_path, **changes):
   arguments = {
     'root': str(root),
-    'store_dir': str(tmp_path / 'stores'),
+    'cache_dir': str(tmp_path / 'caches'),
     'height': SIZE[0],
     'width': SIZE[1],
   } | changes
-  return prepare_store('ucsd_ped2', **arguments)
+  return prepare_cache('ucsd_ped2', **arguments)
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def root(tmp_path, rng):
 
 
 def test_round_trip(root, tmp_path):
-  store = prepare(root, tmp_path)
-  for split, stored in (('train', store.train), ('test', store.test)):
+  cache = prepare(root, tmp_path)
+  for split, stored in (('train', cache.train), ('test', cache.test)):
     videos = reader('ucsd_ped2').videos(str(root), split)
     assert [(v.name, v.first, v.num_frames) for v in stored.videos] == [
       ('01', 0, 20),
@@ -44,16 +44,16 @@ def test_round_trip(root, tmp_path):
     )
   expected = np.zeros(40, np.uint8)
   expected[2:7] = expected[20:24] = expected[28:32] = 1
-  np.testing.assert_array_equal(store.test.labels, expected)
+  np.testing.assert_array_equal(cache.test.labels, expected)
   np.testing.assert_array_equal(
-    store.test.masks, [m for v in reader('ucsd_ped2').videos(str(root), 'test') for m in v.masks()]
+    cache.test.masks, [m for v in reader('ucsd_ped2').videos(str(root), 'test') for m in v.masks()]
   )
-  np.testing.assert_allclose(store.mean_image(), store.train.frames.mean(0) / 255, rtol=1e-6)
-  assert isinstance(store.train.frames, np.memmap) and store.index['label_set'] == 'official'
-  store.verify()
+  np.testing.assert_allclose(cache.mean_image(), cache.train.frames.mean(0) / 255, rtol=1e-6)
+  assert isinstance(cache.train.frames, np.memmap) and cache.index['label_set'] == 'official'
+  cache.verify()
 
 
-def test_a_ready_store_is_used_without_the_footage(root, tmp_path):
+def test_a_ready_cache_is_used_without_the_footage(root, tmp_path):
   first = prepare(root, tmp_path)
   for path in root.rglob('*.png'):
     path.unlink()
@@ -104,9 +104,9 @@ def test_faults_are_named_and_leave_nothing(root, tmp_path, message):
   FAULTS[message](root)
   with pytest.raises(UserError, match=message):
     prepare(root, tmp_path)
-  stores = tmp_path / 'stores'
-  assert not stores.exists() or all(
-    path.name.endswith('.parts') for path in stores.iterdir()
+  caches = tmp_path / 'caches'
+  assert not caches.exists() or all(
+    path.name.endswith('.parts') for path in caches.iterdir()
   )  # whole videos, for the next try
 
 
@@ -121,13 +121,13 @@ def test_the_next_try_does_the_rest_alone(root, tmp_path, monkeypatch):
   monkeypatch.setattr(
     community, 'read_grey', lambda path: read.append(path.parent.name) or read_grey(path)
   )
-  store = prepare(root, tmp_path)
+  cache = prepare(root, tmp_path)
   assert set(read) == {'02'} and len(read) == 20  # the mended clip, and no other
   np.testing.assert_array_equal(
-    store.train.frames,
+    cache.train.frames,
     [f for v in reader('ucsd_ped2').videos(str(root), 'train') for f in v.frames()],
   )
-  assert [path.name for path in (tmp_path / 'stores').iterdir()] == [store.folder.name]
+  assert [path.name for path in (tmp_path / 'caches').iterdir()] == [cache.folder.name]
 
 
 def test_all_faults_come_in_one_go(root, tmp_path):
@@ -163,16 +163,16 @@ def test_damaged_stores_are_refused(root, tmp_path):
   array[-1] ^= 1
   (folder / 'train.npy').write_bytes(array)
   with pytest.raises(UserError, match='SHA-256 differs'):
-    FrameStore.open(folder).verify()
+    FrameCache.open(folder).verify()
   (folder / 'train.npy').write_bytes(array[:-5])
   with pytest.raises(UserError, match=r'train.npy cannot be read'):
-    FrameStore.open(folder)
+    FrameCache.open(folder)
   index = json.loads((folder / 'index.json').read_text())
   (folder / 'index.json').write_text(json.dumps(index | {'format': 99}))
   with pytest.raises(UserError, match='format 99, this version reads'):
-    FrameStore.open(folder)
+    FrameCache.open(folder)
   with pytest.raises(UserError, match='does not exist'):
-    FrameStore.open(tmp_path / 'none')
+    FrameCache.open(tmp_path / 'none')
 
 
 def test_array_writer_is_numpys_format(tmp_path, rng):

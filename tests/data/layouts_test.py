@@ -10,7 +10,7 @@ import scipy.io
 import a3dcae_jax.data.builders.avenue.reader  # noqa: F401
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import avenue, reader
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.video import read_video, resize_mask
 from a3dcae_jax.run.datasets import ingest_table
 from tests.data.footage_helper import SHAPE, SIZE, write_frames, write_video, write_vol_label
@@ -18,8 +18,8 @@ from tests.data.footage_helper import SHAPE, SIZE, write_frames, write_video, wr
 
 def prepare(name, root, tmp_path, options=None, **changes):
   size = {'height': SHAPE[0], 'width': SHAPE[1]}
-  return prepare_store(
-    name, root=str(root), store_dir=str(tmp_path / 'stores'), options=options, **size | changes
+  return prepare_cache(
+    name, root=str(root), cache_dir=str(tmp_path / 'caches'), options=options, **size | changes
   )
 
 
@@ -41,17 +41,17 @@ def test_ucsd_as_its_authors_ship_it(tmp_path, rng):
   (root / 'Test' / 'UCSDped2.m').write_text(
     'T{end+1}.gt_frame = [3:7];\nT{end+1}.gt_frame = [1:20];\n'
   )
-  store = prepare('ucsd_ped2', tmp_path / 'archive', tmp_path)
-  assert store.index['layout'].startswith('official') and [v.name for v in store.test.videos] == [
+  cache = prepare('ucsd_ped2', tmp_path / 'archive', tmp_path)
+  assert cache.index['layout'].startswith('official') and [v.name for v in cache.test.videos] == [
     'Test001',
     'Test002',
   ]
-  assert store.test.labels.sum() == 25 and [v.has_masks for v in store.test.videos] == [False, True]
+  assert cache.test.labels.sum() == 25 and [v.has_masks for v in cache.test.videos] == [False, True]
   np.testing.assert_array_equal(
-    store.test.masks[20:], [resize_mask(mask, *SHAPE) for mask in masks]
+    cache.test.masks[20:], [resize_mask(mask, *SHAPE) for mask in masks]
   )
-  assert not store.test.masks[:20].any() and 'note: pixel masks for Test002 alone' in ingest_table(
-    store
+  assert not cache.test.masks[:20].any() and 'note: pixel masks for Test002 alone' in ingest_table(
+    cache
   )
   clip = reader('ucsd_ped2').videos(str(root), 'test')[1]
   np.testing.assert_array_equal(list(clip.masks()), masks > 0)
@@ -70,18 +70,18 @@ def avenue_root(tmp_path, rng):
 
 
 def test_avenue_as_its_authors_ship_it(avenue_root, tmp_path):
-  store = prepare('avenue', avenue_root, tmp_path)
-  assert store.index['label_set'] == 'vollabel' and np.flatnonzero(store.test.labels).tolist() == [
+  cache = prepare('avenue', avenue_root, tmp_path)
+  assert cache.index['label_set'] == 'vollabel' and np.flatnonzero(cache.test.labels).tolist() == [
     10,
     11,
     12,
     13,
     14,
   ]
-  np.testing.assert_array_equal(store.test.masks.any((1, 2)), store.test.labels)
-  assert store.index['notes'] == [
+  np.testing.assert_array_equal(cache.test.masks.any((1, 2)), cache.test.labels)
+  assert cache.index['notes'] == [
     'test: 1 of the 21 clips published are here; missing are 1-7, 9-21'
-  ] and '36' in ingest_table(store)
+  ] and '36' in ingest_table(cache)
 
 
 def test_avenue_with_hasans_labels(avenue_root, tmp_path):
@@ -91,16 +91,16 @@ def test_avenue_with_hasans_labels(avenue_root, tmp_path):
   start = sum(lengths[:7])
   rows[start : start + 3] = 1
   np.save(tmp_path / 'hasan.npy', rows)
-  store = prepare(
+  cache = prepare(
     'avenue',
     avenue_root,
     tmp_path,
     {'hasan_labels': str(tmp_path / 'hasan.npy')},
     label_set='hasan',
   )
-  assert np.flatnonzero(store.test.labels).tolist() == [0, 1, 2]
+  assert np.flatnonzero(cache.test.labels).tolist() == [0, 1, 2]
   assert 'note: test clip 08: label set vollabel differs from hasan on 8 frames' in ingest_table(
-    store
+    cache
   )
   np.save(tmp_path / 'short.npy', rows[:-1])
   with pytest.raises(UserError, match='15323 labels, the 21 test videos have 15324'):
@@ -145,10 +145,10 @@ def test_shanghaitech(tmp_path, rng, kind):
   for folder, array in (('test_frame_mask', labels), ('test_pixel_mask', masks)):
     (root / 'testing' / folder).mkdir()
     np.save(root / 'testing' / folder / '02_0014.npy', array)
-  store = prepare('shanghaitech', root, tmp_path)
-  assert store.train.videos[0].scene == '01' and store.test.videos[0].scene == '02'
-  np.testing.assert_array_equal(store.test.labels, labels)
-  np.testing.assert_array_equal(store.test.masks, masks)
+  cache = prepare('shanghaitech', root, tmp_path)
+  assert cache.train.videos[0].scene == '01' and cache.test.videos[0].scene == '02'
+  np.testing.assert_array_equal(cache.test.labels, labels)
+  np.testing.assert_array_equal(cache.test.masks, masks)
 
 
 def test_subway_with_each_kind_of_ground_truth(tmp_path, rng):
@@ -157,16 +157,16 @@ def test_subway_with_each_kind_of_ground_truth(tmp_path, rng):
   (tmp_path / 'b.json').write_text(json.dumps({'exit': [[22, 25], [2, 4]]}))
   (tmp_path / 'c.txt').write_text(''.join(f'0,{frame},1,2,3,4\n' for frame in (2, 3, 22, 23, 24)))
   for labels in ('a.csv', 'b.json', 'c.txt'):
-    store = prepare(
+    cache = prepare(
       'subway_exit',
       tmp_path / 'subway',
       tmp_path,
       {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / labels)},
     )
-    assert (len(store.train.frames), len(store.test.frames)) == (18, 20) and np.flatnonzero(
-      store.test.labels
+    assert (len(cache.train.frames), len(cache.test.frames)) == (18, 20) and np.flatnonzero(
+      cache.test.labels
     ).tolist() == [2, 3, 4]
-  assert [region.frame for region in store.test.tracks['exit']] == [2, 3, 4]
+  assert [region.frame for region in cache.test.tracks['exit']] == [2, 3, 4]
   (tmp_path / 'd.csv').write_text('video,start,end\nexit,22,99\n')
   with pytest.raises(UserError, match=r'22..99 reaches beyond the 40 frames'):
     prepare(
@@ -183,13 +183,13 @@ def test_subway_with_each_kind_of_ground_truth(tmp_path, rng):
   cells[0, 0] = np.asarray([[3, 23], [4, 25]])
   scipy.io.savemat(tmp_path / 'g.mat', {'gt': cells})
   for labels in ('e.npy', 'f.npy', 'g.mat'):
-    store = prepare(
+    cache = prepare(
       'subway_exit',
       tmp_path / 'subway',
       tmp_path,
       {'train_frames': 18, 'test_start': 20, 'labels': str(tmp_path / labels)},
     )
-    assert np.flatnonzero(store.test.labels).tolist() == [2, 3, 4]
+    assert np.flatnonzero(cache.test.labels).tolist() == [2, 3, 4]
   np.save(tmp_path / 'h.npy', marked[:-1])
   with pytest.raises(UserError, match='h.npy: 39 labels, the 1 test videos have 40 frames'):
     prepare(
@@ -207,24 +207,24 @@ def test_your_own_footage(tmp_path, rng):
   root = tmp_path / 'mine'
   write_video(root / 'training' / 'monday.avi', rng)
   write_frames(root / 'training' / 'tuesday', rng.integers(0, 256, (5, *SHAPE), dtype=np.uint8))
-  store = prepare('video_folder', root, tmp_path)
-  assert [(v.name, v.num_frames) for v in store.train.videos] == [
+  cache = prepare('video_folder', root, tmp_path)
+  assert [(v.name, v.num_frames) for v in cache.train.videos] == [
     ('monday', 20),
     ('tuesday', 5),
-  ] and not store.test.videos
+  ] and not cache.test.videos
   write_video(root / 'testing' / 'wednesday.mp4', rng)
   (root / 'labels.csv').write_text('video,start,end\nwednesday,3,5\n')
-  store = prepare('video_folder', root, tmp_path, {'labels': str(root / 'labels.csv')})
-  assert np.flatnonzero(store.test.labels).tolist() == [3, 4]
+  cache = prepare('video_folder', root, tmp_path, {'labels': str(root / 'labels.csv')})
+  assert np.flatnonzero(cache.test.labels).tolist() == [3, 4]
 
 
 def test_one_video_cut_in_two(tmp_path, rng):
   path = write_video(tmp_path / 'camera.avi', rng)
-  store = prepare('video_folder', path, tmp_path, {'train_fraction': 0.7})
+  cache = prepare('video_folder', path, tmp_path, {'train_fraction': 0.7})
   frames = np.stack(list(read_video(path)))
-  np.testing.assert_array_equal(store.train.frames, frames[:14])
-  np.testing.assert_array_equal(store.test.frames, frames[14:])
-  assert store.test.labels is None
+  np.testing.assert_array_equal(cache.train.frames, frames[:14])
+  np.testing.assert_array_equal(cache.test.frames, frames[14:])
+  assert cache.test.labels is None
   with pytest.raises(UserError, match='set data.train_fraction'):
     prepare('video_folder', path, tmp_path)
 
@@ -240,9 +240,9 @@ def test_subway_as_the_community_keeps_it(tmp_path, rng, kind):
   scipy.io.savemat(tmp_path / 'a.mat', {'gt': cells})
   np.save(tmp_path / 'a.npy', np.isin(np.arange(16), (1, 2, 15))[None])
   (tmp_path / 'a.csv').write_text('video,start,end\n01,1,3\n02,7,8\n')
-  store = prepare('subway_exit', root, tmp_path, {'labels': str(tmp_path / kind)})
-  assert store.index['layout'].startswith('community') and np.flatnonzero(
-    store.test.labels
+  cache = prepare('subway_exit', root, tmp_path, {'labels': str(tmp_path / kind)})
+  assert cache.index['layout'].startswith('community') and np.flatnonzero(
+    cache.test.labels
   ).tolist() == [1, 2, 15]
 
 
@@ -254,11 +254,11 @@ def test_avenue_as_the_community_keeps_it(tmp_path, rng):
   for index in range(21):
     cells[0, index] = np.asarray([[2], [min(11, lengths[index])]])
   scipy.io.savemat(tmp_path / 'avenue' / 'avenue.mat', {'gt': cells})
-  store = prepare('avenue', tmp_path / 'avenue', tmp_path)
-  assert store.index['label_set'] == 'hasan' and np.flatnonzero(store.test.labels).tolist() == list(
+  cache = prepare('avenue', tmp_path / 'avenue', tmp_path)
+  assert cache.index['label_set'] == 'hasan' and np.flatnonzero(cache.test.labels).tolist() == list(
     range(1, 11)
   )
-  assert store.index['layout'].startswith('community')
+  assert cache.index['layout'].startswith('community')
 
 
 @pytest.mark.parametrize(

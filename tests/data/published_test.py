@@ -10,7 +10,7 @@ from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import reader
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.published import Published, differences
 from a3dcae_jax.run.datasets import ingest_table
 
@@ -104,16 +104,16 @@ def test_a_whole_ped1_in_the_community_layout(tmp_path):
     for number, length in enumerate(lengths, start=1):
       clip(tmp_path / 'ped1' / split / 'frames' / f'{number:02d}', length, shade + number)
   write_script(tmp_path / 'ped1' / 'UCSDped1.m', counts.abnormal['official'])
-  store = prepare_store(
-    'ucsd_ped1', root=tmp_path / 'ped1', store_dir=tmp_path / 'stores', height=8, width=8
+  cache = prepare_cache(
+    'ucsd_ped1', root=tmp_path / 'ped1', cache_dir=tmp_path / 'caches', height=8, width=8
   )
   assert (
-    len(store.train.videos),
-    len(store.test.videos),
-    len(store.test.frames),
-    int(store.test.labels.sum()),
+    len(cache.train.videos),
+    len(cache.test.videos),
+    len(cache.test.frames),
+    int(cache.test.labels.sum()),
   ) == (34, 36, 7200, 4045)
-  assert store.index['notes'] == [
+  assert cache.index['notes'] == [
     'a whole set with the counts published: 36 test clips, 7,200 frames, 4,045 abnormal (official)'
   ]
 
@@ -137,18 +137,18 @@ def test_the_official_ped1_with_its_ten_masks(tmp_path):
       )
   (root / 'Test' / 'Test001_gt').mkdir()  # an empty one says nothing
   write_script(root / 'Test' / 'UCSDped1.m', counts.abnormal['official'])
-  store = prepare_store(
-    'ucsd_ped1', root=tmp_path, store_dir=tmp_path / 'stores', height=8, width=8
+  cache = prepare_cache(
+    'ucsd_ped1', root=tmp_path, cache_dir=tmp_path / 'caches', height=8, width=8
   )
-  assert store.index['layout'].startswith('official') and store.test.labels.sum() == 4045
+  assert cache.index['layout'].startswith('official') and cache.test.labels.sum() == 4045
   assert (
-    tuple(number for number, video in enumerate(store.test.videos, start=1) if video.has_masks)
+    tuple(number for number, video in enumerate(cache.test.videos, start=1) if video.has_masks)
     == MASKED
   )
-  of_frame = np.repeat([video.has_masks for video in store.test.videos], 200)
-  np.testing.assert_array_equal(store.test.masks.all((1, 2)), of_frame)
-  np.testing.assert_array_equal(store.test.masks.any((1, 2)), of_frame)
-  assert 'train: 1 of the 34 clips published are here; missing are 2-34' in ingest_table(store)
+  of_frame = np.repeat([video.has_masks for video in cache.test.videos], 200)
+  np.testing.assert_array_equal(cache.test.masks.all((1, 2)), of_frame)
+  np.testing.assert_array_equal(cache.test.masks.any((1, 2)), of_frame)
+  assert 'train: 1 of the 34 clips published are here; missing are 2-34' in ingest_table(cache)
 
 
 def test_a_mat_that_differs_is_named_over_all_its_clips(tmp_path):
@@ -169,26 +169,26 @@ def test_a_mat_that_differs_is_named_over_all_its_clips(tmp_path):
       ]
     )[None].astype(np.int8),
   )
-  stores = {
-    label_set: prepare_store(
+  caches = {
+    label_set: prepare_cache(
       'ucsd_ped2',
       root=tmp_path / 'ped2',
-      store_dir=tmp_path,
+      cache_dir=tmp_path,
       height=8,
       width=8,
       label_set=label_set,
     )
     for label_set in ('', 'row')
   }
-  assert stores[''].index['label_set'] == 'official'
-  np.testing.assert_array_equal(stores[''].test.labels, stores['row'].test.labels)
+  assert caches[''].index['label_set'] == 'official'
+  np.testing.assert_array_equal(caches[''].test.labels, caches['row'].test.labels)
   assert (
     'ped2.mat (label set community) differs from UCSDped2.m in test clips 03 (4 frames), 11 (4 frames)'
-    in stores[''].index['notes']
+    in caches[''].index['notes']
   )
   (tmp_path / 'ped2' / 'UCSDped2.m').unlink()
-  only = prepare_store(
-    'ucsd_ped2', root=tmp_path / 'ped2', store_dir=tmp_path / 'others', height=8, width=8
+  only = prepare_cache(
+    'ucsd_ped2', root=tmp_path / 'ped2', cache_dir=tmp_path / 'others', height=8, width=8
   )
   assert only.index['label_set'] == 'community'  # what is at hand
 
@@ -204,8 +204,8 @@ def test_shanghaitech_as_the_community_keeps_it(tmp_path):
   with pytest.raises(
     UserError, match='lists the 107 test videos in the order of their names; 3 are here'
   ):
-    prepare_store(
-      'shanghaitech', root=tmp_path / 'sh', store_dir=tmp_path / 'stores', height=8, width=8
+    prepare_cache(
+      'shanghaitech', root=tmp_path / 'sh', cache_dir=tmp_path / 'caches', height=8, width=8
     )
   for index in set(range(107)) - {0, 1, 106}:
     (tmp_path / 'sh' / 'testing' / 'frames' / names[index]).mkdir()
@@ -229,36 +229,36 @@ def test_shanghaitech_as_the_community_keeps_it(tmp_path):
 def test_real_footage_has_the_counts_measured(tmp_path, name, options, frames, abnormal):
   label_set = 'hasan' if options else ''
   options = {key: str(FOOTAGE / value) for key, value in options.items()}
-  store = prepare_store(
+  cache = prepare_cache(
     name,
     root=FOOTAGE / name.removeprefix('ucsd_'),
-    store_dir=tmp_path,
+    cache_dir=tmp_path,
     height=32,
     width=32,
     label_set=label_set,
     options=options,
   )
-  assert [video.num_frames for video in store.test.videos] == frames
+  assert [video.num_frames for video in cache.test.videos] == frames
   assert [
-    int(store.test.labels[v.first : v.first + v.num_frames].sum()) for v in store.test.videos
+    int(cache.test.labels[v.first : v.first + v.num_frames].sum()) for v in cache.test.videos
   ] == abnormal
   if name == 'ucsd_ped2':
-    assert len(store.train.frames) == 2550
+    assert len(cache.train.frames) == 2550
     masks = [
       mask.any()
       for video in reader(name).videos(FOOTAGE / 'ped2', 'test')
       for mask in video.masks()
     ]
     np.testing.assert_array_equal(
-      masks, store.test.labels
+      masks, cache.test.labels
     )  # at their own size: the smallest ones vanish at 32x32
     assert any(
       'ped2.mat (label set community) differs from UCSDped2.m in test clips 03 (4 frames), 05 (4 frames), 08 (4 frames), 09 (4 frames), '
       '10 (4 frames), 11 (4 frames)' in note
-      for note in store.index['notes']
+      for note in cache.index['notes']
     )
   if name == 'avenue':
-    assert [video.num_frames for video in store.train.videos] == [1223, 781, 145, 244]
+    assert [video.num_frames for video in cache.train.videos] == [1223, 781, 145, 244]
 
 
 @needs_footage

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.synthetic import KINDS, SceneSpec, event_kind, synthetic_videos
 from a3dcae_jax.scoring.assemble import split_by_video
 from a3dcae_jax.scoring.baselines import floor_errors
@@ -48,14 +48,14 @@ def test_training_is_normal_and_every_kind_is_tested():
 
 @pytest.mark.slow
 def test_neither_floor_solves_it(tmp_path):
-  store = prepare_store('synthetic', root='', store_dir=str(tmp_path), height=64, width=64)
-  labels = split_by_video(store.test.labels, store.test.videos)
-  assert 0.3 < store.test.labels.mean() < 0.7
+  cache = prepare_cache('synthetic', root='', cache_dir=str(tmp_path), height=64, width=64)
+  labels = split_by_video(cache.test.labels, cache.test.videos)
+  assert 0.3 < cache.test.labels.mean() < 0.7
   for name, errors in floor_errors(
-    store.test.frames, store.test.videos, store.mean_image()
+    cache.test.frames, cache.test.videos, cache.mean_image()
   ).items():
     for how in ('none', 'eq14'):
       assert (
-        frame_metrics(normalise(split_by_video(errors, store.test.videos), how), labels)['auc']
+        frame_metrics(normalise(split_by_video(errors, cache.test.videos), how), labels)['auc']
         < 0.72
       ), (name, how)

@@ -49,12 +49,12 @@ def test_a_run_on_flow_says_so_and_has_its_floor(runs):
 
 def test_the_mean_image_and_the_floor_are_of_flow(runs):
   config = tiny(runs, **FLOW_RUN)
-  store = session.open_store(config)
+  cache = session.open_cache(config)
   saved = np.load(runs / 'flow' / 'mean_image.npy')
-  np.testing.assert_array_equal(saved, network_mean(config, store))
+  np.testing.assert_array_equal(saved, network_mean(config, cache))
   blocks = [
-    np.asarray(store.train.frames[video.first + start : video.first + start + 16])
-    for video in store.train.videos
+    np.asarray(cache.train.frames[video.first + start : video.first + start + 16])
+    for video in cache.train.videos
     for start in (0, 16)
   ]
   expected = np.mean(
@@ -65,15 +65,15 @@ def test_the_mean_image_and_the_floor_are_of_flow(runs):
     0,
   )
   np.testing.assert_allclose(saved, expected, atol=1e-6)
-  assert store.mean_image(mean_flow) is store.mean_image(mean_flow) and not np.allclose(
-    store.mean_image(), saved
+  assert cache.mean_image(mean_flow) is cache.mean_image(mean_flow) and not np.allclose(
+    cache.mean_image(), saved
   )
 
-  windows = cut_windows(store.test.videos, window=16)
+  windows = cut_windows(cache.test.videos, window=16)
   first = np.asarray(
-    flow_images(jnp.asarray(store.test.frames[windows.rows[0]][None] / np.float32(255)))
+    flow_images(jnp.asarray(cache.test.frames[windows.rows[0]][None] / np.float32(255)))
   )[0]
-  floor = flow_floor(config, load_calibrated(config, runs / 'flow', store), store, windows)[FLOW]
+  floor = flow_floor(config, load_calibrated(config, runs / 'flow', cache), cache, windows)[FLOW]
   np.testing.assert_allclose(floor[:16], np.square(first - saved).mean((1, 2)), rtol=1e-4)
 
 

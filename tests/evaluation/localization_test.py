@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from a3dcae_jax.data.frame_cache import Split, StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo, Split
 from a3dcae_jax.data.windows import test_windows
 from a3dcae_jax.evaluation.localization import Localiser
 
@@ -44,7 +44,7 @@ def masked_video(rng, frames=26):
   masks = np.zeros((frames, 32, 32), np.uint8)
   masks[9:20, 4:20, 8:24] = 1
   split = Split(
-    np.zeros((frames, 32, 32), np.uint8), (StoredVideo('a', 0, frames, '', True),), masks=masks
+    np.zeros((frames, 32, 32), np.uint8), (CachedVideo('a', 0, frames, '', True),), masks=masks
   )
   windows = test_windows(split.videos, window=8, every_frames=3, stride=2)
   maps = rng.random((len(windows.first), 8, 32, 32)).astype(np.float32) + 0.3 * masks[windows.rows]
@@ -96,7 +96,7 @@ def test_clips_without_masks_are_left_out(rng):
     masks[start:stop, 4:20, 8:24] = 1
     maps[start:stop, 6:20, 8:24] += 0.7
   videos = [
-    StoredVideo(name, int(first), length, '', name != 'a')
+    CachedVideo(name, int(first), length, '', name != 'a')
     for name, first, length in zip('abc', firsts, lengths, strict=True)
   ]
   some = localise(Split(frames, tuple(videos), masks=masks), maps)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.evaluation.perspective import LEAST, find_row_speeds, speeds_of
 from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.run import session, workdir
@@ -25,7 +25,7 @@ def footage(bands, size=64, frames=16):
 
 
 def found(frames):
-  return speeds_of(find_row_speeds(frames, [StoredVideo('01', 0, len(frames), '')]))
+  return speeds_of(find_row_speeds(frames, [CachedVideo('01', 0, len(frames), '')]))
 
 
 def test_a_line_is_found_through_what_moves_and_what_stands_does_not_count():

@@ -51,10 +51,10 @@ def config_of(folder, changes):
 def claimed(folder, name, changes):
   """(config, folder) of a run before its first checkpoint."""
   config = config_of(folder, changes)
-  store = prepare_data(**config.data)
+  cache = prepare_data(**config.data)
   workdir.claim(folder / name, config)
-  np.save(folder / name / 'mean_image.npy', store.mean_image())
-  (folder / name / 'provenance.json').write_text(json.dumps(workdir.provenance(store)))
+  np.save(folder / name / 'mean_image.npy', cache.mean_image())
+  (folder / name / 'provenance.json').write_text(json.dumps(workdir.provenance(cache)))
   return config, folder / name
 
 
@@ -109,9 +109,9 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 def test_every_error_and_map_is_the_checkpoints(exported):
   """Windows in other numbers than the export's check had: the largest difference is 0 on a CPU."""
   config, run, bundle = exported
-  store = prepare_data(**config.data)
+  cache = prepare_data(**config.data)
   detector, ported, maps = (
-    load_calibrated(config, run, store),
+    load_calibrated(config, run, cache),
     bundle.detector_of(load_bundle(bundle)),
     {},
   )
@@ -119,7 +119,7 @@ def test_every_error_and_map_is_the_checkpoints(exported):
   errors = [
     window_errors(
       d,
-      store.test.frames,
+      cache.test.frames,
       np.arange(0, 60, 12),
       on_maps=lambda start, m, d=d: maps.setdefault(d.step, []).append(m),
       **arguments,

@@ -1,4 +1,4 @@
-"""Commands of a test session share one folder: the frame store and the compiled programs are made once."""
+"""Commands of a test session share one folder: the frame cache and the compiled programs are made once."""
 
 import pytest
 

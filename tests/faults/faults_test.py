@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameStore
+from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.run import train
 from a3dcae_jax.run.workdir import read_config
 from a3dcae_jax.training.checkpoints import Checkpoints
@@ -118,49 +118,49 @@ def test_disk_full(commands, whole, tmp_path):
 
 
 @pytest.fixture
-def store(commands, whole, tmp_path):
-  """A copy of the frame store that a test may harm."""
+def cache(commands, whole, tmp_path):
+  """A copy of the frame cache that a test may harm."""
   (source,) = (
-    path for path in (commands.folder / 'stores').iterdir() if (path / 'index.json').exists()
+    path for path in (commands.folder / 'caches').iterdir() if (path / 'index.json').exists()
   )
-  return pathlib.Path(shutil.copytree(source, tmp_path / 'store'))
+  return pathlib.Path(shutil.copytree(source, tmp_path / 'cache'))
 
 
-def test_corrupted_frame_store(commands, whole, store):
+def test_corrupted_frame_store(commands, whole, cache):
   run = commands.folder / 'whole'
-  content = (store / 'train.npy').read_bytes()
-  (store / 'train.npy').write_bytes(content[:-7] + bytes([content[-7] ^ 1]) + content[-6:])
-  status, text = commands.run(commands.main(run, *LONG, f'--config.data.store={store}'))
+  content = (cache / 'train.npy').read_bytes()
+  (cache / 'train.npy').write_bytes(content[:-7] + bytes([content[-7] ^ 1]) + content[-6:])
+  status, text = commands.run(commands.main(run, *LONG, f'--config.data.cache={cache}'))
   assert (
     status == 2
-    and f'error: {store}: its arrays are not the ones that were written (SHA-256 differs)' in text
+    and f'error: {cache}: its arrays are not the ones that were written (SHA-256 differs)' in text
   )
-  (store / 'train.npy').write_bytes(content[:-7])
-  status, text = commands.run(commands.main(run, *LONG, f'--config.data.store={store}'))
-  assert status == 2 and f'error: {store / "train.npy"} cannot be read' in text
-  (store / 'train.npy').write_bytes(content)
+  (cache / 'train.npy').write_bytes(content[:-7])
+  status, text = commands.run(commands.main(run, *LONG, f'--config.data.cache={cache}'))
+  assert status == 2 and f'error: {cache / "train.npy"} cannot be read' in text
+  (cache / 'train.npy').write_bytes(content)
   assert newest_whole(run) == 300
 
 
-def test_data_vanishing(commands, whole, store):
+def test_data_vanishing(commands, whole, cache):
   run = commands.folder / 'vanished'
   running = commands.start(
-    commands.main(run, *LONG, f'--config.data.store={store}', '--config.train.feeding=streamed')
+    commands.main(run, *LONG, f'--config.data.cache={cache}', '--config.train.feeding=streamed')
   )
   running.until(lambda: steps_logged(run) >= 30)
-  shutil.rmtree(store)
+  shutil.rmtree(cache)
   assert running.end(120) == 0, (
     running.text
   )  # the frames are mapped: they live as long as the process
   same_state(whole, run)
-  status, text = commands.run(commands.main(run, *LONG, f'--config.data.store={store}'))
-  assert status == 2 and f'error: {store / "index.json"} does not exist' in text
+  status, text = commands.run(commands.main(run, *LONG, f'--config.data.cache={cache}'))
+  assert status == 2 and f'error: {cache / "index.json"} does not exist' in text
   assert newest_whole(run) == 300
 
 
-def test_nan_in_the_data(commands, whole, store, tmp_path):
+def test_nan_in_the_data(commands, whole, cache, tmp_path):
   """Frames are uint8, so NaN can only come by the mean image; the first loss shows it, and nothing is saved."""
-  opened = FrameStore.open(store)
+  opened = FrameCache.open(cache)
   opened.keep_mean_image(np.full((16, 16), np.nan, np.float32))
   with pytest.raises(
     UserError,

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Commands:
-  """Commands whose stores and compiled programs live under `folder`."""
+  """Commands whose caches and compiled programs live under `folder`."""
 
   def __init__(self, folder):
     self.folder = folder
@@ -35,7 +35,7 @@ class Commands:
       '-m',
       'a3dcae_jax.main',
       '--config=tests/faults/mini.py',
-      f'--config.data.store_dir={self.folder / "stores"}',
+      f'--config.data.cache_dir={self.folder / "caches"}',
       f'--workdir={workdir}',
       *flags,
     ]

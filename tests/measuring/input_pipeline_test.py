@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.measuring import input_pipeline
 from tests.data.footage_helper import write_ucsd
 
@@ -25,9 +25,9 @@ def test_ingest(root, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_pipeline(root, tmp_path):
-  store = prepare_store('ucsd_ped2', root=root, store_dir=tmp_path / 'stores', height=12, width=18)
+  cache = prepare_cache('ucsd_ped2', root=root, cache_dir=tmp_path / 'caches', height=12, width=18)
   row = input_pipeline.measure_pipeline(
-    store.folder, batch_size=4, window=4, seconds=0.05, warm_up_batches=1
+    cache.folder, batch_size=4, window=4, seconds=0.05, warm_up_batches=1
   )
   assert row['frames'] == 40 and row['clips'] % 4 == 0 and row['clips'] > 0
   assert row['gb_per_s'] == pytest.approx(row['clips_per_s'] * 4 * 12 * 18 / 1e9)

@@ -49,7 +49,7 @@ def configured(root, folder, **changes):
   config.update_from_flattened_dict(
     {
       'data.root': str(root),
-      'data.store_dir': str(folder / 'stores'),
+      'data.cache_dir': str(folder / 'caches'),
       'data.mean_image': 'scene',
       'train.steps': 2,
     }
@@ -59,57 +59,57 @@ def configured(root, folder, **changes):
 
 
 def test_means_and_whose_they_are(root, folder):
-  store = prepare_data(**configured(root, folder).data)
+  cache = prepare_data(**configured(root, folder).data)
   whole = prepare_data(**configured(root, folder, **{'data.mean_image': 'set'}).data)
-  assert store.folder == whole.folder and store.scenes == ('01', '02')
+  assert cache.folder == whole.folder and cache.scenes == ('01', '02')
   np.testing.assert_array_equal(
-    store.mean_image(),
+    cache.mean_image(),
     [
-      mean_of_videos(store.train.frames, store.train.videos[:2]),
-      mean_of_videos(store.train.frames, store.train.videos[2:]),
+      mean_of_videos(cache.train.frames, cache.train.videos[:2]),
+      mean_of_videos(cache.train.frames, cache.train.videos[2:]),
     ],
   )
-  np.testing.assert_allclose(store.mean_image().mean(0), whole.mean_image(), atol=1e-6)
-  np.testing.assert_allclose(whole.mean_image(), store.train.frames.mean(0) / 255, rtol=1e-6)
+  np.testing.assert_allclose(cache.mean_image().mean(0), whole.mean_image(), atol=1e-6)
+  np.testing.assert_allclose(whole.mean_image(), cache.train.frames.mean(0) / 255, rtol=1e-6)
   assert (
-    store.scene_of(store.test, np.asarray([0, 33, 34, 67])).tolist() == [0, 0, 1, 1]
+    cache.scene_of(cache.test, np.asarray([0, 33, 34, 67])).tolist() == [0, 0, 1, 1]
     and whole.scene_of(whole.test, np.zeros(1, int)) is None
   )
-  assert video_means(store).shape == (2, 32, 32) and video_means(whole).shape == (32, 32)
-  other = store.test.videos[0]._replace(scene='13')
+  assert video_means(cache).shape == (2, 32, 32) and video_means(whole).shape == (32, 32)
+  other = cache.test.videos[0]._replace(scene='13')
   with pytest.raises(UserError, match="no training video shows scene '13' of video 01_0001"):
-    store.scene_of(dataclasses.replace(store.test, videos=(other,)), np.zeros(1, int))
+    cache.scene_of(dataclasses.replace(cache.test, videos=(other,)), np.zeros(1, int))
   with pytest.raises(UserError, match="data.mean_image 'camera': known are set, scene"):
     prepare_data(**configured(root, folder, **{'data.mean_image': 'camera'}).data)
 
 
 def test_a_mean_for_each_video(root, folder):
-  store = prepare_data(**configured(root, folder, **{'data.mean_image': 'video'}).data)
+  cache = prepare_data(**configured(root, folder, **{'data.mean_image': 'video'}).data)
   expected = [
     np.mean(split.frames[video.first : video.first + video.num_frames], 0) / 255
-    for split in (store.train, store.test)
+    for split in (cache.train, cache.test)
     for video in split.videos
   ]
   assert (
-    store.mean_shape == store.mean_image().shape == (6, 32, 32)
-    and store.mean_image().dtype == np.float32
+    cache.mean_shape == cache.mean_image().shape == (6, 32, 32)
+    and cache.mean_image().dtype == np.float32
   )
-  np.testing.assert_allclose(store.mean_image(), expected, atol=1e-6)
-  assert store.scene_of(store.train, np.asarray([0, 34, 135])).tolist() == [
+  np.testing.assert_allclose(cache.mean_image(), expected, atol=1e-6)
+  assert cache.scene_of(cache.train, np.asarray([0, 34, 135])).tolist() == [
     0,
     1,
     3,
-  ] and store.scene_of(store.test, np.asarray([33, 34])).tolist() == [4, 5]
-  np.testing.assert_array_equal(video_means(store), store.mean_image()[4:])
+  ] and cache.scene_of(cache.test, np.asarray([33, 34])).tolist() == [4, 5]
+  np.testing.assert_array_equal(video_means(cache), cache.mean_image()[4:])
 
 
 @pytest.mark.slow
 def test_both_feedings_give_each_clip_its_scene(root, folder):
   config = configured(root, folder)
-  store = prepare_data(**config.data)
-  table = training_clips(store.train.videos, **config.clips)
+  cache = prepare_data(**config.data)
+  table = training_clips(cache.train.videos, **config.clips)
   streamed, resident = (
-    train.batches(config, feeding, store, table, 1) for feeding in ('streamed', 'resident')
+    train.batches(config, feeding, cache, table, 1) for feeding in ('streamed', 'resident')
   )
   for step, (clips, scene), (first, stride, same) in itertools.islice(
     zip(itertools.count(1), streamed, resident, strict=False), 2
@@ -119,7 +119,7 @@ def test_both_feedings_give_each_clip_its_scene(root, folder):
     np.testing.assert_array_equal(np.ravel(scene), expected[0] >= 68)
     np.testing.assert_array_equal(scene, same)
     gathered = gather_clips(
-      np.asarray(store.train.frames), np.ravel(first), np.ravel(stride), window=16
+      np.asarray(cache.train.frames), np.ravel(first), np.ravel(stride), window=16
     )
     np.testing.assert_array_equal(np.reshape(clips, gathered.shape), gathered)
 
@@ -128,25 +128,25 @@ def test_both_feedings_give_each_clip_its_scene(root, folder):
 @pytest.mark.parametrize('feeding', ['streamed', 'resident'])
 def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, feeding, means):
   config = configured(root, folder, **{'data.mean_image': means})
-  store = prepare_data(**config.data)
+  cache = prepare_data(**config.data)
   monkeypatch.setattr(
     train, 'make_train_step', lambda *_, **__: lambda state, clips, mean: zero_mean(clips, mean)
   )
-  frames, first = np.asarray(store.train.frames), np.asarray([0, 70])
-  scene = store.scene_of(store.train, first)
+  frames, first = np.asarray(cache.train.frames), np.asarray([0, 70])
+  scene = cache.scene_of(cache.train, first)
   clips = np.stack([frames[start : start + 16] for start in first])
   batch = (clips, scene) if feeding == 'streamed' else (first, np.ones(2, int), scene)
-  shared = (store.mean_image(),) + ((frames,) if feeding == 'resident' else ())
+  shared = (cache.mean_image(),) + ((frames,) if feeding == 'resident' else ())
   got = train.make_step(config, feeding)(None, batch, *shared)
   np.testing.assert_allclose(
-    got[..., 0], clips / 255 - store.mean_image()[scene][:, None], atol=1e-6
+    got[..., 0], clips / 255 - cache.mean_image()[scene][:, None], atol=1e-6
   )
 
 
 @pytest.mark.parametrize('means', ['scene', 'video'])
 def test_scoring_subtracts_each_videos_own_mean(root, folder, means):
-  store = prepare_data(**configured(root, folder, **{'data.mean_image': means}).data)
-  windows = test_windows(store.test.videos, window=16)
+  cache = prepare_data(**configured(root, folder, **{'data.mean_image': means}).data)
+  windows = test_windows(cache.test.videos, window=16)
 
   def program(weights, mean_image, clips):
     maps = jnp.square(
@@ -154,13 +154,13 @@ def test_scoring_subtracts_each_videos_own_mean(root, folder, means):
     )  # the errors of a network that gives back nothing
     return maps.mean((2, 3)), maps
 
-  scenes = store.scene_of(store.test, windows.first)
-  detector = Detector(program, {}, jnp.asarray(store.mean_image()), None, None, 0)
+  scenes = cache.scene_of(cache.test, windows.first)
+  detector = Detector(program, {}, jnp.asarray(cache.mean_image()), None, None, 0)
   got = window_errors(
-    detector, store.test.frames, windows.first, window=16, batch_size=4, scenes=scenes
+    detector, cache.test.frames, windows.first, window=16, batch_size=4, scenes=scenes
   )
   rows = windows.first[:, None] + np.arange(16)
-  expected = np.square(store.test.frames[rows] / 255 - store.mean_image()[scenes][:, None]).mean(
+  expected = np.square(cache.test.frames[rows] / 255 - cache.mean_image()[scenes][:, None]).mean(
     (2, 3)
   )
   np.testing.assert_allclose(got, expected, rtol=1e-4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.evaluation.calibrate import calibrated_stride, calibration_videos
 from a3dcae_jax.evaluation.evaluate import error_name, evaluate_run
 from a3dcae_jax.evaluation.summary import summary
@@ -91,10 +91,10 @@ def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_pa
       'eval.divide_by_position': True,
     },
   )
-  store = prepare_data(**config.data)
-  metrics = evaluate_run(config, tmp_path, store)
+  cache = prepare_data(**config.data)
+  metrics = evaluate_run(config, tmp_path, cache)
   assert (
-    calibrated_stride(config, store) == 2
+    calibrated_stride(config, cache) == 2
   )  # what a bundle says: by it the camera's windows must be cut
   assert metrics['protocol']['stride'] == 3 and metrics['protocol']['every_frames'] == 8
   _, errors, _, _ = read_scores(tmp_path / 'scores.csv')
@@ -109,7 +109,7 @@ def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_pa
 
 
 def test_what_calibrates_is_cut_as_what_is_scored():
-  videos = [StoredVideo('a', 0, 40, ''), StoredVideo('b', 40, 20, ''), StoredVideo('c', 60, 90, '')]
+  videos = [CachedVideo('a', 0, 40, ''), CachedVideo('b', 40, 20, ''), CachedVideo('c', 60, 90, '')]
   chosen = calibration_videos(videos, max_windows=100, window=16, stride=2)
   assert [video.name for video in chosen] == ['a', 'c']  # b has fewer than 32 frames
   chosen = calibration_videos(videos, max_windows=10, window=16, every_frames=4, stride=2)
@@ -143,12 +143,12 @@ class Interrupt(Hook):
 def test_an_interrupted_run_ends_bit_equal(folder, finished):
   config, whole = finished
   run = folder / 'interrupted'
-  store = prepare_data(**config.data)
+  cache = prepare_data(**config.data)
   workdir.claim(run, config)
   with pytest.raises(KeyboardInterrupt):
-    train.train(config, run, store, hooks=[Interrupt(4)])
+    train.train(config, run, cache, hooks=[Interrupt(4)])
   assert final_state(config, run)[1] == 4
-  assert train.train(config, run, store) == 6
+  assert train.train(config, run, cache) == 6
   (expected, _), (got, step) = final_state(config, whole), final_state(config, run)
   assert step == 6
   jax.tree.map(np.testing.assert_array_equal, expected, got)
@@ -283,8 +283,8 @@ def test_held_out_videos_calibrate(folder, finished):
 
 def test_no_test_videos_is_said(folder, finished):
   config, _ = finished
-  store = prepare_data(**config.data)
-  empty = dataclasses.replace(store, test=dataclasses.replace(store.test, videos=()))
+  cache = prepare_data(**config.data)
+  empty = dataclasses.replace(cache, test=dataclasses.replace(cache.test, videos=()))
   with pytest.raises(UserError, match='no test videos'):
     evaluate_run(config, folder / 'whole', empty)
 

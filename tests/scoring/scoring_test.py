@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import StoredVideo
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
@@ -198,7 +198,7 @@ def test_frame_vector_averages_overlaps_and_keeps_each_frame():
 
 def test_floors_by_hand():
   frames = np.asarray([0, 255, 255, 51], np.uint8).reshape(4, 1, 1)
-  videos = (StoredVideo('a', 0, 2, ''), StoredVideo('b', 2, 2, ''))
+  videos = (CachedVideo('a', 0, 2, ''), CachedVideo('b', 2, 2, ''))
   floors = floor_errors(frames, videos, np.full((1, 1), 0.2, np.float32))
   np.testing.assert_allclose(floors['frame_difference'], [1, 1, 0.64, 0.64], rtol=1e-6)
   np.testing.assert_allclose(
@@ -209,7 +209,7 @@ def test_floors_by_hand():
 
 def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
   frames, mean = rng.integers(0, 256, (6, 4, 4), np.uint8), rng.random((4, 4), np.float32)
-  videos = (StoredVideo('a', 0, 4, ''), StoredVideo('b', 4, 2, ''))
+  videos = (CachedVideo('a', 0, 4, ''), CachedVideo('b', 4, 2, ''))
   seen = np.asarray(zero_mean(frames[None], mean, contrast=0.3))[0, ..., 0]
   steps = np.square(np.diff(seen, axis=0)).mean((1, 2))
   floors = floor_errors(frames, videos, mean, contrast=0.3)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
 from tools.validation import corruptions
 from tools.validation.corruptions import disturbed
-from tools.validation.pseudo_anomalies import write_pseudo_store
+from tools.validation.pseudo_anomalies import write_pseudo_cache
 
 MEAN = np.full((64, 64), 100.0)
 
@@ -52,35 +52,35 @@ def test_noise_has_its_strength_and_changes_every_frame():
   assert abs(np.corrcoef(difference[0].ravel(), difference[1].ravel())[0, 1]) < 0.1
 
 
-def test_a_disturbed_store(tmp_path):
-  source = prepare_store(
+def test_a_disturbed_cache(tmp_path):
+  source = prepare_cache(
     'synthetic',
     root='',
-    store_dir=tmp_path / 'stores',
+    cache_dir=tmp_path / 'caches',
     height=64,
     width=64,
     label_set='',
     options={'num_videos': 2, 'frames_per_video': 60},
   )
   names = [video.name for video in source.train.videos]
-  plain, store = (
-    FrameStore.open(
-      write_pseudo_store(
+  plain, cache = (
+    FrameCache.open(
+      write_pseudo_cache(
         source, tmp_path / name, holdout=[names[0]], movers='riders', disturb=disturb
       )
     )
     for name, disturb in (('plain', ''), ('disturbed', 'turn'))
   )
   assert (
-    [video.name for video in store.train.videos]
+    [video.name for video in cache.train.videos]
     == [video.name for video in plain.train.videos]
     == names[1:]
   )
   np.testing.assert_array_equal(
-    store.train.frames, source.train.frames[source.train.videos[1].first :]
+    cache.train.frames, source.train.frames[source.train.videos[1].first :]
   )
   videos = {
-    video.name: np.s_[video.first : video.first + video.num_frames] for video in store.test.videos
+    video.name: np.s_[video.first : video.first + video.num_frames] for video in cache.test.videos
   }
   assert [name.split('-')[2] for name in videos if name.count('-') == 2] == [
     'light',
@@ -97,21 +97,21 @@ def test_a_disturbed_store(tmp_path):
       for dashes in (1, 2)
     )
     np.testing.assert_array_equal(
-      store.test.frames[same], plain.test.frames[video.first : video.first + video.num_frames]
+      cache.test.frames[same], plain.test.frames[video.first : video.first + video.num_frames]
     )
-    np.testing.assert_array_equal(store.test.labels[same], store.test.labels[changed])
-    assert (store.test.frames[same] != store.test.frames[changed]).any((1, 2)).all()
+    np.testing.assert_array_equal(cache.test.labels[same], cache.test.labels[changed])
+    assert (cache.test.frames[same] != cache.test.frames[changed]).any((1, 2)).all()
   bystander = next(name for name in videos if name.endswith('bystander'))
   touched = (
-    store.test.frames[videos[bystander]]
-    != store.test.frames[videos[bystander.removesuffix('-bystander')]]
+    cache.test.frames[videos[bystander]]
+    != cache.test.frames[videos[bystander.removesuffix('-bystander')]]
   ).any(0)
   assert 0.005 < touched.mean() < 0.5  # somebody, in one place
   with pytest.raises(UserError, match='there is no training video 99; there are'):
-    write_pseudo_store(source, tmp_path / 'other', holdout=['99'])
+    write_pseudo_cache(source, tmp_path / 'other', holdout=['99'])
   with pytest.raises(
     UserError, match="disturb 'rain': known are turn, light, shift, noise, bystander"
   ):
-    write_pseudo_store(source, tmp_path / 'other', holdout=1, disturb='rain')
+    write_pseudo_cache(source, tmp_path / 'other', holdout=1, disturb='rain')
   with pytest.raises(UserError, match=r'holdout \(=2\) must leave some of the 2 training videos'):
-    write_pseudo_store(source, tmp_path / 'other', holdout=2)
+    write_pseudo_cache(source, tmp_path / 'other', holdout=2)

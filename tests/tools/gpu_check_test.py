@@ -11,8 +11,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
 from tools import conv_rates, pack_cache
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -24,33 +24,33 @@ print(json.dumps({'clips_per_s': 2.0} | vars(p.parse_args())))
 
 
 @pytest.fixture
-def store(tmp_path):
+def cache(tmp_path):
   options = {'num_videos': 2, 'frames_per_video': 40}
-  return prepare_store(
-    'synthetic', root='', store_dir=str(tmp_path / 'stores'), height=32, width=32, options=options
+  return prepare_cache(
+    'synthetic', root='', cache_dir=str(tmp_path / 'caches'), height=32, width=32, options=options
   )
 
 
 @pytest.mark.parametrize('quality', [0, 95])
-def test_a_packed_store_comes_back(tmp_path, store, quality):
-  pack_cache.pack(store.folder, tmp_path / 'packed.npz', quality)
+def test_a_packed_cache_comes_back(tmp_path, cache, quality):
+  pack_cache.pack(cache.folder, tmp_path / 'packed.npz', quality)
   pack_cache.unpack(tmp_path / 'packed.npz', tmp_path / 'again')
-  again = FrameStore.open(tmp_path / 'again')
+  again = FrameCache.open(tmp_path / 'again')
   again.verify()
-  difference = np.abs(again.train.frames.astype(int) - store.train.frames)
+  difference = np.abs(again.train.frames.astype(int) - cache.train.frames)
   assert difference.max() == 0 if quality == 0 else difference.mean() < 2
-  np.testing.assert_array_equal(again.test.labels, store.test.labels)
-  np.testing.assert_array_equal(again.test.masks, store.test.masks)
+  np.testing.assert_array_equal(again.test.labels, cache.test.labels)
+  np.testing.assert_array_equal(again.test.masks, cache.test.masks)
   assert 'packed as' in again.index['layout']
 
 
 @pytest.mark.slow
-def test_the_script_measures_and_trains(tmp_path, store):
-  pack_cache.pack(store.folder, tmp_path / 'packed.npz', 95)
+def test_the_script_measures_and_trains(tmp_path, cache):
+  pack_cache.pack(cache.folder, tmp_path / 'packed.npz', 95)
   (tmp_path / 'peer.py').write_text(PEER)
   out = tmp_path / 'out'
   environment = os.environ | {
-    'STORE': str(tmp_path / 'packed.npz'),
+    'CACHE': str(tmp_path / 'packed.npz'),
     'OUT': str(out),
     'PEER': str(tmp_path / 'peer.py'),
     'PEER_OPTIONS': '',

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
 from tools.validation import movers
-from tools.validation.pseudo_anomalies import write_pseudo_store
+from tools.validation.pseudo_anomalies import write_pseudo_cache
 from tools.validation.sprites import paste
 
 SPEED, MEAN = 0.5, np.full((64, 64), 100.0)
@@ -81,22 +81,22 @@ def test_an_empty_scene_has_no_walker():
     )
 
 
-def test_a_store_of_riders(tmp_path):
-  source = prepare_store(
+def test_a_cache_of_riders(tmp_path):
+  source = prepare_cache(
     'synthetic',
     root='',
-    store_dir=tmp_path / 'stores',
+    cache_dir=tmp_path / 'caches',
     height=64,
     width=64,
     label_set='',
     options={'num_videos': 2, 'frames_per_video': 60},
   )
-  made = FrameStore.open(
-    write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, movers='riders')
+  made = FrameCache.open(
+    write_pseudo_cache(source, tmp_path / 'pseudo', holdout=1, movers='riders')
   )
   assert [video.name.split('-')[1] for video in made.test.videos] == list(movers.USUAL)
   with pytest.raises(UserError, match="movers 'bats': known are fast, riders"):
-    write_pseudo_store(source, tmp_path / 'other', holdout=1, movers='bats')
+    write_pseudo_cache(source, tmp_path / 'other', holdout=1, movers='bats')
 
 
 def test_who_passes_near_the_camera_is_large_and_below(street):

@@ -1,20 +1,20 @@
-"""The validation store: training videos stay, held-out ones become abnormal where their labels say so."""
+"""The validation cache: training videos stay, held-out ones become abnormal where their labels say so."""
 
 import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameStore
-from a3dcae_jax.data.ingest import prepare_store
-from tools.validation.pseudo_anomalies import KINDS, write_pseudo_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
+from tools.validation.pseudo_anomalies import KINDS, write_pseudo_cache
 
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory):
-  return prepare_store(
+  return prepare_cache(
     'synthetic',
     root='',
-    store_dir=tmp_path_factory.mktemp('stores'),
+    cache_dir=tmp_path_factory.mktemp('caches'),
     height=64,
     width=64,
     label_set='',
@@ -23,7 +23,7 @@ def source(tmp_path_factory):
 
 
 def test_held_out_videos_are_made_abnormal(tmp_path, source):
-  made = FrameStore.open(write_pseudo_store(source, tmp_path / 'pseudo', holdout=2))
+  made = FrameCache.open(write_pseudo_cache(source, tmp_path / 'pseudo', holdout=2))
   made.verify()
   kept = source.train.videos[:2]
   assert [v.name for v in made.train.videos] == [v.name for v in kept]
@@ -43,13 +43,13 @@ def test_held_out_videos_are_made_abnormal(tmp_path, source):
 
 def test_holdout_must_leave_something(tmp_path, source):
   with pytest.raises(UserError, match='must leave some of the 4'):
-    write_pseudo_store(source, tmp_path / 'pseudo', holdout=4)
+    write_pseudo_cache(source, tmp_path / 'pseudo', holdout=4)
   assert not (tmp_path / 'pseudo').exists()
 
 
 def test_chosen_kinds_are_made_several_times_and_mixed(tmp_path, source):
-  made = FrameStore.open(
-    write_pseudo_store(
+  made = FrameCache.open(
+    write_pseudo_cache(
       source, tmp_path / 'pseudo', holdout=1, kinds=('large', 'fast'), copies=2, mixed=True, seed=3
     )
   )
@@ -82,5 +82,5 @@ def test_chosen_kinds_are_made_several_times_and_mixed(tmp_path, source):
 )
 def test_what_cannot_be_made_is_refused(tmp_path, source, options, message):
   with pytest.raises(UserError, match=message):
-    write_pseudo_store(source, tmp_path / 'pseudo', holdout=1, **options)
+    write_pseudo_cache(source, tmp_path / 'pseudo', holdout=1, **options)
   assert not (tmp_path / 'pseudo').exists()

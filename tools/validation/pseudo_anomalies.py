@@ -1,6 +1,6 @@
 """Validation without test labels: held-out training videos with abnormal motion made in them.
 
-The last training videos of a store leave training and become its test videos, a copy of each for every kind:
+The last training videos of a cache leave training and become its test videos, a copy of each for every kind:
 
     fast    a person cut from the footage crosses the scene at several times a walker's speed
     large   the same, enlarged, at about twice a walker's speed
@@ -34,13 +34,13 @@ TRIES = 50  # draws for one such video
 REFERENCE_PX = 112  # the frame height that the speeds are given for
 
 
-def write_pseudo_store(
-  store, folder, *, holdout, seed=0, movers='fast', disturb='', kinds=(), copies=1, mixed=False
+def write_pseudo_cache(
+  cache, folder, *, holdout, seed=0, movers='fast', disturb='', kinds=(), copies=1, mixed=False
 ):
-  """Writes a frame store to `folder`, whole or not at all: `store`'s training videos but the held-out ones, and these made abnormal.
+  """Writes a frame cache to `folder`, whole or not at all: `cache`'s training videos but the held-out ones, and these made abnormal.
 
   Args:
-    store: `FrameStore`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
+    cache: `FrameCache`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
     movers: 'fast' (this file's kinds) or 'riders' (those of `data.riders`).
     kinds: names of those that are made, in this order; () for the usual. copies: made videos of each kind of each held-out video, at draws of their own.
     mixed: 15 to 85 % of the frames of every made video are abnormal; other draws are dropped. So Eq. 14 can be asked of each of them.
@@ -53,8 +53,8 @@ def write_pseudo_store(
     raise UserError(f'movers {movers!r}: known are {", ".join(MOVERS)}')
   if disturb not in ('', 'turn', *DISTURBANCES):
     raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
-  kept, held = _held_out(store.train.videos, holdout)
-  rng, mean = np.random.default_rng(seed), 255 * store.mean_image()
+  kept, held = _held_out(cache.train.videos, holdout)
+  rng, mean = np.random.default_rng(seed), 255 * cache.mean_image()
   known, usual, make = (
     (KINDS, KINDS, _make) if movers == 'fast' else (movers.KINDS, movers.USUAL, movers.make_rider)
   )
@@ -75,7 +75,7 @@ def write_pseudo_store(
   made = [
     (
       f'{video.name}-{kind}{f"-{copy + 1}" * (copies > 1)}',
-      *make(_frames(store, video), mean, kind, rng),
+      *make(_frames(cache, video), mean, kind, rng),
     )
     for video in held
     for kind in kinds or usual
@@ -88,16 +88,16 @@ def write_pseudo_store(
       for each in (video, _disturbed(video, mean, disturb, index, seed))
     ]
   with whole_folder(folder) as temporary:
-    shape = store.train.frames.shape[1:]
+    shape = cache.train.frames.shape[1:]
     with ArrayWriter(temporary / 'train.npy', shape) as writer:
       for video in kept:
-        writer.extend(_frames(store, video))
+        writer.extend(_frames(cache, video))
     with ArrayWriter(temporary / 'test.npy', shape) as writer:
       for _, frames, _ in made:
         writer.extend(frames)
     np.save(temporary / 'labels.npy', np.concatenate([labels for _, _, labels in made]))
     stay = {video.name for video in kept}
-    train = [video for video in store.index['splits']['train']['videos'] if video['name'] in stay]
+    train = [video for video in cache.index['splits']['train']['videos'] if video['name'] in stay]
     test = [
       {
         'name': name,
@@ -109,13 +109,13 @@ def write_pseudo_store(
       for name, frames, _ in made
     ]
     names = ', '.join(video.name for video in held)
-    index = store.index | {
+    index = cache.index | {
       'label_set': 'pseudo',
-      'layout': f'{store.index["layout"]}; training videos {names} made abnormal: {"; ".join(filter(None, what))}',
+      'layout': f'{cache.index["layout"]}; training videos {names} made abnormal: {"; ".join(filter(None, what))}',
       'files': ['train.npy', 'test.npy', 'labels.npy'],
       'notes': [],
       'splits': {
-        'train': store.index['splits']['train'] | {'videos': train},
+        'train': cache.index['splits']['train'] | {'videos': train},
         'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None},
       },
     }
@@ -165,8 +165,8 @@ def _disturbed(made, mean, how, index, seed):
   return f'{name}-{how}', disturbed(frames, mean, how, np.random.default_rng((seed, index))), labels
 
 
-def _frames(store, video):
-  return np.asarray(store.train.frames[video.first : video.first + video.num_frames])
+def _frames(cache, video):
+  return np.asarray(cache.train.frames[video.first : video.first + video.num_frames])
 
 
 def _make(frames, mean, kind, rng):

@@ -1,8 +1,8 @@
-"""Makes a validation store: a frame store whose last training videos have become its test videos, with abnormal motion made in them.
+"""Makes a validation cache: a frame cache whose last training videos have become its test videos, with abnormal motion made in them.
 
-  python -m tools.validation.pseudo_cache STORE NEW_STORE [--holdout=4] [--seed=0] [--movers=riders] [--disturb=turn]
-  python -m tools.validation.pseudo_cache STORE NEW_STORE --videos=01,03 --movers=riders --kinds=cyclist,skater --copies=6 --mixed
-  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.store=NEW_STORE --workdir=runs/choice
+  python -m tools.validation.pseudo_cache CACHE NEW_CACHE [--holdout=4] [--seed=0] [--movers=riders] [--disturb=turn]
+  python -m tools.validation.pseudo_cache CACHE NEW_CACHE --videos=01,03 --movers=riders --kinds=cyclist,skater --copies=6 --mixed
+  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.cache=NEW_CACHE --workdir=runs/choice
 
 Settings are chosen by what they score there, never on the real test videos.
 """
@@ -11,16 +11,16 @@ import argparse
 import pathlib
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameStore
-from tools.validation.pseudo_anomalies import MOVERS, write_pseudo_store
+from a3dcae_jax.data.frame_cache import FrameCache
+from tools.validation.pseudo_anomalies import MOVERS, write_pseudo_cache
 
 
 def main():
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('store', type=pathlib.Path)
-  parser.add_argument('new_store', type=pathlib.Path)
+  parser.add_argument('cache', type=pathlib.Path)
+  parser.add_argument('new_cache', type=pathlib.Path)
   parser.add_argument(
     '--holdout', type=int, default=4, help='training videos that become test videos'
   )
@@ -52,9 +52,9 @@ def main():
   )
   arguments = parser.parse_args()
   try:
-    write_pseudo_store(
-      FrameStore.open(arguments.store),
-      arguments.new_store,
+    write_pseudo_cache(
+      FrameCache.open(arguments.cache),
+      arguments.new_cache,
       holdout=arguments.videos.split(',') if arguments.videos else arguments.holdout,
       seed=arguments.seed,
       movers=arguments.movers,

@@ -50,7 +50,7 @@ class FootageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     )
 
   def videos(self, split, root='', **options):
-    """The reader's videos of 'train' or 'test': what the frame store is written from as well."""
+    """The reader's videos of 'train' or 'test': what the frame cache is written from as well."""
     return self.reader.videos(root or self._root, split, **(self._options | options))
 
   def _split_generators(self, dl_manager):

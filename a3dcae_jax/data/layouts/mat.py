@@ -79,7 +79,7 @@ def _head(stream, order):
 
 
 def _matrix(stream, order):
-  """A numeric matrix as an array; MATLAB stores columns one after another."""
+  """A numeric matrix as an array; MATLAB caches columns one after another."""
   kind, size = struct.unpack(f'{order}II', _exactly(stream, 8))
   if kind != _MATRIX:
     raise ValueError('an entry is no matrix')
