@@ -37,8 +37,8 @@ _DTYPE = flags.DEFINE_string(
   'dtype', 'bfloat16', 'Of the computation; parameters, statistics and losses are float32.'
 )
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
-_LOWERING = flags.DEFINE_string(
-  'lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.'
+_CONV_ALGORITHM = flags.DEFINE_string(
+  'conv_algorithm', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.'
 )
 _CONTRAST = flags.DEFINE_float(
   'contrast',
@@ -126,7 +126,7 @@ def _settings():
         preset,
         batch,
         _DTYPE.value,
-        lowering=_LOWERING.value,
+        conv_algorithm=_CONV_ALGORITHM.value,
         split_phases=_SPLIT.value,
         remat=_REMAT.value,
         contrast=_CONTRAST.value,

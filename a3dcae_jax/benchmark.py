@@ -30,8 +30,8 @@ _DTYPE = flags.DEFINE_string(
   'dtype', 'auto', 'float32, bfloat16; auto is bfloat16 on accelerators.'
 )
 _SIZE = flags.DEFINE_integer('size', 0, "Frame height and width, pixels; 0 is the preset's.")
-_LOWERING = flags.DEFINE_string(
-  'lowering', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.'
+_CONV_ALGORITHM = flags.DEFINE_string(
+  'conv_algorithm', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.'
 )
 _SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
 _CONTRAST = flags.DEFINE_float(
@@ -133,7 +133,7 @@ def _settings():
         batch,
         _DTYPE.value,
         size_px=_SIZE.value,
-        lowering=_LOWERING.value,
+        conv_algorithm=_CONV_ALGORITHM.value,
         split_phases=_SPLIT.value,
         remat=_REMAT.value,
         contrast=_CONTRAST.value,

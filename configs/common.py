@@ -130,7 +130,7 @@ def get_config():
       'output_scale': 1.0,  # of the reconstruction; norm_scale * output_scale of about a zero-mean pixel's deviation, 0.04: it starts at the frames' size
       'norm_scale': 1.0,  # what the scales of batch normalisation start from; below 1 tanh does not saturate from the start
       'split_phases': True,  # compute the outer layers by pool phase (exact)
-      'lowering': 'auto',  # of 3D convolutions: auto, or one that ops/lowering.py names
+      'conv_algorithm': 'auto',  # of 3D convolutions: auto, or one that ops/conv_algorithm.py names
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
       'remat': 'none',  # or 'blocks': keep only each block's input for the gradient and compute the rest twice; less memory, more time
     }

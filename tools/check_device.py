@@ -21,7 +21,7 @@ from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.ops.cases import CONV_CASES, OUTER_CASES, POOL_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.conv_algorithm import lowered_for
+from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.polyphase import deconv_unpooled, extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments, max_unpool3d
@@ -75,8 +75,8 @@ def pooled_and_moments(x, window):
 
 
 def on(device, function, *arguments):
-  """`function(*arguments)` computed on `device`, traced afresh: each platform chooses its own lowering."""
-  with jax.default_device(device), lowered_for(device.platform):
+  """`function(*arguments)` computed on `device`, traced afresh: each platform chooses its own conv_algorithm."""
+  with jax.default_device(device), tracing_for(device.platform):
     return jax.device_get(jax.jit(lambda *a: function(*a))(*jax.device_put(arguments, device)))
 
 

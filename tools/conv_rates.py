@@ -1,6 +1,6 @@
-"""Times every 3D convolution of the paper's networks on this machine's accelerator, forward and both gradients, in each lowering: which is best?
+"""Times every 3D convolution of the paper's networks on this machine's accelerator, forward and both gradients, in each conv_algorithm: which is best?
 
-  python tools/conv_rates.py --json=FILE [--batch=32] [--lowerings=direct,folded,summed] [--torch]
+  python tools/conv_rates.py --json=FILE [--batch=32] [--conv_algorithms=direct,folded,summed] [--torch]
 
 Of those that a pool follows also as `ops.conv_pool` computes them: to float32, and as this platform does it (on GPUs to float16, about rest; with the padding
 that takes). TFLOP/s are of the direct method's products. --torch times PyTorch's convolution (channels last, cuDNN's best algorithm) of the same sizes too.
@@ -39,7 +39,7 @@ def seconds_of(run, wait, reps):
   return (time.perf_counter() - start) / reps
 
 
-def jax_times(name, size, features_in, features_out, batch, lowering, reps):
+def jax_times(name, size, features_in, features_out, batch, conv_algorithm, reps):
   import jax
   import jax.numpy as jnp
 
@@ -50,7 +50,7 @@ def jax_times(name, size, features_in, features_out, batch, lowering, reps):
   x = jax.random.normal(x_key, (batch, *size, features_in), jnp.bfloat16)
   kernel = jax.random.normal(k_key, (3, 3, 3, features_in, features_out), jnp.bfloat16)
   y = jax.random.normal(y_key, (batch, *size, features_out), jnp.bfloat16)
-  f = lambda x, kernel: convolve(x, kernel, lowering=lowering)  # noqa: E731
+  f = lambda x, kernel: convolve(x, kernel, conv_algorithm=conv_algorithm)  # noqa: E731
   programs = {
     'forward': lambda: forward(x, kernel),
     'input': lambda: to_input(y, kernel),
@@ -131,35 +131,44 @@ def main(argv=None):
   parser.add_argument('--json', type=pathlib.Path, required=True)
   parser.add_argument('--batch', type=int, default=32)
   parser.add_argument('--reps', type=int, default=10)
-  parser.add_argument('--lowerings', default='direct,folded,summed')
+  parser.add_argument('--conv_algorithms', default='direct,folded,summed')
   parser.add_argument('--torch', action='store_true')
   arguments = parser.parse_args(argv)
   rows = []
   for name, size, features_in, features_out in LAYERS:
     flops = 2 * 27 * features_in * features_out * arguments.batch * size[0] * size[1] * size[2]
     pooled = ['pooled'] if name in POOLED else []
-    for lowering in [
-      *arguments.lowerings.split(','),
+    for conv_algorithm in [
+      *arguments.conv_algorithms.split(','),
       *pooled,
       *(['torch'] if arguments.torch else []),
     ]:
       sizes = (size, features_in, features_out, arguments.batch)
       try:
-        if lowering in ('pooled', 'torch'):
-          times = {'pooled': pooled_times, 'torch': torch_times}[lowering](*sizes, arguments.reps)
+        if conv_algorithm in ('pooled', 'torch'):
+          times = {'pooled': pooled_times, 'torch': torch_times}[conv_algorithm](
+            *sizes, arguments.reps
+          )
         else:
-          times = jax_times(name, *sizes, lowering, arguments.reps)
+          times = jax_times(name, *sizes, conv_algorithm, arguments.reps)
       except (
         Exception
-      ) as error:  # one lowering that does not run says so; the others are still measured
+      ) as error:  # one conv_algorithm that does not run says so; the others are still measured
         print(
-          f'{name:8s} {lowering:7s} {type(error).__name__}: {str(error).splitlines()[0]}',
+          f'{name:8s} {conv_algorithm:7s} {type(error).__name__}: {str(error).splitlines()[0]}',
           flush=True,
         )
         continue
-      rows.append({'layer': name, 'lowering': lowering, 'batch': arguments.batch, 'seconds': times})
+      rows.append(
+        {
+          'layer': name,
+          'conv_algorithm': conv_algorithm,
+          'batch': arguments.batch,
+          'seconds': times,
+        }
+      )
       print(
-        f'{name:8s} {lowering:7s}'
+        f'{name:8s} {conv_algorithm:7s}'
         + ''.join(
           f' {part} {1e3 * t:7.3f} ms {flops / t / 1e12:4.0f} TFLOP/s' for part, t in times.items()
         ),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything there is to measure on a GPU, in one command, results written as they come and what matters most first:
 #   environment; benchmark at several batches; the fastest beside the peer as it comes, then compiled (which takes it minutes); the kernels that take
-#   the time; correctness against the CPU; the peer in its other layout; every convolution alone; lowerings; phases split or not; feedings;
+#   the time; correctness against the CPU; the peer in its other layout; every convolution alone; conv_algorithms; phases split or not; feedings;
 #   rematerialisation; XLA flags (tools/xla_flags); and then training for the time that is left, with a profile of it.
 #
 #   CACHE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash tools/gpu_check.sh
@@ -12,7 +12,7 @@
 # PART_S: seconds for one part, PEER_S where the peer is compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
 # measured. Raise LIMIT_S, or run again with SKIP, to get those: programs compiled before are kept in OUT/.cache, so only the first `compiled in`
 # of a program is a compilation. After every part all results but the trace are in OUT/results.tgz.
-# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer trace rates lowering phases feeding remat
+# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer trace rates conv_algorithm phases feeding remat
 # flags profile train): to try it in small, as the tests do on a CPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -106,9 +106,9 @@ if [ -n "${PEER:-}" ] && wanted peer; then
 fi
 wanted rates && within rates "$PYTHON" tools/conv_rates.py --json="$OUT/rates.json" --batch="$one"
 
-if wanted lowering; then
-  measure infer_folded --modes=infer --batch="$one" --lowering=folded
-  measure train_folded --modes=train --batch="$train_one" --lowering=folded
+if wanted conv_algorithm; then
+  measure infer_folded --modes=infer --batch="$one" --conv_algorithm=folded
+  measure train_folded --modes=train --batch="$train_one" --conv_algorithm=folded
 fi
 if wanted phases; then
   measure infer_not_split --modes=infer --batch="$one" --split_phases=false

@@ -5,7 +5,7 @@ from flax import traverse_util
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.inputs import zero_mean
-from a3dcae_jax.ops.conv_algorithm import lowered_for, target_platform
+from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.ops.masking import predict_hidden
 from a3dcae_jax.run.networks import frame_options, make_networks
 from a3dcae_jax.scoring.errors import (
@@ -26,7 +26,7 @@ def scoring_program(config, platform=None):
 
   Args:
     config: of the run; `model`, `frames`, `objective.hide_*` and `eval.error`, `eval.block_px`, `eval.sigma_px` are read.
-    platform: whose lowering and dtype it is traced with, as in `ops.lowering.lowered_for`; None is the one JAX runs on.
+    platform: whose conv_algorithm and dtype it is traced with, as in `ops.conv_algorithm.tracing_for`; None is the one JAX runs on.
 
   Returns:
     The function of weights (dict, see `scoring_weights`; 'calibration/NAME' for what an error needs beside them), mean_image (float32
@@ -49,7 +49,7 @@ def scoring_program(config, platform=None):
   rule = local_rule(config.eval)
 
   def program(weights, mean_image, clips):
-    with lowered_for(platform or target_platform()):
+    with tracing_for(platform or target_platform()):
       real = zero_mean(clips, mean_image, **frame_options(config))
       maps = error_maps(real, reconstruction(config, weights, real))
     if kind == 'local':

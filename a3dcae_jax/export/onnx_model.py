@@ -16,7 +16,7 @@ from a3dcae_jax.evaluation.program import scoring_program
 def convert_and_check(config, weights, mean_image, clips):
   """(bytes of `model.onnx`, what `detector.json` says of it). Input `clips` uint8 [B, T, H, W], outputs `errors` [B, T], `maps` [B, T, H, W].
 
-  The converter knows 2D convolutions alone, so 3D ones are folded (`ops.lowering`); the dtype is float32. Weights are inside.
+  The converter knows 2D convolutions alone, so 3D ones are folded (`ops.conv_algorithm`); the dtype is float32. Weights are inside.
 
   Args: config, weights, mean_image: as for `scoring_program`. clips: uint8 [B, T, H, W] to compare on.
   Raises: UserError as `converter_packages` does, or where the converter does not know an operation of this program.
@@ -63,7 +63,7 @@ def ranking(errors, expected):
 
 def _foldable(config):
   changed = config_dict.ConfigDict(config.to_dict())
-  changed.model.lowering, changed.model.dtype = 'folded', 'float32'
+  changed.model.conv_algorithm, changed.model.dtype = 'folded', 'float32'
   return changed
 
 

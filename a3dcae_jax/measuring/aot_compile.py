@@ -19,7 +19,7 @@ from a3dcae_jax.measuring.programs import (
   train_program,
   variables_of,
 )
-from a3dcae_jax.ops.conv_algorithm import lowered_for
+from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.training import parallel
 
 LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
@@ -38,7 +38,7 @@ class OutOfMemory(UserError):
 def compile_ahead(setting, topology):
   """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it. Raises: OutOfMemory."""
   devices, platform, start = topology_devices(topology), platform_of(topology), time.perf_counter()
-  with lowered_for(LOWERED_FOR[platform]), kernels_for(devices, parallel.AXIS):
+  with tracing_for(LOWERED_FOR[platform]), kernels_for(devices, parallel.AXIS):
     lowered = _lower(setting, devices)
     try:
       compiled = lowered.compile(compiler_options=OPTIONS[platform])
@@ -53,7 +53,7 @@ def compile_ahead(setting, topology):
 
 def resolved_for(setting, topology):
   """`programs.resolved` for the chips of `topology`."""
-  with lowered_for(LOWERED_FOR[platform_of(topology)]):
+  with tracing_for(LOWERED_FOR[platform_of(topology)]):
     return resolved(setting)
 
 

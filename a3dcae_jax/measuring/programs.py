@@ -11,7 +11,7 @@ from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.models.presets import PRESETS
-from a3dcae_jax.ops.conv_algorithm import LOWERINGS
+from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS
 from a3dcae_jax.run.networks import compute_dtype, reduce_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
   dtype: str = 'auto'
   window: int = 16
   size_px: int = 0
-  lowering: str = 'auto'
+  conv_algorithm: str = 'auto'
   split_phases: bool = True
   remat: str = 'none'
   reduce_dtype: str = 'auto'
@@ -52,7 +52,7 @@ def check_setting(setting):
   for field, value, known in (
     ('modes', setting.mode, MODES),
     ('preset', setting.preset, tuple(PRESETS)),
-    ('lowering', setting.lowering, ('auto', *LOWERINGS)),
+    ('conv_algorithm', setting.conv_algorithm, ('auto', *CONV_ALGORITHMS)),
   ):
     if value not in known:
       raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
@@ -74,7 +74,7 @@ def networks(setting, axis_name=None):
   """(AutoEncoder, Discriminator) of a setting."""
   preset = PRESETS[setting.preset]
   common = {
-    'lowering': setting.lowering,
+    'conv_algorithm': setting.conv_algorithm,
     'split_phases': setting.split_phases,
     'dtype': compute_dtype(setting.dtype),
     'remat': remat_of(setting.remat),

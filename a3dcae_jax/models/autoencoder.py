@@ -31,7 +31,7 @@ class AutoEncoder(nn.Module):
     first_kernel: (kt, kh, kw) of Conv1 and of the last deconvolution: 1x3x3 in Fig. 2.
     places: 'recorded' un-pools at the maxima's places, 'fixed' at the upper left of each window (Table V, w/o recording).
     split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
-    lowering: see `ops.lowering`. dtype: of the computation; parameters and statistics are float32.
+    conv_algorithm: see `ops.conv_algorithm`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
     output_scale: what the last layer's output is multiplied by. Where norm_scale times it is about a zero-mean pixel's standard deviation (0.04), the
       network starts at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are not too long for that layer.
@@ -44,7 +44,7 @@ class AutoEncoder(nn.Module):
   first_kernel: tuple = (1, 3, 3)
   places: str = 'recorded'
   split_phases: bool = True
-  lowering: str = 'auto'
+  conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
   output_scale: float = 1.0
@@ -65,7 +65,7 @@ class AutoEncoder(nn.Module):
 
   def _common(self):
     return {
-      'lowering': self.lowering,
+      'conv_algorithm': self.conv_algorithm,
       'dtype': self.dtype,
       'axis_name': self.axis_name,
       'norm_scale': self.norm_scale,
@@ -117,7 +117,9 @@ class AutoEncoder(nn.Module):
       if self.split_phases:
         return deconv_unpooled(x, places, kernel)
       return deconv3d(
-        max_unpool3d(x, places, window), kernel.astype(self.dtype), lowering=self.lowering
+        max_unpool3d(x, places, window),
+        kernel.astype(self.dtype),
+        conv_algorithm=self.conv_algorithm,
       )
 
     recon = rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias

@@ -47,7 +47,7 @@ class ConvBlock(nn.Module):
   kernel: tuple
   window: tuple | None
   split_phases: bool = False
-  lowering: str = 'auto'
+  conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
   norm_scale: float = 1.0
@@ -67,10 +67,10 @@ class ConvBlock(nn.Module):
     kernel = kernel * sign
     if self.window:
       y, places, moments = conv_pool3d(
-        x, kernel, self.window, moments=train, at_rest=at_rest, lowering=self.lowering
+        x, kernel, self.window, moments=train, at_rest=at_rest, conv_algorithm=self.conv_algorithm
       )
     else:
-      y, places = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering), None
+      y, places = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm), None
       moments = moments_of(y) if train else None
     gain, offset = norm.affine(moments and (sign * moments[0], moments[1]))
     return jnp.tanh(apply_affine(y, sign * gain, offset)), places, norm.at_rest()
@@ -101,7 +101,7 @@ class DeconvBlock(nn.Module):
   features: int
   kernel: tuple
   window: tuple | None = None
-  lowering: str = 'auto'
+  conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
   norm_scale: float = 1.0
@@ -114,7 +114,7 @@ class DeconvBlock(nn.Module):
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features)).astype(
       self.dtype
     )
-    y = deconv3d(x.astype(self.dtype), kernel, lowering=self.lowering)
+    y = deconv3d(x.astype(self.dtype), kernel, conv_algorithm=self.conv_algorithm)
     gain, offset = Norm(self.features, self.axis_name, self.norm_scale, name='norm').affine(
       moments_of(y) if train else None
     )

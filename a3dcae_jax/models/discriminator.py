@@ -22,7 +22,7 @@ class Discriminator(nn.Module):
   Attributes:
     widths: channels of the three convolutions. units: of the first fully connected layer.
     axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `exchanged_product`; None for one.
-    split_phases, lowering, dtype, remat: as in `AutoEncoder`.
+    split_phases, conv_algorithm, dtype, remat: as in `AutoEncoder`.
   """
 
   widths: tuple
@@ -30,7 +30,7 @@ class Discriminator(nn.Module):
   axis_name: str | None = None
   first_kernel: tuple = (1, 3, 3)
   split_phases: bool = True
-  lowering: str = 'auto'
+  conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   remat: str = 'none'
 
@@ -73,7 +73,7 @@ class Discriminator(nn.Module):
       return pool_patches(
         extract_patches(x, kernel.shape[1:3]), phase_weights(kernel), bias, 'relu'
       )[0]
-    y = conv3d(x, kernel.astype(self.dtype), lowering=self.lowering)
+    y = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
     pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if first else (2, 2, 2))
     return jax.nn.relu(
       pooled + bias.astype(self.dtype)

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from a3dcae_jax.ops.conv_algorithm import LOWERINGS, choose_lowering, laid_out
+from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS, choose_lowering, laid_out
 from a3dcae_jax.ops.shapes import check_rank
 from a3dcae_jax.ops.winograd import convolve_time, tile_frames
 
 
-def conv3d(x, kernel, *, lowering='auto'):
+def conv3d(x, kernel, *, conv_algorithm='auto'):
   """Stride-1 3D convolution (cross-correlation) that keeps the size of its input; zeros beyond the border.
 
       y[b, t, h, w, f] = sum over i, j, k, c of x[b, t + i - lt, h + j - lh, w + k - lw, c] kernel[i, j, k, c, f]
@@ -21,17 +21,17 @@ def conv3d(x, kernel, *, lowering='auto'):
   Args:
     x: [B, T, H, W, Cin] floating.
     kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
-    lowering: 'auto' (see `choose_lowering`) or one of `LOWERINGS`, which `ops.lowering` explains.
+    conv_algorithm: 'auto' (see `choose_lowering`) or one of `CONV_ALGORITHMS`, which `ops.conv_algorithm` explains.
 
   Returns:
     [B, T, H, W, Cout], dtype of `x`.
 
   Raises: ValueError naming the shape at fault.
   """
-  return correlate(x, kernel, same_pads(kernel), lowering)
+  return correlate(x, kernel, same_pads(kernel), conv_algorithm)
 
 
-def deconv3d(x, kernel, *, lowering='auto'):
+def deconv3d(x, kernel, *, conv_algorithm='auto'):
   """Stride-1 3D deconvolution: the full convolution of `x` with `kernel`, cropped to the size of `x`.
 
       y[b, t, h, w, f] = sum over i, j, k, c of x[b, t - i + lt, h - j + lh, w - k + lw, c] kernel[i, j, k, c, f]
@@ -41,14 +41,16 @@ def deconv3d(x, kernel, *, lowering='auto'):
   Args:
     x: [B, T, H, W, Cin] floating.
     kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
-    lowering: as in `conv3d`.
+    conv_algorithm: as in `conv3d`.
 
   Returns:
     [B, T, H, W, Cout], dtype of `x`.
 
   Source: Zeiler et al., Deconvolutional networks, CVPR 2010; the decoder of Fig. 2 in Sun et al. 2021.
   """
-  return correlate(x, kernel[::-1, ::-1, ::-1], [pad[::-1] for pad in same_pads(kernel)], lowering)
+  return correlate(
+    x, kernel[::-1, ::-1, ::-1], [pad[::-1] for pad in same_pads(kernel)], conv_algorithm
+  )
 
 
 def same_pads(kernel):
@@ -56,7 +58,7 @@ def same_pads(kernel):
   return [((size - 1) // 2, size // 2) for size in kernel.shape[:3]]
 
 
-def correlate(x, kernel, pads, lowering='auto', out_dtype=None):
+def correlate(x, kernel, pads, conv_algorithm='auto', out_dtype=None):
   """What `conv3d` computes, with other pads; `out_dtype`, without a gradient if it is another than that of `x`, is what sums are given in."""
   check_rank('x', x, 'BTHWC')
   check_rank('kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
@@ -64,17 +66,19 @@ def correlate(x, kernel, pads, lowering='auto', out_dtype=None):
     raise ValueError(
       f'x has {x.shape[-1]} channels (shape {x.shape}), the kernel takes {kernel.shape[3]} (shape {kernel.shape})'
     )
-  if lowering == 'auto':
-    lowering = choose_lowering(kernel.shape, x.shape[1], x.dtype)
-  if lowering not in LOWERINGS:
-    raise ValueError(f'lowering must be auto, {", ".join(LOWERINGS)}; got {lowering!r}')
+  if conv_algorithm == 'auto':
+    conv_algorithm = choose_lowering(kernel.shape, x.shape[1], x.dtype)
+  if conv_algorithm not in CONV_ALGORITHMS:
+    raise ValueError(
+      f'conv_algorithm must be auto, {", ".join(CONV_ALGORITHMS)}; got {conv_algorithm!r}'
+    )
   convolve = {
     'direct': _direct,
     'adjoint': _adjoint,
     'folded': _folded,
     'summed': _summed,
     'winograd': _winograd,
-  }[lowering]
+  }[conv_algorithm]
   return laid_out(convolve(x, kernel, pads, None if out_dtype == x.dtype else out_dtype))
 
 

@@ -1,6 +1,6 @@
 """The one place that chooses how a 3D convolution is computed on this platform.
 
-All lowerings give the same numbers to rounding:
+All conv_algorithms give the same numbers to rounding:
 
 - `direct`: one 3D convolution. Best on GPUs and TPUs, whose libraries tile it well.
 - `adjoint`: the same, with the kernel's gradient computed as that of the adjoint convolution: cuDNN computes the gradient of a convolution to fewer
@@ -21,14 +21,14 @@ import contextvars
 import jax
 import jax.numpy as jnp
 
-LOWERINGS = ('direct', 'adjoint', 'folded', 'summed', 'winograd')
+CONV_ALGORITHMS = ('direct', 'adjoint', 'folded', 'summed', 'winograd')
 
 
 _PLATFORM = contextvars.ContextVar('platform', default=None)
 
 
 @contextlib.contextmanager
-def lowered_for(platform):
+def tracing_for(platform):
   """Inside, programs are traced for `platform` although JAX runs on another: for compiling ahead of time, and for programs that are to travel.
 
   platform: 'tpu', 'gpu' or 'cpu', or 'accelerator' for any of the first two: bfloat16 and direct convolutions as on these, without kernels of either.
@@ -41,12 +41,12 @@ def lowered_for(platform):
 
 
 def target_platform():
-  """The platform that programs are traced for: that of `lowered_for`, otherwise the one JAX runs on."""
+  """The platform that programs are traced for: that of `tracing_for`, otherwise the one JAX runs on."""
   return _PLATFORM.get() or jax.default_backend()
 
 
 def choose_lowering(kernel_shape, frames, dtype, platform=None):
-  """The lowering for a kernel `(kt, kh, kw, Cin, Cout)` over `frames` frames on `platform` (default: `target_platform()`)."""
+  """The conv_algorithm for a kernel `(kt, kh, kw, Cin, Cout)` over `frames` frames on `platform` (default: `target_platform()`)."""
   platform = platform or target_platform()
   kernel_t, _, _, features_in, features_out = kernel_shape
   if platform != 'cpu':

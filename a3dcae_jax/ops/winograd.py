@@ -96,7 +96,7 @@ def _each(frames, kernels, convolve):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _products(frames, kernels, convolve):
-  """`convolve` of each pair, and on the way back the gradients of each, such that none waits for another (`lowering.side_by_side`)."""
+  """`convolve` of each pair, and on the way back the gradients of each, such that none waits for another (`conv_algorithm.side_by_side`)."""
   return side_by_side(_each(frames, kernels, convolve), frames)
 
 

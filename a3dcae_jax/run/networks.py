@@ -24,7 +24,7 @@ def make_networks(
   first_kernel,
   places,
   split_phases,
-  lowering,
+  conv_algorithm,
   dtype,
   output_scale=1.0,
   norm_scale=1.0,
@@ -35,7 +35,7 @@ def make_networks(
   common = {
     'first_kernel': tuple(first_kernel),
     'split_phases': split_phases,
-    'lowering': lowering,
+    'conv_algorithm': conv_algorithm,
     'dtype': compute_dtype(dtype),
     'remat': remat_of(remat),
   }

@@ -283,7 +283,7 @@ def test_a_gpu_that_is_not_there():
   [
     ({'mode': 'trane'}, 'modes'),
     ({'preset': 'big'}, 'preset'),
-    ({'lowering': 'fft'}, 'lowering'),
+    ({'conv_algorithm': 'fft'}, 'conv_algorithm'),
     ({'batch': 0}, 'batch'),
     ({'contrast': 2.0}, 'contrast'),
   ],

@@ -65,9 +65,11 @@ def test_the_transposes_of_a_convolution_have_its_flops():
 
 def test_the_count_knows_no_lowering():
   settings = [
-    Setting(mode, 'tiny', 2, 'float32', lowering=lowering, split_phases=split, remat=remat)
+    Setting(
+      mode, 'tiny', 2, 'float32', conv_algorithm=conv_algorithm, split_phases=split, remat=remat
+    )
     for mode in ('infer', 'train')
-    for lowering, split, remat in (('direct', False, 'none'), ('winograd', True, 'blocks'))
+    for conv_algorithm, split, remat in (('direct', False, 'none'), ('winograd', True, 'blocks'))
   ]
   counts = [model_flops(setting) for setting in settings]
   assert counts[0] == counts[1] < counts[2] == counts[3]

@@ -81,7 +81,10 @@ def test_six_layers_drop_the_inner_four():
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('widths', [WIDTHS, WIDTHS[:3]])
 def test_phase_split_is_exact(clips, widths, train):
-  split, plain = AutoEncoder(widths), AutoEncoder(widths, split_phases=False, lowering='direct')
+  split, plain = (
+    AutoEncoder(widths),
+    AutoEncoder(widths, split_phases=False, conv_algorithm='direct'),
+  )
   variables = split.init(jax.random.key(0), clips)
 
   def run(network, theta):

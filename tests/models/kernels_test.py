@@ -50,7 +50,7 @@ def autoencoder_results(network, variables, clips):
 
 
 def test_autoencoder(clips, by_kernels):
-  network = AutoEncoder((3, 4, 4), lowering='folded')
+  network = AutoEncoder((3, 4, 4), conv_algorithm='folded')
   variables = negative_scales(network.init(jax.random.key(0), clips))
   by_xla = autoencoder_results(network, variables, clips)
   by_kernels()
@@ -63,8 +63,8 @@ def test_autoencoder(clips, by_kernels):
 
 def test_negative_scales_are_normalised_before_the_pool_all_the_same(clips):
   """Pooling first, with the kernel's sign turned, is pooling last."""
-  split = AutoEncoder((3, 4), lowering='folded')
-  plain = AutoEncoder((3, 4), lowering='folded', split_phases=False)
+  split = AutoEncoder((3, 4), conv_algorithm='folded')
+  plain = AutoEncoder((3, 4), conv_algorithm='folded', split_phases=False)
   variables = negative_scales(split.init(jax.random.key(0), clips))
   _, sown = plain.apply(variables, clips, mutable=['intermediates'])
   conv1 = variables['params']['conv1']
@@ -85,7 +85,7 @@ def test_negative_scales_are_normalised_before_the_pool_all_the_same(clips):
 
 
 def test_discriminator(clips, by_kernels):
-  network = Discriminator((2, 3, 3), 4, lowering='folded')
+  network = Discriminator((2, 3, 3), 4, conv_algorithm='folded')
   variables = network.init(jax.random.key(0), clips)
   results = lambda: jax.value_and_grad(lambda v, x: network.apply(v, x).sum(), (0, 1))(
     variables, clips
@@ -100,9 +100,12 @@ def test_discriminator(clips, by_kernels):
 def test_bfloat16_kernels_are_float32_to_rounding(clips, by_kernels):
   """Of nearly every pixel: where rounding makes two maxima equal, one value moves to another place, and its few pixels differ by all they have."""
   variables = AutoEncoder((3, 4, 4)).init(jax.random.key(0), clips)
-  exact = AutoEncoder((3, 4, 4), split_phases=False, lowering='direct').apply(variables, clips)
+  exact = AutoEncoder((3, 4, 4), split_phases=False, conv_algorithm='direct').apply(
+    variables, clips
+  )
   by_kernels()
   difference = jnp.abs(
-    AutoEncoder((3, 4, 4), dtype=jnp.bfloat16, lowering='folded').apply(variables, clips) - exact
+    AutoEncoder((3, 4, 4), dtype=jnp.bfloat16, conv_algorithm='folded').apply(variables, clips)
+    - exact
   )
   assert jnp.quantile(difference, 0.95) < 4 * BFLOAT16_ROUNDING * jnp.abs(exact).max()

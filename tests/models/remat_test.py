@@ -26,7 +26,7 @@ def kept_bytes(function, argument):
 def test_autoencoder_gradients_are_equal_and_less_is_kept(rng, split_phases):
   clips = jnp.asarray(rng.standard_normal((2, 4, 16, 16, 1)), jnp.float32)
   plain, remat = (
-    AutoEncoder(WIDTHS, split_phases=split_phases, lowering='direct', remat=name)
+    AutoEncoder(WIDTHS, split_phases=split_phases, conv_algorithm='direct', remat=name)
     for name in ('none', 'blocks')
   )
   variables = plain.init(jax.random.key(0), clips)
@@ -54,7 +54,7 @@ def test_autoencoder_gradients_are_equal_and_less_is_kept(rng, split_phases):
 def test_discriminator_gradients_are_equal_and_less_is_kept(rng):
   clips = jnp.asarray(rng.standard_normal((2, 4, 16, 16, 1)), jnp.float32)
   plain, remat = (
-    Discriminator((2, 3, 4), 3, lowering='direct', remat=name) for name in ('none', 'blocks')
+    Discriminator((2, 3, 4), 3, conv_algorithm='direct', remat=name) for name in ('none', 'blocks')
   )
   params = plain.init(jax.random.key(0), clips)
   results = [

@@ -1,4 +1,4 @@
-"""conv3d and deconv3d against the float64 reference, against each other, and every lowering against the direct one."""
+"""conv3d and deconv3d against the float64 reference, against each other, and every conv_algorithm against the direct one."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,12 @@ import pytest
 from a3dcae_jax.ops import reference
 from a3dcae_jax.ops.cases import CONV_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.conv_algorithm import LOWERINGS, choose_lowering, lowered_for, target_platform
+from a3dcae_jax.ops.conv_algorithm import (
+  CONV_ALGORITHMS,
+  choose_lowering,
+  target_platform,
+  tracing_for,
+)
 from a3dcae_jax.ops.winograd import F2, F4
 
 OPERATORS = {'conv3d': (conv3d, reference.conv3d), 'deconv3d': (deconv3d, reference.deconv3d)}
@@ -36,12 +41,12 @@ def test_deconv3d_by_hand():
 
 @cases
 @operators
-@pytest.mark.parametrize('lowering', LOWERINGS)
-def test_value_and_gradient_equal_reference(rng, name, case, lowering):
+@pytest.mark.parametrize('conv_algorithm', CONV_ALGORITHMS)
+def test_value_and_gradient_equal_reference(rng, name, case, conv_algorithm):
   operator, slow = OPERATORS[name]
   x, kernel = draw(rng, case)
-  value, pullback = jax.vjp(lambda x, k: operator(x, k, lowering=lowering), x, kernel)
-  atol = 5e-5 if lowering == 'winograd' else 1e-5  # its combinations lose two bits
+  value, pullback = jax.vjp(lambda x, k: operator(x, k, conv_algorithm=conv_algorithm), x, kernel)
+  atol = 5e-5 if conv_algorithm == 'winograd' else 1e-5  # its combinations lose two bits
   np.testing.assert_allclose(value, slow(x, kernel), rtol=1e-5, atol=atol)
   cotangent = rng.standard_normal(value.shape).astype(np.float32)
   grad_x, grad_kernel = pullback(jnp.asarray(cotangent))
@@ -75,7 +80,9 @@ def test_deconv3d_is_full_convolution_cropped(rng, case):
   wide = reference.deconv3d(padded, kernel)
   t, h, w = case.kernel
   inner = wide[:, t : wide.shape[1] - t, h : wide.shape[2] - h, w : wide.shape[3] - w]
-  np.testing.assert_allclose(deconv3d(x, kernel, lowering='direct'), inner, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(
+    deconv3d(x, kernel, conv_algorithm='direct'), inner, rtol=1e-5, atol=1e-5
+  )
 
 
 @operators
@@ -100,7 +107,7 @@ def test_wrong_rank_is_named():
 
 def test_unknown_lowering_is_named():
   with pytest.raises(ValueError, match='fast'):
-    conv3d(jnp.zeros((1, 1, 2, 2, 1)), jnp.zeros((1, 1, 1, 1, 1)), lowering='fast')
+    conv3d(jnp.zeros((1, 1, 2, 2, 1)), jnp.zeros((1, 1, 1, 1, 1)), conv_algorithm='fast')
 
 
 def test_accelerators_take_the_direct_lowering():
@@ -140,7 +147,7 @@ def test_minimal_filtering_is_exact_in_rationals(transforms):
 
 def test_programs_traced_for_another_platform_choose_its_lowering():
   shape = (3, 3, 3, 16, 32)
-  with lowered_for('tpu'):
+  with tracing_for('tpu'):
     assert target_platform() == 'tpu' and choose_lowering(shape, 16, jnp.float32) == 'direct'
   assert target_platform() == 'cpu' and choose_lowering(shape, 16, jnp.float32) == 'winograd'
 
@@ -151,9 +158,9 @@ def test_programs_traced_for_another_platform_choose_its_lowering():
 )
 def test_an_even_batch_is_filtered_in_halves_on_cpus(batch, platform, products):
   """On another platform nothing is split, nor held in memory until its results are there."""
-  with lowered_for(platform):
+  with tracing_for(platform):
     program = str(
-      jax.make_jaxpr(lambda x, k: conv3d(x, k, lowering='winograd'))(
+      jax.make_jaxpr(lambda x, k: conv3d(x, k, conv_algorithm='winograd'))(
         jnp.ones((batch, 4, 4, 4, 2)), jnp.ones((3, 3, 3, 2, 3))
       )
     )
@@ -166,8 +173,10 @@ def test_halves_of_a_batch_are_its_clips_by_themselves(rng):
     jnp.asarray(rng.standard_normal(shape), jnp.float32)
     for shape in ((4, 4, 6, 6, 3), (3, 3, 3, 3, 5))
   )
-  alone = jnp.concatenate([conv3d(clip[None], kernel, lowering='winograd') for clip in x])
-  np.testing.assert_allclose(conv3d(x, kernel, lowering='winograd'), alone, rtol=1e-5, atol=1e-5)
+  alone = jnp.concatenate([conv3d(clip[None], kernel, conv_algorithm='winograd') for clip in x])
+  np.testing.assert_allclose(
+    conv3d(x, kernel, conv_algorithm='winograd'), alone, rtol=1e-5, atol=1e-5
+  )
 
 
 def test_operands_stay_until_all_gradients_are_there(rng):
@@ -176,7 +185,7 @@ def test_operands_stay_until_all_gradients_are_there(rng):
     jnp.asarray(rng.standard_normal(shape), jnp.float32)
     for shape in ((2, 4, 4, 4, 2), (3, 3, 3, 2, 3))
   )
-  value, pullback = jax.vjp(lambda x, k: conv3d(x, k, lowering='winograd'), x, kernel)
+  value, pullback = jax.vjp(lambda x, k: conv3d(x, k, conv_algorithm='winograd'), x, kernel)
   held = [
     len(eqn.invars)
     for eqn in jax.make_jaxpr(pullback)(value).eqns

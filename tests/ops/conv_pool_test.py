@@ -7,7 +7,7 @@ import pytest
 
 from a3dcae_jax.ops import conv_pool
 from a3dcae_jax.ops.conv3d import conv3d
-from a3dcae_jax.ops.conv_algorithm import lowered_for
+from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_pool3d_moments
 
@@ -31,13 +31,13 @@ def operands(rng):
 def composed(x, kernel):
   """The same in float32, one after the other, of operands as they are."""
   values, places, *moments = max_pool3d_moments(
-    conv3d(x.astype(jnp.float32), kernel, lowering='direct'), WINDOW, 'xla'
+    conv3d(x.astype(jnp.float32), kernel, conv_algorithm='direct'), WINDOW, 'xla'
   )
   return values, places, tuple(moments)
 
 
 def fused(x, kernel, platform, at_rest):
-  with lowered_for(platform):
+  with tracing_for(platform):
     return conv_pool3d(
       x,
       kernel,

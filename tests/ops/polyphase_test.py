@@ -8,7 +8,7 @@ import pytest
 from a3dcae_jax.ops import polyphase, polyphase_pallas, reference, tpu_memory
 from a3dcae_jax.ops.cases import OUTER_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
-from a3dcae_jax.ops.conv_algorithm import lowered_for
+from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.ops.pooling import max_pool3d_argmax, max_unpool3d
 
 WINDOW = (1, 2, 2)
@@ -111,7 +111,7 @@ def test_patches_and_overlap_add_are_transposes(rng, shape, kernel, features):
 @pytest.mark.parametrize('platform', ('tpu', 'gpu'))
 def test_patches_of_cpus_are_those_of_accelerators(rng, shape, kernel, features, platform):
   x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
-  with lowered_for(platform):
+  with tracing_for(platform):
     expected = polyphase.extract_patches(x, kernel)
   np.testing.assert_array_equal(polyphase.extract_patches(x, kernel), expected)
 

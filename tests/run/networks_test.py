@@ -11,7 +11,7 @@ from a3dcae_jax.measuring.programs import (
   resolved,
   train_program,
 )
-from a3dcae_jax.ops.conv_algorithm import lowered_for
+from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.run.networks import check_sizes, reduce_dtype
 from a3dcae_jax.training import parallel
 from configs import common
@@ -30,7 +30,7 @@ from configs import common
   ],
 )
 def test_gradients_travel_as_they_are_computed_unless_named(platform, model, name, expected):
-  with lowered_for(platform):
+  with tracing_for(platform):
     assert reduce_dtype(name, model) == expected
     assert resolved(Setting('train', 'tiny', 1, model, reduce_dtype=name)).reduce_dtype == expected
 

@@ -65,7 +65,7 @@ def test_the_script_measures_and_trains(tmp_path, cache):
     'PYTHON': sys.executable,
     'FLAG_SETS': 'none',
     'LAYOUTS': 'ncdhw',
-    'SKIP': 'rates lowering phases remat',
+    'SKIP': 'rates conv_algorithm phases remat',
     'PROFILE': '2:3',
   }
   result = subprocess.run(
@@ -164,7 +164,7 @@ def test_the_fastest_batch_is_what_everything_else_is_measured_at(tmp_path):
   )
   assert rows['train_peer_ndhwc'][0]['peer_python'] == 'other'
   assert (
-    rows['train_folded'][0]['lowering'] == 'folded'
+    rows['train_folded'][0]['conv_algorithm'] == 'folded'
     and rows['infer_not_split'][0]['split_phases'] == 'false'
     and rows['remat'][0]['remat'] == 'blocks'
   )
@@ -244,11 +244,16 @@ def test_every_lowering_of_every_convolution_is_timed(tmp_path, monkeypatch, cap
     conv_rates, 'LAYERS', (('conv2', (2, 4, 4), 2, 3), ('deconv4', (2, 4, 4), 3, 2))
   )
   conv_rates.main(
-    [f'--json={tmp_path}/rates.json', '--batch=1', '--reps=1', '--lowerings=direct,folded,wrong']
+    [
+      f'--json={tmp_path}/rates.json',
+      '--batch=1',
+      '--reps=1',
+      '--conv_algorithms=direct,folded,wrong',
+    ]
   )
   rows = json.loads((tmp_path / 'rates.json').read_text())['rows']
   every, pooled = {'forward', 'input', 'kernel'}, {'as_used', 'float32'}  # a pool follows the first
-  assert [(row['layer'], row['lowering'], set(row['seconds'])) for row in rows] == [
+  assert [(row['layer'], row['conv_algorithm'], set(row['seconds'])) for row in rows] == [
     ('conv2', 'direct', every),
     ('conv2', 'folded', every),
     ('conv2', 'pooled', pooled),

@@ -18,8 +18,8 @@ SHAPE = (4, 16, 16)  # T, H, W
 
 def networks(axis_name=None):
   """Lowered so that rounding does not depend on the local batch: RMSprop divides by the gradient and shows every last bit."""
-  return AutoEncoder((2, 3, 4), axis_name=axis_name, lowering='folded'), Discriminator(
-    (2, 2, 3), 3, axis_name=axis_name, lowering='folded'
+  return AutoEncoder((2, 3, 4), axis_name=axis_name, conv_algorithm='folded'), Discriminator(
+    (2, 2, 3), 3, axis_name=axis_name, conv_algorithm='folded'
   )
 
 
