@@ -36,7 +36,7 @@ _MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
 _DTYPE = flags.DEFINE_string(
   'dtype', 'bfloat16', 'Of the computation; parameters, statistics and losses are float32.'
 )
-_SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
+_SPLIT = flags.DEFINE_bool('polyphase', True, 'Compute the outer layers by pool phase.')
 _CONV_ALGORITHM = flags.DEFINE_string(
   'conv_algorithm', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.'
 )
@@ -127,7 +127,7 @@ def _settings():
         batch,
         _DTYPE.value,
         conv_algorithm=_CONV_ALGORITHM.value,
-        split_phases=_SPLIT.value,
+        polyphase=_SPLIT.value,
         remat=_REMAT.value,
         contrast=_CONTRAST.value,
         reduce_dtype=_REDUCE.value,

@@ -33,7 +33,7 @@ _SIZE = flags.DEFINE_integer('size', 0, "Frame height and width, pixels; 0 is th
 _CONV_ALGORITHM = flags.DEFINE_string(
   'conv_algorithm', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.'
 )
-_SPLIT = flags.DEFINE_bool('split_phases', True, 'Compute the outer layers by pool phase.')
+_SPLIT = flags.DEFINE_bool('polyphase', True, 'Compute the outer layers by pool phase.')
 _CONTRAST = flags.DEFINE_float(
   'contrast',
   USUAL_CONTRAST,
@@ -134,7 +134,7 @@ def _settings():
         _DTYPE.value,
         size_px=_SIZE.value,
         conv_algorithm=_CONV_ALGORITHM.value,
-        split_phases=_SPLIT.value,
+        polyphase=_SPLIT.value,
         remat=_REMAT.value,
         contrast=_CONTRAST.value,
       )

@@ -129,7 +129,7 @@ def get_config():
       'places': 'recorded',  # un-pool at the maxima's places, or 'fixed' at the upper left (Table V)
       'output_scale': 1.0,  # of the reconstruction; norm_scale * output_scale of about a zero-mean pixel's deviation, 0.04: it starts at the frames' size
       'norm_scale': 1.0,  # what the scales of batch normalisation start from; below 1 tanh does not saturate from the start
-      'split_phases': True,  # compute the outer layers by pool phase (exact)
+      'polyphase': True,  # compute the outer layers by pool phase (exact)
       'conv_algorithm': 'auto',  # of 3D convolutions: auto, or one that ops/conv_algorithm.py names
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs
       'remat': 'none',  # or 'blocks': keep only each block's input for the gradient and compute the rest twice; less memory, more time

@@ -111,8 +111,8 @@ if wanted conv_algorithm; then
   measure train_folded --modes=train --batch="$train_one" --conv_algorithm=folded
 fi
 if wanted phases; then
-  measure infer_not_split --modes=infer --batch="$one" --split_phases=false
-  measure train_not_split --modes=train --batch="$train_one" --split_phases=false
+  measure infer_not_split --modes=infer --batch="$one" --polyphase=false
+  measure train_not_split --modes=train --batch="$train_one" --polyphase=false
 fi
 wanted feeding && measure feeding --modes=train --batch="$train_one" --steps=6 --feeding="${FEEDING:-none,resident}"
 wanted remat && measure remat --modes=train --batch="$TRAIN_BATCHES" --remat=blocks

@@ -22,9 +22,7 @@ from a3dcae_jax.ops.conv_algorithm import tracing_for
 def model_flops(setting):
   """FLOPs of one run of a `programs.Setting` by the direct method: 2 a product of its convolutions and matrix products, nothing else."""
   # In float32: for bfloat16 a gradient's convolution is traced beside one whose result is not used (`ops.conv_pool`).
-  plain = setting._replace(
-    dtype='float32', conv_algorithm='direct', split_phases=False, remat='none'
-  )
+  plain = setting._replace(dtype='float32', conv_algorithm='direct', polyphase=False, remat='none')
   clips, mean_image = input_shapes(plain)
   with tracing_for('tpu'):  # without the barriers that CPUs want
     state = jax.eval_shape(lambda: fresh_state(plain))

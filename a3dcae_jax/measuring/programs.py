@@ -33,7 +33,7 @@ class Setting(NamedTuple):
   window: int = 16
   size_px: int = 0
   conv_algorithm: str = 'auto'
-  split_phases: bool = True
+  polyphase: bool = True
   remat: str = 'none'
   reduce_dtype: str = 'auto'
   contrast: float = USUAL_CONTRAST
@@ -75,7 +75,7 @@ def networks(setting, axis_name=None):
   preset = PRESETS[setting.preset]
   common = {
     'conv_algorithm': setting.conv_algorithm,
-    'split_phases': setting.split_phases,
+    'polyphase': setting.polyphase,
     'dtype': compute_dtype(setting.dtype),
     'remat': remat_of(setting.remat),
   }

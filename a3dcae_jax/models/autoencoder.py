@@ -30,7 +30,7 @@ class AutoEncoder(nn.Module):
     widths: channels of Conv1..n. The decoder mirrors them.
     first_kernel: (kt, kh, kw) of Conv1 and of the last deconvolution: 1x3x3 in Fig. 2.
     places: 'recorded' un-pools at the maxima's places, 'fixed' at the upper left of each window (Table V, w/o recording).
-    split_phases: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
+    polyphase: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
     conv_algorithm: see `ops.conv_algorithm`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
     output_scale: what the last layer's output is multiplied by. Where norm_scale times it is about a zero-mean pixel's standard deviation (0.04), the
@@ -43,7 +43,7 @@ class AutoEncoder(nn.Module):
   widths: tuple
   first_kernel: tuple = (1, 3, 3)
   places: str = 'recorded'
-  split_phases: bool = True
+  polyphase: bool = True
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
@@ -81,7 +81,7 @@ class AutoEncoder(nn.Module):
         width,
         kernel,
         window,
-        split_phases=self.split_phases and layer == 0,
+        polyphase=self.polyphase and layer == 0,
         name=f'conv{layer + 1}',
         **self._common(),
       )
@@ -114,7 +114,7 @@ class AutoEncoder(nn.Module):
     bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
 
     def layer(x, places, kernel):
-      if self.split_phases:
+      if self.polyphase:
         return deconv_unpooled(x, places, kernel)
       return deconv3d(
         max_unpool3d(x, places, window),

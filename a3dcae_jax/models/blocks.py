@@ -40,13 +40,13 @@ class ConvBlock(nn.Module):
 
   Attributes:
     features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) or None for no pooling.
-    split_phases: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). norm_scale: what the normalisation's scale starts from.
+    polyphase: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). norm_scale: what the normalisation's scale starts from.
   """
 
   features: int
   kernel: tuple
   window: tuple | None
-  split_phases: bool = False
+  polyphase: bool = False
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
@@ -60,7 +60,7 @@ class ConvBlock(nn.Module):
     """
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
     norm = Norm(self.features, self.axis_name, self.norm_scale, name='norm')
-    if self.split_phases:
+    if self.polyphase:
       return *self._split(x, kernel, norm, train), norm.at_rest()
     x = x.astype(self.dtype)
     sign = norm.sign()

@@ -22,14 +22,14 @@ class Discriminator(nn.Module):
   Attributes:
     widths: channels of the three convolutions. units: of the first fully connected layer.
     axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `exchanged_product`; None for one.
-    split_phases, conv_algorithm, dtype, remat: as in `AutoEncoder`.
+    polyphase, conv_algorithm, dtype, remat: as in `AutoEncoder`.
   """
 
   widths: tuple
   units: int
   axis_name: str | None = None
   first_kernel: tuple = (1, 3, 3)
-  split_phases: bool = True
+  polyphase: bool = True
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   remat: str = 'none'
@@ -69,7 +69,7 @@ class Discriminator(nn.Module):
     return exchanged_product(x, kernel, self.axis_name)
 
   def _layer(self, x, kernel, bias, *, first):
-    if first and self.split_phases:
+    if first and self.polyphase:
       return pool_patches(
         extract_patches(x, kernel.shape[1:3]), phase_weights(kernel), bias, 'relu'
       )[0]

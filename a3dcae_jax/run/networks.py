@@ -23,7 +23,7 @@ def make_networks(
   discriminator_units,
   first_kernel,
   places,
-  split_phases,
+  polyphase,
   conv_algorithm,
   dtype,
   output_scale=1.0,
@@ -34,7 +34,7 @@ def make_networks(
   """(AutoEncoder, Discriminator). `dtype` 'auto' is bfloat16 on accelerators and float32 on CPUs; others as in `models`."""
   common = {
     'first_kernel': tuple(first_kernel),
-    'split_phases': split_phases,
+    'polyphase': polyphase,
     'conv_algorithm': conv_algorithm,
     'dtype': compute_dtype(dtype),
     'remat': remat_of(remat),
@@ -117,9 +117,9 @@ def check_sizes(config):
       raise UserError(
         f'{name} (={value}) must be a multiple of {multiple}: the networks halve it {multiple.bit_length() - 1} times'
       )
-  if config.model.split_phases and config.model.first_kernel[0] != 1:
+  if config.model.polyphase and config.model.first_kernel[0] != 1:
     raise UserError(
-      f'model.split_phases needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}'
+      f'model.polyphase needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}'
     )
   every, run = config.objective.hide_every, config.objective.hide_frames
   if every and not 0 < run < every <= config.clips.window:

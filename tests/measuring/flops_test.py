@@ -65,9 +65,7 @@ def test_the_transposes_of_a_convolution_have_its_flops():
 
 def test_the_count_knows_no_lowering():
   settings = [
-    Setting(
-      mode, 'tiny', 2, 'float32', conv_algorithm=conv_algorithm, split_phases=split, remat=remat
-    )
+    Setting(mode, 'tiny', 2, 'float32', conv_algorithm=conv_algorithm, polyphase=split, remat=remat)
     for mode in ('infer', 'train')
     for conv_algorithm, split, remat in (('direct', False, 'none'), ('winograd', True, 'blocks'))
   ]

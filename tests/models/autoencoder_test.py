@@ -83,7 +83,7 @@ def test_six_layers_drop_the_inner_four():
 def test_phase_split_is_exact(clips, widths, train):
   split, plain = (
     AutoEncoder(widths),
-    AutoEncoder(widths, split_phases=False, conv_algorithm='direct'),
+    AutoEncoder(widths, polyphase=False, conv_algorithm='direct'),
   )
   variables = split.init(jax.random.key(0), clips)
 
@@ -188,7 +188,7 @@ def test_bfloat16_computes_with_float32_parameters(clips):
 
 
 def test_discriminator_phase_split_is_exact(clips):
-  split, plain = Discriminator((2, 3, 4), 5), Discriminator((2, 3, 4), 5, split_phases=False)
+  split, plain = Discriminator((2, 3, 4), 5), Discriminator((2, 3, 4), 5, polyphase=False)
   variables = split.init(jax.random.key(1), clips)
   judge = [
     jax.value_and_grad(lambda c, n=network: n.apply(variables, c).sum())(clips)

@@ -64,7 +64,7 @@ def test_autoencoder(clips, by_kernels):
 def test_negative_scales_are_normalised_before_the_pool_all_the_same(clips):
   """Pooling first, with the kernel's sign turned, is pooling last."""
   split = AutoEncoder((3, 4), conv_algorithm='folded')
-  plain = AutoEncoder((3, 4), conv_algorithm='folded', split_phases=False)
+  plain = AutoEncoder((3, 4), conv_algorithm='folded', polyphase=False)
   variables = negative_scales(split.init(jax.random.key(0), clips))
   _, sown = plain.apply(variables, clips, mutable=['intermediates'])
   conv1 = variables['params']['conv1']
@@ -100,9 +100,7 @@ def test_discriminator(clips, by_kernels):
 def test_bfloat16_kernels_are_float32_to_rounding(clips, by_kernels):
   """Of nearly every pixel: where rounding makes two maxima equal, one value moves to another place, and its few pixels differ by all they have."""
   variables = AutoEncoder((3, 4, 4)).init(jax.random.key(0), clips)
-  exact = AutoEncoder((3, 4, 4), split_phases=False, conv_algorithm='direct').apply(
-    variables, clips
-  )
+  exact = AutoEncoder((3, 4, 4), polyphase=False, conv_algorithm='direct').apply(variables, clips)
   by_kernels()
   difference = jnp.abs(
     AutoEncoder((3, 4, 4), dtype=jnp.bfloat16, conv_algorithm='folded').apply(variables, clips)

@@ -22,11 +22,11 @@ def kept_bytes(function, argument):
   )
 
 
-@pytest.mark.parametrize('split_phases', [True, False])
-def test_autoencoder_gradients_are_equal_and_less_is_kept(rng, split_phases):
+@pytest.mark.parametrize('polyphase', [True, False])
+def test_autoencoder_gradients_are_equal_and_less_is_kept(rng, polyphase):
   clips = jnp.asarray(rng.standard_normal((2, 4, 16, 16, 1)), jnp.float32)
   plain, remat = (
-    AutoEncoder(WIDTHS, split_phases=split_phases, conv_algorithm='direct', remat=name)
+    AutoEncoder(WIDTHS, polyphase=polyphase, conv_algorithm='direct', remat=name)
     for name in ('none', 'blocks')
   )
   variables = plain.init(jax.random.key(0), clips)

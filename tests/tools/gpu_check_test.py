@@ -165,7 +165,7 @@ def test_the_fastest_batch_is_what_everything_else_is_measured_at(tmp_path):
   assert rows['train_peer_ndhwc'][0]['peer_python'] == 'other'
   assert (
     rows['train_folded'][0]['conv_algorithm'] == 'folded'
-    and rows['infer_not_split'][0]['split_phases'] == 'false'
+    and rows['infer_not_split'][0]['polyphase'] == 'false'
     and rows['remat'][0]['remat'] == 'blocks'
   )
   flags = json.loads((out / 'flags_latency_hiding.json').read_text())['xla_flags']
