@@ -25,8 +25,8 @@ _METHOD = {
   'eval.divide_by_position': True,
   'eval.smoothing_frames': 5.0,
   'frames.contrast': USUAL_CONTRAST,
-  'model.output_scale': 0.2,
-  'model.norm_scale': 0.2,
+  'model.output_gain': 0.2,
+  'model.bn_scale_init': 0.2,
   'objective.adversarial_weight': 1e-6,
   'train.steps': 1500,
   'optimizer.schedule': 'cosine',
@@ -68,8 +68,8 @@ SIZES = {
     'frames.contrast': 0.0,
     'clips.strides': (1,),
     'eval.stride': 1,
-    'model.norm_scale': 1.0,
-    'model.output_scale': 0.04,
+    'model.bn_scale_init': 1.0,
+    'model.output_gain': 0.04,
     'train.steps': 600,
   },
   'tiny': {
@@ -127,8 +127,8 @@ def get_config():
       'discriminator_units': PRESETS['paper'].discriminator_units,
       'first_kernel': (1, 3, 3),  # of Conv1 and the last deconvolution (Fig. 2)
       'places': 'recorded',  # un-pool at the maxima's places, or 'fixed' at the upper left (Table V)
-      'output_scale': 1.0,  # of the reconstruction; norm_scale * output_scale of about a zero-mean pixel's deviation, 0.04: it starts at the frames' size
-      'norm_scale': 1.0,  # what the scales of batch normalisation start from; below 1 tanh does not saturate from the start
+      'output_gain': 1.0,  # of the reconstruction; bn_scale_init * output_gain of about a zero-mean pixel's deviation, 0.04: it starts at the frames' size
+      'bn_scale_init': 1.0,  # what the scales of batch normalisation start from; below 1 tanh does not saturate from the start
       'polyphase': True,  # compute the outer layers by pool phase (exact)
       'conv_algorithm': 'auto',  # of 3D convolutions: auto, or one that ops/conv_algorithm.py names
       'dtype': 'auto',  # of the computation: auto is bfloat16 on accelerators, float32 on CPUs

@@ -33,9 +33,9 @@ class AutoEncoder(nn.Module):
     polyphase: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
     conv_algorithm: see `ops.conv_algorithm`. dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
-    output_scale: what the last layer's output is multiplied by. Where norm_scale times it is about a zero-mean pixel's standard deviation (0.04), the
+    output_gain: what the last layer's output is multiplied by. Where bn_scale_init times it is about a zero-mean pixel's standard deviation (0.04), the
       network starts at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are not too long for that layer.
-    norm_scale: what the scales of batch normalisation start from. At 1 nearly all of a frame's energy, the few people in it, lies where tanh saturates, and
+    bn_scale_init: what the scales of batch normalisation start from. At 1 nearly all of a frame's energy, the few people in it, lies where tanh saturates, and
       the network cannot say how bright they are; at 0.2 tanh still rises there. The scales are learnt as before.
     remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
   """
@@ -47,8 +47,8 @@ class AutoEncoder(nn.Module):
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
-  output_scale: float = 1.0
-  norm_scale: float = 1.0
+  output_gain: float = 1.0
+  bn_scale_init: float = 1.0
   remat: str = 'none'
 
   @nn.compact
@@ -68,7 +68,7 @@ class AutoEncoder(nn.Module):
       'conv_algorithm': self.conv_algorithm,
       'dtype': self.dtype,
       'axis_name': self.axis_name,
-      'norm_scale': self.norm_scale,
+      'bn_scale_init': self.bn_scale_init,
     }
 
   def _encode(self, x, train):
@@ -123,4 +123,4 @@ class AutoEncoder(nn.Module):
       )
 
     recon = rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias
-    return recon if self.output_scale == 1.0 else recon * self.output_scale
+    return recon if self.output_gain == 1.0 else recon * self.output_gain

@@ -40,7 +40,7 @@ class ConvBlock(nn.Module):
 
   Attributes:
     features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) or None for no pooling.
-    polyphase: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). norm_scale: what the normalisation's scale starts from.
+    polyphase: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). bn_scale_init: what the normalisation's scale starts from.
   """
 
   features: int
@@ -50,7 +50,7 @@ class ConvBlock(nn.Module):
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
-  norm_scale: float = 1.0
+  bn_scale_init: float = 1.0
 
   @nn.compact
   def __call__(self, x, train, at_rest=None):
@@ -59,7 +59,7 @@ class ConvBlock(nn.Module):
     at_rest: what the block before gave as its own, None for zero. Where nothing happens y is near its mean, so a value near tanh(bias).
     """
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
-    norm = Norm(self.features, self.axis_name, self.norm_scale, name='norm')
+    norm = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm')
     if self.polyphase:
       return *self._split(x, kernel, norm, train), norm.at_rest()
     x = x.astype(self.dtype)
@@ -95,7 +95,7 @@ class ConvBlock(nn.Module):
 class DeconvBlock(nn.Module):
   """Un-pooling, stride-1 deconvolution, batch normalisation, tanh: one row of the decoder of Fig. 2.
 
-  Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none. norm_scale: as in `ConvBlock`.
+  Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none. bn_scale_init: as in `ConvBlock`.
   """
 
   features: int
@@ -104,7 +104,7 @@ class DeconvBlock(nn.Module):
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
   axis_name: str | None = None
-  norm_scale: float = 1.0
+  bn_scale_init: float = 1.0
 
   @nn.compact
   def __call__(self, x, train, places=None):
@@ -115,7 +115,7 @@ class DeconvBlock(nn.Module):
       self.dtype
     )
     y = deconv3d(x.astype(self.dtype), kernel, conv_algorithm=self.conv_algorithm)
-    gain, offset = Norm(self.features, self.axis_name, self.norm_scale, name='norm').affine(
+    gain, offset = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm').affine(
       moments_of(y) if train else None
     )
     return jnp.tanh(apply_affine(y, gain, offset))

@@ -26,8 +26,8 @@ def make_networks(
   polyphase,
   conv_algorithm,
   dtype,
-  output_scale=1.0,
-  norm_scale=1.0,
+  output_gain=1.0,
+  bn_scale_init=1.0,
   remat='none',
   axis_name=None,
 ):
@@ -43,8 +43,8 @@ def make_networks(
     AutoEncoder(
       tuple(widths),
       places=places,
-      output_scale=output_scale,
-      norm_scale=norm_scale,
+      output_gain=output_gain,
+      bn_scale_init=bn_scale_init,
       axis_name=axis_name,
       **common,
     ),
@@ -127,7 +127,7 @@ def check_sizes(config):
       f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
       f'which the window (={config.clips.window}) must hold'
     )
-  for name in ('output_scale', 'norm_scale'):
+  for name in ('output_gain', 'bn_scale_init'):
     if not config.model.get(name, 1.0) > 0:
       raise UserError(f'model.{name} (={config.model[name]}) must be positive')
   _check_frames(config)

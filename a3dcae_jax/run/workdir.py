@@ -37,8 +37,8 @@ MAY_CHANGE = (
 CAME_LATER = {
   'data.mean_image': 'set',
   'optimizer.schedule': 'constant',
-  'model.output_scale': 1.0,
-  'model.norm_scale': 1.0,
+  'model.output_gain': 1.0,
+  'model.bn_scale_init': 1.0,
   'frames.contrast': 0.0,
   'frames.images': 'frames',
   'frames.row_speeds': 'alike',

@@ -32,7 +32,7 @@ SETTINGS = {
     'eval.error': 'local',
     'eval.divide_by_position': True,
     'eval.smoothing_frames': 2.0,
-    'model.output_scale': 0.25,
+    'model.output_gain': 0.25,
     'frames.contrast': 0.05,
     'seed': 1,
   },

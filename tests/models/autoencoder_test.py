@@ -137,7 +137,7 @@ def test_fixed_places_are_the_upper_left(clips):
 
 
 def test_output_scale_multiplies_the_reconstruction(clips):
-  plain, scaled = AutoEncoder(WIDTHS), AutoEncoder(WIDTHS, output_scale=0.25)
+  plain, scaled = AutoEncoder(WIDTHS), AutoEncoder(WIDTHS, output_gain=0.25)
   variables = plain.init(jax.random.key(0), clips)
   variables = variables | {
     'params': variables['params'] | {f'deconv{len(WIDTHS)}_bias': jnp.asarray([0.5])}
@@ -152,7 +152,7 @@ def test_norm_scale_is_where_every_scale_starts(clips):
     {
       '/'.join(p.key for p in path): leaf
       for path, leaf in jax.tree.leaves_with_path(
-        AutoEncoder(WIDTHS, norm_scale=scale).init(jax.random.key(0), clips)['params']
+        AutoEncoder(WIDTHS, bn_scale_init=scale).init(jax.random.key(0), clips)['params']
       )
     }
     for scale in (1.0, 0.25)

@@ -58,7 +58,7 @@ def test_an_unknown_dtype_is_named_before_anything_is_prepared():
     check_sizes(config)
 
 
-@pytest.mark.parametrize('name', ['output_scale', 'norm_scale'])
+@pytest.mark.parametrize('name', ['output_gain', 'bn_scale_init'])
 def test_a_scale_of_nothing_is_refused(name):
   config = common.get_config()
   config.model[name] = 0.0

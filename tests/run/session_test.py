@@ -162,19 +162,19 @@ def test_a_run_from_before_a_field_was_there_goes_on(folder):
   del (
     older['optimizer']['schedule'],
     older['data']['mean_image'],
-    older['model']['output_scale'],
-    older['model']['norm_scale'],
+    older['model']['output_gain'],
+    older['model']['bn_scale_init'],
     older['frames'],
   )
   (run / 'config.json').write_text(json.dumps(older))
   with pytest.raises(UserError, match="optimizer.schedule is 'constant' there, 'cosine' here"):
     workdir.claim(run, tiny(folder, **{'optimizer.schedule': 'cosine'}))
-  with pytest.raises(UserError, match='model.norm_scale is 1.0 there, 0.2 here'):
-    workdir.claim(run, tiny(folder, **{'model.norm_scale': 0.2}))
+  with pytest.raises(UserError, match='model.bn_scale_init is 1.0 there, 0.2 here'):
+    workdir.claim(run, tiny(folder, **{'model.bn_scale_init': 0.2}))
   with pytest.raises(UserError, match='frames.contrast is 0.0 there, 0.04 here'):
     workdir.claim(run, tiny(folder, **{'frames.contrast': 0.04}))
-  with pytest.raises(UserError, match='model.output_scale is 1.0 there, 0.04 here'):
-    workdir.claim(run, tiny(folder, **{'model.output_scale': 0.04}))
+  with pytest.raises(UserError, match='model.output_gain is 1.0 there, 0.04 here'):
+    workdir.claim(run, tiny(folder, **{'model.output_gain': 0.04}))
   workdir.claim(run, config)
 
 
