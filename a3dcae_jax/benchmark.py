@@ -3,11 +3,11 @@
   python -m a3dcae_jax.benchmark --preset=small --batch=4
   python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 --peer=torch_peer.py --peer_python=python3
 
-  python -m a3dcae_jax.benchmark --preset=small,small6 --feeding=none,resident,streamed
+  python -m a3dcae_jax.benchmark --preset=small,small6 --input_pipeline=none,device_cached,streaming
   python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
 
-With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Several feedings (none: clips that lie ready;
+With a peer, the two take turns, pair by pair, and the ratio of clips/s is printed for each pair. Several input_pipelines (none: clips that lie ready;
 resident: frames on the device; streamed: tf.data) take turns too. Medians after warm-up. FLOPs are those of the network by the direct method,
 whatever the program makes of it, and the share of the matrix rate is in these; XLA's own count of the program stands beside them in --json.
 `pipeline` reads training clips of a prepared cache through tf.data; `ingest` prepares a data set into a cache that is thrown away.
@@ -42,11 +42,13 @@ _CONTRAST = flags.DEFINE_float(
 _REMAT = flags.DEFINE_enum(
   'remat', 'none', ['none', 'blocks'], 'What is computed again for the gradient.'
 )
-_FEEDING = flags.DEFINE_list(
-  'feeding', ['none'], 'none, resident, streamed, or several, which take turns.'
+_INPUT_PIPELINE = flags.DEFINE_list(
+  'input_pipeline', ['none'], 'none, device_cached, streaming, or several, which take turns.'
 )
 _STEPS = flags.DEFINE_integer(
-  'steps', 1, 'Steps a timed run: more of them show what a feeding costs once nothing is stored up.'
+  'steps',
+  1,
+  'Steps a timed run: more of them show what a input_pipeline costs once nothing is stored up.',
 )
 _REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
@@ -71,18 +73,18 @@ _SECONDS = flags.DEFINE_float('seconds', 20.0, 'How long the mode pipeline reads
 def _feed():
   """Rows of the modes that measure footage alone, without a network."""
   from a3dcae_jax.common.errors import UserError
-  from a3dcae_jax.measuring import input_pipeline as feeding
+  from a3dcae_jax.measuring import input_pipeline as input_pipeline
 
   rows = []
   for mode in _MODES.value:
     if mode == 'pipeline' and _CACHE.value:
       rows += [
-        feeding.measure_pipeline(_CACHE.value, batch_size=int(batch), seconds=_SECONDS.value)
+        input_pipeline.measure_pipeline(_CACHE.value, batch_size=int(batch), seconds=_SECONDS.value)
         for batch in _BATCH.value
       ]
     elif mode == 'ingest' and _DATA.value:
       rows.append(
-        feeding.measure_ingest(
+        input_pipeline.measure_ingest(
           _DATA.value, _ROOT.value, height=_SIZE.value or 224, width=_SIZE.value or 224
         )
       )
@@ -91,7 +93,7 @@ def _feed():
         f'--modes={",".join(_MODES.value)}: pipeline needs --cache, ingest needs --data; neither goes with infer or train'
       )
   for row in rows:
-    print(feeding.line(row))
+    print(input_pipeline.line(row))
   return rows
 
 
@@ -148,13 +150,16 @@ def _settings():
 def _measure(timing, setting, rate):
   from a3dcae_jax.measuring.peer import run_peer
 
-  programs, rows = [timing.make_program(setting, feeding) for feeding in _FEEDING.value], []
+  programs, rows = (
+    [timing.make_program(setting, input_pipeline) for input_pipeline in _INPUT_PIPELINE.value],
+    [],
+  )
   for pair in range(_PAIRS.value if _PEER.value else 1):
     measured = timing.measure(programs, setting, reps=_REPS.value, steps=_STEPS.value)
     for row in measured:
       row |= {
         'share_of_matrix_rate': row['tflops_per_s'] / rate,
-        'of_first_feeding': row['clips_per_s'] / measured[0]['clips_per_s'],
+        'of_first_pipeline': row['clips_per_s'] / measured[0]['clips_per_s'],
       }
     if _PEER.value:
       row = measured[0]
@@ -186,7 +191,7 @@ def _line(row):
   )
   return (
     f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, contrast {row["contrast"]:g}, '
-    f'fed {row["feeding"]}: {row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
+    f'fed {row["input_pipeline"]}: {row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
     f'compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}'
   )
 
@@ -198,10 +203,10 @@ _COLUMNS = (
   ('batch', '{batch}'),
   ('dtype', '{dtype}'),
   ('contrast', '{contrast:g}'),
-  ('fed', '{feeding}'),
+  ('fed', '{input_pipeline}'),
   ('frames/s', '{frames_per_s:,.0f}'),
   ('clips/s', '{clips_per_s:,.2f}'),
-  ('of the first', '{of_first_feeding:.3f}'),
+  ('of the first', '{of_first_pipeline:.3f}'),
   ('ms a step', '{ms:,.1f}'),
   ('compiled in s', '{compile_s:.0f}'),
   ('M parameters', '{millions:,.2f}'),

@@ -159,7 +159,7 @@ def get_config():
       'steps': 20_000,  # updates
       'batch_size': 16,  # clips, over all devices
       'holdout_videos': 0,  # last training videos kept out of training: their errors calibrate 'train' and thresholds
-      'feeding': 'auto',  # resident (frames live on the device), streamed (tf.data), auto: resident where they fit
+      'input_pipeline': 'auto',  # resident (frames live on the device), streamed (tf.data), auto: resident where they fit
       'log_every_steps': 10,  # how often metrics are read from the device
       'checkpoint_every_steps': 500,
       'keep_checkpoints': 3,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything there is to measure on a GPU, in one command, results written as they come and what matters most first:
 #   environment; benchmark at several batches; the fastest beside the peer as it comes, then compiled (which takes it minutes); the kernels that take
-#   the time; correctness against the CPU; the peer in its other layout; every convolution alone; conv_algorithms; phases split or not; feedings;
+#   the time; correctness against the CPU; the peer in its other layout; every convolution alone; conv_algorithms; phases split or not; input_pipelines;
 #   rematerialisation; XLA flags (tools/xla_flags); and then training for the time that is left, with a profile of it.
 #
 #   CACHE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash tools/gpu_check.sh
@@ -12,7 +12,7 @@
 # PART_S: seconds for one part, PEER_S where the peer is compiled too. A part that would start later than the rest allows is left out and said so; one that runs too long is ended and keeps what it had
 # measured. Raise LIMIT_S, or run again with SKIP, to get those: programs compiled before are kept in OUT/.cache, so only the first `compiled in`
 # of a program is a compilation. After every part all results but the trace are in OUT/results.tgz.
-# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer trace rates conv_algorithm phases feeding remat
+# CONFIG, PRESET, BATCHES, TRAIN_BATCHES, REPS, PAIRS, LAYOUTS, FLAG_SETS, SKIP (words of: check benchmark peer trace rates conv_algorithm phases input_pipeline remat
 # flags profile train): to try it in small, as the tests do on a CPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -114,7 +114,7 @@ if wanted phases; then
   measure infer_not_split --modes=infer --batch="$one" --polyphase=false
   measure train_not_split --modes=train --batch="$train_one" --polyphase=false
 fi
-wanted feeding && measure feeding --modes=train --batch="$train_one" --steps=6 --feeding="${FEEDING:-none,resident}"
+wanted input_pipeline && measure input_pipeline --modes=train --batch="$train_one" --steps=6 --input_pipeline="${FEEDING:-none,resident}"
 wanted remat && measure remat --modes=train --batch="$TRAIN_BATCHES" --remat=blocks
 if wanted flags; then
   while IFS='|' read -r name flags _; do

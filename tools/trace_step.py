@@ -2,7 +2,7 @@
 
   python tools/trace_step.py --mode=train --json=FILE [--preset=paper] [--batch=32] [--steps=5] [--trace=FOLDER]
 
-Rows are in milliseconds a step. `main --profile` traces a whole run, feeding included; this needs no cache.
+Rows are in milliseconds a step. `main --profile` traces a whole run, input_pipeline included; this needs no cache.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from a3dcae_jax.data.device_cache import gather_clips
 from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.data.windows import training_clips
 
-FEEDINGS = ('none', 'resident', 'streamed')
+INPUT_PIPELINES = ('none', 'device_cached', 'streaming')
 _FRAMES = 256  # made frames: what a batch costs does not depend on their number
 
 
@@ -24,25 +24,25 @@ class TimedBatches(NamedTuple):
   frames: tuple
 
 
-def timed_batches(setting, feeding):
+def timed_batches(setting, input_pipeline):
   """The `TimedBatches` of a `programs.Setting`.
 
-  'none': the same clips every time, already on the device: what the program does by itself. 'resident': indices, copied to the device each
-  step; the program gathers the clips from frames there. 'streamed': clips read by tf.data and copied ahead of the step.
+  'none': the same clips every time, already on the device: what the program does by itself. 'device_cached': indices, copied to the device each
+  step; the program gathers the clips from frames there. 'streaming': clips read by tf.data and copied ahead of the step.
   """
-  if feeding not in FEEDINGS:
-    raise UserError(f'--feeding {feeding!r}: known are {", ".join(FEEDINGS)}')
+  if input_pipeline not in INPUT_PIPELINES:
+    raise UserError(f'--input_pipeline {input_pipeline!r}: known are {", ".join(INPUT_PIPELINES)}')
   frames = np.random.default_rng(0).integers(
     0, 256, (_FRAMES, *setting.clip_shape[1:]), dtype=np.uint8
   )
   table = training_clips(
     [CachedVideo('made', 0, _FRAMES, '')], window=setting.window, strides=(1, 2, 3), every_frames=2
   )
-  if feeding == 'none':
+  if input_pipeline == 'none':
     first, stride = clip_batch(table, batch_size=setting.batch, seed=0, step=0)
     clips = gather_clips(jnp.asarray(frames), first, stride, window=setting.window)
     return TimedBatches(itertools.repeat(clips), ())
-  if feeding == 'resident':
+  if input_pipeline == 'device_cached':
     indices = (
       jax.device_put(clip_batch(table, batch_size=setting.batch, seed=0, step=step))
       for step in itertools.count()

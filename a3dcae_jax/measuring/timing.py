@@ -29,7 +29,7 @@ class Program(NamedTuple):
   """
 
   run: object
-  feeding: str
+  input_pipeline: str
   compile_s: float
   flops: float
   xla_flops: float | None
@@ -38,9 +38,9 @@ class Program(NamedTuple):
   text: object
 
 
-def make_program(setting, feeding='none'):
-  """Compiles a `programs.Setting` on the default device; `feeding` is where its batches come from, see `timed_batches`."""
-  state, source = fresh_state(setting), timed_batches(setting, feeding)
+def make_program(setting, input_pipeline='none'):
+  """Compiles a `programs.Setting` on the default device; `input_pipeline` is where its batches come from, see `timed_batches`."""
+  state, source = fresh_state(setting), timed_batches(setting, input_pipeline)
   mean_image = jnp.full(input_shapes(setting)[1].shape, 0.5, jnp.float32)
   if setting.mode == 'infer':
     parameters, held, jitted = (
@@ -66,7 +66,7 @@ def make_program(setting, feeding='none'):
 
   return Program(
     run,
-    feeding,
+    input_pipeline,
     seconds,
     model_flops(setting),
     _xla_flops(compiled),
@@ -96,7 +96,7 @@ def _figures(setting, program, times):
   return {
     **resolved(setting)._asdict(),
     'size_px': setting.size,
-    'feeding': program.feeding,
+    'input_pipeline': program.input_pipeline,
     'median_s': median,
     'min_s': min(times),
     'max_s': max(times),

@@ -22,7 +22,7 @@ from a3dcae_jax.training.preemption import Notice, Preempted
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step
 
-FEEDINGS = ('auto', 'resident', 'streamed')
+INPUT_PIPELINES = ('auto', 'device_cached', 'streaming')
 
 
 def train(config, workdir, cache, *, hooks=()):
@@ -79,7 +79,7 @@ def restored_for_all(config, checkpoints):
   return processes.from_first(found[0] if found else fresh_state(config)), step
 
 
-def make_step(config, feeding, axis_name=parallel.AXIS):
+def make_step(config, input_pipeline, axis_name=parallel.AXIS):
   """The per-replica update of this config: `(state, batch, mean_image[, frames])`, `batch` clips or, resident, their indices.
 
   Where there are several mean images (data.mean_image) the batch is (clips, which) or (first, stride, which), and they are [S, H, W].
@@ -94,7 +94,10 @@ def make_step(config, feeding, axis_name=parallel.AXIS):
     reduce_dtype=reduce_dtype(config.train.reduce_dtype, config.model.dtype),
     **frame_options(config),
   )
-  resident, several = feeding == 'resident', config.data.get('mean_image', 'set') != 'set'
+  resident, several = (
+    input_pipeline == 'device_cached',
+    config.data.get('mean_image', 'set') != 'set',
+  )
 
   def fed_step(state, batch, mean_image, *frames):
     if several:
@@ -114,11 +117,19 @@ def optimizer_of(config):
   return make_optimizer(**config.optimizer, steps=config.train.steps)
 
 
-def choose_feeding(feeding, frames):
-  """'resident' or 'streamed': 'auto' is resident where the frames fit on the device."""
-  if feeding not in FEEDINGS:
-    raise UserError(f'train.feeding {feeding!r}: known are {", ".join(FEEDINGS)}')
-  return feeding if feeding != 'auto' else 'resident' if fits_on_device(frames.size) else 'streamed'
+def choose_input_pipeline(input_pipeline, frames):
+  """'device_cached' or 'streaming': 'auto' is resident where the frames fit on the device."""
+  if input_pipeline not in INPUT_PIPELINES:
+    raise UserError(
+      f'train.input_pipeline {input_pipeline!r}: known are {", ".join(INPUT_PIPELINES)}'
+    )
+  return (
+    input_pipeline
+    if input_pipeline != 'auto'
+    else 'device_cached'
+    if fits_on_device(frames.size)
+    else 'streaming'
+  )
 
 
 def fresh_state(config):
@@ -135,7 +146,9 @@ def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
       f'train.batch_size (={config.train.batch_size}) must be divisible by the number of devices (={devices})'
     )
   frames = cache.train.frames
-  feeding = processes.on_first('feeding', lambda: choose_feeding(config.train.feeding, frames))
+  input_pipeline = processes.on_first(
+    'input_pipeline', lambda: choose_input_pipeline(config.train.input_pipeline, frames)
+  )
   table = training_clips(
     trained_on(cache.train.videos, config.train.holdout_videos), **config.clips
   )
@@ -143,18 +156,24 @@ def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
     ''
     if processes.count() == 1
     else f' in {processes.count()} processes, '
-    + {'resident': 'each holding all frames', 'streamed': 'each reading its share of every batch'}[
-      feeding
-    ]
+    + {
+      'device_cached': 'each holding all frames',
+      'streaming': 'each reading its share of every batch',
+    }[input_pipeline]
   )
   processes.say(
-    f'training clips {len(table.first)}, {feeding}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...'
+    f'training clips {len(table.first)}, {input_pipeline}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...'
   )
-  shared = [network_mean(config, cache)] + ([np.asarray(frames)] if feeding == 'resident' else [])
+  shared = [network_mean(config, cache)] + (
+    [np.asarray(frames)] if input_pipeline == 'device_cached' else []
+  )
   shared = [parallel.replicate(array) for array in shared]
-  state, drawn = parallel.replicate(state), batches(config, feeding, cache, table, first_step)
+  state, drawn = (
+    parallel.replicate(state),
+    batches(config, input_pipeline, cache, table, first_step),
+  )
   batch = next(drawn)
-  step = parallel.map_step(make_step(config, feeding), num_shared=len(shared))
+  step = parallel.map_step(make_step(config, input_pipeline), num_shared=len(shared))
   parallel.compile_together(step, state, batch, *shared)
   hooks = (
     [
@@ -220,7 +239,7 @@ def trained_on(videos, holdout):
   return videos[: len(videos) - holdout]
 
 
-def batches(config, feeding, cache, table, first_step):
+def batches(config, input_pipeline, cache, table, first_step):
   """Endless batches on the devices, from that of update `first_step + 1` on: of each, this process's rows."""
   arguments, rows = (
     {'batch_size': config.train.batch_size, 'seed': config.seed},
@@ -228,7 +247,7 @@ def batches(config, feeding, cache, table, first_step):
   )
   drawn = (clip_batch(table, step=step, **arguments) for step in itertools.count(first_step))
   indices = ((first[rows], stride[rows]) for first, stride in drawn)
-  if feeding == 'resident':
+  if input_pipeline == 'device_cached':
     return (
       parallel.shard(
         (*batch, cache.scene_of(cache.train, batch[0])) if cache.means != 'set' else batch

@@ -26,7 +26,7 @@ MAY_CHANGE = (
   'train.log_every_steps',
   'train.checkpoint_every_steps',
   'train.keep_checkpoints',
-  'train.feeding',
+  'train.input_pipeline',
   'train.reduce_dtype',
   'train.transfer_guard',
   'train.compilation_cache_dir',

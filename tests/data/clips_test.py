@@ -1,4 +1,4 @@
-"""Windows, batches, and the two ways of feeding: by hand first, then by property."""
+"""Windows, batches, and the two ways of input_pipeline: by hand first, then by property."""
 
 import itertools
 

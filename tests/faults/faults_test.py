@@ -145,7 +145,9 @@ def test_corrupted_frame_store(commands, whole, cache):
 def test_data_vanishing(commands, whole, cache):
   run = commands.folder / 'vanished'
   running = commands.start(
-    commands.main(run, *LONG, f'--config.data.cache={cache}', '--config.train.feeding=streamed')
+    commands.main(
+      run, *LONG, f'--config.data.cache={cache}', '--config.train.input_pipeline=streaming'
+    )
   )
   running.until(lambda: steps_logged(run) >= 30)
   shutil.rmtree(cache)

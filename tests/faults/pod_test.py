@@ -95,9 +95,9 @@ def test_a_pod_scores_every_frame_once_and_alike(tmp_path, pod):
 
 
 def test_streaming_processes_read_their_share_and_train_the_same(commands, pod):
-  run = commands.folder / 'streamed'
+  run = commands.folder / 'streaming'
   status, text = commands.run(
-    commands.pod(run, '--config.train.feeding=streamed', '--config.train.steps=20')
+    commands.pod(run, '--config.train.input_pipeline=streaming', '--config.train.steps=20')
   )
   assert status == 0 and 'each reading its share of every batch' in text, text
   same_state(pod[0], run, step=20)

@@ -1,4 +1,4 @@
-"""The measurements of feeding: that they read what they say, and say what they read."""
+"""The measurements of input_pipeline: that they read what they say, and say what they read."""
 
 import tempfile
 

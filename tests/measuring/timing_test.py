@@ -1,4 +1,4 @@
-"""What is timed: the same clips whatever the feeding, turns that alternate, figures by hand."""
+"""What is timed: the same clips whatever the input_pipeline, turns that alternate, figures by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +12,8 @@ from a3dcae_jax.measuring.timed_batches import fed, timed_batches
 SETTING = Setting('infer', 'tiny', 3, 'float32')
 
 
-def first_clips(feeding):
-  source = timed_batches(SETTING, feeding)
+def first_clips(input_pipeline):
+  source = timed_batches(SETTING, input_pipeline)
   take = fed(lambda carry, clips, mean_image: clips + jnp.uint8(carry), SETTING)
   return np.asarray(take(0, next(source.batches), None, *source.frames))
 
@@ -21,8 +21,8 @@ def first_clips(feeding):
 def test_resident_clips_are_those_without_feeding():
   clips = first_clips('none')
   assert clips.shape == (3, 16, 32, 32) and clips.dtype == np.uint8
-  np.testing.assert_array_equal(clips, first_clips('resident'))
-  source = timed_batches(SETTING, 'resident')
+  np.testing.assert_array_equal(clips, first_clips('device_cached'))
+  source = timed_batches(SETTING, 'device_cached')
   assert not np.array_equal(
     next(source.batches)[0], next(source.batches)[0]
   )  # other clips every step
@@ -30,11 +30,13 @@ def test_resident_clips_are_those_without_feeding():
 
 @pytest.mark.slow  # brings TensorFlow
 def test_streamed_clips_are_those_without_feeding():
-  np.testing.assert_array_equal(first_clips('none'), first_clips('streamed'))
+  np.testing.assert_array_equal(first_clips('none'), first_clips('streaming'))
 
 
 def test_unknown_feeding_is_named():
-  with pytest.raises(UserError, match="--feeding 'disk': known are none, resident, streamed"):
+  with pytest.raises(
+    UserError, match="--input_pipeline 'disk': known are none, device_cached, streaming"
+  ):
     timed_batches(SETTING, 'disk')
 
 
@@ -44,11 +46,13 @@ def test_programs_take_turns():
     timing.Program(
       lambda steps=1, name=name: turns.append((name, steps)), name, 1.0, 6e9, None, 2**31, 10, str
     )
-    for name in ('none', 'resident')
+    for name in ('none', 'device_cached')
   ]
   rows = timing.measure(programs, SETTING, reps=2, steps=5, warmup=1)
-  assert turns == [('none', 1), ('resident', 1)] + 2 * [('none', 5), ('resident', 5)]
-  assert [row['feeding'] for row in rows] == ['none', 'resident'] and len(rows[0]['times_s']) == 2
+  assert turns == [('none', 1), ('device_cached', 1)] + 2 * [('none', 5), ('device_cached', 5)]
+  assert [row['input_pipeline'] for row in rows] == ['none', 'device_cached'] and len(
+    rows[0]['times_s']
+  ) == 2
   row = rows[0]
   assert row['clips_per_s'] == pytest.approx(3 / row['median_s']) and row[
     'frames_per_s'

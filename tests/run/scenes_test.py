@@ -109,7 +109,8 @@ def test_both_feedings_give_each_clip_its_scene(root, folder):
   cache = prepare_data(**config.data)
   table = training_clips(cache.train.videos, **config.clips)
   streamed, resident = (
-    train.batches(config, feeding, cache, table, 1) for feeding in ('streamed', 'resident')
+    train.batches(config, input_pipeline, cache, table, 1)
+    for input_pipeline in ('streaming', 'device_cached')
   )
   for step, (clips, scene), (first, stride, same) in itertools.islice(
     zip(itertools.count(1), streamed, resident, strict=False), 2
@@ -125,8 +126,8 @@ def test_both_feedings_give_each_clip_its_scene(root, folder):
 
 
 @pytest.mark.parametrize('means', ['scene', 'video'])
-@pytest.mark.parametrize('feeding', ['streamed', 'resident'])
-def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, feeding, means):
+@pytest.mark.parametrize('input_pipeline', ['streaming', 'device_cached'])
+def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, input_pipeline, means):
   config = configured(root, folder, **{'data.mean_image': means})
   cache = prepare_data(**config.data)
   monkeypatch.setattr(
@@ -135,9 +136,9 @@ def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, feedi
   frames, first = np.asarray(cache.train.frames), np.asarray([0, 70])
   scene = cache.scene_of(cache.train, first)
   clips = np.stack([frames[start : start + 16] for start in first])
-  batch = (clips, scene) if feeding == 'streamed' else (first, np.ones(2, int), scene)
-  shared = (cache.mean_image(),) + ((frames,) if feeding == 'resident' else ())
-  got = train.make_step(config, feeding)(None, batch, *shared)
+  batch = (clips, scene) if input_pipeline == 'streaming' else (first, np.ones(2, int), scene)
+  shared = (cache.mean_image(),) + ((frames,) if input_pipeline == 'device_cached' else ())
+  got = train.make_step(config, input_pipeline)(None, batch, *shared)
   np.testing.assert_allclose(
     got[..., 0], clips / 255 - cache.mean_image()[scene][:, None], atol=1e-6
   )

@@ -180,12 +180,12 @@ def test_a_run_from_before_a_field_was_there_goes_on(folder):
 
 def test_streamed_feeding_trains_the_same_parameters(folder, finished):
   config, whole = finished
-  streamed = tiny(folder, **{'train.steps': 6, 'train.feeding': 'streamed'})
-  train.train(streamed, folder / 'streamed', prepare_data(**config.data))
+  streamed = tiny(folder, **{'train.steps': 6, 'train.input_pipeline': 'streaming'})
+  train.train(streamed, folder / 'streaming', prepare_data(**config.data))
   jax.tree.map(
     np.testing.assert_array_equal,
     final_state(config, whole)[0],
-    final_state(config, folder / 'streamed')[0],
+    final_state(config, folder / 'streaming')[0],
   )
 
 

@@ -89,9 +89,11 @@ def test_the_script_measures_and_trains(tmp_path, cache):
       and row['peer']['dtype'] == 'f32'
       and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
     )
-  assert [row['feeding'] for row in json.loads((out / 'feeding.json').read_text())['rows']] == [
+  assert [
+    row['input_pipeline'] for row in json.loads((out / 'input_pipeline.json').read_text())['rows']
+  ] == [
     'none',
-    'resident',
+    'device_cached',
   ]
   assert json.loads((out / 'flags_none.json').read_text())['rows'][0]['mode'] == 'train'
   with tarfile.open(out / 'results.tgz') as results:
