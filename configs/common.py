@@ -48,8 +48,8 @@ SIZES = {
     **_CPU,
     'train.steps': 300,
     'train.checkpoint_every_steps': 100,
-    'objective.hide_every': 8,
-    'objective.hide_frames': 3,
+    'objective.mask_period': 8,
+    'objective.mask_length': 3,
     'objective.adversarial_weight': 0.0,
     'eval.error': 'local',
     'eval.smoothing_frames': 5.0,
@@ -141,8 +141,8 @@ def get_config():
       'noise_std': 0.005,  # of the Gaussian noise in training, on pixels in [0, 1]
       'reduction': 'mean',  # of the squared error over a clip: mean or sum
       'form': 'non_saturating',  # of the generator's adversarial loss, or 'saturating'
-      'hide_every': 0,  # hide frames from the auto-encoder, a run every so many, and reconstruct these alone; 0 (the paper) hides none
-      'hide_frames': 1,  # frames a run; at test every frame is hidden in turn
+      'mask_period': 0,  # hide frames from the auto-encoder, a run every so many, and reconstruct these alone; 0 (the paper) hides none
+      'mask_length': 1,  # frames a run; at test every frame is hidden in turn
     }
   )
   config.optimizer = config_dict.ConfigDict(

@@ -59,6 +59,6 @@ def test_unknown_variant_and_field():
 @pytest.mark.parametrize(('every', 'run'), [(4, 0), (4, 4), (32, 1)])
 def test_hiding_that_hides_nothing_or_everything_is_refused(every, run):
   config = common.get_config()
-  config.objective.hide_every, config.objective.hide_frames = every, run
-  with pytest.raises(UserError, match='objective.hide_frames'):
+  config.objective.mask_period, config.objective.mask_length = every, run
+  with pytest.raises(UserError, match='objective.mask_length'):
     check_sizes(config)

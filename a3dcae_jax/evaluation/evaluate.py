@@ -276,8 +276,8 @@ def error_name(config):
     )
   if contrast := frame_options(config).get('contrast'):
     kind += f', {NORMALISED_FRAMES} {contrast:g}'
-  if config.objective.hide_every:
-    kind += f', {config.objective.hide_frames} of {config.objective.hide_every} frames hidden'
+  if config.objective.mask_period:
+    kind += f', {config.objective.mask_length} of {config.objective.mask_period} frames hidden'
   return kind
 
 

@@ -6,7 +6,7 @@ from flax import traverse_util
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
-from a3dcae_jax.ops.masking import predict_hidden
+from a3dcae_jax.ops.masking import predict_masked
 from a3dcae_jax.run.networks import frame_options, make_networks
 from a3dcae_jax.scoring.errors import (
   block_errors,
@@ -71,9 +71,9 @@ def reconstruction(config, weights, real):
   variables = traverse_util.unflatten_dict(
     {name: array for name, array in weights.items() if not name.startswith('calibration/')}, sep='/'
   )
-  every, run = config.objective.hide_every, config.objective.hide_frames
+  every, run = config.objective.mask_period, config.objective.mask_length
   if every:
-    return predict_hidden(
+    return predict_masked(
       lambda seen: generator.apply(variables, seen, train=False), real, every=every, run=run
     )
   return generator.apply(variables, real, train=False)

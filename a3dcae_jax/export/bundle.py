@@ -206,8 +206,8 @@ def _details(config, workdir, frames, detector):
       'block_px': options.block_px,
       'sigma_px': options.sigma_px,
       'local': dict(options.get('local', {})),
-      'hide_every': config.objective.hide_every,
-      'hide_frames': config.objective.hide_frames,
+      'mask_period': config.objective.mask_period,
+      'mask_length': config.objective.mask_length,
     },
     'events': {
       'persistence': options.event_persistence,

@@ -121,10 +121,10 @@ def check_sizes(config):
     raise UserError(
       f'model.polyphase needs a first_kernel of one frame, got {tuple(config.model.first_kernel)}'
     )
-  every, run = config.objective.hide_every, config.objective.hide_frames
+  every, run = config.objective.mask_period, config.objective.mask_length
   if every and not 0 < run < every <= config.clips.window:
     raise UserError(
-      f'objective.hide_frames (={run}) must be positive and below objective.hide_every (={every}), '
+      f'objective.mask_length (={run}) must be positive and below objective.mask_period (={every}), '
       f'which the window (={config.clips.window}) must hold'
     )
   for name in ('output_gain', 'bn_scale_init'):

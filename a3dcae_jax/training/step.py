@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from a3dcae_jax.models.inputs import zero_mean
-from a3dcae_jax.ops.masking import fill_hidden, hidden_frames
+from a3dcae_jax.ops.masking import fill_masked, masked_frames
 from a3dcae_jax.training.losses import (
   discriminator_loss,
   generator_adversarial_loss,
@@ -20,7 +20,7 @@ class Objective(NamedTuple):
   """What is minimised: Eq. 9, L_R = L_rec + adversarial_weight * L_adv, and how clips are corrupted.
 
   adversarial_weight: lambda. 0 leaves the discriminator out of the program. noise_std: of the Gaussian noise on
-  [0, 1] pixels. reduction, form: see `losses`. hide_every: with k > 0, runs of `hide_frames` frames, one every k, are hidden
+  [0, 1] pixels. reduction, form: see `losses`. mask_period: with k > 0, runs of `mask_length` frames, one every k, are hidden
   from the auto-encoder (at a random offset a clip) and they alone are reconstructed; 0, as in the paper, hides none.
   """
 
@@ -28,8 +28,8 @@ class Objective(NamedTuple):
   noise_std: float = 0.005
   reduction: str = 'mean'
   form: str = 'non_saturating'
-  hide_every: int = 0
-  hide_frames: int = 1
+  mask_period: int = 0
+  mask_length: int = 1
 
 
 def clip_noise(seed, step, first_example, shape, std):
@@ -41,14 +41,14 @@ def clip_noise(seed, step, first_example, shape, std):
   return std * jax.vmap(lambda key: jax.random.normal(key, shape[1:], jnp.float32))(keys)
 
 
-def clip_hiding(seed, step, first_example, shape, objective):
+def clip_masks(seed, step, first_example, shape, objective):
   """Hidden frames bool [B, T], at offsets that depend on (seed, step, index in the whole batch) alone, as the noise does."""
   step_key = jax.random.fold_in(
     jax.random.fold_in(jax.random.key(seed), step), 2**31
   )  # apart from the examples' noise keys
   keys = _example_keys(step_key, first_example, shape[0])
-  offsets = jax.vmap(lambda key: jax.random.randint(key, (), 0, objective.hide_every))(keys)
-  return hidden_frames(offsets, shape[1], every=objective.hide_every, run=objective.hide_frames)
+  offsets = jax.vmap(lambda key: jax.random.randint(key, (), 0, objective.mask_period))(keys)
+  return masked_frames(offsets, shape[1], every=objective.mask_period, run=objective.mask_length)
 
 
 def _example_keys(step_key, first_example, count):
@@ -92,18 +92,18 @@ def make_train_step(
     first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
     noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
     hidden = (
-      clip_hiding(seed, state.step, first, real.shape, objective) if objective.hide_every else None
+      clip_masks(seed, state.step, first, real.shape, objective) if objective.mask_period else None
     )
 
     def reconstruct(theta):
-      seen = noisy if hidden is None else fill_hidden(noisy, jnp.zeros_like(noisy), hidden)
+      seen = noisy if hidden is None else fill_masked(noisy, jnp.zeros_like(noisy), hidden)
       recon, updates = generator.apply(
         {'params': theta, 'batch_stats': state.batch_stats},
         seen,
         train=True,
         mutable=['batch_stats'],
       )
-      return (recon if hidden is None else fill_hidden(real, recon, hidden)), updates
+      return (recon if hidden is None else fill_masked(real, recon, hidden)), updates
 
     recon, pull_generator, updates = jax.vjp(reconstruct, state.generator, has_aux=True)
     rec, recon_cotangent = jax.value_and_grad(reconstruction_loss)(recon, real, objective.reduction)

@@ -27,8 +27,8 @@ from tests.tiny_run import tiny
 SETTINGS = {
   'paper': {},
   'beyond': {
-    'objective.hide_every': 8,
-    'objective.hide_frames': 3,
+    'objective.mask_period': 8,
+    'objective.mask_length': 3,
     'eval.error': 'local',
     'eval.divide_by_position': True,
     'eval.smoothing_frames': 2.0,
@@ -156,8 +156,8 @@ def test_detector_json_says_where_it_comes_from(exported):
     'block_px': 16,
     'sigma_px': 4.0,
     'local': dict(config.eval.local),
-    'hide_every': config.objective.hide_every,
-    'hide_frames': config.objective.hide_frames,
+    'mask_period': config.objective.mask_period,
+    'mask_length': config.objective.mask_length,
   }
 
 
@@ -242,7 +242,7 @@ def test_onnx_ranks_frames_alike(folder, rng):
   pytest.importorskip('jax2onnx')
   pytest.importorskip('onnxruntime')
   config = config_of(
-    folder, {'eval.error': 'motion', 'objective.hide_every': 8, 'objective.hide_frames': 4}
+    folder, {'eval.error': 'motion', 'objective.mask_period': 8, 'objective.mask_length': 4}
   )
   weights = scoring_weights(train.fresh_state(config))
   clips = rng.integers(0, 256, (3, 16, 32, 32), dtype=np.uint8)

@@ -11,7 +11,7 @@ from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.training import losses, parallel
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, clip_hiding, clip_noise, make_train_step
+from a3dcae_jax.training.step import Objective, clip_masks, clip_noise, make_train_step
 
 SHAPE = (4, 16, 16)  # T, H, W
 
@@ -269,8 +269,8 @@ def test_gradients_sent_in_bfloat16_are_equal_to_rounding(batch):
 
 def test_hidden_frames_reach_neither_the_network_nor_the_loss_of_the_others(batch):
   """Changing hidden frames' pixels changes the loss only through their own targets; visible frames add nothing to it."""
-  objective = Objective(adversarial_weight=0.0, noise_std=0.0, hide_every=4, hide_frames=1)
-  hidden = np.asarray(clip_hiding(0, 0, 0, (4, SHAPE[0]), objective))
+  objective = Objective(adversarial_weight=0.0, noise_std=0.0, mask_period=4, mask_length=1)
+  hidden = np.asarray(clip_masks(0, 0, 0, (4, SHAPE[0]), objective))
   assert hidden.sum(1).tolist() == [1] * 4  # T = 4: one frame of each clip
   step, state = (
     jax.jit(make_train_step(*networks(), make_optimizer(), objective, seed=0)),
