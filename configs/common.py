@@ -64,7 +64,7 @@ SIZES = {
     'train.checkpoint_every_steps': 200,
     'optimizer.learning_rate': 3e-3,
     'frames.images': 'flow',
-    'frames.row_speeds': 'found',
+    'input.perspective': 'found',
     'frames.contrast': 0.0,
     'clips.strides': (1,),
     'eval.stride': 1,
@@ -114,7 +114,7 @@ def get_config():
   config.frames = config_dict.ConfigDict(
     {  # -> training.frames.zero_mean
       'images': 'frames',  # what is reconstructed: frames, or their optical 'flow' (magnitude, by least squares; the paper's Table IX)
-      'row_speeds': 'alike',  # of flow: each row is in units of the speed that is usual in it, 'found' in training footage or 'TOP:BOTTOM', as 0.5:1.2
+      'row_scale': 'alike',  # of flow: each row is in units of the speed that is usual in it, 'found' in training footage or 'TOP:BOTTOM', as 0.5:1.2
       'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
     }
   )

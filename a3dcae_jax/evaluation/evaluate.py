@@ -17,7 +17,7 @@ from a3dcae_jax.evaluation.program import local_rule
 from a3dcae_jax.evaluation.report_data import write_page
 from a3dcae_jax.evaluation.scorer import shared_window_errors
 from a3dcae_jax.evaluation.summary import summary
-from a3dcae_jax.models.inputs import ALIKE
+from a3dcae_jax.models.inputs import UNIFORM_ROWS
 from a3dcae_jax.run.networks import frame_options, sees_flow
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.baselines import FLOORS
@@ -272,7 +272,7 @@ def error_name(config):
     kind += f', surprise {local_rule(config.eval).surprise_weight:g} of what moves'
   if sees_flow(config):
     kind += ' of optical flow' + (
-      ' by usual speed of the row' if frame_options(config)['row_speeds'] != ALIKE else ''
+      ' by usual speed of the row' if frame_options(config)['row_scale'] != UNIFORM_ROWS else ''
     )
   if contrast := frame_options(config).get('contrast'):
     kind += f', {NORMALISED_FRAMES} {contrast:g}'

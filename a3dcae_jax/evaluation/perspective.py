@@ -1,4 +1,4 @@
-"""How fast things usually move at the top and at the bottom of the image, which `frames.row_speeds` names: 'alike', 'found', or 'TOP:BOTTOM'."""
+"""How fast things usually move at the top and at the bottom of the image, which `input.perspective` names: 'alike', 'found', or 'TOP:BOTTOM'."""
 
 import jax
 import jax.numpy as jnp
@@ -7,28 +7,28 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.optical_flow import flow_images
 from a3dcae_jax.evaluation.flow_blocks import flow_blocks
-from a3dcae_jax.models.inputs import ALIKE
+from a3dcae_jax.models.inputs import UNIFORM_ROWS
 
 FOUND = 'found'  # in training footage, when the run begins; config.json then has what was found
 LEAST = 0.25  # of the usual speed, at the top: farther up hardly anything is seen to move
 
 
 def speeds_of(name):
-  """(top, bottom), by the usual speed, of a `frames.row_speeds` that is not 'found'."""
+  """(top, bottom), by the usual speed, of a `input.perspective` that is not 'found'."""
   if name == 'alike':
-    return ALIKE
+    return UNIFORM_ROWS
   try:
     top, bottom = (float(part) for part in name.split(':'))
   except ValueError:
     top = bottom = 0.0
   if not (0 < top < np.inf and 0 < bottom < np.inf):
     raise UserError(
-      f'frames.row_speeds {name!r}: known are alike, found, and TOP:BOTTOM, two positive numbers, as 0.5:1.2'
+      f'input.perspective {name!r}: known are alike, found, and TOP:BOTTOM, two positive numbers, as 0.5:1.2'
     )
   return top, bottom
 
 
-def find_row_speeds(frames, videos):
+def find_row_scale(frames, videos):
   """'TOP:BOTTOM' of `videos`: a line through the speeds of all their pixels by least squares, each weighted by its square, so that what moves counts.
 
       s(y) = s0 + b (y - y0),   y0 = sum v^2 y / sum v^2,   s0 = sum v^3 / sum v^2,   b = sum v^2 (y - y0) (v - s0) / sum v^2 (y - y0)^2

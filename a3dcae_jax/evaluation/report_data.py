@@ -8,7 +8,7 @@ from a3dcae_jax.common.files import read_json
 from a3dcae_jax.data.windows import window_at
 from a3dcae_jax.evaluation.calibrate import cutting
 from a3dcae_jax.evaluation.mean_images import network_mean
-from a3dcae_jax.models.inputs import in_row_units
+from a3dcae_jax.models.inputs import scale_rows
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import write_report
 from a3dcae_jax.run.networks import frame_options
@@ -141,7 +141,7 @@ def _strips(config, cache, detector, scores, places):
     mean_image = (
       network_mean(config, cache) if scene is None else network_mean(config, cache)[scene[0]]
     )
-    mean_image = in_row_units(mean_image, frame_options(config)['row_speeds'])
+    mean_image = scale_rows(mean_image, frame_options(config)['row_scale'])
     strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
   return tuple(strips)
 

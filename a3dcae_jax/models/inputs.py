@@ -7,14 +7,14 @@ from a3dcae_jax.common.frame_rms import squared_gain
 from a3dcae_jax.common.optical_flow import flow_images
 
 IMAGES = {'frames': lambda pixels: pixels, 'flow': flow_images}
-ALIKE = (1.0, 1.0)  # rows whose speeds are not told apart
+UNIFORM_ROWS = (1.0, 1.0)  # rows whose speeds are not told apart
 
 
-def zero_mean(clips, mean_image, *, contrast=0.0, images='frames', row_speeds=ALIKE):
+def zero_mean(clips, mean_image, *, contrast=0.0, images='frames', row_scale=UNIFORM_ROWS):
   """Images minus the training images' mean image [H, W]: clips [B, T, H, W], uint8 or float32 in [0, 1], -> float32 [B, T, H, W, 1].
 
   `images` 'frames' are pixels in [0, 1]; 'flow' is the magnitude of the clips' optical flow (`common.optical_flow`; the paper's Table IX), and the
-  mean image that of flow. `row_speeds`, of flow, are the speeds that are usual at the top and at the bottom of the image, by the usual one: each
+  mean image that of flow. `row_scale`, of flow, are the speeds that are usual at the top and at the bottom of the image, by the usual one: each
   row is divided by what lies between them on a line, since who is near moves more pixels.
 
   With contrast c > 0 each frame S is also normalised by itself, to S sqrt(2 c^2 / (mean(S^2) + c^2)): a frame of root mean square c stays as it
@@ -22,18 +22,18 @@ def zero_mean(clips, mean_image, *, contrast=0.0, images='frames', row_speeds=AL
   less crowds and empty scenes differ.
   """
   pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
-  frames = in_row_units(IMAGES[images](pixels) - mean_image, row_speeds)[..., None]
+  frames = scale_rows(IMAGES[images](pixels) - mean_image, row_scale)[..., None]
   if not contrast:
     return frames
   energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
   return frames * jnp.sqrt(squared_gain(energy, contrast))
 
 
-def in_row_units(images, row_speeds=ALIKE):
-  """Images [..., H, W], each row divided by the speed that is usual in it: on a line from the first of `row_speeds` at the top row to the second."""
-  if row_speeds == ALIKE:
+def scale_rows(images, row_scale=UNIFORM_ROWS):
+  """Images [..., H, W], each row divided by the speed that is usual in it: on a line from the first of `row_scale` at the top row to the second."""
+  if row_scale == UNIFORM_ROWS:
     return images
-  return images / np.linspace(*row_speeds, images.shape[-2], dtype=np.float32)[:, None]
+  return images / np.linspace(*row_scale, images.shape[-2], dtype=np.float32)[:, None]
 
 
 def clip_means(mean_images, scene):

@@ -9,7 +9,7 @@ from a3dcae_jax.evaluation.perspective import FOUND, speeds_of
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
 from a3dcae_jax.models.blocks import REMAT
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.inputs import ALIKE, IMAGES
+from a3dcae_jax.models.inputs import IMAGES, UNIFORM_ROWS
 from a3dcae_jax.ops.conv_algorithm import target_platform
 from a3dcae_jax.scoring.local import make_rule
 
@@ -78,7 +78,7 @@ def remat_of(name):
 def frame_options(config):
   """How frames become what the networks see: the keyword arguments of `training.frames.zero_mean`, as far as the run is not older than they are."""
   options = dict(config.get('frames', {}))
-  return options | {'row_speeds': speeds_of(options.get('row_speeds', 'alike'))}
+  return options | {'row_scale': speeds_of(options.get('row_scale', 'alike'))}
 
 
 def sees_flow(config):
@@ -92,9 +92,9 @@ def _check_frames(config):
   images = options.get('images', 'frames')
   if images not in IMAGES:
     raise UserError(f'frames.images {images!r}: known are {", ".join(IMAGES)}')
-  speeds = options.get('row_speeds', 'alike')
-  if (speeds == FOUND or speeds_of(speeds) != ALIKE) and not sees_flow(config):
-    raise UserError(f'frames.row_speeds {speeds!r}: only flow has speeds (frames.images=flow)')
+  speeds = options.get('row_scale', 'alike')
+  if (speeds == FOUND or speeds_of(speeds) != UNIFORM_ROWS) and not sees_flow(config):
+    raise UserError(f'input.perspective {speeds!r}: only flow has speeds (frames.images=flow)')
   if sees_flow(config) and config.eval.error in ('motion', 'local'):
     raise UserError(
       f'frames.images flow: eval.error {config.eval.error!r} finds motion in frames; use eq13, block or smoothed'

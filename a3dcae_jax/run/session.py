@@ -11,7 +11,7 @@ from a3dcae_jax.data.download import fetch
 from a3dcae_jax.evaluation.calibrate import check_windows
 from a3dcae_jax.evaluation.evaluate import evaluate_run
 from a3dcae_jax.evaluation.mean_images import network_mean, share_means
-from a3dcae_jax.evaluation.perspective import FOUND, find_row_speeds
+from a3dcae_jax.evaluation.perspective import FOUND, find_row_scale
 from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import ingest_table, prepare_data
@@ -37,7 +37,7 @@ def train_and_evaluate(config, workdir, *, profile=''):
     config = _with_row_speeds(config, lambda: workdirs.kept_row_speeds(workdir))
     processes.on_first('config', lambda: _check_workdir(config, workdir, lock))
     cache = open_cache(config)
-    config = _with_row_speeds(config, lambda: _found_row_speeds(cache))
+    config = _with_row_speeds(config, lambda: _found_row_scale(cache))
     processes.on_first('workdir', lambda: _found_workdir(config, workdir, cache, lock))
     train(config, workdir, cache, hooks=hooks if processes.is_first() else ())
     evaluate_run(config, workdir, cache)
@@ -72,18 +72,18 @@ def _check_workdir(config, workdir, lock):
 
 def _with_row_speeds(config, find):
   """The config with `find()` in the place of 'found', by process 0."""
-  if config.frames.row_speeds != FOUND:
+  if config.input.perspective != FOUND:
     return config
   config = config.copy_and_resolve_references()
-  config.frames.row_speeds = processes.on_first('row speeds', find)
+  config.input.perspective = processes.on_first('row speeds', find)
   return config
 
 
-def _found_row_speeds(cache):
+def _found_row_scale(cache):
   if not cache.train.videos:
     return FOUND  # and `_found_workdir` says so
-  found = find_row_speeds(cache.train.frames, cache.train.videos)
-  print(f'usual speed of what moves, by row (frames.row_speeds): {found}')
+  found = find_row_scale(cache.train.frames, cache.train.videos)
+  print(f'usual speed of what moves, by row (input.perspective): {found}')
   return found
 
 

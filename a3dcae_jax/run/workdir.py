@@ -41,7 +41,7 @@ CAME_LATER = {
   'model.bn_scale_init': 1.0,
   'frames.contrast': 0.0,
   'frames.images': 'frames',
-  'frames.row_speeds': 'alike',
+  'input.perspective': 'alike',
 }
 PACKAGES = (
   'a3dcae_jax',
@@ -83,9 +83,9 @@ def claim(workdir, config):
 
 
 def kept_row_speeds(workdir):
-  """`frames.row_speeds` of the run that `workdir` holds, or `FOUND` where it holds none: what was found when a run began stays."""
+  """`input.perspective` of the run that `workdir` holds, or `FOUND` where it holds none: what was found when a run began stays."""
   path = pathlib.Path(workdir) / 'config.json'
-  return (CAME_LATER | _flat(read_json(path)))['frames.row_speeds'] if path.exists() else FOUND
+  return (CAME_LATER | _flat(read_json(path)))['input.perspective'] if path.exists() else FOUND
 
 
 def provenance(cache):

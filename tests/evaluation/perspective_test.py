@@ -7,7 +7,7 @@ import pytest
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import CachedVideo
-from a3dcae_jax.evaluation.perspective import LEAST, find_row_speeds, speeds_of
+from a3dcae_jax.evaluation.perspective import LEAST, find_row_scale, speeds_of
 from a3dcae_jax.models.inputs import zero_mean
 from a3dcae_jax.run import session, workdir
 from a3dcae_jax.run.networks import check_sizes, frame_options
@@ -25,7 +25,7 @@ def footage(bands, size=64, frames=16):
 
 
 def found(frames):
-  return speeds_of(find_row_speeds(frames, [CachedVideo('01', 0, len(frames), '')]))
+  return speeds_of(find_row_scale(frames, [CachedVideo('01', 0, len(frames), '')]))
 
 
 def test_a_line_is_found_through_what_moves_and_what_stands_does_not_count():
@@ -50,31 +50,31 @@ def test_nearer_is_never_slower_and_the_top_keeps_something():
 def test_each_row_is_divided_by_its_usual_speed(rng):
   clips, mean = rng.integers(0, 256, (1, 4, 8, 8), np.uint8), np.full((8, 8), 0.1, np.float32)
   plain = np.asarray(zero_mean(clips, mean, images='flow'))
-  divided = np.asarray(zero_mean(clips, mean, images='flow', row_speeds=(0.5, 1.2)))
+  divided = np.asarray(zero_mean(clips, mean, images='flow', row_scale=(0.5, 1.2)))
   np.testing.assert_allclose(
     divided * np.linspace(0.5, 1.2, 8)[:, None, None], plain, rtol=1e-5, atol=1e-7
   )
 
 
 def test_what_a_run_found_when_it_began_stays(tmp_path, monkeypatch, capsys):
-  config = tiny(tmp_path, **FLOW_RUN, **{'frames.row_speeds': 'found'})
-  monkeypatch.setattr(session, 'find_row_speeds', lambda frames, videos: '0.500:1.300')
+  config = tiny(tmp_path, **FLOW_RUN, **{'input.perspective': 'found'})
+  monkeypatch.setattr(session, 'find_row_scale', lambda frames, videos: '0.500:1.300')
   session.train_and_evaluate(config, tmp_path / 'run')
-  assert 'frames.row_speeds): 0.500:1.300' in capsys.readouterr().out
+  assert 'input.perspective): 0.500:1.300' in capsys.readouterr().out
   kept = workdir.read_config(tmp_path / 'run')
-  assert frame_options(kept)['row_speeds'] == (0.5, 1.3) and config.frames.row_speeds == 'found'
+  assert frame_options(kept)['row_scale'] == (0.5, 1.3) and config.input.perspective == 'found'
   metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
   assert (
     metrics['protocol']['error']
     == 'eq13 of optical flow by usual speed of the row, divided by position'
   )
 
-  monkeypatch.setattr(session, 'find_row_speeds', lambda frames, videos: pytest.fail('found again'))
+  monkeypatch.setattr(session, 'find_row_scale', lambda frames, videos: pytest.fail('found again'))
   session.train_and_evaluate(config, tmp_path / 'run')  # done already: scored again
   session.evaluate_again(tmp_path / 'run')
   assert workdir.read_config(tmp_path / 'run') == kept
-  other = tiny(tmp_path, **FLOW_RUN, **{'frames.row_speeds': '0.4:1.3'})
-  with pytest.raises(UserError, match=r"frames.row_speeds is '0.500:1.300' there, '0.4:1.3' here"):
+  other = tiny(tmp_path, **FLOW_RUN, **{'input.perspective': '0.4:1.3'})
+  with pytest.raises(UserError, match=r"input.perspective is '0.500:1.300' there, '0.4:1.3' here"):
     session.train_and_evaluate(other, tmp_path / 'run')
 
 
@@ -83,12 +83,12 @@ def test_what_a_run_found_when_it_began_stays(tmp_path, monkeypatch, capsys):
 )
 def test_what_is_no_pair_of_speeds_is_refused(tmp_path, name):
   with pytest.raises(
-    UserError, match=r'frames.row_speeds .*: known are alike, found, and TOP:BOTTOM'
+    UserError, match=r'input.perspective .*: known are alike, found, and TOP:BOTTOM'
   ):
-    check_sizes(tiny(tmp_path, **FLOW_RUN, **{'frames.row_speeds': name}))
+    check_sizes(tiny(tmp_path, **FLOW_RUN, **{'input.perspective': name}))
 
 
 @pytest.mark.parametrize('name', ['found', '0.5:1.2'])
 def test_frames_have_no_speeds(tmp_path, name):
   with pytest.raises(UserError, match=r'only flow has speeds'):
-    check_sizes(tiny(tmp_path, **{'frames.row_speeds': name}))
+    check_sizes(tiny(tmp_path, **{'input.perspective': name}))

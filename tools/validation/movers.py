@@ -56,7 +56,7 @@ CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
 COPY_DISTANCE = 0.6  # of copies side by side, in widths
 TRACK_FRAMES = 10  # a walker's speed is measured, and its legs are copied, over so many frames
 SLOWEST, FASTEST = 0.0015, 0.012  # walkers' speeds that are believed, in frame widths a frame
-ALIKE = 0.6  # correlation that makes a patch the same walker, TRACK_FRAMES later
+UNIFORM_ROWS = 0.6  # correlation that makes a patch the same walker, TRACK_FRAMES later
 
 
 class Walker(NamedTuple):
@@ -150,7 +150,7 @@ def _track(frames, index, box, mask):
   """(vy, vx) in px a frame by the best correlation of the blob's patch `TRACK_FRAMES` later; None if it is lost, too slow or too fast."""
   patch = frames[index][box].astype(np.float32)[mask]
   later, (height, width) = frames[index + TRACK_FRAMES].astype(np.float32), frames.shape[1:]
-  reach, best = int(FASTEST * width * TRACK_FRAMES) + 1, (ALIKE, None)
+  reach, best = int(FASTEST * width * TRACK_FRAMES) + 1, (UNIFORM_ROWS, None)
   for dy in range(-2, 3):
     for dx in range(-reach, reach + 1):
       moved = _shifted(box, dy, dx, (height, width))
