@@ -17,7 +17,7 @@ import os
 from absl import flags
 
 from a3dcae_jax.cli.command import run_command
-from a3dcae_jax.common.frame_rms import USUAL_CONTRAST
+from a3dcae_jax.common.frame_rms import TUNED_RMS
 
 _PLATFORM = flags.DEFINE_enum(
   'platform', '', ['', 'tpu', 'cuda'], "Of the topologies; '' takes theirs."
@@ -40,9 +40,9 @@ _SPLIT = flags.DEFINE_bool('polyphase', True, 'Compute the outer layers by pool 
 _CONV_ALGORITHM = flags.DEFINE_string(
   'conv_algorithm', 'auto', 'Of 3D convolutions: auto, direct, folded, summed, winograd.'
 )
-_CONTRAST = flags.DEFINE_float(
-  'contrast',
-  USUAL_CONTRAST,
+_TARGET_RMS = flags.DEFINE_float(
+  'target_rms',
+  TUNED_RMS,
   'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.',
 )
 _REMAT = flags.DEFINE_enum(
@@ -129,7 +129,7 @@ def _settings():
         conv_algorithm=_CONV_ALGORITHM.value,
         polyphase=_SPLIT.value,
         remat=_REMAT.value,
-        contrast=_CONTRAST.value,
+        target_rms=_TARGET_RMS.value,
         reduce_dtype=_REDUCE.value,
       )
     )

@@ -19,7 +19,7 @@ import sys
 from absl import flags
 
 from a3dcae_jax.cli.command import run_command
-from a3dcae_jax.common.frame_rms import USUAL_CONTRAST
+from a3dcae_jax.common.frame_rms import TUNED_RMS
 
 _PRESET = flags.DEFINE_list('preset', ['small'], 'paper, paper6, small, small6, tiny, or several.')
 _BATCH = flags.DEFINE_list(
@@ -34,9 +34,9 @@ _CONV_ALGORITHM = flags.DEFINE_string(
   'conv_algorithm', 'auto', 'Of 3D convolutions: auto, direct, folded, summed.'
 )
 _SPLIT = flags.DEFINE_bool('polyphase', True, 'Compute the outer layers by pool phase.')
-_CONTRAST = flags.DEFINE_float(
-  'contrast',
-  USUAL_CONTRAST,
+_TARGET_RMS = flags.DEFINE_float(
+  'target_rms',
+  TUNED_RMS,
   'What frames are normalised to, as in :paper and :small; 0 leaves them as they are.',
 )
 _REMAT = flags.DEFINE_enum(
@@ -138,7 +138,7 @@ def _settings():
         conv_algorithm=_CONV_ALGORITHM.value,
         polyphase=_SPLIT.value,
         remat=_REMAT.value,
-        contrast=_CONTRAST.value,
+        target_rms=_TARGET_RMS.value,
       )
     )
     for preset in _PRESET.value
@@ -190,7 +190,7 @@ def _line(row):
     else ''
   )
   return (
-    f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, contrast {row["contrast"]:g}, '
+    f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, {row["dtype"]}, target_rms {row["target_rms"]:g}, '
     f'fed {row["input_pipeline"]}: {row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, {1e3 * row["median_s"]:.1f} ms, '
     f'compiled in {row["compile_s"]:.0f} s{memory}{share}{peer}'
   )
@@ -202,7 +202,7 @@ _COLUMNS = (
   ('px', '{size_px}'),
   ('batch', '{batch}'),
   ('dtype', '{dtype}'),
-  ('contrast', '{contrast:g}'),
+  ('target_rms', '{target_rms:g}'),
   ('fed', '{input_pipeline}'),
   ('frames/s', '{frames_per_s:,.0f}'),
   ('clips/s', '{clips_per_s:,.2f}'),

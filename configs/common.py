@@ -6,7 +6,7 @@ A subtree is the keyword arguments of one function, named beside it.
 from ml_collections import config_dict
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.frame_rms import USUAL_CONTRAST
+from a3dcae_jax.common.frame_rms import TUNED_RMS
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.scoring.local import Rule
 
@@ -24,7 +24,7 @@ _METHOD = {
   'eval.stride': 3,
   'eval.divide_by_position': True,
   'eval.smoothing_frames': 5.0,
-  'frames.contrast': USUAL_CONTRAST,
+  'frames.target_rms': TUNED_RMS,
   'model.output_gain': 0.2,
   'model.bn_scale_init': 0.2,
   'objective.adversarial_weight': 1e-6,
@@ -65,7 +65,7 @@ SIZES = {
     'optimizer.learning_rate': 3e-3,
     'frames.images': 'flow',
     'input.perspective': 'found',
-    'frames.contrast': 0.0,
+    'frames.target_rms': 0.0,
     'clips.strides': (1,),
     'eval.stride': 1,
     'model.bn_scale_init': 1.0,
@@ -115,7 +115,7 @@ def get_config():
     {  # -> training.frames.zero_mean
       'images': 'frames',  # what is reconstructed: frames, or their optical 'flow' (magnitude, by least squares; the paper's Table IX)
       'row_scale': 'alike',  # of flow: each row is in units of the speed that is usual in it, 'found' in training footage or 'TOP:BOTTOM', as 0.5:1.2
-      'contrast': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
+      'target_rms': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it
     }
   )
   config.model = config_dict.ConfigDict(
@@ -180,7 +180,7 @@ def get_config():
       # 'motion': weighted by the frame difference; 'local': strangest place of a frame, by what is usual there
       'block_px': 16,  # side of the block
       'sigma_px': 4.0,  # of the smoothing
-      'local': Rule()._asdict(),  # -> scoring.local.make_rule: window, contrast, the network's part, share of places that counts
+      'local': Rule()._asdict(),  # -> scoring.local.make_rule: window, target_rms, the network's part, share of places that counts
       'threshold_rule': 'quantile',  # of events, from training scores: quantile, rate (false alarms an hour there), fixed
       'threshold_value': 0.999,
       'event_persistence': 1.0,  # of the peaks that make events, in standard deviations of the training error

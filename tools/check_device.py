@@ -130,7 +130,7 @@ def step_differences(accelerator, cpu, preset, clip_shape):
   with jax.default_device(cpu):
     state = jax.device_get(init_state(*networks, optimizer, clip_shape=clip_shape, seed=0))
   clips = np.random.default_rng(0).integers(0, 256, (2, *clip_shape), dtype=np.uint8)
-  # Frames of different contrast, so that their errors have an order to keep.
+  # Frames of different target_rms, so that their errors have an order to keep.
   clips = (
     127
     + (clips.astype(np.float32) - 127)

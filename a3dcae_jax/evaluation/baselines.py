@@ -44,5 +44,7 @@ def video_means(cache):
 
 def frame_floors(config, cache):
   """Floor -> float64 [N] of the test frames: `scoring.floors`, which are of frames whatever the networks see."""
-  contrast = 0.0 if sees_flow(config) else frame_options(config).get('contrast', 0.0)
-  return floor_errors(cache.test.frames, cache.test.videos, video_means(cache), contrast=contrast)
+  target_rms = 0.0 if sees_flow(config) else frame_options(config).get('target_rms', 0.0)
+  return floor_errors(
+    cache.test.frames, cache.test.videos, video_means(cache), target_rms=target_rms
+  )

@@ -274,8 +274,8 @@ def error_name(config):
     kind += ' of optical flow' + (
       ' by usual speed of the row' if frame_options(config)['row_scale'] != UNIFORM_ROWS else ''
     )
-  if contrast := frame_options(config).get('contrast'):
-    kind += f', {NORMALISED_FRAMES} {contrast:g}'
+  if target_rms := frame_options(config).get('target_rms'):
+    kind += f', {NORMALISED_FRAMES} {target_rms:g}'
   if config.objective.mask_period:
     kind += f', {config.objective.mask_length} of {config.objective.mask_period} frames hidden'
   return kind

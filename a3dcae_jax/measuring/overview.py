@@ -5,7 +5,7 @@ from a3dcae_jax.common.files import read_json
 from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.measuring.scale import SAME
 
-_BEFORE = {'contrast': 0.0}  # of reports that were written before there was this setting
+_BEFORE = {'target_rms': 0.0}  # of reports that were written before there was this setting
 _NEEDED = (
   *SAME,
   'topology',
@@ -24,7 +24,7 @@ _COLUMNS = (
   ('topology', '{topology}'),
   ('clips a chip', '{batch}'),
   ('remat', '{remat}'),
-  ('contrast', '{contrast:g}'),
+  ('target_rms', '{target_rms:g}'),
   ('GFLOP/clip', '{gflops_per_clip:,.1f}'),
   ('GB/clip', '{gb_per_clip:.2f}'),
   ('memory GB', '{memory_gb:.1f}'),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.frame_rms import USUAL_CONTRAST, check_contrast
+from a3dcae_jax.common.frame_rms import TUNED_RMS, check_target_rms
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.inputs import zero_mean
@@ -23,7 +23,7 @@ MODES = ('infer', 'train')
 class Setting(NamedTuple):
   """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices.
 
-  contrast: what frames are normalised to (`training.frames.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
+  target_rms: what frames are normalised to (`training.frames.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
   """
 
   mode: str
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
   polyphase: bool = True
   remat: str = 'none'
   reduce_dtype: str = 'auto'
-  contrast: float = USUAL_CONTRAST
+  target_rms: float = TUNED_RMS
 
   @property
   def size(self):
@@ -58,7 +58,7 @@ def check_setting(setting):
       raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
-  check_contrast('--contrast', setting.contrast)
+  check_target_rms('--target_rms', setting.target_rms)
   return setting
 
 
@@ -97,7 +97,7 @@ def error_program(setting):
   generator, _ = networks(setting)
 
   def errors(variables, clips, mean_image):
-    real = zero_mean(clips, mean_image, contrast=setting.contrast)
+    real = zero_mean(clips, mean_image, target_rms=setting.target_rms)
     return frame_errors(error_maps(real, generator.apply(variables, real, train=False)))
 
   return errors
@@ -112,7 +112,7 @@ def train_program(setting, axis_name=None):
     seed=0,
     axis_name=axis_name,
     reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype),
-    contrast=setting.contrast,
+    target_rms=setting.target_rms,
   )
 
 

@@ -9,7 +9,7 @@ SAME = (
   'dtype',
   'remat',
   'reduce_dtype',
-  'contrast',
+  'target_rms',
 )  # the settings that are compared with themselves on other topologies
 CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
 

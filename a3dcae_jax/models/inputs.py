@@ -10,23 +10,23 @@ IMAGES = {'frames': lambda pixels: pixels, 'flow': flow_images}
 UNIFORM_ROWS = (1.0, 1.0)  # rows whose speeds are not told apart
 
 
-def zero_mean(clips, mean_image, *, contrast=0.0, images='frames', row_scale=UNIFORM_ROWS):
+def zero_mean(clips, mean_image, *, target_rms=0.0, images='frames', row_scale=UNIFORM_ROWS):
   """Images minus the training images' mean image [H, W]: clips [B, T, H, W], uint8 or float32 in [0, 1], -> float32 [B, T, H, W, 1].
 
   `images` 'frames' are pixels in [0, 1]; 'flow' is the magnitude of the clips' optical flow (`common.optical_flow`; the paper's Table IX), and the
   mean image that of flow. `row_scale`, of flow, are the speeds that are usual at the top and at the bottom of the image, by the usual one: each
   row is divided by what lies between them on a line, since who is near moves more pixels.
 
-  With contrast c > 0 each frame S is also normalised by itself, to S sqrt(2 c^2 / (mean(S^2) + c^2)): a frame of root mean square c stays as it
+  With target_rms c > 0 each frame S is also normalised by itself, to S sqrt(2 c^2 / (mean(S^2) + c^2)): a frame of root mean square c stays as it
   is (usual are 0.02 to 0.06), a crowded one is drawn in, and an empty one grows by sqrt(2) at most, so that its noise stays noise. The smaller c, the
   less crowds and empty scenes differ.
   """
   pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
   frames = scale_rows(IMAGES[images](pixels) - mean_image, row_scale)[..., None]
-  if not contrast:
+  if not target_rms:
     return frames
   energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
-  return frames * jnp.sqrt(squared_gain(energy, contrast))
+  return frames * jnp.sqrt(squared_gain(energy, target_rms))
 
 
 def scale_rows(images, row_scale=UNIFORM_ROWS):

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.frame_rms import check_contrast
+from a3dcae_jax.common.frame_rms import check_target_rms
 from a3dcae_jax.data.windows import check_strides
 from a3dcae_jax.evaluation.perspective import FOUND, speeds_of
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
@@ -88,7 +88,7 @@ def sees_flow(config):
 
 def _check_frames(config):
   options = dict(config.get('frames', {}))
-  check_contrast('frames.contrast', options.get('contrast', 0.0))
+  check_target_rms('frames.target_rms', options.get('target_rms', 0.0))
   images = options.get('images', 'frames')
   if images not in IMAGES:
     raise UserError(f'frames.images {images!r}: known are {", ".join(IMAGES)}')

@@ -39,7 +39,7 @@ CAME_LATER = {
   'optimizer.schedule': 'constant',
   'model.output_gain': 1.0,
   'model.bn_scale_init': 1.0,
-  'frames.contrast': 0.0,
+  'frames.target_rms': 0.0,
   'frames.images': 'frames',
   'input.perspective': 'alike',
 }

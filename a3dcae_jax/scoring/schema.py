@@ -90,7 +90,7 @@ def describe_windows(metrics):
   )
 
 
-NORMALISED_FRAMES = 'frames normalised to contrast'  # in `protocol.error` where they are
+NORMALISED_FRAMES = 'frames normalised to target_rms'  # in `protocol.error` where they are
 DIVIDED = ', divided by position'  # how `protocol.error` ends where the run's own errors are
 
 

@@ -33,7 +33,7 @@ SETTINGS = {
     'eval.divide_by_position': True,
     'eval.smoothing_frames': 2.0,
     'model.output_gain': 0.25,
-    'frames.contrast': 0.05,
+    'frames.target_rms': 0.05,
     'seed': 1,
   },
 }
@@ -97,7 +97,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
     'checkpoint_step',
   ):
     assert ours[field] == own[field], field
-  assert (NORMALISED in ours['floors']) == bool(config.frames.contrast)
+  assert (NORMALISED in ours['floors']) == bool(config.frames.target_rms)
   assert load_bundle(bundle).threshold == own['events']['threshold']
   assert {'report.html', 'config.json', 'provenance.json', 'metrics.json'} <= {
     path.name for path in (folder / f'{run.name}_scored').iterdir()

@@ -87,7 +87,7 @@ def report(chips_, **changes):
     'dtype': 'bfloat16',
     'reduce_dtype': 'float32',
     'remat': 'none',
-    'contrast': 0.0,
+    'target_rms': 0.0,
     'gflops_per_clip': 100.0,
     'gb_per_clip': 2.0,
     'memory_gb': 3.0,
@@ -169,7 +169,7 @@ def test_reports_from_before_frames_were_normalised_join_the_tables(tmp_path):
   more = {'memory_share': 0.25, 'limited_by': 'FLOPs', 'roofline_frames_per_s': 1930.4}
   rows = [report(1, **more), report(4, **more)]
   for row in rows:
-    del row['contrast']
+    del row['target_rms']
   (tmp_path / 'old.json').write_text(json.dumps({'rows': rows}))
   done = subprocess.run(
     [sys.executable, '-m', 'a3dcae_jax.aot', f'--earlier={tmp_path / "old.json"}'],
@@ -177,7 +177,7 @@ def test_reports_from_before_frames_were_normalised_join_the_tables(tmp_path):
     text=True,
   )
   assert done.returncode == 0, done.stderr
-  assert 'remat none, reduce_dtype float32, contrast 0.0; all figures a chip' in done.stdout
+  assert 'remat none, reduce_dtype float32, target_rms 0.0; all figures a chip' in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_gpu_that_is_not_there():
     ({'preset': 'big'}, 'preset'),
     ({'conv_algorithm': 'fft'}, 'conv_algorithm'),
     ({'batch': 0}, 'batch'),
-    ({'contrast': 2.0}, 'contrast'),
+    ({'target_rms': 2.0}, 'target_rms'),
   ],
 )
 def test_impossible_settings_are_named(changes, field):

@@ -171,8 +171,8 @@ def test_a_run_from_before_a_field_was_there_goes_on(folder):
     workdir.claim(run, tiny(folder, **{'optimizer.schedule': 'cosine'}))
   with pytest.raises(UserError, match='model.bn_scale_init is 1.0 there, 0.2 here'):
     workdir.claim(run, tiny(folder, **{'model.bn_scale_init': 0.2}))
-  with pytest.raises(UserError, match='frames.contrast is 0.0 there, 0.04 here'):
-    workdir.claim(run, tiny(folder, **{'frames.contrast': 0.04}))
+  with pytest.raises(UserError, match='frames.target_rms is 0.0 there, 0.04 here'):
+    workdir.claim(run, tiny(folder, **{'frames.target_rms': 0.04}))
   with pytest.raises(UserError, match='model.output_gain is 1.0 there, 0.04 here'):
     workdir.claim(run, tiny(folder, **{'model.output_gain': 0.04}))
   workdir.claim(run, config)
@@ -231,7 +231,7 @@ def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder, finished):
   [
     ('data.height', 50, r'data.height \(=50\) must be a multiple of 16'),
     ('clips.window', 12, r'clips.window \(=12\) must be a multiple of 8'),
-    ('frames.contrast', -0.1, r'frames.contrast \(=-0.1\) must be between 0 and 1'),
+    ('frames.target_rms', -0.1, r'frames.target_rms \(=-0.1\) must be between 0 and 1'),
     ('train.batch_size', 0, r'train.batch_size \(=0\) must be positive'),
   ],
 )
@@ -245,8 +245,8 @@ def test_a_protocol_names_what_its_errors_are_of(folder):
   """Two runs whose errors are in different units do not stand under one name."""
   assert error_name(tiny(folder)) == 'eq13'
   assert (
-    error_name(tiny(folder, **{'frames.contrast': 0.04}))
-    == 'eq13, frames normalised to contrast 0.04'
+    error_name(tiny(folder, **{'frames.target_rms': 0.04}))
+    == 'eq13, frames normalised to target_rms 0.04'
   )
 
 

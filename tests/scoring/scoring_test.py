@@ -210,9 +210,9 @@ def test_floors_by_hand():
 def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
   frames, mean = rng.integers(0, 256, (6, 4, 4), np.uint8), rng.random((4, 4), np.float32)
   videos = (CachedVideo('a', 0, 4, ''), CachedVideo('b', 4, 2, ''))
-  seen = np.asarray(zero_mean(frames[None], mean, contrast=0.3))[0, ..., 0]
+  seen = np.asarray(zero_mean(frames[None], mean, target_rms=0.3))[0, ..., 0]
   steps = np.square(np.diff(seen, axis=0)).mean((1, 2))
-  floors = floor_errors(frames, videos, mean, contrast=0.3)
+  floors = floor_errors(frames, videos, mean, target_rms=0.3)
   np.testing.assert_allclose(floors[NORMALISED], steps[[0, 0, 1, 2, 4, 4]], rtol=1e-5)
   assert set(floors) - set(floor_errors(frames, videos, mean)) == {NORMALISED}
 

@@ -57,7 +57,7 @@ def trained(clips, mean_image, steps):
 
 @pytest.fixture(scope='module')
 def state(footage):
-  """Of a network that has learnt something: before training, errors are those of the footage's contrast, which any network ranks alike."""
+  """Of a network that has learnt something: before training, errors are those of the footage's target_rms, which any network ranks alike."""
   clips, _, mean_image = footage
   with jax.numpy_dtype_promotion('standard'):
     state, last = trained(clips, mean_image, 40)

@@ -116,11 +116,11 @@ def test_contrast_normalises_each_frame_by_itself(dtype):
   )  # one clip of three frames
   clips = clips if dtype == np.uint8 else clips.astype(np.float32) / 255
   plain = np.asarray(zero_mean(clips, mean_image))
-  got = np.asarray(zero_mean(clips, mean_image, contrast=10 / 255))
+  got = np.asarray(zero_mean(clips, mean_image, target_rms=10 / 255))
   np.testing.assert_allclose(
     np.asarray(got / plain)[0].mean((1, 2, 3)), np.sqrt(2 / np.asarray([2, 17, 1.01])), rtol=1e-5
   )
-  np.testing.assert_allclose(zero_mean(clips, mean_image, contrast=0.0), plain)
+  np.testing.assert_allclose(zero_mean(clips, mean_image, target_rms=0.0), plain)
 
 
 def test_the_step_trains_on_frames_of_its_contrast(batch):
@@ -130,10 +130,10 @@ def test_the_step_trains_on_frames_of_its_contrast(batch):
   errors = [
     jax.jit(
       make_train_step(
-        *networks(), optimizer, Objective(adversarial_weight=0.0), seed=0, contrast=contrast
+        *networks(), optimizer, Objective(adversarial_weight=0.0), seed=0, target_rms=target_rms
       )
     )(state, *batch)[1]['rec']
-    for contrast in (0.0, 0.01)
+    for target_rms in (0.0, 0.01)
   ]
   assert errors[1] < 0.5 * errors[0]  # the frames of `batch` are far above a hundredth
 
