@@ -8,12 +8,12 @@ REFERENCE_PX = (
 )
 UNIT_PX = 2.0  # a flow image's 1.0: so many of those pixels a frame, which hardly a walker reaches
 FASTEST = 2.0  # what a flow image ends at; beyond, least squares measure nothing
-SIGMA_PX, SIGMA_FRAMES, BLUR_PX, CONTRAST = (
+SIGMA_PX, SIGMA_FRAMES, BLUR_PX, DAMPING = (
   4.0,
   2.0,
   0.7,
   1e-4,
-)  # of the window, of the frames before it, and what keeps places without contrast still
+)  # of the window, of the frames before it, and what keeps places without damping still
 
 # A speed is a difference of products of small numbers: what accelerators round float32 matrix products to by default would be seen in it.
 _EXACT = {'optimize': 'optimal', 'precision': 'highest'}
@@ -40,7 +40,7 @@ def flow_images(pixels):
     gaussian_matrix(width, SIGMA_PX * size, 1),
   )
   return jnp.minimum(
-    speed(*window_means(gradient_products(in_time, down, across), window), CONTRAST) / UNIT_PX,
+    speed(*window_means(gradient_products(in_time, down, across), window), DAMPING) / UNIT_PX,
     FASTEST,
   )
 
@@ -55,10 +55,10 @@ def window_means(maps, window):
   return jnp.einsum('kbthw,st,ih,jw->kbsij', maps, *window, **_EXACT)
 
 
-def speed(xx, yy, xy, xt, yt, contrast):
-  """|(u, v)| of the means of gradient products, in pixels a frame; `contrast`, c in squared grey steps a pixel, keeps what has less still."""
-  xx, yy = xx + contrast, yy + contrast
-  determinant = xx * yy - xy * xy  # at least contrast^2
+def speed(xx, yy, xy, xt, yt, damping):
+  """|(u, v)| of the means of gradient products, in pixels a frame; `damping`, c in squared grey steps a pixel, keeps what has less still."""
+  xx, yy = xx + damping, yy + damping
+  determinant = xx * yy - xy * xy  # at least damping^2
   return jnp.hypot(yy * xt - xy * yt, xx * yt - xy * xt) / determinant
 
 

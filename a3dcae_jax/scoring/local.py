@@ -3,7 +3,7 @@
 The mean error of a frame first of all counts the people in it. In a Gaussian window in space and time around each place there are instead
 
     surprise  the root of the mean error of the network: how unlike what was learnt this place looks and moves
-    speed     how fast whatever is there moves, whatever its contrast: least squares on I_t = -(I_x u + I_y v),
+    speed     how fast whatever is there moves, whatever its damping: least squares on I_t = -(I_x u + I_y v),
               |(u, v)| = |(M + c)^-1 (mean I_x I_t, mean I_y I_t)|,   M the means of (I_x^2, I_x I_y; I_x I_y, I_y^2)
 
 Both are divided by what is usual for a moving thing in that row and at that place of the clip (perspective: near walkers are larger and move more
@@ -30,13 +30,13 @@ PRIOR = 0.02  # weight of the mean of all rows beside a row's own, in the whole 
 class Rule(NamedTuple):
   """How a local score is taken.
 
-  sigma_px, sigma_frames: of the Gaussian window. contrast: c, in squared grey steps a pixel on [0, 1]; it keeps what has less contrast still.
+  sigma_px, sigma_frames: of the Gaussian window. damping: c, in squared grey steps a pixel on [0, 1]; it keeps what has less damping still.
   surprise_weight: of the network's part in the mix, 0 to 1; 0 is speed alone, in which nothing is learnt. share: of the places whose mean counts.
   """
 
   sigma_px: float = 4.0
   sigma_frames: float = 2.0
-  contrast: float = 1e-4
+  damping: float = 1e-4
   surprise_weight: float = 0.25
   share: float = 0.01
 
@@ -47,7 +47,7 @@ def make_rule(**fields):
   for name, low, high in (
     ('sigma_px', 0.5, 64),
     ('sigma_frames', 0.1, 64),
-    ('contrast', 1e-8, 1),
+    ('damping', 1e-8, 1),
     ('surprise_weight', 0, 1),
     ('share', 0, 1),
   ):
@@ -83,7 +83,7 @@ def pooled_maps(maps, clips, rule):
     gaussian_matrix(images.shape[3], rule.sigma_px, STEP),
   )
   *means, energy, error = window_means(products, window)
-  return Pooled(speed(*means, rule.contrast), jnp.sqrt(error), energy)
+  return Pooled(speed(*means, rule.damping), jnp.sqrt(error), energy)
 
 
 def row_sums(pooled):

@@ -8,7 +8,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.optical_flow import gaussian_matrix
 from a3dcae_jax.scoring import local
 
-RULE = local.Rule(sigma_px=2.0, sigma_frames=1.0, contrast=1e-3)
+RULE = local.Rule(sigma_px=2.0, sigma_frames=1.0, damping=1e-3)
 
 
 def ramp(slope, speed, frames=8, size=16):
@@ -25,7 +25,7 @@ def test_speed_of_a_ramp(slope, speed, axes):
   clips = jnp.transpose(ramp(slope, speed), (0, 1, *axes, 4))
   pooled = local.pooled_maps(jnp.full(clips.shape[:-1], 0.04), clips, RULE)
   expected = (
-    slope**2 * abs(speed) / (slope**2 + RULE.contrast)
+    slope**2 * abs(speed) / (slope**2 + RULE.damping)
   )  # M = diag(slope^2, 0), so u = -M_xt / (slope^2 + c)
   np.testing.assert_allclose(pooled.speed, expected, rtol=1e-3, atol=1e-6)
   np.testing.assert_allclose(pooled.surprise, 0.2, rtol=1e-5)
@@ -115,7 +115,7 @@ def test_an_error_in_one_place_shows_there_alone():
 
 
 @pytest.mark.parametrize(
-  'field, value', [('surprise_weight', 1.5), ('share', -0.1), ('contrast', 0.0), ('sigma_px', 0.0)]
+  'field, value', [('surprise_weight', 1.5), ('share', -0.1), ('damping', 0.0), ('sigma_px', 0.0)]
 )
 def test_a_rule_out_of_range_is_named(field, value):
   with pytest.raises(UserError, match=rf'eval.local.{field} \(={value}\) must lie between'):
