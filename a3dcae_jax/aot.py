@@ -140,14 +140,14 @@ def _settings():
 
 
 def _overview(rows):
-  from a3dcae_jax.common.files import whole_file, write_json
+  from a3dcae_jax.common.files import atomic_write, write_json
   from a3dcae_jax.measuring.overview import brief, overview
 
   if len(rows) > 1:
     print('\n' + overview(rows))
   if _TABLE.value:
     write_json(_TABLE.value + '.json', {'rows': [brief(row) for row in rows]})
-    with whole_file(_TABLE.value + '.md') as file:
+    with atomic_write(_TABLE.value + '.md') as file:
       file.write(
         '\n'.join(
           ['# Compiled for chips that are not there', '', overview(rows, markdown=True), '']
@@ -156,7 +156,7 @@ def _overview(rows):
 
 
 def _compare(rows):
-  from a3dcae_jax.common.files import whole_file, write_json
+  from a3dcae_jax.common.files import atomic_write, write_json
   from a3dcae_jax.measuring.scale import SAME, scale_groups, scale_table, verdict
 
   groups = scale_groups(rows)
@@ -171,7 +171,7 @@ def _compare(rows):
     texts.append('\n'.join([title, '', scale_table(group, markdown=True), '', *lines, '']))
   if _COMPARISON.value:
     write_json(_COMPARISON.value + '.json', {'rows': [row for group in groups for row in group]})
-    with whole_file(_COMPARISON.value + '.md') as file:
+    with atomic_write(_COMPARISON.value + '.md') as file:
       file.write(
         '\n'.join(
           ['# What is the same a chip on more chips, and what they send each other', '', *texts]

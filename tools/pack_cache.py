@@ -17,7 +17,7 @@ import tqdm
 from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_file, whole_folder, write_json
+from a3dcae_jax.common.files import atomic_dir, atomic_write, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.frame_cache import FrameCache, content_hash
 
@@ -42,13 +42,13 @@ def pack(folder, path, quality):
     arrays['labels'] = cache.test.labels
   if cache.test.masks is not None:
     arrays['masks'] = np.packbits(cache.test.masks, axis=-1)
-  with whole_file(path, 'wb') as file:
+  with atomic_write(path, 'wb') as file:
     np.savez_compressed(file, **arrays)
 
 
 def unpack(path, folder):
   """Writes the frame cache in the .npz file `path` to `folder`, whole or not at all."""
-  with np.load(path, allow_pickle=False) as arrays, whole_folder(folder) as temporary:
+  with np.load(path, allow_pickle=False) as arrays, atomic_dir(folder) as temporary:
     index = json.loads(arrays['index'].tobytes())
     for name in ('train', 'test'):
       data, ends = arrays[name], arrays[f'{name}_ends']

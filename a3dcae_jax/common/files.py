@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 
 
 @contextlib.contextmanager
-def whole_file(path, mode='w'):
+def atomic_write(path, mode='w'):
   """Opens a temporary file beside `path` and renames it onto `path` once the block has ended well."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def whole_file(path, mode='w'):
 
 
 @contextlib.contextmanager
-def whole_folder(path):
+def atomic_dir(path):
   """Yields a temporary folder beside `path` that takes its place (an old `path` included) once the block has ended well."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def whole_folder(path):
 
 def write_json(path, value):
   """Writes `value` as indented JSON, whole or not at all. NaN and infinity are refused: no reader agrees on them."""
-  with whole_file(path) as file:
+  with atomic_write(path) as file:
     json.dump(value, file, indent=2, allow_nan=False)
     file.write('\n')
 

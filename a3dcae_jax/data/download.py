@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tqdm
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_folder
+from a3dcae_jax.common.files import atomic_dir
 
 _BLOCK_BYTES = 2**20
 _TIMEOUT_S = 60
@@ -56,7 +56,7 @@ def fetch(name, root, *, listed=None):
     )
   if root.exists() and (not root.is_dir() or any(root.iterdir())):
     return False
-  with whole_folder(root) as temporary:
+  with atomic_dir(root) as temporary:
     for archive in listed:
       path = temporary / archive.filename
       _download(archive, path)

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_folder, write_json
+from a3dcae_jax.common.files import atomic_dir, write_json
 from a3dcae_jax.data import builders
 from a3dcae_jax.data.frame_cache import FORMAT, FrameCache, content_hash
 from a3dcae_jax.data.published import Published, differences
@@ -41,7 +41,7 @@ def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options
   parts = folder.with_name(
     f'.{folder.name}.parts'
   )  # what was ingested well outlives a fault, so that a second try does the rest alone
-  with whole_folder(folder) as temporary:
+  with atomic_dir(folder) as temporary:
     index = {
       'format': FORMAT,
       'name': name,

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, whole_folder, write_json
+from a3dcae_jax.common.files import atomic_dir, read_json, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.video import resize, resize_mask
 
@@ -29,7 +29,7 @@ def ingest_video(video, folder, *, split, shape, on_frame=lambda: None):
     part = read_json(path / 'part.json')
     if part['signature'] == signature:
       return path, part
-  with whole_folder(path) as temporary:
+  with atomic_dir(path) as temporary:
     with ArrayWriter(temporary / 'frames.npy', shape) as writer:
       count, size, content = _write_frames(video, writer, shape, on_frame)
     if masked:

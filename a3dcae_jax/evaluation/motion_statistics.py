@@ -5,7 +5,7 @@ import pathlib
 import jax
 import numpy as np
 
-from a3dcae_jax.common.files import whole_file
+from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.evaluation.program import USUAL
 from a3dcae_jax.scoring.errors import error_maps
 from a3dcae_jax.scoring.local import pooled_maps, row_sums, usual_of
@@ -43,5 +43,5 @@ def with_usual(detector, frames, rows, *, batch_size, rule, scenes=None):
 def write_usual(workdir, detector):
   """Writes `usual.npy`, float32 [2, T, h]: of speed and of surprise, by place in the clip and row of the pooled maps. Nothing where there is none."""
   if USUAL in detector.weights:
-    with whole_file(pathlib.Path(workdir) / 'usual.npy', 'wb') as file:
+    with atomic_write(pathlib.Path(workdir) / 'usual.npy', 'wb') as file:
       np.save(file, np.asarray(detector.weights[USUAL]))

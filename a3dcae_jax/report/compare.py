@@ -2,7 +2,7 @@
 
 import html
 
-from a3dcae_jax.common.files import whole_file
+from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.report.page import STYLE, figures_cell
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
 from a3dcae_jax.scoring.schema import describe_windows, mean_image_of
@@ -80,7 +80,7 @@ def write_comparison(path, groups):
     )
     table = f'<div class="wide"><table><thead><tr><th>AUC / EER, %</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     body += f'<section><h2>{html.escape(describe(group))}</h2>{table}</section>'
-  with whole_file(path) as file:
+  with atomic_write(path) as file:
     file.write(
       '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Runs compared</title><meta name="viewport" '
       f'content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><h1>Runs compared</h1>{body}</body></html>\n'

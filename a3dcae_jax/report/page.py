@@ -6,7 +6,7 @@ import json
 from bokeh.embed import components
 from bokeh.resources import Resources
 
-from a3dcae_jax.common.files import whole_file
+from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
@@ -59,7 +59,7 @@ def write_report(path, report):
     ]
   )
   title = html.escape(report.title)
-  with whole_file(path) as file:
+  with atomic_write(path) as file:
     file.write(
       f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
       f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'

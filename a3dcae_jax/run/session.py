@@ -6,7 +6,7 @@ import numpy as np
 
 from a3dcae_jax.common.compilation_cache import use_compilation_cache
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, whole_file, write_json
+from a3dcae_jax.common.files import atomic_write, read_json, write_json
 from a3dcae_jax.data.download import fetch
 from a3dcae_jax.evaluation.calibrate import check_windows
 from a3dcae_jax.evaluation.evaluate import evaluate_run
@@ -97,7 +97,7 @@ def _found_workdir(config, workdir, cache, lock):
   check_windows(config, cache)
   lock.take()
   workdirs.claim(workdir, config)
-  with whole_file(workdir / 'mean_image.npy', 'wb') as file:
+  with atomic_write(workdir / 'mean_image.npy', 'wb') as file:
     np.save(file, mean_image)
   write_json(workdir / 'provenance.json', workdirs.provenance(cache))
 

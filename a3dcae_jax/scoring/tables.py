@@ -5,7 +5,7 @@ import csv
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_file
+from a3dcae_jax.common.files import atomic_write
 
 COLUMNS = ('video', 'frame', 'error', 'score', 'label', 'label_set')
 
@@ -17,7 +17,7 @@ def write_scores(path, names, errors, scores, labels=None, label_set=''):
 
   Args: names: of the videos. errors, scores: lists of float [N_v]. labels: list of 0/1 [N_v] or None. label_set: whose labels these are.
   """
-  with whole_file(path) as file:
+  with atomic_write(path) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     for index, name in enumerate(names):

@@ -16,7 +16,7 @@ import numpy as np
 from jax import export
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_folder, write_json
+from a3dcae_jax.common.files import atomic_dir, write_json
 from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
 
@@ -70,7 +70,7 @@ def write_bundle(
     },
     files,
   )
-  with whole_folder(folder) as temporary:
+  with atomic_dir(folder) as temporary:
     for name, content in files.items():
       (temporary / name).write_bytes(content)
     write_json(temporary / manifests.NAME, sealed)

@@ -7,7 +7,7 @@ import time
 
 import tqdm
 
-from a3dcae_jax.common.files import whole_file
+from a3dcae_jax.common.files import atomic_write
 
 
 class Hook:
@@ -39,7 +39,7 @@ class MetricsFile(Hook):
     self._path = pathlib.Path(workdir) / 'metrics.jsonl'
     if self._path.exists():
       rows = [row for row in read_metrics(self._path) if row['step'] <= first_step]
-      with whole_file(self._path) as file:
+      with atomic_write(self._path) as file:
         file.writelines(json.dumps(row) + '\n' for row in rows)
     from a3dcae_jax.training.tensorboard import (
       Board,

@@ -6,27 +6,27 @@ import pytest
 
 from a3dcae_jax.common import tuning
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, whole_file, whole_folder, write_json
+from a3dcae_jax.common.files import atomic_dir, atomic_write, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
   path = tmp_path / 'a' / 'x.txt'
-  with whole_file(path) as file:
+  with atomic_write(path) as file:
     file.write('old')
-  with pytest.raises(RuntimeError), whole_file(path) as file:
+  with pytest.raises(RuntimeError), atomic_write(path) as file:
     file.write('half')
     raise RuntimeError
   assert path.read_text() == 'old' and [p.name for p in path.parent.iterdir()] == ['x.txt']
 
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path):
-  with whole_folder(tmp_path / 'f') as folder:
+  with atomic_dir(tmp_path / 'f') as folder:
     (folder / 'old').touch()
-  with pytest.raises(RuntimeError), whole_folder(tmp_path / 'f') as folder:
+  with pytest.raises(RuntimeError), atomic_dir(tmp_path / 'f') as folder:
     (folder / 'half').touch()
     raise RuntimeError
   assert [p.name for p in tmp_path.rglob('*')] == ['f', 'old']
-  with whole_folder(tmp_path / 'f') as folder:
+  with atomic_dir(tmp_path / 'f') as folder:
     (folder / 'new').touch()
   assert [p.name for p in tmp_path.rglob('*')] == ['f', 'new']
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import whole_folder, write_json
+from a3dcae_jax.common.files import atomic_dir, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.frame_cache import content_hash
 from tools.validation.corruptions import DISTURBANCES, disturbed
@@ -87,7 +87,7 @@ def write_pseudo_cache(
       for index, video in enumerate(made)
       for each in (video, _disturbed(video, mean, disturb, index, seed))
     ]
-  with whole_folder(folder) as temporary:
+  with atomic_dir(folder) as temporary:
     shape = cache.train.frames.shape[1:]
     with ArrayWriter(temporary / 'train.npy', shape) as writer:
       for video in kept:
