@@ -18,7 +18,7 @@ from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import MetricsFile, Progress, SaveCheckpoints
 from a3dcae_jax.training.loop import NonFiniteLoss, fit
-from a3dcae_jax.training.preemption import Notice, Preempted
+from a3dcae_jax.training.preemption import Preempted, PreemptionHandler
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step
 
@@ -190,7 +190,7 @@ def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
   )
   hooks = [*hooks, *more_hooks]
   try:
-    with Notice() as notice:
+    with PreemptionHandler() as notice:
       _, last_step = fit(
         state,
         lambda state, batch: step(state, batch, *shared),

@@ -42,10 +42,12 @@ class MetricsFile(Hook):
       with atomic_write(self._path) as file:
         file.writelines(json.dumps(row) + '\n' for row in rows)
     from a3dcae_jax.training.tensorboard import (
-      Board,
+      TensorBoardWriter,
     )  # imported here: only a training run needs TensorBoard's formats
 
-    self._board = Board(pathlib.Path(workdir) / 'tensorboard', first_step=first_step + 1)
+    self._board = TensorBoardWriter(
+      pathlib.Path(workdir) / 'tensorboard', first_step=first_step + 1
+    )
 
   def on_metrics(self, rows):
     with self._path.open('a', encoding='utf-8') as file:

@@ -15,7 +15,7 @@ EXIT_PEER_LOST = 76
 _FAREWELL = b'.'
 
 
-class Watch:
+class PeerMonitor:
   """The connections of one process. `on_lost(process)` is called on a thread of its own; by default it says so and ends this process."""
 
   def __init__(self, on_lost=None):

@@ -14,7 +14,7 @@ class Preempted(Exception):
     self.step = step
 
 
-class Notice:
+class PreemptionHandler:
   """While it is entered, SIGTERM is a notice rather than an end. `notice(step)`, asked after every step, says whether to save and end there.
 
   In a pod JAX catches the signal, on whichever process it arrives, and all processes agree on one step, which none has passed yet.

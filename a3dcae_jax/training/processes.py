@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.training.peer_monitor import Watch
+from a3dcae_jax.training.peer_monitor import PeerMonitor
 
 _LONGEST_WAIT_S = (
   7 * 24 * 3600
 )  # for process 0's work, such as ingesting a data set; a dead process 0 is noticed by its heartbeat
 _asked = collections.Counter()
-_watch = Watch()
+_watch = PeerMonitor()
 
 
 def join(pod, *, heartbeat_s=100, join_timeout_s=300):

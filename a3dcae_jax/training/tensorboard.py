@@ -8,7 +8,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 
-class Board:
+class TensorBoardWriter:
   """Event files in `folder`. What an earlier file has from `first_step` on is no longer shown: the run was resumed before it."""
 
   def __init__(self, folder, *, first_step):

@@ -4,14 +4,14 @@ import queue
 
 import pytest
 
-from a3dcae_jax.training.peer_monitor import Watch
+from a3dcae_jax.training.peer_monitor import PeerMonitor
 
 
 @pytest.fixture
 def pair():
   """Process 0 and process 3, and who each of them misses."""
   missed = [queue.Queue(), queue.Queue()]
-  first, other = (Watch(on_lost=q.put) for q in missed)
+  first, other = (PeerMonitor(on_lost=q.put) for q in missed)
   port = first.listen(range(1, 2))
   other.connect('127.0.0.1', port, 3)
   yield first, other, missed
@@ -51,8 +51,8 @@ def test_a_farewell_is_no_death(pair):
 
 
 def test_who_cannot_connect_says_so(capsys):
-  other = Watch()
-  listening = Watch()
+  other = PeerMonitor()
+  listening = PeerMonitor()
   port = listening.listen(range(1))
   listening.leave()
   other.connect('127.0.0.1', port, 2)

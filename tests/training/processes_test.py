@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.run.lock import WorkdirLock
 from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.loop import fit
-from a3dcae_jax.training.preemption import Notice
+from a3dcae_jax.training.preemption import PreemptionHandler
 
 
 @pytest.mark.parametrize('total', [0, 1, 2, 7, 33])
@@ -70,7 +70,7 @@ def test_sigterm_ends_the_loop_after_its_step():
     return state + 1, {'rec': np.float32(batch)}
 
   before = signal.getsignal(signal.SIGTERM)
-  with Notice() as notice:
+  with PreemptionHandler() as notice:
     state, step = fit(
       0,
       count,

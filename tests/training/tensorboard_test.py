@@ -6,7 +6,7 @@ import time
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from a3dcae_jax.training.tensorboard import Board
+from a3dcae_jax.training.tensorboard import TensorBoardWriter
 
 
 def events(path):
@@ -21,7 +21,7 @@ def events(path):
 def test_scalars_come_back_whatever_the_clock_says(tmp_path, monkeypatch):
   for now in (1e9, 5.0, 4e9):
     monkeypatch.setattr(time, 'time', lambda now=now: now)
-    board = Board(tmp_path / str(now), first_step=8)
+    board = TensorBoardWriter(tmp_path / str(now), first_step=8)
     for step in range(8, 30):
       board.add_scalars({'adv': 1.5, 'rec': 0.25 * step}, step)
     board.close()
