@@ -92,7 +92,7 @@ def evaluate_run(config, workdir, cache, detector=None):
     )
   detector = detector or load_calibrated(config, workdir, cache)
   found = find_errors(config, detector, cache)
-  return processes.on_first(
+  return processes.run_on_primary(
     'report',
     lambda: report(config, workdir, cache, detector, found, start, error=error_name(config)),
   )

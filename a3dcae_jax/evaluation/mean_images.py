@@ -22,8 +22,8 @@ def share_means(config, cache):
     (mean_of_videos, mean_of(config))
   ):  # the floors are of frames in any case
     cache.keep_mean_image(
-      processes.from_first(
-        cache.mean_image(of) if processes.is_first() else np.zeros(cache.mean_shape, np.float32)
+      processes.broadcast(
+        cache.mean_image(of) if processes.is_primary() else np.zeros(cache.mean_shape, np.float32)
       ),
       of,
     )

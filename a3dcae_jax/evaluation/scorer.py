@@ -55,7 +55,7 @@ def load_detector(config, workdir, mean_image):
     pathlib.Path(workdir) / 'checkpoints', keep=config.train.keep_checkpoints
   )
   try:
-    if processes.is_first() and checkpoints.latest_step() is None:
+    if processes.is_primary() and checkpoints.latest_step() is None:
       raise UserError(f'{workdir}/checkpoints: no checkpoint to evaluate; train first')
     state, step = restored_for_all(config, checkpoints)
   finally:
@@ -125,7 +125,7 @@ def shared_window_errors(
     stride=windows.stride[mine],
     scenes=None if scenes is None else scenes[mine],
     on_maps=moved,
-    progress=progress if processes.is_first() else '',
+    progress=progress if processes.is_primary() else '',
     **options,
   )
   return processes.gather_shares(np.asarray(errors, np.float32), len(first))

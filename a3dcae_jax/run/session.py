@@ -35,18 +35,18 @@ def train_and_evaluate(config, workdir, *, profile=''):
   use_compilation_cache(config.train.compilation_cache_dir)
   with WorkdirLock(workdir) as lock:
     config = _with_row_speeds(config, lambda: workdirs.kept_row_speeds(workdir))
-    processes.on_first('config', lambda: _check_workdir(config, workdir, lock))
+    processes.run_on_primary('config', lambda: _check_workdir(config, workdir, lock))
     cache = open_cache(config)
     config = _with_row_speeds(config, lambda: _found_row_scale(cache))
-    processes.on_first('workdir', lambda: _found_workdir(config, workdir, cache, lock))
-    train(config, workdir, cache, hooks=hooks if processes.is_first() else ())
+    processes.run_on_primary('workdir', lambda: _found_workdir(config, workdir, cache, lock))
+    train(config, workdir, cache, hooks=hooks if processes.is_primary() else ())
     evaluate_run(config, workdir, cache)
 
 
 def open_cache(config):
   """The frame cache, verified: process 0 makes it where it is not there; then the others open it, or make their own where no disk is shared."""
-  cache = processes.first_then_rest('frame cache', lambda: _verified(prepare_data(**config.data)))
-  expected = processes.on_first('data hash', lambda: cache.data_hash)
+  cache = processes.primary_first('frame cache', lambda: _verified(prepare_data(**config.data)))
+  expected = processes.run_on_primary('data hash', lambda: cache.data_hash)
   if cache.data_hash != expected:
     raise UserError(
       f'{cache.folder}: its data hash is {cache.data_hash[:12]}, that of process 0 is {expected[:12]}: copy one cache to all hosts'
@@ -57,7 +57,7 @@ def open_cache(config):
 
 
 def _verified(cache):
-  if processes.is_first():
+  if processes.is_primary():
     cache.verify()
   return cache
 
@@ -75,7 +75,7 @@ def _with_row_speeds(config, find):
   if config.input.perspective != FOUND:
     return config
   config = config.copy_and_resolve_references()
-  config.input.perspective = processes.on_first('row speeds', find)
+  config.input.perspective = processes.run_on_primary('row speeds', find)
   return config
 
 

@@ -40,10 +40,10 @@ def train(config, workdir, cache, *, hooks=()):
     start = time.monotonic()
     state, first_step = restored_for_all(config, checkpoints)
     if first_step >= config.train.steps:
-      processes.say(f'{workdir}: already trained, checkpoint at step {first_step}')
+      processes.log_once(f'{workdir}: already trained, checkpoint at step {first_step}')
       return first_step
     if first_step:
-      processes.say(
+      processes.log_once(
         f'{workdir}: going on from the checkpoint of step {first_step}, read in {time.monotonic() - start:.2f} s'
       )
     return _run(config, workdir, cache, checkpoints, state, first_step, hooks)
@@ -75,8 +75,8 @@ def restored_for_all(config, checkpoints):
     found[:] = restore_or_init(config, checkpoints)
     return found[1]
 
-  step = processes.on_first('checkpoint', restore)
-  return processes.from_first(found[0] if found else fresh_state(config)), step
+  step = processes.run_on_primary('checkpoint', restore)
+  return processes.broadcast(found[0] if found else fresh_state(config)), step
 
 
 def make_step(config, input_pipeline, axis_name=parallel.AXIS):
@@ -140,13 +140,13 @@ def fresh_state(config):
 
 
 def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
-  devices, first = parallel.num_replicas(), processes.is_first()
+  devices, first = parallel.num_replicas(), processes.is_primary()
   if config.train.batch_size % devices:
     raise UserError(
       f'train.batch_size (={config.train.batch_size}) must be divisible by the number of devices (={devices})'
     )
   frames = cache.train.frames
-  input_pipeline = processes.on_first(
+  input_pipeline = processes.run_on_primary(
     'input_pipeline', lambda: choose_input_pipeline(config.train.input_pipeline, frames)
   )
   table = training_clips(
@@ -161,7 +161,7 @@ def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
       'streaming': 'each reading its share of every batch',
     }[input_pipeline]
   )
-  processes.say(
+  processes.log_once(
     f'training clips {len(table.first)}, {input_pipeline}; {devices} x {jax.local_devices()[0].device_kind}{hosts}; compiling ...'
   )
   shared = [network_mean(config, cache)] + (
@@ -217,7 +217,7 @@ def _run(config, workdir, cache, checkpoints, state, first_step, more_hooks):
   finally:
     for hook in hooks:
       hook.close()
-  processes.on_first('last checkpoint', lambda: _check_saved(checkpoints, last_step))
+  processes.run_on_primary('last checkpoint', lambda: _check_saved(checkpoints, last_step))
   if notice.given:
     raise Preempted(last_step)
   return last_step
@@ -280,5 +280,5 @@ def _deadline(time_limit_s):
   if not time_limit_s or processes.count() == 1:
     return lambda: time.monotonic() > end
   return lambda: bool(
-    processes.from_first(np.asarray(time.monotonic() > end))
+    processes.broadcast(np.asarray(time.monotonic() > end))
   )  # the clocks of several hosts would end at several steps

@@ -51,7 +51,7 @@ def compile_together(mapped, *arguments):
   """Compiles a mapped step for these arguments on every process of a pod before any runs it; a process by itself compiles when it runs."""
   if jax.process_count() > 1:
     mapped.lower(*arguments).compile()  # JAX keeps it for the call
-    processes.meet('compiled')
+    processes.barrier('compiled')
 
 
 def replicate(tree, devices=None):

@@ -54,9 +54,9 @@ def test_rows_of_a_batch_follow_the_processes(monkeypatch):
 def test_a_pod_of_one_passes_nothing():
   tree = {'x': np.float32([-0.0, np.nan])}
   assert (
-    processes.from_first(tree) is tree
-    and processes.on_first('x', lambda: 5) == 5
-    and processes.first_then_rest('y', lambda: 6) == 6
+    processes.broadcast(tree) is tree
+    and processes.run_on_primary('x', lambda: 5) == 5
+    and processes.primary_first('y', lambda: 6) == 6
   )
   np.testing.assert_array_equal(processes.gather(np.arange(3)), [[0, 1, 2]])
 
