@@ -72,18 +72,18 @@ def count():
   return jax.process_count()
 
 
-def is_first():
+def is_primary():
   """Whether this is the process that writes."""
   return jax.process_index() == 0
 
 
-def say(line):
+def log_once(line):
   """Prints a line once, whatever the number of processes."""
-  if is_first():
+  if is_primary():
     print(line, flush=True)
 
 
-def on_first(what, body):
+def run_on_primary(what, body):
   """Runs `body()` on process 0 while the others wait; gives its value, which JSON must be able to hold, to all of them.
 
   Raises: on process 0 what `body` raises; on the others a UserError that says so.
@@ -91,7 +91,7 @@ def on_first(what, body):
   if count() == 1:
     return body()
   client, key = _client(), _key(what)
-  if is_first():
+  if is_primary():
     try:
       value = body()
     except BaseException as error:
@@ -105,27 +105,27 @@ def on_first(what, body):
   return answer['value']
 
 
-def meet(what):
+def barrier(what):
   """Waits until every process is here. A collective that is new gives up after 30 s on CPUs, and hosts compile and read at different speeds."""
   if count() > 1:
     _client().wait_at_barrier(_key(what), _LONGEST_WAIT_S * 1000)
 
 
-def first_then_rest(what, body):
+def primary_first(what, body):
   """Runs `body()` on process 0, then on the others: what the first one makes on a shared disk, the others find there."""
   mine = [body()] if count() == 1 else []
   if count() > 1:
-    on_first(what, lambda: mine.append(body()))
+    run_on_primary(what, lambda: mine.append(body()))
   return mine[0] if mine else body()
 
 
-def from_first(tree):
+def broadcast(tree):
   """Process 0's arrays for all, to the bit; the others hand in arrays of the same shapes and types."""
   if count() == 1:
     return tree
   from jax.experimental import multihost_utils
 
-  meet('from first')
+  barrier('from first')
   leaves, structure = jax.tree.flatten(tree)
   hosted = [np.asarray(leaf) for leaf in leaves]
   bits = multihost_utils.broadcast_one_to_all(
@@ -146,7 +146,7 @@ def gather(array):
     return array[None]
   from jax.experimental import multihost_utils
 
-  meet('gather')
+  barrier('gather')
   bits = multihost_utils.process_allgather(_bytes(array))
   return np.asarray(bits).view(array.dtype).reshape(count(), *array.shape)
 
