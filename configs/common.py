@@ -112,7 +112,7 @@ def get_config():
     }
   )
   config.frames = config_dict.ConfigDict(
-    {  # -> training.frames.zero_mean
+    {  # -> training.frames.network_input
       'images': 'frames',  # what is reconstructed: frames, or their optical 'flow' (magnitude, by least squares; the paper's Table IX)
       'row_scale': 'alike',  # of flow: each row is in units of the speed that is usual in it, 'found' in training footage or 'TOP:BOTTOM', as 0.5:1.2
       'target_rms': 0.0,  # c: each frame, less the mean image, is normalised by itself, times sqrt(2 c^2 / (its mean square + c^2)); 0 leaves it

@@ -9,7 +9,7 @@ import pytest
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.windows import training_clips
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.run import train
 from a3dcae_jax.run.datasets import prepare_data
 from a3dcae_jax.run.networks import check_sizes, make_networks
@@ -33,7 +33,7 @@ FED = {
   'model': make_networks,
   'objective': Objective,
   'optimizer': make_optimizer,
-  'frames': zero_mean,
+  'frames': network_input,
 }
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.ops.cases import CONV_CASES, OUTER_CASES, POOL_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
@@ -147,7 +147,7 @@ def step_differences(accelerator, cpu, preset, clip_shape):
     network = AutoEncoder(preset.widths, dtype=dtype)
 
     def frames(s, c, m, network=network):
-      real = zero_mean(c, m)
+      real = network_input(c, m)
       return frame_errors(
         error_maps(real, network.apply({'params': s.generator, 'batch_stats': s.batch_stats}, real))
       )

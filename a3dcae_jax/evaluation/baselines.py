@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.evaluation.scorer import shared_window_errors
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.run.networks import frame_options, sees_flow
 from a3dcae_jax.scoring.assemble import frame_vector
 from a3dcae_jax.scoring.baselines import floor_errors
@@ -21,7 +21,7 @@ def flow_floor(config, detector, cache, windows):
 
   @jax.jit
   def energies(weights, mean_image, clips):
-    images = zero_mean(clips, mean_image, **frame_options(config))
+    images = network_input(clips, mean_image, **frame_options(config))
     maps = error_maps(images, jnp.zeros_like(images))
     return frame_errors(maps), maps
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.ops.masking import predict_masked
 from a3dcae_jax.run.networks import frame_options, make_networks
@@ -50,7 +50,7 @@ def scoring_program(config, platform=None):
 
   def program(weights, mean_image, clips):
     with tracing_for(platform or target_platform()):
-      real = zero_mean(clips, mean_image, **frame_options(config))
+      real = network_input(clips, mean_image, **frame_options(config))
       maps = error_maps(real, reconstruction(config, weights, real))
     if kind == 'local':
       return local_errors(maps, real, weights[USUAL], rule)

@@ -12,7 +12,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.device_cache import fits_on_device, gather_clips
 from a3dcae_jax.data.windows import clip_rows
 from a3dcae_jax.evaluation.program import reconstruction, scoring_program, scoring_weights
-from a3dcae_jax.models.inputs import clip_means, zero_mean
+from a3dcae_jax.models.inputs import clip_means, network_input
 from a3dcae_jax.run.networks import frame_options, make_networks
 from a3dcae_jax.run.train import restored_for_all
 from a3dcae_jax.training import processes
@@ -65,7 +65,7 @@ def load_detector(config, workdir, mean_image):
 
   @jax.jit
   def reconstruct(weights, clips, scene):
-    real = zero_mean(clips, _means(mean_image, scene), **frame_options(config))
+    real = network_input(clips, _means(mean_image, scene), **frame_options(config))
     return real, reconstruction(config, weights, real)
 
   @jax.jit
@@ -73,7 +73,7 @@ def load_detector(config, workdir, mean_image):
     variables = {'params': state.generator, 'batch_stats': state.batch_stats}
     _, sown = generator.apply(
       variables,
-      zero_mean(clips, _means(mean_image, scene), **frame_options(config)),
+      network_input(clips, _means(mean_image, scene), **frame_options(config)),
       train=False,
       mutable=['intermediates'],
     )

@@ -9,7 +9,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.frame_rms import TUNED_RMS, check_target_rms
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.models.presets import PRESETS
 from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS
 from a3dcae_jax.run.networks import compute_dtype, reduce_dtype, remat_of
@@ -23,7 +23,7 @@ MODES = ('infer', 'train')
 class Setting(NamedTuple):
   """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices.
 
-  target_rms: what frames are normalised to (`training.frames.zero_mean`), 0 not at all; by default as the data sets' :paper and :small do.
+  target_rms: what frames are normalised to (`training.frames.network_input`), 0 not at all; by default as the data sets' :paper and :small do.
   """
 
   mode: str
@@ -97,7 +97,7 @@ def error_program(setting):
   generator, _ = networks(setting)
 
   def errors(variables, clips, mean_image):
-    real = zero_mean(clips, mean_image, target_rms=setting.target_rms)
+    real = network_input(clips, mean_image, target_rms=setting.target_rms)
     return frame_errors(error_maps(real, generator.apply(variables, real, train=False)))
 
   return errors

@@ -10,7 +10,7 @@ IMAGES = {'frames': lambda pixels: pixels, 'flow': flow_images}
 UNIFORM_ROWS = (1.0, 1.0)  # rows whose speeds are not told apart
 
 
-def zero_mean(clips, mean_image, *, target_rms=0.0, images='frames', row_scale=UNIFORM_ROWS):
+def network_input(clips, mean_image, *, target_rms=0.0, images='frames', row_scale=UNIFORM_ROWS):
   """Images minus the training images' mean image [H, W]: clips [B, T, H, W], uint8 or float32 in [0, 1], -> float32 [B, T, H, W, 1].
 
   `images` 'frames' are pixels in [0, 1]; 'flow' is the magnitude of the clips' optical flow (`common.optical_flow`; the paper's Table IX), and the
@@ -37,5 +37,5 @@ def scale_rows(images, row_scale=UNIFORM_ROWS):
 
 
 def clip_means(mean_images, scene):
-  """Each clip's own mean image, where there is one a scene: [S, H, W], int [B] -> [B, 1, H, W], which `zero_mean` takes as well."""
+  """Each clip's own mean image, where there is one a scene: [S, H, W], int [B] -> [B, 1, H, W], which `network_input` takes as well."""
   return mean_images[scene][:, None]

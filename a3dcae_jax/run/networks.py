@@ -76,7 +76,7 @@ def remat_of(name):
 
 
 def frame_options(config):
-  """How frames become what the networks see: the keyword arguments of `training.frames.zero_mean`, as far as the run is not older than they are."""
+  """How frames become what the networks see: the keyword arguments of `training.frames.network_input`, as far as the run is not older than they are."""
   options = dict(config.get('frames', {}))
   return options | {'row_scale': speeds_of(options.get('row_scale', 'alike'))}
 

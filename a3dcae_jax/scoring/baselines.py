@@ -14,7 +14,7 @@ def floor_errors(frames, videos, mean_image, *, target_rms=0.0):
       frame_difference:    mean over pixels of (x_t - x_{t-1})^2; a video's first frame takes the second's value
       mean_image_distance: mean over pixels of (x_t - mean_image)^2
       frame_difference_normalised: with a target_rms, the frame difference of frames less the mean image, normalised to it as the network gets them
-                           (`training.frames.zero_mean`). The mean image's distance E needs no such twin: E 2 c^2 / (E + c^2) has the order of E
+                           (`training.frames.network_input`). The mean image's distance E needs no such twin: E 2 c^2 / (E + c^2) has the order of E
 
   Args: frames: uint8 [N, H, W]. videos: with `first`, `num_frames`. mean_image: float [H, W] in [0, 1], or one a video, [V, H, W].
   Returns: dict floor -> float64 [N], on pixels in [0, 1]. One frame at a time is in memory.

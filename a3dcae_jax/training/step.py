@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.ops.masking import fill_masked, masked_frames
 from a3dcae_jax.training.losses import (
   discriminator_loss,
@@ -79,7 +79,7 @@ def make_train_step(
     objective: `Objective`. seed: of the noise.
     axis_name: the mapped axis of the replicas, over which gradients and metrics are averaged; None for one.
     reduce_dtype: what gradients are rounded to on their way between replicas: 'float32', or 'bfloat16' for half the bytes.
-    frame_options: of `zero_mean`.
+    frame_options: of `network_input`.
 
   Returns:
     The step. Metrics are float32 scalars: `rec` (per pixel), `adv` (the discriminator's loss, 2 ln 2 when confused), `gen`
@@ -88,7 +88,7 @@ def make_train_step(
   """
 
   def step(state, clips, mean_image):
-    real = zero_mean(clips, mean_image, **frame_options)
+    real = network_input(clips, mean_image, **frame_options)
     first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
     noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
     hidden = (

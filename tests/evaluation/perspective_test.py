@@ -8,7 +8,7 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.evaluation.perspective import LEAST, find_row_scale, speeds_of
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.run import session, workdir
 from a3dcae_jax.run.networks import check_sizes, frame_options
 from tests.evaluation.flow_test import FLOW_RUN
@@ -49,8 +49,8 @@ def test_nearer_is_never_slower_and_the_top_keeps_something():
 
 def test_each_row_is_divided_by_its_usual_speed(rng):
   clips, mean = rng.integers(0, 256, (1, 4, 8, 8), np.uint8), np.full((8, 8), 0.1, np.float32)
-  plain = np.asarray(zero_mean(clips, mean, images='flow'))
-  divided = np.asarray(zero_mean(clips, mean, images='flow', row_scale=(0.5, 1.2)))
+  plain = np.asarray(network_input(clips, mean, images='flow'))
+  divided = np.asarray(network_input(clips, mean, images='flow', row_scale=(0.5, 1.2)))
   np.testing.assert_allclose(
     divided * np.linspace(0.5, 1.2, 8)[:, None, None], plain, rtol=1e-5, atol=1e-7
   )

@@ -15,7 +15,7 @@ from a3dcae_jax.data.frame_cache import mean_of_videos
 from a3dcae_jax.data.windows import test_windows, training_clips
 from a3dcae_jax.evaluation.baselines import video_means
 from a3dcae_jax.evaluation.scorer import Detector, window_errors
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.run import session, train
 from a3dcae_jax.run.datasets import prepare_data
 from configs import shanghaitech
@@ -131,7 +131,7 @@ def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, input
   config = configured(root, folder, **{'data.mean_image': means})
   cache = prepare_data(**config.data)
   monkeypatch.setattr(
-    train, 'make_train_step', lambda *_, **__: lambda state, clips, mean: zero_mean(clips, mean)
+    train, 'make_train_step', lambda *_, **__: lambda state, clips, mean: network_input(clips, mean)
   )
   frames, first = np.asarray(cache.train.frames), np.asarray([0, 70])
   scene = cache.scene_of(cache.train, first)
@@ -151,7 +151,7 @@ def test_scoring_subtracts_each_videos_own_mean(root, folder, means):
 
   def program(weights, mean_image, clips):
     maps = jnp.square(
-      zero_mean(clips, mean_image)[..., 0]
+      network_input(clips, mean_image)[..., 0]
     )  # the errors of a network that gives back nothing
     return maps.mean((2, 3)), maps
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import CachedVideo
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
 from a3dcae_jax.scoring.baselines import NORMALISED, floor_errors
@@ -210,7 +210,7 @@ def test_floors_by_hand():
 def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
   frames, mean = rng.integers(0, 256, (6, 4, 4), np.uint8), rng.random((4, 4), np.float32)
   videos = (CachedVideo('a', 0, 4, ''), CachedVideo('b', 4, 2, ''))
-  seen = np.asarray(zero_mean(frames[None], mean, target_rms=0.3))[0, ..., 0]
+  seen = np.asarray(network_input(frames[None], mean, target_rms=0.3))[0, ..., 0]
   steps = np.square(np.diff(seen, axis=0)).mean((1, 2))
   floors = floor_errors(frames, videos, mean, target_rms=0.3)
   np.testing.assert_allclose(floors[NORMALISED], steps[[0, 0, 1, 2, 4, 4]], rtol=1e-5)

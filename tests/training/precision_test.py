@@ -9,7 +9,7 @@ from scipy import stats
 from a3dcae_jax.data.synthetic import SceneSpec, synthetic_videos
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, make_train_step
@@ -39,7 +39,7 @@ def footage():
 def scores(dtype, state, clips, mean_image):
   network = AutoEncoder(WIDTHS, dtype=dtype)
   variables = {'params': state.generator, 'batch_stats': state.batch_stats}
-  real = zero_mean(clips, mean_image)
+  real = network_input(clips, mean_image)
   return np.asarray(frame_errors(error_maps(real, jax.jit(network.apply)(variables, real)))).ravel()
 
 
@@ -62,7 +62,7 @@ def state(footage):
   with jax.numpy_dtype_promotion('standard'):
     state, last = trained(clips, mean_image, 40)
   assert (
-    last < 0.5 * np.square(zero_mean(clips, mean_image)).mean()
+    last < 0.5 * np.square(network_input(clips, mean_image)).mean()
   )  # far below what an output of nothing has
   return state
 

@@ -8,7 +8,7 @@ import pytest
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.inputs import zero_mean
+from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.training import losses, parallel
 from a3dcae_jax.training.state import init_state, make_optimizer
 from a3dcae_jax.training.step import Objective, clip_masks, clip_noise, make_train_step
@@ -115,12 +115,12 @@ def test_contrast_normalises_each_frame_by_itself(dtype):
     np.uint8
   )  # one clip of three frames
   clips = clips if dtype == np.uint8 else clips.astype(np.float32) / 255
-  plain = np.asarray(zero_mean(clips, mean_image))
-  got = np.asarray(zero_mean(clips, mean_image, target_rms=10 / 255))
+  plain = np.asarray(network_input(clips, mean_image))
+  got = np.asarray(network_input(clips, mean_image, target_rms=10 / 255))
   np.testing.assert_allclose(
     np.asarray(got / plain)[0].mean((1, 2, 3)), np.sqrt(2 / np.asarray([2, 17, 1.01])), rtol=1e-5
   )
-  np.testing.assert_allclose(zero_mean(clips, mean_image, target_rms=0.0), plain)
+  np.testing.assert_allclose(network_input(clips, mean_image, target_rms=0.0), plain)
 
 
 def test_the_step_trains_on_frames_of_its_contrast(batch):
@@ -143,7 +143,7 @@ def test_each_network_gets_its_own_gradient(batch):
   weight = 0.3
   state, moved, metrics = gradients(weight, batch)
   generator, discriminator = networks()
-  real = zero_mean(*batch)
+  real = network_input(*batch)
   noisy = real + clip_noise(0, 0, 0, real.shape, 0.005)
 
   def reconstruct(theta):
@@ -282,7 +282,7 @@ def test_hidden_frames_reach_neither_the_network_nor_the_loss_of_the_others(batc
     np.where(hidden[..., None, None], value, clips).astype(np.uint8) for value in (0, 255)
   )
   generator = networks()[0]
-  seen = np.where(hidden[..., None, None, None], 0, zero_mean(clips, mean_image))
+  seen = np.where(hidden[..., None, None, None], 0, network_input(clips, mean_image))
   recon = generator.apply(
     {'params': state.generator, 'batch_stats': state.batch_stats},
     seen,
@@ -291,7 +291,7 @@ def test_hidden_frames_reach_neither_the_network_nor_the_loss_of_the_others(batc
   )[0]
   for changed in (black, white):
     expected = np.square(
-      np.where(hidden[..., None, None, None], recon - zero_mean(changed, mean_image), 0)
+      np.where(hidden[..., None, None, None], recon - network_input(changed, mean_image), 0)
     ).mean()
     np.testing.assert_allclose(recon_of(changed), expected, rtol=1e-4)
 
