@@ -87,9 +87,14 @@ def add(scored):
     return Errors(test, _sums(train))
 
   places = sum(found.position_mean / found.position_mean.mean() for found in founds)
-  floors = {name: values for found in founds for name, values in found.flow_floors.items()}
+  baselines = {name: values for found in founds for name, values in found.flow_baselines.items()}
   return Found(
-    added('plain'), added('divided'), places, None, floors, sum(found.seconds for found in founds)
+    added('plain'),
+    added('divided'),
+    places,
+    None,
+    baselines,
+    sum(found.seconds for found in founds),
   )
 
 

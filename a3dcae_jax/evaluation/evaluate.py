@@ -1,4 +1,4 @@
-"""Scores a trained run: errors of every test frame, metrics beside floors, events, regions, files."""
+"""Scores a trained run: errors of every test frame, metrics beside baselines, events, regions, files."""
 
 import pathlib
 import time
@@ -9,7 +9,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.data.windows import fitting_stride, test_windows
-from a3dcae_jax.evaluation.baselines import flow_floor, frame_floors
+from a3dcae_jax.evaluation.baselines import flow_baseline, frame_baselines
 from a3dcae_jax.evaluation.calibrate import cutting, load_calibrated, training_errors
 from a3dcae_jax.evaluation.localization import Localiser
 from a3dcae_jax.evaluation.motion_statistics import write_usual
@@ -20,7 +20,7 @@ from a3dcae_jax.evaluation.summary import summary
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
 from a3dcae_jax.run.networks import frame_options, sees_flow
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
-from a3dcae_jax.scoring.baselines import FLOORS
+from a3dcae_jax.scoring.baselines import BASELINES
 from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import detect_events, event_metrics
 from a3dcae_jax.scoring.metrics import frame_metrics
@@ -31,7 +31,7 @@ from a3dcae_jax.scoring.tables import write_scores
 from a3dcae_jax.scoring.thresholds import choose_threshold
 from a3dcae_jax.training import processes
 
-FLOOR_NORMALISATIONS = (
+BASELINE_NORMALISATIONS = (
   'eq14',
   'minmax',
   'psnr',
@@ -65,14 +65,14 @@ class Found(NamedTuple):
 
   Attributes:
     plain, divided: `Errors` as they are, and divided by their place's training error. position_mean: that error, [T].
-    localiser: `Localiser`, or None where there are no masks. flow_floors: dict floor -> float64 [N], see `runs.floors`. seconds: the passes took.
+    localiser: `Localiser`, or None where there are no masks. flow_baselines: dict baseline -> float64 [N], see `runs.baselines`. seconds: the passes took.
   """
 
   plain: Errors
   divided: Errors
   position_mean: np.ndarray
   localiser: object
-  flow_floors: dict
+  flow_baselines: dict
   seconds: float
 
   def errors(self, options):
@@ -110,9 +110,13 @@ def report(config, workdir, cache, detector, found, start, *, error):
     config.eval.normalisation,
   )
   scores = {name: errors.scores(name, smoothing) for name in NORMALISATIONS}
-  floors = frame_floors(config, cache) | found.flow_floors
-  follows = rank_regression(np.concatenate(errors.test), {name: floors[name] for name in FLOORS})
-  floors = {name: split_by_video(vector, cache.test.videos) for name, vector in floors.items()}
+  baselines = frame_baselines(config, cache) | found.flow_baselines
+  follows = rank_regression(
+    np.concatenate(errors.test), {name: baselines[name] for name in BASELINES}
+  )
+  baselines = {
+    name: split_by_video(vector, cache.test.videos) for name, vector in baselines.items()
+  }
   events, intervals = _events(config.eval, errors, labels, smoothing)
   by_position, undivided = (
     {name: _metrics(way.scores(name, smoothing), labels) for name in NORMALISATIONS}
@@ -124,14 +128,14 @@ def report(config, workdir, cache, detector, found, start, *, error):
     'undivided': undivided,
     'scenes': _scenes(cache, scores[how], labels),
     'auc_interval': auc_interval(scores[how], labels) if labels is not None else None,
-    'floors': None
+    'baselines': None
     if labels is None
     else {
       name: {
         h: frame_metrics(smooth(normalise(values, h), *smoothing), labels)
-        for h in FLOOR_NORMALISATIONS
+        for h in BASELINE_NORMALISATIONS
       }
-      for name, values in floors.items()
+      for name, values in baselines.items()
     },
     'follows': follows,
     'events': events,
@@ -141,9 +145,9 @@ def report(config, workdir, cache, detector, found, start, *, error):
   write_scores(
     workdir / 'scores.csv', names, errors.test, scores[how], labels, cache.index['label_set']
   )
-  floor_scores = {
-    name: smooth(normalise(values, how if how in FLOOR_NORMALISATIONS else 'none'), *smoothing)
-    for name, values in floors.items()
+  baseline_scores = {
+    name: smooth(normalise(values, how if how in BASELINE_NORMALISATIONS else 'none'), *smoothing)
+    for name, values in baselines.items()
   }
   metrics['seconds'] = {
     'forward_passes': round(found.seconds, 2),
@@ -151,7 +155,7 @@ def report(config, workdir, cache, detector, found, start, *, error):
   }
   write_json(workdir / 'metrics.json', validate_metrics(metrics))
   write_page(
-    config, workdir, cache, detector, metrics, scores[how], labels, floor_scores, intervals
+    config, workdir, cache, detector, metrics, scores[how], labels, baseline_scores, intervals
   )
   print(summary(metrics))
   return metrics
@@ -178,7 +182,7 @@ def find_errors(config, detector, cache, *, localise=True):
   )
   if localiser:
     localiser.join(processes.gather)
-  flow_floors = flow_floor(config, detector, cache, windows)
+  flow_baselines = flow_baseline(config, detector, cache, windows)
   seconds = time.monotonic() - start
 
   def assembled(scale):
@@ -191,7 +195,7 @@ def find_errors(config, detector, cache, *, localise=True):
     )
 
   return Found(
-    assembled(1.0), assembled(position_mean), position_mean, localiser, flow_floors, seconds
+    assembled(1.0), assembled(position_mean), position_mean, localiser, flow_baselines, seconds
   )
 
 

@@ -20,7 +20,7 @@ def share_means(config, cache):
   """Finds the mean images by one process, which alone reads all frames for them, and gives them to every one."""
   for of in dict.fromkeys(
     (mean_of_videos, mean_of(config))
-  ):  # the floors are of frames in any case
+  ):  # the baselines are of frames in any case
     cache.keep_mean_image(
       processes.broadcast(
         cache.mean_image(of) if processes.is_primary() else np.zeros(cache.mean_shape, np.float32)

@@ -18,8 +18,10 @@ from a3dcae_jax.training.hooks import read_metrics
 STRIPS = 6
 
 
-def write_page(config, workdir, cache, detector, metrics, scores, labels, floor_scores, intervals):
-  """Writes `report.html`. scores, labels, intervals (detected): a list with one entry a video; floor_scores: name -> the same."""
+def write_page(
+  config, workdir, cache, detector, metrics, scores, labels, baseline_scores, intervals
+):
+  """Writes `report.html`. scores, labels, intervals (detected): a list with one entry a video; baseline_scores: name -> the same."""
   workdir = pathlib.Path(workdir)
   videos = cache.test.videos
   shown = tuple(
@@ -43,7 +45,7 @@ def write_page(config, workdir, cache, detector, metrics, scores, labels, floor_
       title=f'{config.data.name} {config.variant}: abnormal events',
       metrics=metrics,
       videos=shown,
-      rocs=_rocs(scores, labels, floor_scores),
+      rocs=_rocs(scores, labels, baseline_scores),
       losses=_losses(workdir),
       config=read_json(workdir / 'config.json'),
       provenance=read_json(workdir / 'provenance.json'),
@@ -55,12 +57,12 @@ def write_page(config, workdir, cache, detector, metrics, scores, labels, floor_
   )
 
 
-def _rocs(scores, labels, floor_scores):
+def _rocs(scores, labels, baseline_scores):
   if not labels or len(np.unique(np.concatenate(labels))) < 2:
     return {}
   truth = np.concatenate(labels)
   curves = {'this run': scores} | {
-    f'floor: {name.replace("_", " ")}': values for name, values in floor_scores.items()
+    f'baseline: {name.replace("_", " ")}': values for name, values in baseline_scores.items()
   }
   return {name: roc(np.concatenate(values), truth) for name, values in curves.items()}
 

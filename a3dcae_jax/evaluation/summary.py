@@ -5,12 +5,12 @@ from a3dcae_jax.scoring.schema import describe_follows, describe_windows, twin
 
 
 def summary(metrics):
-  """The run, its by-position twin and the floors as a table; events and regions as lines."""
+  """The run, its by-position twin and the baselines as a table; events and regions as lines."""
   data = metrics['data']
   lines = [
     f'{data["name"]}: {data["frames"]} test frames in {data["videos"]} videos, checkpoint of step {metrics["checkpoint_step"]}'
   ]
-  if metrics['floors'] is None:
+  if metrics['baselines'] is None:
     unlabelled = f'no labels for the test videos: {metrics["events"]["detected"]} events, scores are written, there is no AUC'
     return '\n'.join([*lines, *_follows(metrics), unlabelled])
   protocol = metrics['protocol']
@@ -20,7 +20,10 @@ def summary(metrics):
   lines.append('AUC / EER in percent, all frames together (micro)')
   lines.append(f'{"":34s}' + ''.join(f'{how:>16s}' for how in NORMALISATIONS))
   rows = dict([('this run', metrics['metrics']), twin(metrics)])
-  rows |= {f'floor: {name.replace("_", " ")}': floor for name, floor in metrics['floors'].items()}
+  rows |= {
+    f'baseline: {name.replace("_", " ")}': baseline
+    for name, baseline in metrics['baselines'].items()
+  }
   lines += [
     f'{name:34.34s}' + ''.join(f'{_cell(row.get(how)):>16s}' for how in NORMALISATIONS)
     for name, row in rows.items()

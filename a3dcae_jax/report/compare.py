@@ -42,15 +42,18 @@ def describe(group):
 
 
 def rows_of(group):
-  """(name, [cell, ...]) of each run and of the floors that they share: AUC / EER in percent under each normalisation."""
+  """(name, [cell, ...]) of each run and of the baselines that they share: AUC / EER in percent under each normalisation."""
   rows = [
     (name, [figures_cell((metrics['metrics'] or {}).get(how)) for how in NORMALISATIONS])
     for name, metrics in group
   ]
-  floors = group[0][1]['floors'] or {}
+  baselines = group[0][1]['baselines'] or {}
   return rows + [
-    (f'floor: {name.replace("_", " ")}', [figures_cell(values.get(how)) for how in NORMALISATIONS])
-    for name, values in floors.items()
+    (
+      f'baseline: {name.replace("_", " ")}',
+      [figures_cell(values.get(how)) for how in NORMALISATIONS],
+    )
+    for name, values in baselines.items()
   ]
 
 

@@ -79,14 +79,15 @@ def _summary(report):
     f'error: {protocol["error"]}; {describe_windows(metrics)}; smoothing: {protocol["smoothing_frames"] or "none"}; '
     f'checkpoint of update {metrics["checkpoint_step"]:,}; seed {metrics["seed"]}.'
   )
-  if metrics['floors'] is None:
+  if metrics['baselines'] is None:
     return _section(
       'Summary',
       f'<p>{html.escape(facts)}</p><p>The test videos have no labels: there are scores, but no AUC.</p>{_follows(metrics)}',
     )
   rows = [('this run', metrics['metrics'], 'run'), (*twin(metrics), '')]
   rows += [
-    (f'floor: {name.replace("_", " ")}', values, '') for name, values in metrics['floors'].items()
+    (f'baseline: {name.replace("_", " ")}', values, '')
+    for name, values in metrics['baselines'].items()
   ]
   head = ''.join(f'<th>{name}</th>' for name in NORMALISATIONS)
   cells = ''.join(
@@ -128,7 +129,7 @@ def _more(metrics):
   return (
     f'<p class="note">Under {metrics["protocol"]["normalisation"]}: average precision {100 * main["ap"]:.1f} %; mean of the videos\' own AUC '
     f'{macro} ({main["undefined_videos"]} videos have one class and are left out); score gap {main["score_gap"]:.4f}. All frames '
-    f'together (micro) unless said. The floors learn nothing: a figure says something by its distance from them.</p>'
+    f'together (micro) unless said. The baselines learn nothing: a figure says something by its distance from them.</p>'
   )
 
 

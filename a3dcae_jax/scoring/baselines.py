@@ -1,15 +1,15 @@
-"""What nothing learnt scores: the floors that stand beside every figure."""
+"""What nothing learnt scores: the baselines that stand beside every figure."""
 
 import numpy as np
 
 from a3dcae_jax.common.frame_rms import squared_gain
 
-FLOORS = ('frame_difference', 'mean_image_distance')  # that stand beside every figure
+BASELINES = ('frame_difference', 'mean_image_distance')  # that stand beside every figure
 NORMALISED = 'frame_difference_normalised'  # beside those of normalised frames
 
 
-def floor_errors(frames, videos, mean_image, *, target_rms=0.0):
-  """Errors of the floors, per frame.
+def baseline_errors(frames, videos, mean_image, *, target_rms=0.0):
+  """Errors of the baselines, per frame.
 
       frame_difference:    mean over pixels of (x_t - x_{t-1})^2; a video's first frame takes the second's value
       mean_image_distance: mean over pixels of (x_t - mean_image)^2
@@ -17,7 +17,7 @@ def floor_errors(frames, videos, mean_image, *, target_rms=0.0):
                            (`training.frames.network_input`). The mean image's distance E needs no such twin: E 2 c^2 / (E + c^2) has the order of E
 
   Args: frames: uint8 [N, H, W]. videos: with `first`, `num_frames`. mean_image: float [H, W] in [0, 1], or one a video, [V, H, W].
-  Returns: dict floor -> float64 [N], on pixels in [0, 1]. One frame at a time is in memory.
+  Returns: dict baseline -> float64 [N], on pixels in [0, 1]. One frame at a time is in memory.
   """
   distance, differences = (
     np.zeros(len(frames)),
@@ -43,5 +43,5 @@ def floor_errors(frames, videos, mean_image, *, target_rms=0.0):
       previous = seen
     if video.num_frames > 1:
       differences[:, video.first] = differences[:, video.first + 1]
-  floors = dict(zip(FLOORS, (differences[0], distance), strict=True))
-  return floors | {NORMALISED: differences[1]} if target_rms else floors
+  baselines = dict(zip(BASELINES, (differences[0], distance), strict=True))
+  return baselines | {NORMALISED: differences[1]} if target_rms else baselines

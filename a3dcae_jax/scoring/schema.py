@@ -46,7 +46,7 @@ _SCHEMA = {
 _LABELLED = {
   'metrics': _ROW | {'train': _FIGURES},
   'by_position': _ROW | {'train': _FIGURES},
-  'floors': {'frame_difference': _ROW, 'mean_image_distance': _ROW},
+  'baselines': {'frame_difference': _ROW, 'mean_image_distance': _ROW},
   'auc_interval': {
     'low': _MAYBE,
     'high': _MAYBE,
@@ -112,7 +112,7 @@ def describe_follows(metrics):
   weights = ', '.join(
     f'{name.replace("_", " ")} {weight:.2f}' for name, weight in follows['weights'].items()
   )
-  return f'the error follows (rank regression on the floors): {weights}; R^2 {follows["r2"]:.2f}'
+  return f'the error follows (rank regression on the baselines): {weights}; R^2 {follows["r2"]:.2f}'
 
 
 def validate_metrics(metrics, *, source='metrics.json'):

@@ -11,7 +11,7 @@ from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.common.optical_flow import flow_images
 from a3dcae_jax.data.windows import test_windows as cut_windows
 from a3dcae_jax.evaluation import combine
-from a3dcae_jax.evaluation.baselines import FLOW, flow_floor
+from a3dcae_jax.evaluation.baselines import FLOW, flow_baseline
 from a3dcae_jax.evaluation.calibrate import load_calibrated
 from a3dcae_jax.evaluation.mean_images import mean_flow, network_mean
 from a3dcae_jax.run import session
@@ -40,10 +40,10 @@ def runs(tmp_path_factory):
 def test_a_run_on_flow_says_so_and_has_its_floor(runs):
   metrics = json.loads((runs / 'flow' / 'metrics.json').read_text())
   assert metrics['protocol']['error'] == 'eq13 of optical flow, divided by position'
-  assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance', FLOW}
+  assert set(metrics['baselines']) == {'frame_difference', 'mean_image_distance', FLOW}
   frames = json.loads((runs / 'frames' / 'metrics.json').read_text())
   assert all(
-    metrics['floors'][name] == frames['floors'][name] for name in frames['floors']
+    metrics['baselines'][name] == frames['baselines'][name] for name in frames['baselines']
   )  # they are of frames, whatever is reconstructed
 
 
@@ -73,8 +73,10 @@ def test_the_mean_image_and_the_floor_are_of_flow(runs):
   first = np.asarray(
     flow_images(jnp.asarray(cache.test.frames[windows.rows[0]][None] / np.float32(255)))
   )[0]
-  floor = flow_floor(config, load_calibrated(config, runs / 'flow', cache), cache, windows)[FLOW]
-  np.testing.assert_allclose(floor[:16], np.square(first - saved).mean((1, 2)), rtol=1e-4)
+  baseline = flow_baseline(config, load_calibrated(config, runs / 'flow', cache), cache, windows)[
+    FLOW
+  ]
+  np.testing.assert_allclose(baseline[:16], np.square(first - saved).mean((1, 2)), rtol=1e-4)
 
 
 def test_the_sum_is_that_of_the_errors_by_their_training_means(runs):
@@ -89,7 +91,7 @@ def test_the_sum_is_that_of_the_errors_by_their_training_means(runs):
   assert (
     metrics['train_errors']['mean'] == pytest.approx(2, rel=0.1)
     and metrics['regions'] is None
-    and FLOW in metrics['floors']
+    and FLOW in metrics['baselines']
   )
   each = [
     np.concatenate(read_scores(runs / name / 'scores.csv')[1])

@@ -88,7 +88,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
   for field in (
     'metrics',
     'by_position',
-    'floors',
+    'baselines',
     'events',
     'regions',
     'train_errors',
@@ -97,7 +97,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
     'checkpoint_step',
   ):
     assert ours[field] == own[field], field
-  assert (NORMALISED in ours['floors']) == bool(config.frames.target_rms)
+  assert (NORMALISED in ours['baselines']) == bool(config.frames.target_rms)
   assert load_bundle(bundle).threshold == own['events']['threshold']
   assert {'report.html', 'config.json', 'provenance.json', 'metrics.json'} <= {
     path.name for path in (folder / f'{run.name}_scored').iterdir()

@@ -46,7 +46,7 @@ METRICS = {
   'train_errors': {'frames': 1, 'mean': 0.1, 'std': 0.1, 'position_mean': []},
   'metrics': ROW | {'train': FIGURES},
   'by_position': ROW | {'train': FIGURES},
-  'floors': {'frame_difference': ROW, 'mean_image_distance': ROW},
+  'baselines': {'frame_difference': ROW, 'mean_image_distance': ROW},
   'auc_interval': {'low': None, 'high': None, 'level': 0.95, 'resamples': 1, 'undefined': 1},
   'events': {
     'detected': 0,
@@ -86,7 +86,7 @@ def test_schema():
   ):
     with pytest.raises(UserError, match=message):
       validate_metrics(metrics)
-  unlabelled = changed(data__label_set=None, metrics=None, floors=None)
+  unlabelled = changed(data__label_set=None, metrics=None, baselines=None)
   validate_metrics(unlabelled)
 
 

@@ -44,7 +44,7 @@ def make_report(rng, *, labels=True, videos=2, **changes):
     'seed': 0,
     'metrics': {'eq14': VALUES, 'train': VALUES},
     'by_position': {'eq14': VALUES},
-    'floors': {'frame_difference': {'eq14': VALUES}} if labels else None,
+    'baselines': {'frame_difference': {'eq14': VALUES}} if labels else None,
   }
   shown = tuple(
     VideoScores(f'<{i}>', rng.random(20), rng.integers(0, 2, 20) if labels else None, ((2, 5),))

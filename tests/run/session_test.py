@@ -61,9 +61,9 @@ def test_a_run_leaves_everything(finished):
     and metrics['checkpoint_step'] == 6
     and set(metrics['metrics']) == {'eq14', 'minmax', 'psnr', 'none', 'train'}
   )
-  assert set(metrics['floors']) == {'frame_difference', 'mean_image_distance'}
+  assert set(metrics['baselines']) == {'frame_difference', 'mean_image_distance'}
   follows = metrics['follows']
-  assert set(follows['weights']) == set(metrics['floors']) and 0 <= follows['r2'] <= 1
+  assert set(follows['weights']) == set(metrics['baselines']) and 0 <= follows['r2'] <= 1
   assert all(
     describe_follows(metrics) in text
     for text in (

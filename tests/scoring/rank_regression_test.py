@@ -8,13 +8,13 @@ from a3dcae_jax.scoring.schema import describe_follows
 
 
 def test_an_error_that_is_a_floor_in_other_units_follows_it_alone(rng):
-  floors = {'frame_difference': rng.random(500), 'mean_image_distance': rng.random(500)}
-  found = rank_regression(np.exp(7 * floors['mean_image_distance']), floors)
+  baselines = {'frame_difference': rng.random(500), 'mean_image_distance': rng.random(500)}
+  found = rank_regression(np.exp(7 * baselines['mean_image_distance']), baselines)
   assert found['weights']['mean_image_distance'] == pytest.approx(1) and found['weights'][
     'frame_difference'
   ] == pytest.approx(0, abs=1e-9)
   assert found['r2'] == pytest.approx(1)
-  found = rank_regression(-floors['frame_difference'], floors)
+  found = rank_regression(-baselines['frame_difference'], baselines)
   assert found['weights']['frame_difference'] == pytest.approx(-1)
 
 

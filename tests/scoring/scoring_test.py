@@ -1,4 +1,4 @@
-"""Errors, normalisations, metrics, floors, files: by hand first, then against brute force."""
+"""Errors, normalisations, metrics, baselines, files: by hand first, then against brute force."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.scoring import metrics
 from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
-from a3dcae_jax.scoring.baselines import NORMALISED, floor_errors
+from a3dcae_jax.scoring.baselines import NORMALISED, baseline_errors
 from a3dcae_jax.scoring.errors import (
   block_errors,
   error_maps,
@@ -199,12 +199,12 @@ def test_frame_vector_averages_overlaps_and_keeps_each_frame():
 def test_floors_by_hand():
   frames = np.asarray([0, 255, 255, 51], np.uint8).reshape(4, 1, 1)
   videos = (CachedVideo('a', 0, 2, ''), CachedVideo('b', 2, 2, ''))
-  floors = floor_errors(frames, videos, np.full((1, 1), 0.2, np.float32))
-  np.testing.assert_allclose(floors['frame_difference'], [1, 1, 0.64, 0.64], rtol=1e-6)
+  baselines = baseline_errors(frames, videos, np.full((1, 1), 0.2, np.float32))
+  np.testing.assert_allclose(baselines['frame_difference'], [1, 1, 0.64, 0.64], rtol=1e-6)
   np.testing.assert_allclose(
-    floors['mean_image_distance'], [0.04, 0.64, 0.64, 0], rtol=1e-5, atol=1e-12
+    baselines['mean_image_distance'], [0.04, 0.64, 0.64, 0], rtol=1e-5, atol=1e-12
   )
-  assert [len(part) for part in split_by_video(floors['frame_difference'], videos)] == [2, 2]
+  assert [len(part) for part in split_by_video(baselines['frame_difference'], videos)] == [2, 2]
 
 
 def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
@@ -212,9 +212,9 @@ def test_the_normalised_floor_is_the_difference_of_what_the_network_gets(rng):
   videos = (CachedVideo('a', 0, 4, ''), CachedVideo('b', 4, 2, ''))
   seen = np.asarray(network_input(frames[None], mean, target_rms=0.3))[0, ..., 0]
   steps = np.square(np.diff(seen, axis=0)).mean((1, 2))
-  floors = floor_errors(frames, videos, mean, target_rms=0.3)
-  np.testing.assert_allclose(floors[NORMALISED], steps[[0, 0, 1, 2, 4, 4]], rtol=1e-5)
-  assert set(floors) - set(floor_errors(frames, videos, mean)) == {NORMALISED}
+  baselines = baseline_errors(frames, videos, mean, target_rms=0.3)
+  np.testing.assert_allclose(baselines[NORMALISED], steps[[0, 0, 1, 2, 4, 4]], rtol=1e-5)
+  assert set(baselines) - set(baseline_errors(frames, videos, mean)) == {NORMALISED}
 
 
 @pytest.mark.parametrize(
