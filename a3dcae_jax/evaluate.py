@@ -63,7 +63,7 @@ def main(folders):
     )
     raise UserError(f'--workdir is missing{wanted}')
   if _BUNDLE.value:
-    from a3dcae_jax.export.bundle import evaluate_bundle
+    from a3dcae_jax.exporting.bundle import evaluate_bundle
 
     evaluate_bundle(
       _BUNDLE.value,

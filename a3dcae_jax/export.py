@@ -38,7 +38,7 @@ def main():
   for flag, example in ((_WORKDIR, 'runs/ped2'), (_BUNDLE, 'ped2.bundle')):
     if not flag.value:
       raise UserError(f'--{flag.name} is missing, as in --{flag.name}={example}')
-  from a3dcae_jax.export.bundle import export_run
+  from a3dcae_jax.exporting.bundle import export_run
 
   export_run(
     _WORKDIR.value,

@@ -6,7 +6,7 @@ import pytest
 from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.synthetic import KINDS, SceneSpec, event_kind, synthetic_videos
 from a3dcae_jax.scoring.assemble import split_by_video
-from a3dcae_jax.scoring.baselines import floor_errors
+from a3dcae_jax.scoring.baselines import baseline_errors
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import normalise
 
@@ -51,7 +51,7 @@ def test_neither_floor_solves_it(tmp_path):
   cache = prepare_cache('synthetic', root='', cache_dir=str(tmp_path), height=64, width=64)
   labels = split_by_video(cache.test.labels, cache.test.videos)
   assert 0.3 < cache.test.labels.mean() < 0.7
-  for name, errors in floor_errors(
+  for name, errors in baseline_errors(
     cache.test.frames, cache.test.videos, cache.mean_image()
   ).items():
     for how in ('none', 'eq14'):

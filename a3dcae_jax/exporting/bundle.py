@@ -14,7 +14,7 @@ from a3dcae_jax.evaluation.evaluate import Errors, evaluate_run, event_threshold
 from a3dcae_jax.evaluation.mean_images import network_mean
 from a3dcae_jax.evaluation.program import scoring_program
 from a3dcae_jax.evaluation.scorer import Detector
-from a3dcae_jax.export.summary import bundle_text
+from a3dcae_jax.exporting.summary import bundle_text
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import prepare_data
 from a3dcae_jax.run.networks import sees_flow
@@ -30,7 +30,7 @@ def export_run(workdir, folder, *, data_root='', cache='', onnx=False):
   config = workdirs.read_config(workdir)
   check_replaceable(folder)
   if onnx:
-    from a3dcae_jax.export.onnx_model import convert_and_check, converter_packages
+    from a3dcae_jax.exporting.onnx_model import convert_and_check, converter_packages
 
     converter_packages()  # before minutes go by
   frames = prepare_data(**_data(config, data_root, cache))

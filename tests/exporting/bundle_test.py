@@ -15,8 +15,8 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.evaluation.calibrate import load_calibrated
 from a3dcae_jax.evaluation.program import scoring_weights
 from a3dcae_jax.evaluation.scorer import window_errors
-from a3dcae_jax.export import bundle
-from a3dcae_jax.export.onnx_model import convert_and_check, ranking
+from a3dcae_jax.exporting import bundle
+from a3dcae_jax.exporting.onnx_model import convert_and_check, ranking
 from a3dcae_jax.run import session, train, workdir
 from a3dcae_jax.run.datasets import prepare_data
 from a3dcae_jax.scoring.baselines import NORMALISED
