@@ -1,26 +1,14 @@
-r"""Subway exit: one long video; wrong direction, loitering and cleaning are abnormal.
+"""Subway exit: one long video; wrong direction, loitering and cleaning are abnormal.
 
-  python -m a3dcae_jax.main --config=configs/subway_exit.py --config.data.root=SUBWAY --workdir=runs/subway_exit
+    python -m a3dcae_jax.main --config=configs/subway_exit.py
 
-There is no single public ground truth: give yours as --config.data.options.labels=FILE (.csv, .json or .txt).
-
-Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), flow (small on optical flow, to be
-added to it), best (beyond the paper, 112x112), tiny (for tests).
+There is no single public ground truth. Give yours as `--config.data.options.labels=FILE`
+(.csv, .json or .txt).
 """
 
-from configs import common
-
-VARIANTS = common.SIZES
+from a3dcae_jax.config import make_config
 
 
-def get_config(variant='paper'):
-  config = common.get_config()
-  config.data.name = 'subway_exit'
-  config.unlock()
-  config.data.options = {
-    'train_frames': 22500,
-    'test_start': 22500,
-    'labels': '',
-  }  # of the one long video; see the builder's README
-  config.lock()
-  return common.with_variant(config, VARIANTS, variant)
+def get_config(variants='paper'):
+  options = {'train_frames': 22500, 'test_start': 22500, 'labels': ''}
+  return make_config('subway_exit', variants, options=options)

@@ -1,24 +1,15 @@
-r"""Your own footage: ROOT/training/*, optionally ROOT/testing/* and ROOT/labels.csv; or videos that are cut in two.
+"""Your own videos: ROOT/training/*, and optionally ROOT/testing/* and ROOT/labels.csv.
 
-  python -m a3dcae_jax.main --config=configs/video_folder.py --config.data.root=ROOT --workdir=runs/video_folder
+    python -m a3dcae_jax.main --config=configs/video_folder.py:small --config.data.root=ROOT
 
-A single video, its first 70 % for training: --config.data.root=FILE.avi --config.data.train_fraction=0.7.
-
-Variants: paper (default; Fig. 2 at 224x224, for accelerators), small (6 layers, 112x112, for CPUs), flow (small on optical flow, to be
-added to it), best (beyond the paper, 112x112), tiny (for tests).
+A single video, whose first 70 % are for training:
+`--config.data.root=FILE.avi --config.data.options.train_fraction=0.7`.
+Labels elsewhere: `--config.data.options.labels=FILE`, with rows `video,start,end`.
 """
 
-from configs import common
-
-VARIANTS = common.SIZES
+from a3dcae_jax.config import make_config
 
 
-def get_config(variant='paper'):
-  config = common.get_config()
-  config.data.name = 'video_folder'
-  config.unlock()
-  config.data.options = {
-    'labels': ''
-  }  # file of intervals video,start,end; '' looks for labels.csv in the root
-  config.lock()
-  return common.with_variant(config, VARIANTS, variant)
+def get_config(variants='paper'):
+  options = {'labels': '', 'train_fraction': 0.0}
+  return make_config('video_folder', variants, options=options)

@@ -18,7 +18,7 @@ from scipy import stats
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.inputs import network_input
-from a3dcae_jax.models.presets import PRESETS
+from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.ops.cases import CONV_CASES, OUTER_CASES, POOL_CASES
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.conv_algorithm import tracing_for

@@ -10,7 +10,7 @@ from a3dcae_jax.common.frame_rms import TUNED_RMS, check_target_rms
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.inputs import network_input
-from a3dcae_jax.models.presets import PRESETS
+from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS
 from a3dcae_jax.run.networks import compute_dtype, reduce_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors

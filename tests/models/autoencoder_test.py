@@ -7,7 +7,7 @@ import pytest
 
 from a3dcae_jax.models.autoencoder import AutoEncoder, pool_windows, size_multiples
 from a3dcae_jax.models.discriminator import Discriminator
-from a3dcae_jax.models.presets import PRESETS
+from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.ops import reference
 
 WIDTHS = (2, 3, 4, 4, 5)

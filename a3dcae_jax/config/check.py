@@ -1,0 +1,158 @@
+"""The one check of a config: every choice, range and relation, before anything is touched."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config.fields import Config
+
+
+def checked(config: Mapping[str, Any]) -> Config:
+  """Turns a config as read into a `Config`, or says which field is wrong.
+
+  Args:
+    config: a `ConfigDict`, or the dict of a `config.json`.
+
+  Returns:
+    The settings, frozen. Lists become tuples; whole numbers become floats where a field is one.
+
+  Raises:
+    UserError: for the first field that is unknown, of another type or out of range, or that does
+      not fit another one. The message has the field, its value and the rule.
+  """
+  values = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+  settings = _read(Config, values, '')
+  _check_sizes(settings)
+  _check_strides(settings)
+  _check_masks(settings)
+  _check_input(settings)
+  _check_windows(settings)
+  _check_threshold(settings)
+  return settings
+
+
+def size_multiples(layers: int) -> tuple[int, int]:
+  """What the window and the image size must be multiples of, for an encoder of `layers` layers."""
+  return 2 ** (layers - 2), 2 ** (layers - 1)
+
+
+def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
+  """A dataclass of type `kind` from a dict, with each value checked."""
+  known = {field.name: field for field in dataclasses.fields(kind)}
+  for name in values:
+    if name not in known:
+      raise UserError(f'{path}{name} is no field of the config; known: {", ".join(known)}')
+  hints = typing.get_type_hints(kind)
+  read = {}
+  for name, field in known.items():
+    if name not in values:
+      raise UserError(f'{path}{name} is missing from the config')
+    if dataclasses.is_dataclass(hints[name]):
+      read[name] = _read(hints[name], values[name], f'{path}{name}.')
+    else:
+      value = _typed(values[name], hints[name], path + name)
+      _check_rule(value, field.metadata, path + name)
+      read[name] = value
+  return kind(**read)
+
+
+def _typed(value: Any, kind: type, name: str) -> Any:
+  """`value` as a `kind`."""
+  if kind is dict and isinstance(value, Mapping):
+    return types.MappingProxyType(dict(value))
+  if kind is tuple and isinstance(value, (list, tuple)):
+    return tuple(value)
+  if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    raise UserError(f'{name} (={value!r}) must be of type {kind.__name__}')
+  return value
+
+
+def _check_rule(value: Any, rule: Mapping[str, Any], name: str) -> None:
+  """Checks the choices and bounds that a field declares."""
+  if 'choices' in rule and value not in rule['choices']:
+    raise UserError(f'{name} {value!r}: known are {", ".join(rule["choices"])}')
+  if isinstance(value, float) and not math.isfinite(value):
+    raise UserError(f'{name} (={value}) must be a finite number')
+  bounds = {
+    'at_least': (lambda bound: value >= bound, 'at least'),
+    'above': (lambda bound: value > bound, 'above'),
+    'at_most': (lambda bound: value <= bound, 'at most'),
+    'below': (lambda bound: value < bound, 'below'),
+  }
+  for key, (holds, words) in bounds.items():
+    if key in rule and not holds(rule[key]):
+      raise UserError(f'{name} (={value}) must be {words} {rule[key]}')
+
+
+def _check_sizes(settings: Config) -> None:
+  """The networks halve the window and the image; both must allow it."""
+  model = settings.model
+  for name, widths, least in (
+    ('model.widths', model.widths, 2),
+    ('model.discriminator_widths', model.discriminator_widths, 1),
+  ):
+    if len(widths) < least or not all(isinstance(width, int) and width > 0 for width in widths):
+      raise UserError(f'{name} (={widths}) must be at least {least} positive whole numbers')
+  frames, pixels = size_multiples(len(model.widths))
+  convolutions = len(model.discriminator_widths)
+  frames = max(frames, 2 ** (convolutions - 1))
+  pixels = max(pixels, 2**convolutions)
+  for name, value, multiple in (
+    ('clips.window', settings.clips.window, frames),
+    ('data.height', settings.data.height, pixels),
+    ('data.width', settings.data.width, pixels),
+  ):
+    if value % multiple:
+      halvings = multiple.bit_length() - 1
+      raise UserError(
+        f'{name} (={value}) must be a multiple of {multiple}: '
+        f'the networks halve it {halvings} times'
+      )
+
+
+def _check_strides(settings: Config) -> None:
+  strides = settings.clips.strides
+  numbers = all(isinstance(stride, (int, float)) for stride in strides)
+  if not strides or not numbers or not all(0 <= stride < math.inf for stride in strides):
+    raise UserError(f'clips.strides (={strides}) must name temporal strides of 0 and more')
+
+
+def _check_masks(settings: Config) -> None:
+  period, length = settings.loss.mask_period, settings.loss.mask_length
+  window = settings.clips.window
+  if period and not length < period <= window:
+    raise UserError(
+      f'loss.mask_length (={length}) must be below loss.mask_period (={period}), which must not '
+      f'exceed clips.window (={window})'
+    )
+
+
+def _check_input(settings: Config) -> None:
+  is_flow = settings.input.kind == 'flow'
+  if settings.input.perspective == 'auto' and not is_flow:
+    raise UserError("input.perspective 'auto': only flow has speeds; set input.kind to flow")
+  if is_flow and settings.eval.error == 'local':
+    raise UserError("eval.error 'local' finds motion in frames; with input.kind 'flow' use eq13")
+
+
+def _check_windows(settings: Config) -> None:
+  step, window = settings.eval.window_step, settings.clips.window
+  if step > window:
+    raise UserError(
+      f'eval.window_step (={step}) must not exceed clips.window (={window}), '
+      'or frames are not scored'
+    )
+
+
+def _check_threshold(settings: Config) -> None:
+  rule, value = settings.events.threshold_rule, settings.events.threshold_value
+  if rule == 'quantile' and not 0 < value < 1:
+    raise UserError(f'events.threshold_value (={value}): a quantile lies between 0 and 1')
+  if rule == 'rate' and value < 0:
+    raise UserError(f'events.threshold_value (={value}): a rate is not negative')

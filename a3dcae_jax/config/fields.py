@@ -1,0 +1,253 @@
+"""Every setting of a run: its default, its meaning and unit, and the values it may have.
+
+The defaults are the paper as printed, Sun et al. 2021. Where the paper gives no value the text
+says so. `docs/reference/config.md` is generated from this file.
+"""
+
+import dataclasses
+from typing import Any
+
+from a3dcae_jax.config.presets import PRESETS
+
+_PAPER = PRESETS['paper']
+
+
+def setting(default: Any, text: str, **rule: Any) -> Any:
+  """Declares a field.
+
+  Args:
+    default: the value, the only default there is.
+    text: one sentence on meaning and unit.
+    **rule: `choices`, a tuple of values; or bounds: `at_least`, `above`, `at_most`, `below`.
+  """
+  if isinstance(default, dict):
+    return dataclasses.field(default_factory=dict, metadata={'text': text, **rule})
+  return dataclasses.field(default=default, metadata={'text': text, **rule})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+  """The data set and its frame cache."""
+
+  name: str = setting('', 'Data set; a folder of a3dcae_jax/data/builders.')
+  root: str = setting('', 'Folder of the videos as shipped; each data set has a default.')
+  cache: str = setting('', 'A frame cache to use as it is; empty: found or made in cache_dir.')
+  cache_dir: str = setting('data/caches', 'Folder of all frame caches.')
+  height: int = setting(_PAPER.size_px, 'Frames are resized to this height, in pixels.', at_least=2)
+  width: int = setting(_PAPER.size_px, 'Frames are resized to this width, in pixels.', at_least=2)
+  label_set: str = setting('', "Which labels; empty: the data set's first. Named in every result.")
+  mean_image: str = setting(
+    'set',
+    'Mean image subtracted from frames: of the whole set (the paper), of each scene (camera), or '
+    'of each video, which sees the future of the video.',
+    choices=('set', 'scene', 'video'),
+  )
+  options: dict = setting({}, 'Options of this data set alone; see its README.')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clips:
+  """Training clips."""
+
+  window: int = setting(16, 'Frames per clip, T.', at_least=2)
+  strides: tuple = setting(
+    (1, 2, 3),
+    'Temporal strides of training clips (Hasan et al. 2016). Below 1 the video is slowed down; '
+    '0 is one still frame.',
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Input:
+  """How frames become the input of the networks."""
+
+  kind: str = setting(
+    'frames',
+    'What is reconstructed: frames, or the magnitude of their optical flow (Table IX).',
+    choices=('frames', 'flow'),
+  )
+  target_rms: float = setting(
+    0.0,
+    'Normalise each frame towards this root mean square, with pixels in [0, 1]; 0: not at all.',
+    at_least=0,
+    at_most=1,
+  )
+  perspective: str = setting(
+    'none',
+    'Divide flow by the usual speed of its row, found in the training videos: none or auto.',
+    choices=('none', 'auto'),
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+  """The auto-encoder and the discriminator."""
+
+  widths: tuple = setting(
+    _PAPER.widths, 'Channels of Conv1, Conv2, ...; 5 give the 10-layer network, 3 the 6-layer one.'
+  )
+  discriminator_widths: tuple = setting(
+    _PAPER.discriminator_widths, "Channels of the discriminator's convolutions."
+  )
+  discriminator_units: int = setting(
+    _PAPER.discriminator_units, "Units of the discriminator's FC 4.", at_least=1
+  )
+  unpooling: str = setting(
+    'recorded',
+    'Un-pool at the recorded pool indices, or always at the upper left pixel (fixed; Table V).',
+    choices=('recorded', 'fixed'),
+  )
+  bn_scale_init: float = setting(
+    1.0, 'Initial scale of batch normalisation; below 1 tanh does not start saturated.', above=0
+  )
+  output_gain: float = setting(
+    1.0, 'Factor on the reconstruction; sets its size before the first update.', above=0
+  )
+  dtype: str = setting(
+    'auto',
+    'Of the computation; auto: bfloat16 on accelerators, float32 on CPUs.',
+    choices=('auto', 'float32', 'bfloat16'),
+  )
+  remat: str = setting(
+    'none',
+    "With blocks, keep only each block's input for the gradient: less memory, more time.",
+    choices=('none', 'blocks'),
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss:
+  """The objective, Eq. 9, and how clips are corrupted."""
+
+  adversarial_weight: float = setting(
+    1e-5,
+    'lambda of Eq. 9; the paper gives no value. 0 trains without the discriminator.',
+    at_least=0,
+  )
+  noise_std: float = setting(
+    0.005, 'Gaussian noise in training, for pixels in [0, 1].', at_least=0, at_most=1
+  )
+  mask_period: int = setting(
+    0, 'Mask a run of frames in every so many, and reconstruct only those; 0: none.', at_least=0
+  )
+  mask_length: int = setting(
+    1, 'Masked frames per run. At test every frame is masked in turn.', at_least=1
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+  """RMSprop as PyTorch computes it, for both networks."""
+
+  learning_rate: float = setting(2e-4, 'Of the first update.', above=0)
+  schedule: str = setting(
+    'constant',
+    'Of the learning rate; cosine: falls to 2 % of it over train.steps.',
+    choices=('constant', 'cosine'),
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train:
+  """The training loop."""
+
+  steps: int = setting(20_000, 'Updates; the paper gives no number.', at_least=1)
+  batch_size: int = setting(
+    16, 'Clips per update over all devices; the paper gives no number.', at_least=1
+  )
+  holdout_videos: int = setting(
+    0, 'Last training videos kept out of training; calibration then uses only these.', at_least=0
+  )
+  input_pipeline: str = setting(
+    'auto',
+    'Where clips come from: frames on the device, tf.data, or the first if they fit (auto).',
+    choices=('auto', 'device_cached', 'streaming'),
+  )
+  log_every_steps: int = setting(10, 'Updates between two readings of the metrics.', at_least=1)
+  checkpoint_every_steps: int = setting(500, 'Updates between two checkpoints.', at_least=1)
+  keep_checkpoints: int = setting(3, 'How many of the newest checkpoints are kept.', at_least=1)
+  time_limit_s: float = setting(
+    0.0, 'Stop with a checkpoint after so many seconds; 0: never.', at_least=0
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Eval:
+  """How test videos are scored."""
+
+  batch_size: int = setting(16, 'Windows per batch.', at_least=1)
+  normalisation: str = setting(
+    'eq14',
+    'Heads the report; all are computed. eq14 is the paper.',
+    choices=('eq14', 'minmax', 'psnr', 'raw', 'zscore'),
+  )
+  window_step: int = setting(
+    0,
+    'Frames between test windows, whose errors are then averaged; 0: back to back, each frame '
+    'scored once.',
+    at_least=0,
+  )
+  stride: int = setting(
+    1, 'Between the frames of a test window; short videos take the largest that fits.', at_least=1
+  )
+  calibration_windows: int = setting(
+    512, 'Training windows whose errors calibrate scores and thresholds.', at_least=1
+  )
+  error: str = setting(
+    'eq13',
+    'Error of a frame: eq13, the mean over pixels (Eq. 13); local, its most unusual place.',
+    choices=('eq13', 'local'),
+  )
+  network_weight: float = setting(
+    0.25,
+    'For error=local: share of the reconstruction error; the rest is speed.',
+    at_least=0,
+    at_most=1,
+  )
+  per_position: bool = setting(
+    False, 'Divide errors by the mean training error at their position in the window.'
+  )
+  smoothing_frames: float = setting(
+    0.0, 'Standard deviation of a Gaussian over scores, in frames; 0: none.', at_least=0
+  )
+  smoothing_mode: str = setting(
+    'centred',
+    'centred looks ahead, causal does not.',
+    choices=('centred', 'causal'),
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Events:
+  """How scores become events; thresholds come from training scores alone."""
+
+  threshold_rule: str = setting(
+    'quantile',
+    'Of training scores: a quantile; rate: false alarms per hour; fixed: the z-score itself.',
+    choices=('quantile', 'rate', 'fixed'),
+  )
+  threshold_value: float = setting(0.999, 'The quantile, the rate, or the z-score.')
+  frames_per_s: float = setting(25.0, 'Of the videos; for rates and delays.', above=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+  """All settings of a run."""
+
+  seed: int = setting(0, 'Of parameters, batches and noise.', at_least=0)
+  variant: str = setting('paper', 'Names of the variants that made this config; a label only.')
+  data: Data = dataclasses.field(default_factory=Data)
+  clips: Clips = dataclasses.field(default_factory=Clips)
+  input: Input = dataclasses.field(default_factory=Input)
+  model: Model = dataclasses.field(default_factory=Model)
+  loss: Loss = dataclasses.field(default_factory=Loss)
+  optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+  train: Train = dataclasses.field(default_factory=Train)
+  eval: Eval = dataclasses.field(default_factory=Eval)
+  events: Events = dataclasses.field(default_factory=Events)
+
+
+def subtrees(config: Config) -> dict[str, Any]:
+  """The parts of a config that are dataclasses themselves, by name."""
+  values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+  return {name: value for name, value in values.items() if dataclasses.is_dataclass(value)}

@@ -1,0 +1,197 @@
+"""Variants by name: named changes to the defaults, applied from left to right."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import config_dict
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import fields
+from a3dcae_jax.config.presets import PRESETS
+
+TUNED_RMS = 0.02  # the root mean square that `tuned` normalises frames to
+
+
+class Variant(NamedTuple):
+  """A named change.
+
+  Attributes:
+    text: one line for `--help`.
+    values: field -> value; a function is given the config and returns the value.
+    includes: names of variants that are applied first.
+  """
+
+  text: str
+  values: Mapping[str, Any]
+  includes: tuple[str, ...] = ()
+
+
+def _size(name: str) -> dict[str, Any]:
+  """The sizes of a preset as values of a variant."""
+  preset = PRESETS[name]
+  return {
+    'model.widths': preset.widths,
+    'model.discriminator_widths': preset.discriminator_widths,
+    'model.discriminator_units': preset.discriminator_units,
+    'data.height': preset.size_px,
+    'data.width': preset.size_px,
+  }
+
+
+_TINY = {
+  'train.steps': 4,
+  'train.batch_size': 4,
+  'train.log_every_steps': 2,
+  'train.checkpoint_every_steps': 2,
+  'eval.calibration_windows': 8,
+}
+
+VARIANTS: dict[str, Variant] = {
+  'paper': Variant('the paper as printed: 10 layers, 224x224; the default', {}),
+  'tuned': Variant(
+    'our reading of the paper that works: normalised frames, calibrated errors, smoothing',
+    {
+      'clips.strides': (0, 0.5, 1),
+      'input.target_rms': TUNED_RMS,
+      'model.bn_scale_init': 0.2,
+      'model.output_gain': 0.2,
+      'loss.adversarial_weight': 1e-6,
+      'optimizer.learning_rate': 8e-4,
+      'optimizer.schedule': 'cosine',
+      'train.steps': 1500,
+      'eval.window_step': 4,
+      'eval.stride': 3,
+      'eval.per_position': True,
+      'eval.smoothing_frames': 5.0,
+    },
+  ),
+  'six_layers': Variant(
+    'without Conv4, Conv5, De-Conv1 and De-Conv2 (Table VII)',
+    {'model.widths': lambda config: config.model.widths[:3]},
+  ),
+  'without_gan': Variant(
+    'without the adversarial loss (Table V)', {'loss.adversarial_weight': 0.0}
+  ),
+  'without_recorded_locations': Variant(
+    'un-pooling at the upper left pixel (Table V)', {'model.unpooling': 'fixed'}
+  ),
+  'small': Variant(
+    'tuned, 6 layers at 112x112, for CPUs',
+    {
+      **_size('small6'),
+      'optimizer.learning_rate': 3e-3,
+      'train.batch_size': 2,
+      'train.checkpoint_every_steps': 250,
+    },
+    includes=('tuned',),
+  ),
+  # Flow has no use for normalised frames or larger strides: both hide how fast things move.
+  'flow': Variant(
+    'small on optical flow, to be added to small (Table IX)',
+    {
+      'clips.strides': (1,),
+      'input.kind': 'flow',
+      'input.perspective': 'auto',
+      'input.target_rms': 0.0,
+      'model.bn_scale_init': 1.0,
+      'model.output_gain': 0.04,
+      'train.steps': 600,
+      'train.checkpoint_every_steps': 200,
+      'eval.stride': 1,
+    },
+    includes=('small',),
+  ),
+  'best': Variant(
+    'beyond the paper: masked frames, the most unusual place of a frame; 112x112, for CPUs',
+    {
+      **_size('small'),
+      'loss.adversarial_weight': 0.0,
+      'loss.mask_period': 8,
+      'loss.mask_length': 3,
+      'optimizer.learning_rate': 1e-3,
+      'train.steps': 300,
+      'train.batch_size': 4,
+      'train.checkpoint_every_steps': 100,
+      'eval.error': 'local',
+      'eval.smoothing_frames': 5.0,
+    },
+  ),
+  'quick': Variant(
+    'a 10-layer network at 64x64 that trains in minutes; the default of configs/synthetic.py',
+    {
+      'model.widths': (8, 16, 32, 32, 32),
+      'model.discriminator_widths': (8, 16, 32),
+      'model.discriminator_units': 32,
+      'data.height': 64,
+      'data.width': 64,
+      'train.steps': 400,
+      'train.batch_size': 8,
+      'train.checkpoint_every_steps': 100,
+      'optimizer.learning_rate': 1e-3,
+    },
+  ),
+  'tiny': Variant('four updates of a very small network, for tests', {**_size('tiny'), **_TINY}),
+}
+
+
+def make_config(
+  name: str,
+  variants: str = 'paper',
+  *,
+  options: Mapping[str, Any] | None = None,
+  values: Mapping[str, Any] | None = None,
+) -> config_dict.ConfigDict:
+  """Makes the config of a data set, as a config file returns it.
+
+  Args:
+    name: of the data set.
+    variants: one name of `VARIANTS`, or several with commas, applied from left to right.
+    options: the data set's own options with their defaults (`data.options`).
+    values: field -> value, for what this data set needs in every variant.
+
+  Returns:
+    The config, locked: an unknown field is an error.
+
+  Raises:
+    UserError: for a variant that does not exist.
+  """
+  config = _defaults()
+  config.data.name = name
+  config.data.root = f'data/{name}'
+  with config.unlocked():
+    config.data.options = dict(options or {})
+  _apply(config, values or {})
+  for variant in variants.split(','):
+    _apply_variant(config, variant.strip())
+  config.variant = variants
+  return config
+
+
+def variants_help() -> str:
+  """The variants with one line each, for `--help`."""
+  width = max(map(len, VARIANTS))
+  return '\n'.join(f'  {name:{width}s}  {variant.text}' for name, variant in VARIANTS.items())
+
+
+def _defaults() -> config_dict.ConfigDict:
+  values = dataclasses.asdict(fields.Config())
+  return config_dict.ConfigDict(values).lock()
+
+
+def _apply_variant(config: config_dict.ConfigDict, name: str) -> None:
+  if name not in VARIANTS:
+    near = difflib.get_close_matches(name, VARIANTS, n=1)
+    hint = f'; did you mean {near[0]!r}?' if near else ''
+    raise UserError(f'unknown variant {name!r}{hint} Known: {", ".join(VARIANTS)}')
+  for included in VARIANTS[name].includes:
+    _apply_variant(config, included)
+  _apply(config, VARIANTS[name].values)
+
+
+def _apply(config: config_dict.ConfigDict, values: Mapping[str, Any | Callable]) -> None:
+  resolved = {
+    field: value(config) if callable(value) else value for field, value in values.items()
+  }
+  config.update_from_flattened_dict(resolved)
