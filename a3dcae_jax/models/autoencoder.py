@@ -10,7 +10,8 @@ from a3dcae_jax.ops.conv3d import deconv3d
 from a3dcae_jax.ops.polyphase import deconv_unpooled
 from a3dcae_jax.ops.pooling import max_unpool3d
 
-PLACES = ('recorded', 'fixed')
+UNPOOLING = ('recorded', 'fixed')
+FIRST_KERNEL = (1, 3, 3)  # Conv1 and the last deconvolution, Fig. 2
 
 
 def pool_windows(layers):
@@ -41,8 +42,7 @@ class AutoEncoder(nn.Module):
   """
 
   widths: tuple
-  first_kernel: tuple = (1, 3, 3)
-  places: str = 'recorded'
+  unpooling: str = 'recorded'
   polyphase: bool = True
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
@@ -58,8 +58,8 @@ class AutoEncoder(nn.Module):
     T must be divisible by 2**(n-2), H and W by 2**(n-1). With `train`, batch statistics are used and the running ones
     (collection 'batch_stats') updated. The pooled maps of Conv1.. are sown as conv1_map.. in 'intermediates'.
     """
-    if self.places not in PLACES:
-      raise ValueError(f'places must be one of {PLACES}, got {self.places!r}')
+    if self.unpooling not in UNPOOLING:
+      raise ValueError(f'unpooling must be one of {UNPOOLING}, got {self.unpooling!r}')
     features, places = self._encode(clips, train)
     return self._decode(features, places, train)
 
@@ -76,7 +76,7 @@ class AutoEncoder(nn.Module):
     for layer, (width, window) in enumerate(
       zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)
     ):
-      kernel = self.first_kernel if layer == 0 else (3, 3, 3)
+      kernel = FIRST_KERNEL if layer == 0 else (3, 3, 3)
       block = rematerialised(ConvBlock, self.remat)(
         width,
         kernel,
@@ -88,7 +88,7 @@ class AutoEncoder(nn.Module):
       x, places, at_rest = block(x, train, at_rest)
       self.sow('intermediates', f'conv{layer + 1}_map', x)
       all_places.append(
-        jnp.zeros_like(places) if self.places == 'fixed' and places is not None else places
+        jnp.zeros_like(places) if self.unpooling == 'fixed' and places is not None else places
       )
     return x, all_places[:-1]
 
@@ -109,7 +109,7 @@ class AutoEncoder(nn.Module):
 
   def _last(self, x, places, window):
     kernel = self.param(
-      f'deconv{len(self.widths)}_kernel', torch_uniform, (*self.first_kernel, x.shape[-1], 1)
+      f'deconv{len(self.widths)}_kernel', torch_uniform, (*FIRST_KERNEL, x.shape[-1], 1)
     )
     bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
 

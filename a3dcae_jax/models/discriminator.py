@@ -9,9 +9,11 @@ from flax import linen as nn
 
 from a3dcae_jax.models.blocks import rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import conv3d
-from a3dcae_jax.ops.factored_gradient import exchanged_product
+from a3dcae_jax.ops.factored_gradient import factored_product
 from a3dcae_jax.ops.polyphase import extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax
+
+FIRST_KERNEL = (1, 3, 3)
 
 
 class Discriminator(nn.Module):
@@ -21,14 +23,13 @@ class Discriminator(nn.Module):
 
   Attributes:
     widths: channels of the three convolutions. units: of the first fully connected layer.
-    axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `exchanged_product`; None for one.
+    axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `factored_product`; None for one.
     polyphase, conv_algorithm, dtype, remat: as in `AutoEncoder`.
   """
 
   widths: tuple
   units: int
   axis_name: str | None = None
-  first_kernel: tuple = (1, 3, 3)
   polyphase: bool = True
   conv_algorithm: str = 'auto'
   dtype: Any = jnp.float32
@@ -39,7 +40,7 @@ class Discriminator(nn.Module):
     """[B, T, H, W, 1] float32 -> logits [B] float32: log D / (1 - D); the sigmoid lives in the loss."""
     x = clips.astype(self.dtype)
     for layer, width in enumerate(self.widths):
-      kernel_size = self.first_kernel if layer == 0 else (3, 3, 3)
+      kernel_size = FIRST_KERNEL if layer == 0 else (3, 3, 3)
       kernel = self.param(
         f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width)
       )
@@ -61,12 +62,12 @@ class Discriminator(nn.Module):
 
   @property
   def summed_gradients(self):
-    """Names of the parameters whose gradient comes summed over the replicas: nearly all parameters are FC4's (`exchanged_product`)."""
+    """Names of the parameters whose gradient comes summed over the replicas: nearly all parameters are FC4's (`factored_product`)."""
     return (('fc4', 'kernel'),) if self.axis_name else ()
 
   def _exchanged(self, x, kernel, dimensions, precision=None):
     """What `nn.Dense` asks of a `dot_general`, for [B, F] and [F, U] at the default precision."""
-    return exchanged_product(x, kernel, self.axis_name)
+    return factored_product(x, kernel, self.axis_name)
 
   def _layer(self, x, kernel, bias, *, first):
     if first and self.polyphase:

@@ -6,7 +6,7 @@ import jax
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def exchanged_product(x, kernel, axis_name):
+def factored_product(x, kernel, axis_name):
   """x @ kernel on each replica; the gradient of `kernel` is the sum over all replicas, on every one of them.
 
       dL/dkernel = sum over replicas r of x_r^T d_r,   d_r = dL/dy_r
@@ -45,4 +45,4 @@ def _summed_gradient(x, cotangent, axis_name):
   return jax.lax.all_gather(columns.T @ cotangents, axis_name, tiled=True)
 
 
-exchanged_product.defvjp(_forward, _backward)
+factored_product.defvjp(_forward, _backward)

@@ -118,7 +118,7 @@ def test_encoder_row_by_hand(clips):
 
 def test_fixed_places_are_the_upper_left(clips):
   """The same parameters with every place zero: the decoder's last map is zero off the even pixels, so a centre-only kernel leaves only bias there."""
-  recorded, fixed = AutoEncoder(WIDTHS[:3]), AutoEncoder(WIDTHS[:3], places='fixed')
+  recorded, fixed = AutoEncoder(WIDTHS[:3]), AutoEncoder(WIDTHS[:3], unpooling='fixed')
   variables = recorded.init(jax.random.key(0), clips)
   kernel = variables['params']['deconv3_kernel']
   params = variables['params'] | {
@@ -132,8 +132,8 @@ def test_fixed_places_are_the_upper_left(clips):
   assert np.abs(off[:, :, ::2, ::2]).min() > 0 and np.abs(on[:, :, 1::2, 1::2]).max() > 0
   for rows, columns in ((0, 1), (1, 0), (1, 1)):
     assert np.abs(off[:, :, rows::2, columns::2]).max() == 0
-  with pytest.raises(ValueError, match='places must be one of'):
-    AutoEncoder(WIDTHS, places='somewhere').init(jax.random.key(0), clips)
+  with pytest.raises(ValueError, match='unpooling must be one of'):
+    AutoEncoder(WIDTHS, unpooling='somewhere').init(jax.random.key(0), clips)
 
 
 def test_output_scale_multiplies_the_reconstruction(clips):

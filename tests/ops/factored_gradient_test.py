@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.measuring import hlo
-from a3dcae_jax.ops.factored_gradient import exchanged_product
+from a3dcae_jax.ops.factored_gradient import factored_product
 
 AXIS, ROWS, UNITS = 'replica', 3, 5
 SHARED = {'axis_name': AXIS, 'in_axes': (0, None, 0)}
@@ -16,7 +16,7 @@ def mapped(devices):
   """(y, dL/dx of each replica, dL/dkernel as each replica has it) for L = sum of y * cotangent over all replicas."""
 
   def both(x, kernel, cotangent):
-    y, pull = jax.vjp(lambda x, kernel: exchanged_product(x, kernel, AXIS), x, kernel)
+    y, pull = jax.vjp(lambda x, kernel: factored_product(x, kernel, AXIS), x, kernel)
     return y, *pull(cotangent)
 
   return jax.pmap(both, devices=jax.devices()[:devices], **SHARED)
