@@ -1,8 +1,12 @@
-"""What a checkpoint's folder must hold to be whole: `manifest.json` with size and SHA-256 of every other file, and what its arrays look like."""
+"""The manifest of a checkpoint: what its folder must hold to be whole.
+
+`manifest.json` has the size and SHA-256 of every other file, and shape and dtype of each array.
+"""
 
 import hashlib
 import os
 import pathlib
+from typing import Any
 
 import jax
 
@@ -10,76 +14,89 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
 
 NAME = 'manifest.json'
+_BLOCK_BYTES = 2**22
 
 
-def write_manifest(folder, tree, **facts):
-  """Hashes all files below `folder`, after they have reached the disk, and writes its manifest; `facts` go in as they are."""
-  files = {
-    str(path.relative_to(folder)): {
-      'bytes': path.stat().st_size,
-      'sha256': _sha256(path, flush=True),
-    }
-    for path in _files(folder)
-  }
-  write_json(pathlib.Path(folder) / NAME, {'files': files, 'arrays': describe(tree), **facts})
+def write_manifest(folder: str | pathlib.Path, tree: Any, **facts: Any) -> None:
+  """Hash all files below `folder`, once they are on the disk, and write the manifest.
+
+  Args:
+    folder: folder of the checkpoint.
+    tree: the arrays that were saved.
+    **facts: further entries of the manifest.
+  """
+  folder = pathlib.Path(folder)
+  files = {}
+  for path in _files(folder):
+    _flush(path)
+    files[_name(path, folder)] = {'bytes': path.stat().st_size, 'sha256': _sha256(path)}
+  write_json(folder / NAME, {'files': files, 'arrays': describe(tree), **facts})
 
 
-def damage(folder):
-  """What is wrong with a checkpoint's folder, in one phrase; '' where it is whole. Reads all of it."""
+def damage(folder: str | pathlib.Path) -> str:
+  """Read a checkpoint's folder and say what is wrong with it, in one phrase; '' if it is whole."""
   folder = pathlib.Path(folder)
   try:
-    expected = read_json(folder / NAME)['files']
+    records = read_json(folder / NAME)['files']
   except (UserError, KeyError, TypeError):
     return f'{NAME} is missing or broken'
-  found = {str(path.relative_to(folder)): path for path in _files(folder)}
-  for name, record in expected.items():  # all sizes first: they are had for nothing
+  found = {_name(path, folder): path for path in _files(folder)}
+  # First all sizes, which cost nothing.
+  for name, record in records.items():
     if name not in found:
       return f'{name} is missing'
-    if found[name].stat().st_size != record['bytes']:
-      return f'{name} has {found[name].stat().st_size} bytes of {record["bytes"]}'
-  return next(
-    (
-      f'{name} is not what was written (SHA-256 differs)'
-      for name, record in expected.items()
-      if _sha256(found[name]) != record['sha256']
-    ),
-    '',
-  )
+    size = found[name].stat().st_size
+    if size != record['bytes']:
+      return f'{name} has {size} bytes of {record["bytes"]}'
+  for name, record in records.items():
+    if _sha256(found[name]) != record['sha256']:
+      return f'{name} is not what was written (SHA-256 differs)'
+  return ''
 
 
-def describe(tree):
-  """Path of each array -> 'float32[3, 3]'."""
+def describe(tree: Any) -> dict[str, str]:
+  """Return the path of each array with its dtype and shape, such as 'float32[3, 3]'."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): f'{leaf.dtype}{list(leaf.shape)}'
-    for path, leaf in leaves
-  }
+  described = {}
+  for path, leaf in leaves:
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    described[name] = f'{leaf.dtype}{list(leaf.shape)}'
+  return described
 
 
-def misfit(folder, like):
-  """The first array of a checkpoint that is not as in `like`, as 'generator/... is float32[3] there, float32[4] here'; '' if all are."""
-  there, here = read_json(pathlib.Path(folder) / NAME)['arrays'], describe(like)
-  return next(
-    (
-      f'{name} is {there.get(name, "absent")} there, {here.get(name, "absent")} here'
-      for name in sorted(there.keys() | here.keys())
-      if there.get(name) != here.get(name)
-    ),
-    '',
-  )
+def misfit(folder: str | pathlib.Path, like: Any) -> str:
+  """Compare the arrays of a checkpoint with those of `like`.
+
+  Returns:
+    The first difference, as 'generator/... is float32[3] there, float32[4] here'; '' if there
+    is none.
+  """
+  there = read_json(pathlib.Path(folder) / NAME)['arrays']
+  here = describe(like)
+  for name in sorted(there.keys() | here.keys()):
+    if there.get(name) != here.get(name):
+      return f'{name} is {there.get(name, "absent")} there, {here.get(name, "absent")} here'
+  return ''
 
 
-def _files(folder):
-  return sorted(
-    path for path in pathlib.Path(folder).rglob('*') if path.is_file() and path.name != NAME
-  )
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Return all files of a checkpoint but its manifest, in order."""
+  return sorted(path for path in folder.rglob('*') if path.is_file() and path.name != NAME)
 
 
-def _sha256(path, *, flush=False):
+def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
+  return str(path.relative_to(folder))
+
+
+def _flush(path: pathlib.Path) -> None:
+  """Wait until a file has reached the disk."""
+  with open(path, 'rb') as file:
+    os.fsync(file.fileno())
+
+
+def _sha256(path: pathlib.Path) -> str:
   digest = hashlib.sha256()
   with open(path, 'rb') as file:
-    while block := file.read(2**22):
+    while block := file.read(_BLOCK_BYTES):
       digest.update(block)
-    if flush:
-      os.fsync(file.fileno())
   return digest.hexdigest()

@@ -1,21 +1,35 @@
-"""What training carries from step to step, and the optimizer of both networks."""
+"""The state that training carries from step to step, and the optimizer of both networks."""
 
 from typing import Any
 
 import flax
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import fields
+
+# Learning rate after a cosine schedule, as a share of the first one. By then the network learns
+# little more than the noise between batches.
+LAST_RATE = 0.02
+
+# PyTorch's defaults, which the paper used. optax's differ in the decay (0.9) and add EPS inside
+# the square root.
+DECAY = 0.99
+EPS = 1e-8
 
 
 class TrainState(flax.struct.PyTreeNode):
-  """Everything that an update changes. `step` counts finished updates.
+  """Everything that an update changes.
 
   Attributes:
-    step: scalar int32. generator, discriminator: parameters (float32). batch_stats: running statistics of the
-    auto-encoder's normalisation. generator_opt, discriminator_opt: RMSprop's running squares.
+    step: number of finished updates, an int32 scalar.
+    generator: parameters of the auto-encoder, float32.
+    batch_stats: running statistics of its batch normalisation.
+    discriminator: parameters of the discriminator, float32.
+    generator_opt: optimizer state of the auto-encoder.
+    discriminator_opt: optimizer state of the discriminator.
   """
 
   step: jax.Array
@@ -26,46 +40,73 @@ class TrainState(flax.struct.PyTreeNode):
   discriminator_opt: Any
 
 
-SCHEDULES = ('constant', 'cosine')
-LAST_RATE = 0.02  # of a cosine, as a share of its first: what is left to learn at the end is noise between batches
+def make_optimizer(optimizer: fields.Optimizer, steps: int) -> optax.GradientTransformation:
+  """Make RMSprop as PyTorch computes it, without momentum.
 
+      v <- DECAY v + (1 - DECAY) g^2
+      p <- p - learning_rate g / (sqrt(v) + EPS)
 
-def make_optimizer(
-  *, learning_rate=2e-4, decay=0.99, eps=1e-8, momentum=0.0, schedule='constant', steps=None
-):
-  """RMSprop as PyTorch computes it, which the paper used with its defaults but the rate.
+  The running squares v start at 0. The number of updates is part of the optimizer's state, so a
+  resumed run continues its schedule.
 
-      v <- decay v + (1 - decay) g^2;   p <- p - learning_rate g / (sqrt(v) + eps)
-
-  optax's own defaults differ in `decay` (0.9) and add eps inside the root. The moments start at 0 in both.
+  Source: Sun et al. 2021, section IV-C; PyTorch's documentation of `torch.optim.RMSprop`.
 
   Args:
-    learning_rate: of the first update. momentum: 0 for none.
-    schedule: 'constant', as in the paper, or 'cosine': the rate falls along half a cosine to `LAST_RATE` of it at update `steps` and stays there.
-    steps: updates in all, for 'cosine' alone. Its count is part of the optimizer's state, so a resumed run goes on at the rate where it stopped.
+    optimizer: learning rate and schedule. With 'cosine' the rate falls along half a cosine to
+      `LAST_RATE` of the first one at update `steps`, and stays there.
+    steps: length of the training, in updates.
 
-  Raises: UserError for an unknown schedule.
-  Source: Sun et al. 2021, sec. IV-C; PyTorch's documentation of `torch.optim.RMSprop`.
+  Returns:
+    An optax transformation, to be used for both networks.
   """
-  if schedule not in SCHEDULES:
-    raise UserError(f'optimizer.schedule {schedule!r}: known are {", ".join(SCHEDULES)}')
-  if schedule == 'cosine':
-    cosine = optax.cosine_decay_schedule(learning_rate, steps, LAST_RATE)
-    learning_rate = lambda count: cosine(count.astype(jnp.float32))  # noqa: E731  (optax divides the int32 count, which strict promotion refuses)
+  learning_rate = optimizer.learning_rate
+  if optimizer.schedule == 'cosine':
+    learning_rate = _cosine(optimizer.learning_rate, steps)
   return optax.rmsprop(
     learning_rate,
-    decay=decay,
-    eps=eps,
+    decay=DECAY,
+    eps=EPS,
     eps_in_sqrt=False,
     initial_scale=0.0,
-    momentum=momentum or None,
+    momentum=None,
   )
 
 
-def init_state(generator, discriminator, optimizer, *, clip_shape, seed):
-  """A fresh `TrainState` from `seed`; `clip_shape` is (T, H, W). Runs as one compiled program."""
+def _cosine(learning_rate: float, steps: int) -> optax.Schedule:
+  """Return a cosine schedule that takes an integer count.
 
-  def init(key):
+  optax divides the count by a float, which strict dtype promotion refuses for int32.
+  """
+  cosine = optax.cosine_decay_schedule(learning_rate, steps, LAST_RATE)
+
+  def schedule(count: jax.Array) -> jax.Array:
+    return cosine(count.astype(jnp.float32))
+
+  return schedule
+
+
+def init_state(
+  generator: nn.Module,
+  discriminator: nn.Module,
+  optimizer: optax.GradientTransformation,
+  *,
+  clip_shape: tuple[int, int, int],
+  seed: int,
+) -> TrainState:
+  """Initialise both networks and their optimizer states, as one compiled program.
+
+  Args:
+    generator: the auto-encoder.
+    discriminator: the discriminator.
+    optimizer: used for both networks.
+    clip_shape: (T, H, W).
+    seed: seed of the parameters.
+
+  Returns:
+    The state before the first update.
+  """
+
+  def init(key: jax.Array) -> TrainState:
     clips = jnp.zeros((1, *clip_shape, 1), jnp.float32)
     generator_key, discriminator_key = jax.random.split(key)
     variables = generator.init(generator_key, clips, train=False)

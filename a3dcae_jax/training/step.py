@@ -1,12 +1,15 @@
 """One update of both networks from one forward pass (Algorithm 1)."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
+import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
 
+from a3dcae_jax.config import fields
 from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.ops.masking import fill_masked, masked_frames
 from a3dcae_jax.training.losses import (
@@ -14,146 +17,209 @@ from a3dcae_jax.training.losses import (
   generator_adversarial_loss,
   reconstruction_loss,
 )
+from a3dcae_jax.training.state import TrainState
+
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+
+# Cotangents of logits are raised to this value, so that the ratio of two of them stays finite.
+_SMALLEST_COTANGENT = 1e-20
 
 
-class Objective(NamedTuple):
-  """What is minimised: Eq. 9, L_R = L_rec + adversarial_weight * L_adv, and how clips are corrupted.
+def clip_noise(
+  seed: int, step: jax.Array, first_example: jax.Array, shape: tuple[int, ...], std: float
+) -> jax.Array:
+  """Draw Gaussian noise that does not depend on the number of devices.
 
-  adversarial_weight: lambda. 0 leaves the discriminator out of the program. noise_std: of the Gaussian noise on
-  [0, 1] pixels. reduction, form: see `losses`. mask_period: with k > 0, runs of `mask_length` frames, one every k, are hidden
-  from the auto-encoder (at a random offset a clip) and they alone are reconstructed; 0, as in the paper, hides none.
+  The noise of an example depends on `seed`, `step` and the index of the example in the global
+  batch only. So a run draws the same noise on one device as on many.
+
+  Args:
+    seed: seed of the run.
+    step: number of finished updates.
+    first_example: index in the global batch of the first example of this replica.
+    shape: (B, ...), with B the number of examples of this replica.
+    std: standard deviation.
+
+  Returns:
+    Noise, float32 of shape `shape`.
   """
-
-  adversarial_weight: float = 1e-3
-  noise_std: float = 0.005
-  reduction: str = 'mean'
-  form: str = 'non_saturating'
-  mask_period: int = 0
-  mask_length: int = 1
-
-
-def clip_noise(seed, step, first_example, shape, std):
-  """Gaussian noise [B, ...] whose every example depends on (seed, step, its index in the whole batch) alone.
-
-  So a run draws the same noise on one device as on many. `first_example` is the index of this replica's first one.
-  """
-  keys = _example_keys(jax.random.fold_in(jax.random.key(seed), step), first_example, shape[0])
-  return std * jax.vmap(lambda key: jax.random.normal(key, shape[1:], jnp.float32))(keys)
-
-
-def clip_masks(seed, step, first_example, shape, objective):
-  """Hidden frames bool [B, T], at offsets that depend on (seed, step, index in the whole batch) alone, as the noise does."""
-  step_key = jax.random.fold_in(
-    jax.random.fold_in(jax.random.key(seed), step), 2**31
-  )  # apart from the examples' noise keys
+  step_key = jax.random.fold_in(jax.random.key(seed), step)
   keys = _example_keys(step_key, first_example, shape[0])
-  offsets = jax.vmap(lambda key: jax.random.randint(key, (), 0, objective.mask_period))(keys)
-  return masked_frames(offsets, shape[1], every=objective.mask_period, run=objective.mask_length)
+
+  def draw(key: jax.Array) -> jax.Array:
+    return jax.random.normal(key, shape[1:], jnp.float32)
+
+  return std * jax.vmap(draw)(keys)
 
 
-def _example_keys(step_key, first_example, count):
-  return jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
-    first_example + jnp.arange(count, dtype=jnp.int32)
-  )
+def clip_masks(
+  seed: int, step: jax.Array, first_example: jax.Array, shape: tuple[int, ...], loss: fields.Loss
+) -> jax.Array:
+  """Draw the masked frames of each clip, at a random offset per clip.
+
+  Like the noise, the offset of a clip depends on `seed`, `step` and the index of the clip in the
+  global batch only.
+
+  Args:
+    seed: seed of the run.
+    step: number of finished updates.
+    first_example: index in the global batch of the first clip of this replica.
+    shape: (B, T, ...).
+    loss: period and length of the masks; the period is not 0.
+
+  Returns:
+    True where a frame is masked, bool [B, T].
+  """
+  step_key = jax.random.fold_in(jax.random.key(seed), step)
+  step_key = jax.random.fold_in(step_key, 2**31)  # differs from the noise keys of all examples
+  keys = _example_keys(step_key, first_example, shape[0])
+
+  def draw(key: jax.Array) -> jax.Array:
+    return jax.random.randint(key, (), 0, loss.mask_period)
+
+  offsets = jax.vmap(draw)(keys)
+  return masked_frames(offsets, shape[1], every=loss.mask_period, run=loss.mask_length)
+
+
+def _example_keys(step_key: jax.Array, first_example: jax.Array, count: int) -> jax.Array:
+  examples = first_example + jnp.arange(count, dtype=jnp.int32)
+  return jax.vmap(lambda example: jax.random.fold_in(step_key, example))(examples)
 
 
 def make_train_step(
-  generator,
-  discriminator,
-  optimizer,
-  objective,
+  generator: nn.Module,
+  discriminator: nn.Module,
+  optimizer: optax.GradientTransformation,
+  loss: fields.Loss,
   *,
-  seed,
-  axis_name=None,
-  reduce_dtype='float32',
-  **frame_options,
-):
-  """The update `(state, clips uint8 [B, T, H, W], mean_image [H, W]) -> (state, metrics)` as a pure function.
+  seed: int,
+  prepare: Callable[[jax.Array, jax.Array], jax.Array] = network_input,
+  axis_name: str | None = None,
+  gradient_dtype: str = 'float32',
+) -> TrainStep:
+  """Return one update of both networks as a pure function.
 
-  Both networks are updated from the same reconstruction (Algorithm 1, line 6): the discriminator's pass over it is
-  linearised once, at its parameters and at the reconstruction, and one pass back gives each of the two losses its own
-  gradient. So the discriminator's loss never reaches the auto-encoder, nor the other way round.
+      L_R = L_rec + lambda L_adv      (Eq. 9)
+
+  Both networks are updated from the same reconstruction (Algorithm 1, line 6). The discriminator
+  is linearised once, at its parameters and at the reconstruction, and one backward pass gives
+  each of the two losses its own gradient. So the discriminator's loss never reaches the
+  auto-encoder, nor the other way round.
+
+  With masks, the auto-encoder sees zeros in place of the masked frames, and only these frames
+  count in the reconstruction loss.
 
   Args:
-    generator, discriminator: linen modules. optimizer: an optax transformation, the same for both.
-    objective: `Objective`. seed: of the noise.
-    axis_name: the mapped axis of the replicas, over which gradients and metrics are averaged; None for one.
-    reduce_dtype: what gradients are rounded to on their way between replicas: 'float32', or 'bfloat16' for half the bytes.
-    frame_options: of `network_input`.
+    generator: the auto-encoder.
+    discriminator: the discriminator.
+    optimizer: used for both networks.
+    loss: weight of the adversarial loss, noise and masks. A weight of 0 leaves the discriminator
+      out of the program.
+    seed: seed of noise and masks.
+    prepare: (clips, mean_image) -> network input, float32 [B, T, H, W, 1].
+    axis_name: mapped axis of the replicas, over which gradients and metrics are averaged; None
+      for a single replica.
+    gradient_dtype: dtype in which gradients travel between replicas. 'bfloat16' halves the bytes.
 
   Returns:
-    The step. Metrics are float32 scalars: `rec` (per pixel), `adv` (the discriminator's loss, 2 ln 2 when confused), `gen`
-    (Eq. 9), `d_real` and `d_fake` (mean probabilities), `grad_norm` (of both gradients together; not finite as soon as
-    anything is).
+    The update `(state, clips, mean_image) -> (state, metrics)`, with clips uint8 [B, T, H, W]
+    and the mean image [H, W]. The metrics are float32 scalars:
+      rec: reconstruction error per pixel.
+      gen: the auto-encoder's loss, Eq. 9.
+      adv: the discriminator's loss, 2 ln 2 when it cannot tell clips from reconstructions.
+      gen_adv: the adversarial part of the auto-encoder's loss.
+      d_real, d_fake: mean probabilities that the discriminator gives clips and reconstructions.
+      grad_norm: norm of both gradients together. It is not finite as soon as any gradient is not.
+    `adv`, `gen_adv`, `d_real` and `d_fake` exist only with an adversarial loss.
   """
 
-  def step(state, clips, mean_image):
-    real = network_input(clips, mean_image, **frame_options)
-    first = jax.lax.axis_index(axis_name) * clips.shape[0] if axis_name else 0
-    noisy = real + clip_noise(seed, state.step, first, real.shape, objective.noise_std)
-    hidden = (
-      clip_masks(seed, state.step, first, real.shape, objective) if objective.mask_period else None
-    )
+  def step(
+    state: TrainState, clips: jax.Array, mean_image: jax.Array
+  ) -> tuple[TrainState, Metrics]:
+    real = prepare(clips, mean_image)
+    first_example = 0
+    if axis_name:
+      first_example = jax.lax.axis_index(axis_name) * clips.shape[0]
+    noisy = real + clip_noise(seed, state.step, first_example, real.shape, loss.noise_std)
+    masked = None
+    if loss.mask_period:
+      masked = clip_masks(seed, state.step, first_example, real.shape, loss)
 
-    def reconstruct(theta):
-      seen = noisy if hidden is None else fill_masked(noisy, jnp.zeros_like(noisy), hidden)
-      recon, updates = generator.apply(
-        {'params': theta, 'batch_stats': state.batch_stats},
-        seen,
-        train=True,
-        mutable=['batch_stats'],
-      )
-      return (recon if hidden is None else fill_masked(real, recon, hidden)), updates
+    def reconstruct(theta: Any) -> tuple[jax.Array, Any]:
+      variables = {'params': theta, 'batch_stats': state.batch_stats}
+      return _reconstruct(generator, variables, noisy, real, masked)
 
-    recon, pull_generator, updates = jax.vjp(reconstruct, state.generator, has_aux=True)
-    rec, recon_cotangent = jax.value_and_grad(reconstruction_loss)(recon, real, objective.reduction)
+    recon, pull_generator, batch_stats = jax.vjp(reconstruct, state.generator, has_aux=True)
+    rec, recon_cotangent = jax.value_and_grad(reconstruction_loss)(recon, real)
     metrics = {'rec': jnp.square(recon - real).mean(), 'gen': rec}
     phi_grads = None
-    if objective.adversarial_weight:
+    if loss.adversarial_weight:
       adversarial_cotangent, phi_grads, adversarial = _adversarial(
-        discriminator, state.discriminator, real, recon, objective
+        discriminator, state.discriminator, real, recon
       )
-      recon_cotangent += objective.adversarial_weight * adversarial_cotangent
-      metrics |= adversarial | {'gen': rec + objective.adversarial_weight * adversarial['gen_adv']}
+      recon_cotangent += loss.adversarial_weight * adversarial_cotangent
+      metrics |= adversarial
+      metrics['gen'] = rec + loss.adversarial_weight * adversarial['gen_adv']
     (theta_grads,) = pull_generator(recon_cotangent)
-    grads, metrics = _average(
-      (theta_grads, phi_grads), metrics, axis_name, reduce_dtype, discriminator.summed_gradients
-    )
+    grads = (theta_grads, phi_grads)
+    if axis_name:
+      summed = discriminator.summed_gradients
+      grads, metrics = _average(grads, metrics, axis_name, gradient_dtype, summed)
     metrics['grad_norm'] = optax.global_norm(grads)
-    return _apply(state, optimizer, grads, updates['batch_stats']), metrics
+    return _apply(state, optimizer, grads, batch_stats), metrics
 
   return step
 
 
-_SMALLEST = (
-  1e-20  # a cotangent of a logit below it is raised to it, so that the ratio of two stays finite
-)
+def _reconstruct(
+  generator: nn.Module,
+  variables: dict[str, Any],
+  noisy: jax.Array,
+  real: jax.Array,
+  masked: jax.Array | None,
+) -> tuple[jax.Array, Any]:
+  """Return the reconstruction and the new batch statistics.
+
+  Frames that are not masked are replaced by the real ones, so that their error is 0.
+  """
+  if masked is not None:
+    noisy = fill_masked(noisy, jnp.zeros_like(noisy), masked)
+  recon, updates = generator.apply(variables, noisy, train=True, mutable=['batch_stats'])
+  if masked is not None:
+    recon = fill_masked(real, recon, masked)
+  return recon, updates['batch_stats']
 
 
-def _adversarial(discriminator, phi, real, recon, objective):
-  """(cotangent of the reconstruction, gradient of phi, metrics) from one pass over clips and reconstructions together.
+def _adversarial(
+  discriminator: nn.Module, phi: Any, real: jax.Array, recon: jax.Array
+) -> tuple[jax.Array, Any, Metrics]:
+  """Run the discriminator once, forward and backward, for both losses.
 
-  The discriminator judges each clip by itself, so what it sends back to a clip is proportional to the cotangent of that
-  clip's logit: one pass back serves both losses, scaled clip by clip by the ratio of their cotangents. One pass also
-  reads the discriminator's weights, most of all parameters, and writes their gradient once.
+  The discriminator processes each clip by itself, so the gradient that reaches a clip is
+  proportional to the cotangent of that clip's logit. One backward pass therefore serves both
+  losses: its result is scaled clip by clip with the ratio of the two cotangents. One pass also
+  reads the discriminator's weights, the largest part of all parameters, and writes their
+  gradient once.
+
+  Returns:
+    The cotangent of the reconstruction for L_adv, the gradient of `phi`, and metrics.
   """
 
-  def judge(phi, clips):
+  def discriminate(phi: Any, clips: jax.Array) -> jax.Array:
     return discriminator.apply({'params': phi}, clips)
 
-  logits, pull = jax.vjp(judge, phi, jnp.concatenate([real, recon]))
+  logits, pull = jax.vjp(discriminate, phi, jnp.concatenate([real, recon]))
   real_logits, fake_logits = jnp.split(logits, 2)
-  gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(
-    fake_logits, objective.form
-  )
+  gen_adv, gen_cotangent = jax.value_and_grad(generator_adversarial_loss)(fake_logits)
   adv, (real_cotangent, fake_cotangent) = jax.value_and_grad(discriminator_loss, (0, 1))(
     real_logits, fake_logits
   )
-  fake_cotangent = jnp.maximum(fake_cotangent, _SMALLEST)
+  fake_cotangent = jnp.maximum(fake_cotangent, _SMALLEST_COTANGENT)
   phi_grads, pulled = pull(jnp.concatenate([real_cotangent, fake_cotangent]))
-  recon_cotangent = (
-    jnp.split(pulled, 2)[1] * (gen_cotangent / fake_cotangent)[:, None, None, None, None]
-  )
+  _, pulled_fake = jnp.split(pulled, 2)
+  ratio = gen_cotangent / fake_cotangent
+  recon_cotangent = pulled_fake * ratio[:, None, None, None, None]
   metrics = {
     'adv': adv,
     'gen_adv': gen_adv,
@@ -163,29 +229,53 @@ def _adversarial(discriminator, phi, real, recon, objective):
   return recon_cotangent, phi_grads, metrics
 
 
-def _average(grads, metrics, axis_name, reduce_dtype, summed):
-  """Means over the replicas; the discriminator's gradients named in `summed` are sums over them already."""
-  count = jax.lax.psum(1, axis_name) if axis_name else 1  # known while tracing
+def _average(
+  grads: tuple[Any, Any],
+  metrics: Metrics,
+  axis_name: str,
+  gradient_dtype: str,
+  summed: tuple[tuple[str, ...], ...],
+) -> tuple[tuple[Any, Any], Metrics]:
+  """Average gradients and metrics over the replicas.
+
+  Gradients are summed in `gradient_dtype`, and divided in their own dtype so that they are not
+  rounded again. A single replica sends nothing, so nothing is rounded.
+
+  Args:
+    grads: gradients of the auto-encoder, and of the discriminator or None.
+    metrics: scalars.
+    axis_name: mapped axis of the replicas.
+    gradient_dtype: dtype in which gradients travel.
+    summed: paths of the discriminator's gradients that are sums over the replicas already.
+
+  Returns:
+    The means, in the structure of `grads` and `metrics`.
+  """
+  count = jax.lax.psum(1, axis_name)  # a Python number while tracing
   if count == 1:
-    return grads, metrics  # nothing travels, so nothing is rounded
-  theta_grads, phi_grads = grads[0], flax.traverse_util.flatten_dict(grads[1] or {})
-  sums = {name: phi_grads.pop(name) for name in summed if name in phi_grads}
-  sent = jax.tree.map(lambda grad: grad.astype(reduce_dtype), (theta_grads, phi_grads))
-  sent, metrics = jax.lax.psum(
-    (sent, metrics), axis_name
-  )  # in one call: XLA's combiner makes of it as few reductions as it can
-  widened = jax.tree.map(
-    lambda total, like: total.astype(like.dtype), sent, (theta_grads, phi_grads)
-  )
-  theta_grads, phi_grads = jax.tree.map(
-    lambda total: total / count, (widened[0], widened[1] | sums)
-  )  # once widened: not rounded again
-  return (theta_grads, flax.traverse_util.unflatten_dict(phi_grads) or None), jax.tree.map(
-    lambda total: total / count, metrics
-  )
+    return grads, metrics
+  theta_grads, phi_grads = grads
+  phi_grads = flax.traverse_util.flatten_dict(phi_grads or {})
+  sums = {path: phi_grads.pop(path) for path in summed if path in phi_grads}
+  own = (theta_grads, phi_grads)
+  sent = jax.tree.map(lambda grad: grad.astype(gradient_dtype), own)
+  # A single psum: XLA combines it into as few reductions as possible.
+  sent, metrics = jax.lax.psum((sent, metrics), axis_name)
+  widened = jax.tree.map(lambda total, grad: total.astype(grad.dtype), sent, own)
+  theta_totals, phi_totals = widened
+  totals = (theta_totals, phi_totals | sums)
+  theta_grads, phi_grads = jax.tree.map(lambda total: total / count, totals)
+  phi_grads = flax.traverse_util.unflatten_dict(phi_grads) or None
+  return (theta_grads, phi_grads), jax.tree.map(lambda total: total / count, metrics)
 
 
-def _apply(state, optimizer, grads, batch_stats):
+def _apply(
+  state: TrainState,
+  optimizer: optax.GradientTransformation,
+  grads: tuple[Any, Any],
+  batch_stats: Any,
+) -> TrainState:
+  """Return the state after the optimizer's update of each network that has a gradient."""
   theta_grads, phi_grads = grads
   theta_updates, generator_opt = optimizer.update(theta_grads, state.generator_opt, state.generator)
   changes = {
@@ -196,8 +286,6 @@ def _apply(state, optimizer, grads, batch_stats):
     phi_updates, discriminator_opt = optimizer.update(
       phi_grads, state.discriminator_opt, state.discriminator
     )
-    changes |= {
-      'discriminator': optax.apply_updates(state.discriminator, phi_updates),
-      'discriminator_opt': discriminator_opt,
-    }
+    changes['discriminator'] = optax.apply_updates(state.discriminator, phi_updates)
+    changes['discriminator_opt'] = discriminator_opt
   return state.replace(step=state.step + 1, batch_stats=batch_stats, **changes)
