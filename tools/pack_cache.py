@@ -17,9 +17,9 @@ import tqdm
 from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, atomic_write, write_json
+from a3dcae_jax.common.files import atomic_dir, atomic_write
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.frame_cache import FrameCache, content_hash
+from a3dcae_jax.data.frame_cache import FrameCache, write_index
 
 
 def pack(folder, path, quality):
@@ -61,8 +61,7 @@ def unpack(path, folder):
       np.save(
         temporary / 'masks.npy', np.unpackbits(arrays['masks'], axis=-1, count=index['width'])
       )
-    index['sha256'] = content_hash(temporary, index)
-    write_json(temporary / 'index.json', index)
+    write_index(temporary, index)
 
 
 def _encode(frame, quality):

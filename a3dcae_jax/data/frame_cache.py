@@ -1,27 +1,40 @@
-"""The frame cache: a data set once, resized, as one uint8 array a split on disk, beside a small JSON index.
+"""The frame cache: all frames of a data set at one size, in arrays on disk.
 
-    index.json   train.npy [N, H, W]   test.npy [N, H, W]   labels.npy uint8 [N]   masks.npy uint8 0/1 [N, H, W]
+    index.json   what was ingested: videos, label set, options, SHA-256 of each array
+    train.npy    uint8 [N, H, W], the training videos one after another
+    test.npy     uint8 [N, H, W], the test videos
+    labels.npy   uint8 [N], 1 = abnormal, of the test frames; only where the set has labels
+    masks.npy    uint8 0/1 [N, H, W], of the test frames; only where the set has pixel masks
 
-Clips are never written: they overlap, and would take T times the space. Arrays are memory-mapped when read.
+Clips are not stored: they overlap, and would need T times the space. Arrays are memory-mapped.
 """
 
+import dataclasses
 import hashlib
 import pathlib
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json
-from a3dcae_jax.data.clip_reader import ClipReader
+from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.data.video import Region
 
-FORMAT = 1
+FORMAT = 2
+SPLITS = ('train', 'test')
 
 
 class CachedVideo(NamedTuple):
-  """A video's place in its split: frames first .. first + num_frames - 1. has_masks: its pixel masks say something, rather than being empty."""
+  """A video in a split of the cache.
+
+  Attributes:
+    name: unique in its split.
+    first: index of its first frame in the split.
+    num_frames: its length.
+    scene: name of its camera, '' if the set has only one.
+    has_masks: whether it has pixel masks. If not, its part of masks.npy is empty.
+  """
 
   name: str
   first: int
@@ -30,182 +43,173 @@ class CachedVideo(NamedTuple):
   has_masks: bool = False
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Split:
-  """One split. `labels`, `masks`, `tracks` are None where the set has none; tracks are in the cache's pixels."""
+  """The training or the test videos.
+
+  Attributes:
+    frames: uint8 [N, H, W], memory-mapped.
+    videos: `CachedVideo`s in the order of their frames.
+    labels: uint8 [N], 1 = abnormal; None where the set has none.
+    masks: uint8 0/1 [N, H, W]; None where the set has none.
+    tracks: video name -> tuple of `Region`s in pixels of the cache; None where the set has none.
+  """
 
   frames: np.ndarray
-  videos: tuple
+  videos: tuple[CachedVideo, ...]
   labels: np.ndarray | None = None
   masks: np.ndarray | None = None
-  tracks: dict | None = None
+  tracks: Mapping[str, tuple[Region, ...]] | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class FrameCache:
-  """An opened cache: its folder, its index as read, and its splits. means: one mean image for the 'set', one for each 'scene', or one for each 'video'."""
+  """An opened frame cache.
+
+  Attributes:
+    folder: the cache's folder.
+    index: content of index.json.
+    train: the training split; None if it was not opened.
+    test: the test split; None if it was not opened.
+  """
 
   folder: pathlib.Path
-  index: dict
-  train: Split
-  test: Split
-  means: str = 'set'
-  _cache: dict = field(default_factory=dict, compare=False, repr=False)
+  index: Mapping[str, Any]
+  train: Split | None = None
+  test: Split | None = None
 
   @classmethod
-  def open(cls, folder):
-    """Opens a cache; a missing, half-made or foreign one is a `UserError` that names the file and the reason."""
+  def open(cls, folder: str | pathlib.Path, splits: Sequence[str] = SPLITS) -> 'FrameCache':
+    """Open a frame cache.
+
+    Args:
+      folder: folder of the cache.
+      splits: the splits to open. Files of other splits are not touched and need not exist.
+
+    Raises:
+      UserError: if index.json or an array is missing, damaged or of another format.
+    """
     folder = pathlib.Path(folder)
     index = read_json(folder / 'index.json')
     if index.get('format') != FORMAT:
       raise UserError(
-        f'{folder}/index.json: format {index.get("format")!r}, this version reads {FORMAT}; remove the folder to make it anew'
+        f'{folder}/index.json has format {index.get("format")!r}, this version reads {FORMAT}; '
+        'remove the folder to make the cache anew'
       )
-    return cls(
-      folder, index, _open_split(folder, index, 'train'), _open_split(folder, index, 'test')
-    )
+    opened = {split: _open_split(folder, index, split) for split in splits}
+    return cls(folder, index, **opened)
 
   @property
-  def data_hash(self):
-    """SHA-256 over both splits' frames and the labels: what results depend on."""
+  def data_hash(self) -> str:
+    """SHA-256 over the hashes of all arrays: identifies the data that results depend on."""
     return self.index['sha256']
 
-  def mean_image(self, of=None):
-    """Mean of the training frames in [0, 1]: float32 [H, W], or [S, H, W] with means 'scene', in the order of `scenes`.
+  def verify(self, splits: Sequence[str] | None = None) -> None:
+    """Read the arrays and compare them with the hashes in index.json.
 
-    With means 'video' that of each video itself, [V, H, W], training videos before test videos: who stands there all the while is in it.
-    of: (frames, videos) -> [H, W], the mean of something else that is made of frames; found once for each such function.
+    Args:
+      splits: the splits to verify; by default those that are open.
+
+    Raises:
+      UserError: if an array, or the list of hashes, is not the one that was written.
     """
-    if not len(self.train.frames):
+    if splits is None:
+      splits = [split for split in SPLITS if getattr(self, split) is not None]
+    files = self.index['files']
+    names = [name for name in files if _split_of(name) in splits]
+    changed = [name for name in names if file_hash(self.folder / name) != files[name]]
+    if hash_of_files(files) != self.data_hash:
+      changed.append('index.json')
+    if changed:
       raise UserError(
-        f'{self.folder}: the set has no training frames, so no mean image and nothing to train on'
-      )
-    of = of or mean_of_videos
-    if (self.means, of) not in self._cache:
-      self._cache[self.means, of] = self._found_means(of)
-    return self._cache[self.means, of]
-
-  def _found_means(self, mean):
-    videos = self.train.videos
-    if self.means == 'video':
-      return np.stack(
-        [mean(split.frames, [video]) for split in (self.train, self.test) for video in split.videos]
-      )
-    if self.means == 'scene':
-      return np.stack(
-        [
-          mean(self.train.frames, [video for video in videos if video.scene == scene])
-          for scene in self.scenes
-        ]
-      )
-    return mean(self.train.frames, videos)
-
-  @property
-  def mean_shape(self):
-    """Of `mean_image()`."""
-    of_each = {
-      'set': (),
-      'scene': (len(self.scenes),),
-      'video': (len(self.train.videos) + len(self.test.videos),),
-    }
-    return of_each[self.means] + self.train.frames.shape[1:]
-
-  @property
-  def scenes(self):
-    """Names of the scenes that there is training footage of, sorted."""
-    return tuple(sorted({video.scene for video in self.train.videos}))
-
-  def scene_of(self, split, first):
-    """Which of the mean images belongs to frames `first` (int [M]) of a `Split`: int32 [M]; None where there is one for the set.
-
-    Raises: UserError naming a video whose scene no training video shows.
-    """
-    if self.means == 'set':
-      return None
-    starts = np.asarray([video.first for video in split.videos])
-    of_video = np.asarray(self._mean_of_each(split), np.int32)
-    return of_video[np.searchsorted(starts, first, side='right') - 1]
-
-  def _mean_of_each(self, split):
-    """Which mean image each video of a split has."""
-    if self.means == 'video':
-      return np.arange(len(split.videos)) + (0 if split is self.train else len(self.train.videos))
-    unknown = [video for video in split.videos if video.scene not in self.scenes]
-    if unknown:
-      raise UserError(
-        f'data.mean_image scene: no training video shows scene {unknown[0].scene!r} of video {unknown[0].name}; use data.mean_image=set'
-      )
-    return [self.scenes.index(video.scene) for video in split.videos]
-
-  def keep_mean_image(self, image, of=None):
-    """Takes `image` for the mean image, so that the frames need not be read for it."""
-    self._cache[self.means, of or mean_of_videos] = image
-
-  def verify(self):
-    """Reads everything and compares it with the hash that the index holds; a difference is a `UserError`."""
-    if content_hash(self.folder, self.index) != self.data_hash:
-      raise UserError(
-        f'{self.folder}: its arrays are not the ones that were written (SHA-256 differs); remove the folder to make it anew'
+        f'{self.folder}: the SHA-256 of {", ".join(changed)} differs from the one written; '
+        'remove the folder to make the cache anew'
       )
 
 
-def mean_of_videos(frames, videos):
-  """Mean over all frames of `videos`, float32 [H, W] in [0, 1]; sums are exact, and 256 frames are in memory at once."""
-  total, count, reader = np.zeros(frames.shape[1:], np.uint64), 0, ClipReader(frames, window=1)
-  for video in videos:
-    for start in range(video.first, video.first + video.num_frames, 256):
-      total += reader.span(start, min(start + 256, video.first + video.num_frames)).sum(
-        axis=0, dtype=np.uint16
-      )  # 256 x 255 fits
-    count += video.num_frames
-  return (total / (255.0 * count)).astype(np.float32)
+def videos_of(split: Split, first: np.ndarray) -> np.ndarray:
+  """Return the index of the video that has each frame.
+
+  Args:
+    split: a split of the cache.
+    first: int [M], frame indices in the split.
+
+  Returns:
+    int32 [M], indices into `split.videos`.
+  """
+  starts = np.asarray([video.first for video in split.videos])
+  return (np.searchsorted(starts, first, side='right') - 1).astype(np.int32)
 
 
-def content_hash(folder, index):
-  """SHA-256 over the arrays of a cache, in the order of the index's file list."""
-  digest = hashlib.sha256()
-  for name in index['files']:
-    with open(pathlib.Path(folder) / name, 'rb') as file:
-      while block := file.read(2**22):
-        digest.update(block)
-  return digest.hexdigest()
+def write_index(folder: pathlib.Path, index: Mapping[str, Any]) -> None:
+  """Write index.json for arrays that are already in `folder`.
+
+  Args:
+    folder: folder of the cache.
+    index: everything but the hashes; `index['files']` names the arrays.
+  """
+  files = {name: file_hash(folder / name) for name in index['files']}
+  hashed = {'format': FORMAT, 'files': files, 'sha256': hash_of_files(files)}
+  write_json(folder / 'index.json', dict(index) | hashed)
 
 
-def _open_split(folder, index, split):
+def file_hash(path: pathlib.Path) -> str:
+  """Return the SHA-256 of a file, in hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def hash_of_files(files: Mapping[str, str]) -> str:
+  """Return the SHA-256 over the names and hashes of files, whatever their order."""
+  lines = [f'{name} {files[name]}\n' for name in sorted(files)]
+  return hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+
+def _split_of(name: str) -> str:
+  """Return the split that a file of the cache belongs to."""
+  return 'train' if name == 'train.npy' else 'test'
+
+
+def _open_split(folder: pathlib.Path, index: Mapping[str, Any], split: str) -> Split:
   entry = index['splits'][split]
-  videos, first = [], 0
+  videos = []
+  count = 0
   for video in entry['videos']:
     videos.append(
       CachedVideo(
-        video['name'],
-        first,
-        video['num_frames'],
-        video.get('scene', ''),
-        video.get('masks', bool(entry.get('masks'))),
+        name=video['name'],
+        first=count,
+        num_frames=video['num_frames'],
+        scene=video['scene'],
+        has_masks=video['masks'],
       )
     )
-    first += video['num_frames']
-  frames = _map_array(folder, f'{split}.npy', (first, index['height'], index['width']))
-  if split == 'train':
-    return Split(frames, tuple(videos))
-  labels = _map_array(folder, 'labels.npy', (first,)) if entry['labels'] else None
-  masks = _map_array(folder, 'masks.npy', frames.shape) if entry['masks'] else None
-  tracks = entry['tracks'] and {
-    name: tuple(Region(*row) for row in rows) for name, rows in entry['tracks'].items()
-  }
-  return Split(frames, tuple(videos), labels, masks, tracks)
+    count += video['num_frames']
+  shape = (count, index['height'], index['width'])
+  return Split(
+    frames=_map_array(folder / f'{split}.npy', shape),
+    videos=tuple(videos),
+    labels=_map_array(folder / 'labels.npy', (count,)) if entry['labels'] else None,
+    masks=_map_array(folder / 'masks.npy', shape) if entry['masks'] else None,
+    tracks=_read_tracks(entry['tracks']) if entry['tracks'] else None,
+  )
 
 
-def _map_array(folder, name, shape):
-  path = folder / name
+def _read_tracks(tracks: Mapping[str, Any]) -> dict[str, tuple[Region, ...]]:
+  return {name: tuple(Region(*row) for row in rows) for name, rows in tracks.items()}
+
+
+def _map_array(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+  """Map an array from its file and check its type and shape."""
+  if shape[0] == 0 and path.exists():
+    return np.zeros(shape, np.uint8)  # an empty file cannot be mapped
   try:
     array = np.load(path, mmap_mode='r', allow_pickle=False)
   except (OSError, ValueError) as error:
-    if shape[0] == 0:
-      return np.zeros(shape, np.uint8)
     raise UserError(f'{path} cannot be read: {error}') from None
-  if array.dtype != np.uint8 or array.shape != tuple(shape):
+  if array.dtype != np.uint8 or array.shape != shape:
     raise UserError(
-      f'{path} holds {array.dtype}{list(array.shape)}, the index says uint8{list(shape)}; remove the folder to make it anew'
+      f'{path} holds {array.dtype}{list(array.shape)}, the index says uint8{list(shape)}; '
+      'remove the folder to make the cache anew'
     )
   return array

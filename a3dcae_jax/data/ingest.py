@@ -1,6 +1,7 @@
 """From a reader's videos to a frame cache: one frame at a time on every core, whole or not at all, every fault named in one go."""
 
 import hashlib
+import inspect
 import json
 import pathlib
 import shutil
@@ -8,9 +9,9 @@ import shutil
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, write_json
+from a3dcae_jax.common.files import atomic_dir
 from a3dcae_jax.data import builders
-from a3dcae_jax.data.frame_cache import FORMAT, FrameCache, content_hash
+from a3dcae_jax.data.frame_cache import FrameCache, write_index
 from a3dcae_jax.data.published import Published, differences
 from a3dcae_jax.data.splits import write_split
 
@@ -33,7 +34,13 @@ def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options
   if name == 'synthetic':  # drawn at its size, rather than resized
     options = {'height': height, 'width': width} | options
   folder = cache_folder(
-    cache_dir, name, root=root, height=height, width=width, label_set=label_set, options=options
+    cache_dir,
+    name,
+    root=root,
+    height=height,
+    width=width,
+    label_set=label_set,
+    options=options,
   )
   if (folder / 'index.json').exists():
     return FrameCache.open(folder)
@@ -43,7 +50,6 @@ def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options
   )  # what was ingested well outlives a fault, so that a second try does the rest alone
   with atomic_dir(folder) as temporary:
     index = {
-      'format': FORMAT,
       'name': name,
       'label_set': label_set,
       'height': height,
@@ -71,17 +77,28 @@ def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options
       )
     index['notes'] = _notes(reader, root, index, temporary)
     index['layout'] = getattr(reader, 'LAYOUT', '') or reader.layout(root)
-    index['sha256'] = content_hash(temporary, index)
-    write_json(temporary / 'index.json', index)
+    write_index(temporary, index)
   shutil.rmtree(parts, ignore_errors=True)
   return FrameCache.open(folder)
 
 
 def cache_folder(cache_dir, name, *, root, height, width, label_set, options):
   """`cache_dir/NAME-HxW-LABELSET-KEY`: KEY tells apart copies of the footage and options."""
+  options = _without_defaults(options, builders.reader(name))
   source = str(pathlib.Path(root).resolve()) if root else ''
   key = hashlib.sha256(json.dumps([source, options], sort_keys=True).encode()).hexdigest()[:8]
   return pathlib.Path(cache_dir) / f'{name}-{height}x{width}-{label_set}-{key}'
+
+
+def _without_defaults(options, reader):
+  """Leave out options that have the value that the reader takes without them."""
+  parameters = inspect.signature(reader.videos).parameters
+  defaults = {name: parameter.default for name, parameter in parameters.items()}
+  return {
+    name: value
+    for name, value in options.items()
+    if name not in defaults or value != defaults[name]
+  }
 
 
 def _videos(reader, root, split, options, faults):

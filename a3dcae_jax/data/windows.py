@@ -1,139 +1,213 @@
-"""Which frames make a clip: for training drawn densely at several strides, at test each frame exactly once."""
+"""Clips as frame indices: training clips at several strides, and test windows over all frames."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.frame_cache import CachedVideo
+
+TRAINING_START_STEP = 2  # frames between the starts of training clips of one stride
+ROUNDING = 1e-3  # added before rounding down, since strides such as 1/3 are not exact
 
 
 class ClipTable(NamedTuple):
-  """Training clips as indices into a split's frames: clip i is frames first[i] + floor(stride[i] * (0 .. T-1)), see `clip_rows`."""
+  """Training clips. Clip i has the frames `clip_rows(first[i], stride[i])` of its split.
 
-  first: np.ndarray  # int64 [M]
-  stride: np.ndarray  # float32 [M]
+  Attributes:
+    first: int64 [M], index of the first frame.
+    stride: float32 [M], frames between two frames of the clip.
+  """
+
+  first: np.ndarray
+  stride: np.ndarray
 
 
 class TestWindows(NamedTuple):
-  """Test windows of T frames: window i has frames first[i] + stride[i] * (0 .. T-1); keep[i, t] says whether its frame t counts."""
+  """Test windows. Window i has the frames first[i] + stride[i] * (0 .. T-1) of its split.
 
-  first: np.ndarray  # int64 [M]
-  keep: np.ndarray  # bool [M, T]
-  stride: np.ndarray  # int64 [M]
-  __test__ = False  # pytest takes classes of this name for tests
+  Attributes:
+    first: int64 [M], index of the first frame.
+    keep: bool [M, T], whether a frame of the window is scored there.
+    stride: int64 [M], frames between two frames of the window.
+  """
+
+  first: np.ndarray
+  keep: np.ndarray
+  stride: np.ndarray
+  __test__ = False  # not a test class, although pytest collects classes of this name
 
   @property
-  def rows(self):
-    """Frame indices int64 [M, T]."""
-    return self.first[:, None] + self.stride[:, None] * np.arange(self.keep.shape[1])
+  def rows(self) -> np.ndarray:
+    """Frame indices, int64 [M, T]."""
+    window = self.keep.shape[1]
+    return self.first[:, None] + self.stride[:, None] * np.arange(window)
 
 
-ROUNDING = 1e-3  # of a frame: thirds are no exact numbers
+def clip_rows(first: Any, stride: Any, window: int, xp: Any = np) -> Any:
+  """Compute the frame indices of clips: first + floor(stride * (0 .. T-1)).
 
-
-def clip_rows(first, stride, window, xp=np):
-  """Frame indices [M, T], integers as `first`, of clips: first + floor(stride * (0 .. T-1)).
-
-  At stride 1/2 each frame comes twice, at 0 the first one T times. xp: NumPy, or jax.numpy inside of a program.
-  """
-  first, stride = xp.asarray(first), xp.asarray(stride, xp.float32)
-  apart = xp.floor(stride[:, None] * xp.arange(window, dtype=xp.float32) + ROUNDING)
-  return first[:, None] + apart.astype(first.dtype)
-
-
-def check_strides(strides):
-  """Raises `UserError` unless there are strides and none is negative."""
-  if not strides or min(strides) < 0:
-    raise UserError(f'clips.strides (={tuple(strides)}) must name temporal strides of 0 and more')
-
-
-def training_clips(videos, *, window, strides=(1, 2, 3), every_frames=2):
-  """All training clips: every stride from every `every_frames`-th frame, as long as the clip stays inside its video.
+  A stride of 1/2 has each frame twice, a stride of 0 has the first frame T times.
 
   Args:
-    videos: objects with `name`, `first` (index of their first frame) and `num_frames`.
-    window: T. strides: temporal distances between a clip's frames (Hasan et al. 2016, sec. 3.1); below 1 the footage is slowed down, by frames
-      that stand, 0 is one still frame. every_frames: between starts.
+    first: int [M].
+    stride: float [M].
+    window: frames per clip, T.
+    xp: `numpy`, or `jax.numpy` in a program.
 
-  Returns: `ClipTable`, ordered by video, stride, start.
-  Raises: UserError when no video is long enough for a single clip, or for strides that are none.
+  Returns:
+    Array [M, T] of the type of `first`.
   """
-  check_strides(strides)
-  parts = []
+  first = xp.asarray(first)
+  stride = xp.asarray(stride, xp.float32)
+  offsets = xp.floor(stride[:, None] * xp.arange(window, dtype=xp.float32) + ROUNDING)
+  return first[:, None] + offsets.astype(first.dtype)
+
+
+def training_clips(
+  videos: Sequence[CachedVideo], *, window: int, strides: Sequence[float] = (1, 2, 3)
+) -> ClipTable:
+  """List all training clips: at each stride, one from every second frame of a video.
+
+  Args:
+    videos: the training videos.
+    window: frames per clip, T.
+    strides: frames between two frames of a clip (Hasan et al. 2016, sec. 3.1). Below 1 frames are
+      repeated, which slows the video down; 0 is one still frame.
+
+  Returns:
+    The clips that end inside their video, ordered by video, stride and start.
+
+  Raises:
+    UserError: if no video is long enough for a clip, or a stride is negative.
+  """
+  if not strides or min(strides) < 0:
+    raise UserError(f'clips.strides (={tuple(strides)}) must name temporal strides of 0 and more')
+  firsts = []
+  clip_strides = []
   for video in videos:
     for stride in strides:
       span = int((window - 1) * stride + ROUNDING) + 1
-      starts = np.arange(0, video.num_frames - span + 1, every_frames, dtype=np.int64)
-      parts.append((video.first + starts, np.full(len(starts), stride, np.float32)))
-  first, stride = (
-    (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    if parts
-    else (np.empty(0), np.empty(0))
-  )
-  if not len(first):
+      last_start = video.num_frames - span
+      starts = np.arange(0, last_start + 1, TRAINING_START_STEP, dtype=np.int64)
+      firsts.append(video.first + starts)
+      clip_strides.append(np.full(len(starts), stride, np.float32))
+  if not any(len(starts) for starts in firsts):
     longest = max((video.num_frames for video in videos), default=0)
     raise UserError(
-      f'no training clip: the longest training video has {longest} frames, a clip of {window} needs as many'
+      f'no training clip: the longest training video has {longest} frames, '
+      f'a clip of {window} needs as many'
     )
-  return ClipTable(first, stride)
+  return ClipTable(np.concatenate(firsts), np.concatenate(clip_strides))
 
 
-def test_windows(videos, *, window, every_frames=0, stride=1):
-  """Windows that score a split.
+def test_windows(
+  videos: Sequence[CachedVideo], *, window: int, step: int = 0, stride: int = 1
+) -> TestWindows:
+  """List the windows that score a split.
 
-  With `every_frames` 0 they stand back to back, the last one of a video aligned to its end and keeping only the frames
-  that no earlier window has: each frame is kept exactly once. Otherwise windows start every `every_frames` frames
-  (and one is aligned to the end) and keep all their frames, whose errors are then averaged.
+  With `step` 0 windows stand back to back. The last window of a video ends with the video and
+  keeps only the frames that no earlier window has, so each frame is kept exactly once. With a
+  positive `step` windows start every `step` frames, the last one again ends with the video, and
+  all frames are kept: errors of a frame are averaged over the windows that have it.
 
-  With `stride` s > 1 a video is s videos, of frames 0, s, 2s .., of 1, s + 1, .. and so on, and each is cut like that: what moves,
-  moves s times as far between two frames of a window (the augmentation of Hasan et al. 2016, sec. 3.1, at test). A video that is too
-  short for it takes the largest stride that fits (`fitting_stride`).
+  With `stride` s > 1 a video is treated as s videos, with frames 0, s, 2s, ..., frames 1, s + 1,
+  ... and so on. Between two frames of a window things then move s times as far. This is the
+  augmentation of Hasan et al. 2016, sec. 3.1, applied at test. Videos that are too short take the
+  largest stride that fits (`fitting_stride`).
 
-  Args: as in `training_clips`; `every_frames` counts frames of the strided video.
-  Returns: `TestWindows`, video by video.
-  Raises: UserError naming a video that is shorter than `window`.
+  Args:
+    videos: the videos of the split.
+    window: frames per window, T.
+    step: frames between two windows, counted in the strided video; 0: back to back.
+    stride: frames between two frames of a window.
+
+  Returns:
+    The windows, video by video, ordered by their first frame.
+
+  Raises:
+    UserError: if a video has fewer than `window` frames, or `step` or `stride` is out of range.
   """
-  cut = []
-  step = every_frames or window
-  if not 0 < step <= window:
+  if not 0 <= step <= window:
     raise UserError(
-      f'eval.every_frames (={every_frames}) must be between 0 and the window (={window}), or frames go unscored'
+      f'eval.window_step (={step}) must be between 0 and the window (={window}), '
+      'or frames are not scored'
     )
   if stride < 1:
     raise UserError(f'eval.stride (={stride}) must be at least 1')
+  firsts = []
+  keeps = []
+  strides = []
   for video in videos:
     if video.num_frames < window:
       raise UserError(
         f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})'
       )
-    apart = fitting_stride(video, window=window, stride=stride)
-    of_video = []
-    for phase in range(apart):
-      last = -(-(video.num_frames - phase) // apart) - window
-      starts = [*range(0, last, step), last]
-      for index, start in enumerate(starts):
-        seen = starts[index - 1] + window if index and not every_frames else start
-        of_video.append(
-          (video.first + phase + apart * start, np.arange(start, start + window) >= seen, apart)
-        )
-    cut += sorted(
-      of_video, key=lambda first_keep_stride: first_keep_stride[0]
-    )  # in the order of the footage: what overlaps comes together
-  first, keep, strides = zip(*cut, strict=True) if cut else ((), (), ())
-  return TestWindows(np.asarray(first, np.int64), np.asarray(keep), np.asarray(strides, np.int64))
+    fitting = fitting_stride(video, window=window, stride=stride)
+    windows = []
+    for phase in range(fitting):
+      length = _strided_length(video.num_frames, phase, fitting)
+      for start, keep in _windows_of(length, window, step):
+        windows.append((video.first + phase + fitting * start, keep))
+    windows.sort(key=lambda first_and_keep: first_and_keep[0])  # overlapping ones together
+    firsts += [first for first, _ in windows]
+    keeps += [keep for _, keep in windows]
+    strides += [fitting] * len(windows)
+  return TestWindows(
+    first=np.asarray(firsts, np.int64),
+    keep=np.asarray(keeps, bool).reshape(-1, window),
+    stride=np.asarray(strides, np.int64),
+  )
 
 
-def fitting_stride(video, *, window, stride):
-  """`stride`, or where `video` has fewer than `window * stride` frames the largest at which a window fits."""
+def _windows_of(length: int, window: int, step: int) -> list[tuple[int, np.ndarray]]:
+  """Return (start, keep bool [T]) of each window of a video of `length` frames."""
+  last = length - window
+  starts = [*range(0, last, step or window), last]
+  windows = []
+  scored = 0  # frames that an earlier window has
+  for start in starts:
+    if step:
+      keep = np.ones(window, bool)
+    else:
+      keep = np.arange(start, start + window) >= scored
+      scored = start + window
+    windows.append((start, keep))
+  return windows
+
+
+def _strided_length(num_frames: int, phase: int, stride: int) -> int:
+  """Return how many of the frames phase, phase + stride, ... a video has."""
+  return len(range(phase, num_frames, stride))
+
+
+def fitting_stride(video: CachedVideo, *, window: int, stride: int) -> int:
+  """Return `stride`, or the largest stride at which `window` frames fit into the video."""
   return min(stride, video.num_frames // window)
 
 
-def window_at(video, frame, *, window, stride=1):
-  """(frame indices [T], place) of the back-to-back test window of `video` that has its frame `frame`, and where in the window that is."""
+def window_at(
+  video: CachedVideo, frame: int, *, window: int, stride: int = 1
+) -> tuple[np.ndarray, int]:
+  """Find the back-to-back test window that has a frame.
+
+  Args:
+    video: a video of the split.
+    frame: index in the video.
+    window: frames per window, T.
+    stride: as in `test_windows`.
+
+  Returns:
+    (frame indices in the split [T], position of the frame in the window).
+  """
   stride = fitting_stride(video, window=window, stride=stride)
-  phase, index = frame % stride, frame // stride
-  start = min(index // window * window, -(-(video.num_frames - phase) // stride) - window)
-  return video.first + phase + stride * (start + np.arange(window)), index - start
+  phase = frame % stride
+  index = frame // stride
+  last = _strided_length(video.num_frames, phase, stride) - window
+  start = min(index // window * window, last)
+  rows = video.first + phase + stride * (start + np.arange(window))
+  return rows, index - start
 
 
-test_windows.__test__ = False
+test_windows.__test__ = False  # not a test, although pytest collects functions of this name

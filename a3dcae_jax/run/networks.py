@@ -4,7 +4,6 @@ import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.frame_rms import check_target_rms
-from a3dcae_jax.data.windows import check_strides
 from a3dcae_jax.evaluation.perspective import FOUND, speeds_of
 from a3dcae_jax.models.autoencoder import AutoEncoder, size_multiples
 from a3dcae_jax.models.blocks import REMAT
@@ -131,7 +130,6 @@ def check_sizes(config):
     if not config.model.get(name, 1.0) > 0:
       raise UserError(f'model.{name} (={config.model[name]}) must be positive')
   _check_frames(config)
-  check_strides(config.clips.strides)
   make_rule(**config.eval.local)
   reduce_dtype(config.train.reduce_dtype, config.model.dtype)
   for name in (

@@ -25,7 +25,7 @@ def videos_of(*lengths):
 
 
 def test_training_clips_by_hand():
-  table = training_clips(videos_of(6, 5), window=3, strides=(1, 2), every_frames=2)
+  table = training_clips(videos_of(6, 5), window=3, strides=(1, 2))
   assert list(zip(table.first.tolist(), table.stride.tolist(), strict=True)) == [
     (0, 1),
     (2, 1),
@@ -43,15 +43,12 @@ def test_slow_clips_by_hand():
     [[7, 7, 7, 8, 8, 8, 9], [0, 0, 1, 1, 2, 2, 3], [5] * 7],
   )
   np.testing.assert_array_equal(clip_rows([0], [np.float32(1 / 3)], 301)[0], np.arange(301) // 3)
-  table = training_clips(videos_of(3), window=4, strides=(0, 1 / 3, 0.5, 1), every_frames=1)
+  table = training_clips(videos_of(3), window=4, strides=(0, 1 / 3, 0.5, 1))
   assert list(zip(table.first.tolist(), np.round(table.stride, 2).tolist(), strict=True)) == [
     (0, 0),
-    (1, 0),
     (2, 0),
     (0, np.float32(0.33)),
-    (1, np.float32(0.33)),
     (0, 0.5),
-    (1, 0.5),
   ]
   with pytest.raises(
     UserError, match=r'clips.strides \(=\(1, -1\)\) must name temporal strides of 0 and more'
@@ -70,7 +67,7 @@ def test_test_windows_by_hand():
   windows = test_windows(videos_of(4, 7), window=4)
   np.testing.assert_array_equal(windows.first, [0, 4, 7])
   np.testing.assert_array_equal(windows.keep, [[1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]])
-  overlapping = test_windows(videos_of(7), window=4, every_frames=2)
+  overlapping = test_windows(videos_of(7), window=4, step=2)
   np.testing.assert_array_equal(overlapping.first, [0, 2, 3])
   assert overlapping.keep.all()
 
@@ -79,7 +76,7 @@ def test_strided_windows_by_hand():
   windows = test_windows(videos_of(9), window=3, stride=2)  # frames 0 2 4 6 8 and 1 3 5 7
   np.testing.assert_array_equal(windows.rows, [[0, 2, 4], [1, 3, 5], [3, 5, 7], [4, 6, 8]])
   np.testing.assert_array_equal(windows.keep, [[1, 1, 1], [1, 1, 1], [0, 0, 1], [0, 1, 1]])
-  overlapping = test_windows(videos_of(9), window=3, stride=2, every_frames=1)
+  overlapping = test_windows(videos_of(9), window=3, stride=2, step=1)
   np.testing.assert_array_equal(overlapping.first, [0, 1, 2, 3, 4])
 
 
@@ -96,8 +93,8 @@ def test_short_video_and_gaps_are_named():
     test_windows(videos_of(5), window=3, stride=0)
   with pytest.raises(UserError, match=r'test video 1 has 3 frames, fewer than the window \(=4\)'):
     test_windows(videos_of(4, 3), window=4)
-  with pytest.raises(UserError, match=r'eval.every_frames \(=5\)'):
-    test_windows(videos_of(9), window=4, every_frames=5)
+  with pytest.raises(UserError, match=r'eval.window_step \(=5\)'):
+    test_windows(videos_of(9), window=4, step=5)
 
 
 @given(st.lists(st.integers(4, 40), min_size=1, max_size=5), st.integers(1, 4), st.integers(1, 5))
@@ -111,11 +108,11 @@ def test_every_frame_is_kept_exactly_once(lengths, window, stride):
       assert rows[place] == video.first + frame and rows.tolist() in windows.rows.tolist()
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 5), st.integers(1, 4))
-def test_training_clips_stay_inside_their_video(lengths, window, every):
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 5))
+def test_training_clips_stay_inside_their_video(lengths, window):
   videos = videos_of(*lengths)
   try:
-    table = training_clips(videos, window=window, every_frames=every)
+    table = training_clips(videos, window=window)
   except UserError:
     return
   of_frame = np.repeat(np.arange(len(lengths)), lengths)

@@ -9,9 +9,10 @@ import scipy.io
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.builders import reader
-from a3dcae_jax.data.frame_cache import FrameCache
-from a3dcae_jax.data.ingest import prepare_cache
+from a3dcae_jax.data.frame_cache import FrameCache, videos_of
+from a3dcae_jax.data.ingest import cache_folder, prepare_cache
 from a3dcae_jax.data.layouts import community
+from a3dcae_jax.data.mean_image import mean_of_videos
 from a3dcae_jax.data.video import read_grey, resize
 from tests.data.footage_helper import SIZE, write_frames, write_ucsd
 
@@ -48,7 +49,10 @@ def test_round_trip(root, tmp_path):
   np.testing.assert_array_equal(
     cache.test.masks, [m for v in reader('ucsd_ped2').videos(str(root), 'test') for m in v.masks()]
   )
-  np.testing.assert_allclose(cache.mean_image(), cache.train.frames.mean(0) / 255, rtol=1e-6)
+  mean = mean_of_videos(cache.train.frames, cache.train.videos)
+  assert mean.dtype == np.float32
+  np.testing.assert_allclose(mean, cache.train.frames.mean(0) / 255, rtol=1e-6)
+  assert videos_of(cache.test, np.asarray([0, 19, 20, 39])).tolist() == [0, 0, 1, 1]
   assert isinstance(cache.train.frames, np.memmap) and cache.index['label_set'] == 'official'
   cache.verify()
 
@@ -157,22 +161,56 @@ def test_unknown_set_and_layout_are_named(tmp_path):
     prepare(tmp_path, tmp_path / 'elsewhere')
 
 
-def test_damaged_stores_are_refused(root, tmp_path):
+def test_damaged_caches_are_refused(root, tmp_path):
   folder = prepare(root, tmp_path).folder
   array = bytearray((folder / 'train.npy').read_bytes())
   array[-1] ^= 1
   (folder / 'train.npy').write_bytes(array)
-  with pytest.raises(UserError, match='SHA-256 differs'):
+  with pytest.raises(UserError, match='SHA-256 of train.npy differs'):
     FrameCache.open(folder).verify()
   (folder / 'train.npy').write_bytes(array[:-5])
   with pytest.raises(UserError, match=r'train.npy cannot be read'):
     FrameCache.open(folder)
   index = json.loads((folder / 'index.json').read_text())
   (folder / 'index.json').write_text(json.dumps(index | {'format': 99}))
-  with pytest.raises(UserError, match='format 99, this version reads'):
+  with pytest.raises(UserError, match='format 99.*remove the folder'):
     FrameCache.open(folder)
   with pytest.raises(UserError, match='does not exist'):
     FrameCache.open(tmp_path / 'none')
+
+
+def test_the_test_split_opens_without_the_training_frames(root, tmp_path):
+  whole = prepare(root, tmp_path)
+  frames = np.array(whole.test.frames)
+  (whole.folder / 'train.npy').unlink()
+  cache = FrameCache.open(whole.folder, splits=('test',))
+  cache.verify()
+  cache.verify(splits=('test',))
+  assert cache.train is None
+  assert cache.data_hash == whole.data_hash
+  np.testing.assert_array_equal(cache.test.frames, frames)
+  assert cache.test.labels.sum() == 13
+  with pytest.raises(UserError, match='train.npy cannot be read'):
+    FrameCache.open(whole.folder)
+
+
+def test_changed_hashes_are_found(root, tmp_path):
+  folder = prepare(root, tmp_path).folder
+  index = json.loads((folder / 'index.json').read_text())
+  index['files']['train.npy'] = '0' * 64
+  (folder / 'index.json').write_text(json.dumps(index))
+  with pytest.raises(UserError, match='SHA-256 of index.json differs'):
+    FrameCache.open(folder, splits=('test',)).verify()
+
+
+def test_an_option_with_its_default_is_the_same_cache(tmp_path):
+  """0.0 for `train_fraction` means that videos are not cut, as without the option."""
+  size = {'root': 'x', 'height': 8, 'width': 8, 'label_set': 'user'}
+  none = cache_folder('caches', 'video_folder', options={}, **size)
+  default = {'train_fraction': 0.0, 'labels': ''}
+  assert cache_folder('caches', 'video_folder', options=default, **size) == none
+  cut = cache_folder('caches', 'video_folder', options={'train_fraction': 0.5}, **size)
+  assert cut != none
 
 
 def test_array_writer_is_numpys_format(tmp_path, rng):

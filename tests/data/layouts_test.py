@@ -225,7 +225,7 @@ def test_one_video_cut_in_two(tmp_path, rng):
   np.testing.assert_array_equal(cache.train.frames, frames[:14])
   np.testing.assert_array_equal(cache.test.frames, frames[14:])
   assert cache.test.labels is None
-  with pytest.raises(UserError, match='set data.train_fraction'):
+  with pytest.raises(UserError, match='train_fraction'):
     prepare('video_folder', path, tmp_path)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.data.ingest import prepare_cache
+from a3dcae_jax.data.mean_image import mean_of_videos
 from a3dcae_jax.data.synthetic import KINDS, SceneSpec, event_kind, synthetic_videos
 from a3dcae_jax.scoring.assemble import split_by_video
 from a3dcae_jax.scoring.baselines import baseline_errors
@@ -52,7 +53,7 @@ def test_neither_floor_solves_it(tmp_path):
   labels = split_by_video(cache.test.labels, cache.test.videos)
   assert 0.3 < cache.test.labels.mean() < 0.7
   for name, errors in baseline_errors(
-    cache.test.frames, cache.test.videos, cache.mean_image()
+    cache.test.frames, cache.test.videos, mean_of_videos(cache.train.frames, cache.train.videos)
   ).items():
     for how in ('none', 'eq14'):
       assert (

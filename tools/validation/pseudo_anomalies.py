@@ -16,9 +16,11 @@ import numpy as np
 from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, write_json
+from a3dcae_jax.common.files import atomic_dir
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.frame_cache import content_hash
+from a3dcae_jax.data.frame_cache import write_index
+from a3dcae_jax.data.mean_image import mean_of_videos
+from tools.validation import movers as mover_types
 from tools.validation.corruptions import DISTURBANCES, disturbed
 from tools.validation.sprites import moving_blobs, opacity_of, paste
 
@@ -54,9 +56,14 @@ def write_pseudo_cache(
   if disturb not in ('', 'turn', *DISTURBANCES):
     raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
   kept, held = _held_out(cache.train.videos, holdout)
-  rng, mean = np.random.default_rng(seed), 255 * cache.mean_image()
+  rng, mean = (
+    np.random.default_rng(seed),
+    255 * mean_of_videos(cache.train.frames, cache.train.videos),
+  )
   known, usual, make = (
-    (KINDS, KINDS, _make) if movers == 'fast' else (movers.KINDS, movers.USUAL, movers.make_rider)
+    (KINDS, KINDS, _make)
+    if movers == 'fast'
+    else (mover_types.KINDS, mover_types.USUAL, mover_types.make_rider)
   )
   if unknown := set(kinds) - set(known):
     raise UserError(
@@ -104,6 +111,7 @@ def write_pseudo_cache(
         'num_frames': len(frames),
         'scene': '',
         'source_size': list(shape),
+        'masks': False,
         'other_labels': {},
       }
       for name, frames, _ in made
@@ -119,7 +127,7 @@ def write_pseudo_cache(
         'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None},
       },
     }
-    write_json(temporary / 'index.json', index | {'sha256': content_hash(temporary, index)})
+    write_index(temporary, index)
   return pathlib.Path(folder)
 
 

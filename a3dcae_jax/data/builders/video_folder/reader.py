@@ -20,7 +20,7 @@ def layout(root):
       if media_in(root / 'testing')
       else 'training folder alone: no test part'
     )
-  return 'videos cut in two by data.train_fraction'
+  return 'videos cut in two by data.options.train_fraction'
 
 
 def videos(root, split, *, train_fraction=0.0, labels=''):
@@ -41,7 +41,7 @@ def videos(root, split, *, train_fraction=0.0, labels=''):
     return [_video(path, reader_of(path), found, 0, labels) for path in paths]
   if not 0 < train_fraction < 1:
     raise UserError(
-      f'{root}: no training/ folder with videos in it; to cut videos in two, set data.train_fraction between 0 and 1'
+      f'{root}: no training/ folder with videos in it; to cut videos in two, set data.options.train_fraction between 0 and 1'
     )
   paths = (
     [root]
