@@ -1,1 +1,4 @@
-"""From errors to scores, metrics and files, under protocols that are named. NumPy alone, but for `errors`, which runs on the device."""
+"""From errors to scores, metrics and files.
+
+NumPy alone, except `errors` and `local`, which run on the device.
+"""

@@ -1,47 +1,80 @@
-"""What nothing learnt scores: the baselines that stand beside every figure."""
+"""Scores without learning: the baselines that stand beside every figure."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from a3dcae_jax.common.frame_rms import squared_gain
 
-BASELINES = ('frame_difference', 'mean_image_distance')  # that stand beside every figure
-NORMALISED = 'frame_difference_normalised'  # beside those of normalised frames
+BASELINES = ('frame_difference', 'mean_image_distance')
+"""The two that every run has."""
+
+NORMALISED = 'frame_difference_normalised'
+"""A third one, for networks that see normalised frames."""
 
 
-def baseline_errors(frames, videos, mean_image, *, target_rms=0.0):
-  """Errors of the baselines, per frame.
+def baseline_errors(
+  frames: np.ndarray,
+  videos: Sequence[Any],
+  mean_images: np.ndarray,
+  mean_image_ids: np.ndarray,
+  *,
+  target_rms: float = 0.0,
+) -> dict[str, np.ndarray]:
+  """Return the error of each frame under each baseline, for pixels in [0, 1].
 
-      frame_difference:    mean over pixels of (x_t - x_{t-1})^2; a video's first frame takes the second's value
-      mean_image_distance: mean over pixels of (x_t - mean_image)^2
-      frame_difference_normalised: with a target_rms, the frame difference of frames less the mean image, normalised to it as the network gets them
-                           (`training.frames.network_input`). The mean image's distance E needs no such twin: E 2 c^2 / (E + c^2) has the order of E
+      frame_difference:            mean over pixels of (x_t - x_{t-1})^2; the first frame of a
+                                   video takes the value of the second one
+      mean_image_distance:         mean over pixels of (x_t - mean image)^2
+      frame_difference_normalised: the frame difference of frames as the network gets them, minus
+                                   the mean image and normalised to `target_rms`
 
-  Args: frames: uint8 [N, H, W]. videos: with `first`, `num_frames`. mean_image: float [H, W] in [0, 1], or one a video, [V, H, W].
-  Returns: dict baseline -> float64 [N], on pixels in [0, 1]. One frame at a time is in memory.
+  The third one is there only with a `target_rms`. The mean image distance E needs no normalised
+  form: E 2 c^2 / (E + c^2) orders frames as E does.
+
+  One frame at a time is in memory.
+
+  Args:
+    frames: uint8 [N, H, W].
+    videos: with `first` and `num_frames`.
+    mean_images: float [S, H, W] in [0, 1].
+    mean_image_ids: int [V], the index of each video's mean image.
+    target_rms: root mean square that frames are normalised to; 0 if they are not.
+
+  Returns:
+    Name of the baseline -> float64 [N].
   """
-  distance, differences = (
-    np.zeros(len(frames)),
-    np.zeros((2 if target_rms else 1, len(frames))),
-  )  # of frames as they are, and as normalised
-  for video, mean in zip(
-    videos, np.broadcast_to(mean_image, (len(videos), *frames.shape[1:])), strict=True
-  ):
-    previous = None
-    for index in range(video.first, video.first + video.num_frames):
-      frame = frames[index] / np.float32(255) - mean
-      distance[index] = np.square(frame).mean(dtype=np.float64)
-      seen = (
-        [frame, frame * np.float32(np.sqrt(squared_gain(distance[index], target_rms)))]
-        if target_rms
-        else [frame]
-      )
-      if previous is not None:
-        differences[:, index] = [
-          np.square(new - old).mean(dtype=np.float64)
-          for new, old in zip(seen, previous, strict=True)
-        ]
-      previous = seen
-    if video.num_frames > 1:
-      differences[:, video.first] = differences[:, video.first + 1]
-  baselines = dict(zip(BASELINES, (differences[0], distance), strict=True))
-  return baselines | {NORMALISED: differences[1]} if target_rms else baselines
+  errors = {name: np.zeros(len(frames)) for name in BASELINES}
+  if target_rms:
+    errors[NORMALISED] = np.zeros(len(frames))
+  for video, mean_image_id in zip(videos, mean_image_ids, strict=True):
+    in_video = slice(video.first, video.first + video.num_frames)
+    of_video = {name: values[in_video] for name, values in errors.items()}
+    _score_video(frames[in_video], mean_images[mean_image_id], target_rms, of_video)
+  return errors
+
+
+def _score_video(
+  frames: np.ndarray, mean_image: np.ndarray, target_rms: float, errors: dict[str, np.ndarray]
+) -> None:
+  """Write the errors of one video into the arrays of `errors`, float64 [n]."""
+  previous = {}
+  for index, frame in enumerate(frames):
+    centred = frame / np.float32(255) - mean_image
+    energy = _mean_square(centred)
+    errors['mean_image_distance'][index] = energy
+    images = {'frame_difference': centred}
+    if target_rms:
+      gain = np.sqrt(squared_gain(energy, target_rms))
+      images[NORMALISED] = centred * np.float32(gain)
+    for name, image in images.items():
+      if index > 0:
+        errors[name][index] = _mean_square(image - previous[name])
+      if index == 1:
+        errors[name][0] = errors[name][1]
+    previous = images
+
+
+def _mean_square(image: np.ndarray) -> float:
+  return np.square(image).mean(dtype=np.float64)

@@ -1,101 +1,154 @@
-"""Abnormal events: peaks of the score that stand out, as intervals of frames, and how they match the true ones."""
+"""Abnormal events: peaks of the score as intervals of frames, and how they match the true ones."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.scoring.persistence import maxima
 
+PERSISTENCE = 1.0
+"""How far a peak must rise above the lowest point between it and a higher one, in z-scores."""
+
+WINDOW_FRAMES = 20
+"""Frames around a peak that belong to its event."""
+
+MERGE_FRAMES = 50
+"""Intervals with fewer frames between them are one event."""
+
 MATCHING_RULE = (
-  'a true event (a run of abnormal frames) is found if a detected interval shares a frame with it; a detected interval that shares '
-  'none with any is a false alarm'
+  'a true event (a run of abnormal frames) is found if a detected interval shares a frame with it; '
+  'a detected interval that shares none with any is a false alarm'
 )
+
+Interval = tuple[int, int]
+"""Start and end of an event in frames; the end is exclusive."""
 
 
 class EventCounts(NamedTuple):
-  """true_events, found (true positives), detected, false_alarms: counts. delays_frames: of each found event."""
+  """Counts over a set of videos.
+
+  Attributes:
+    true_events: how many there are.
+    found: how many of them were found (true positives).
+    detected: how many intervals were detected.
+    false_alarms: how many of those match no true event.
+    delays_frames: one for each found event.
+  """
 
   true_events: int
   found: int
   detected: int
   false_alarms: int
-  delays_frames: tuple
+  delays_frames: tuple[int, ...]
 
 
-def detect_events(scores, *, threshold, persistence, window_frames, merge_frames=50):
-  """Intervals [(start, end), ...] of one video, end exclusive.
+def detect_events(
+  scores: np.ndarray,
+  *,
+  threshold: float,
+  persistence: float = PERSISTENCE,
+  window_frames: int = WINDOW_FRAMES,
+  merge_frames: int = MERGE_FRAMES,
+) -> list[Interval]:
+  """Return the events of one video.
 
-  Every local maximum of at least `threshold` whose persistence is at least `persistence` spans the `window_frames` frames
-  around it; intervals less than `merge_frames` frames apart are one event.
+  Each local maximum that reaches `threshold`, and whose persistence reaches `persistence`, spans
+  the `window_frames` frames around it. Intervals less than `merge_frames` frames apart are one
+  event.
 
   Source: Sun et al. 2021, sec. III-D and IV-E7, after Hasan et al. 2016.
   """
   scores = np.asarray(scores, np.float64)
-  found = maxima(scores)
-  peaks = found.position[(found.persistence >= persistence) & (scores[found.position] >= threshold)]
+  pairs = maxima(scores)
+  stands_out = pairs.persistence >= persistence
+  is_high = scores[pairs.position] >= threshold
   events = []
-  for peak in peaks:
-    start, end = (
-      max(int(peak) - window_frames // 2, 0),
-      min(int(peak) + (window_frames + 1) // 2, len(scores)),
-    )
+  for peak in pairs.position[stands_out & is_high].tolist():
+    start = max(peak - window_frames // 2, 0)
+    end = min(peak + (window_frames + 1) // 2, len(scores))
     end = max(end, start + 1)
     if events and start - events[-1][1] < merge_frames:
-      events[-1] = (events[-1][0], max(end, events[-1][1]))
+      first, last = events[-1]
+      events[-1] = (first, max(end, last))
     else:
       events.append((start, end))
   return events
 
 
-def true_events(labels):
-  """Runs of ones as [(start, end), ...], end exclusive."""
+def true_events(labels: np.ndarray) -> list[Interval]:
+  """Return the runs of ones in 0/1 labels [N]."""
   edges = np.diff(np.r_[0, np.asarray(labels, np.int8), 0])
-  return [
-    (int(a), int(b))
-    for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-  ]
+  starts = np.flatnonzero(edges == 1).tolist()
+  ends = np.flatnonzero(edges == -1).tolist()
+  return list(zip(starts, ends, strict=True))
 
 
-def match_events(detected, labels):
-  """`EventCounts` of a set of videos by `MATCHING_RULE`.
+def match_events(
+  detected: Sequence[Sequence[Interval]], labels: Sequence[np.ndarray]
+) -> EventCounts:
+  """Count the matches of a set of videos by `MATCHING_RULE`.
 
-  A found event's delay is how many of its frames pass before the first interval that shares a frame with it begins (0 if that began before it).
+  The delay of a found event is the number of its frames before the start of the first interval
+  that shares a frame with it; 0 if that interval began before the event.
 
-  Args: detected: list of [(start, end), ...]. labels: list of 0/1 [N_v].
+  Args:
+    detected: the events of each video.
+    labels: 0/1 [N_v] of each video.
   """
-  truths = found = false_alarms = 0
+  true_count = 0
+  detected_count = 0
+  false_alarms = 0
   delays = []
   for intervals, video_labels in zip(detected, labels, strict=True):
     truth = true_events(video_labels)
-    truths += len(truth)
-    for start, end in truth:
-      hits = [a for a, b in intervals if a < end and b > start]
-      found += bool(hits)
-      delays += [max(min(hits) - start, 0)] if hits else []
-    false_alarms += sum(
-      not any(a < end and b > start for start, end in truth) for a, b in intervals
-    )
-  return EventCounts(truths, found, sum(map(len, detected)), false_alarms, tuple(delays))
+    true_count += len(truth)
+    detected_count += len(intervals)
+    for event in truth:
+      hits = [interval[0] for interval in intervals if _overlap(interval, event)]
+      if hits:
+        delays.append(max(min(hits) - event[0], 0))
+    for interval in intervals:
+      if not any(_overlap(interval, event) for event in truth):
+        false_alarms += 1
+  return EventCounts(true_count, len(delays), detected_count, false_alarms, tuple(delays))
 
 
-def event_metrics(scores, labels, detected, *, threshold, frames_per_s):
-  """Table X's counts, delays, false alarms an hour of test video, and frame-wise precision and recall of score >= threshold; a dict for JSON."""
-  hours = sum(map(len, scores)) / frames_per_s / 3600
+def event_metrics(
+  scores: Sequence[np.ndarray],
+  labels: Sequence[np.ndarray] | None,
+  detected: Sequence[Sequence[Interval]],
+  *,
+  threshold: float,
+  frames_per_s: float,
+) -> dict[str, Any]:
+  """Return the counts of Table X, delays and rates, as a dict for JSON.
+
+  False alarms are per hour of test video. Precision and recall are of single frames, abnormal
+  where score >= threshold. Without labels there are only `detected` and `threshold`.
+  """
   result = {'detected': sum(map(len, detected)), 'threshold': threshold}
   if labels is None:
     return result
   counts = match_events(detected, labels)
-  above, truth = np.concatenate(scores) >= threshold, np.concatenate(labels).astype(bool)
-  hits = int((above & truth).sum())
+  hours = sum(map(len, scores)) / frames_per_s / 3600
+  median_delay = None
+  if counts.found:
+    median_delay = float(np.median(counts.delays_frames)) / frames_per_s
+  above = np.concatenate(scores) >= threshold
+  abnormal = np.concatenate(labels).astype(bool)
+  hits = int((above & abnormal).sum())
   return result | {
     'true_events': counts.true_events,
     'true_positives': counts.found,
     'false_alarms': counts.false_alarms,
     'false_alarms_per_hour': counts.false_alarms / hours,
-    'median_delay_s': float(np.median(counts.delays_frames)) / frames_per_s
-    if counts.found
-    else None,
+    'median_delay_s': median_delay,
     'frame_precision': hits / int(above.sum()) if above.any() else None,
-    'frame_recall': hits / int(truth.sum()) if truth.any() else None,
+    'frame_recall': hits / int(abnormal.sum()) if abnormal.any() else None,
     'matching_rule': MATCHING_RULE,
   }
+
+
+def _overlap(first: Interval, second: Interval) -> bool:
+  return first[0] < second[1] and first[1] > second[0]

@@ -1,55 +1,110 @@
-"""The shape of `metrics.json`, with a version: what may be relied upon, and a check of it."""
+"""The schema of `metrics.json`: the fields that a reader may rely on, and their check.
+
+A schema is one of
+
+    a type                      the value is of this type
+    a tuple of types            of one of these
+    Nullable(schema)            null, or as the schema says
+    [schema]                    a list whose items are all as the schema says
+    {name: schema}              an object with at least these fields
+    {..., EVERY_FIELD: schema}  whose other fields are all as this schema says
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS, UNCALIBRATED
 
-VERSION = 1
-_NUMBER, _MAYBE = (int, float), (int, float, type(None))
+VERSION = 2
+EVERY_FIELD = '*'
+
+
+class Nullable(NamedTuple):
+  """A value that may be null."""
+
+  schema: Any
+
+
+_NUMBER = (int, float)
 _FIGURES = {
-  'auc': _MAYBE,
-  'eer': _MAYBE,
-  'ap': _MAYBE,
-  'macro_auc': _MAYBE,
+  'auc': Nullable(_NUMBER),
+  'eer': Nullable(_NUMBER),
+  'ap': Nullable(_NUMBER),
+  'macro_auc': Nullable(_NUMBER),
   'undefined_videos': int,
-  'score_gap': _MAYBE,
+  'score_gap': Nullable(_NUMBER),
 }
-_ROW = dict.fromkeys(('eq14', 'minmax', 'none'), _FIGURES)
+_RUN_FIGURES = dict.fromkeys(NORMALISATIONS, _FIGURES)
+_BASELINE_FIGURES = dict.fromkeys(UNCALIBRATED, _FIGURES)
 
-# A dict is a JSON object with at least these fields; a tuple of types is what a field may be. `...` as key: every field.
+_DATA = {
+  'name': str,
+  'label_set': Nullable(str),
+  'layout': str,
+  'sha256': str,
+  'videos': int,
+  'frames': int,
+  'abnormal_frames': Nullable(int),
+}
+_RUN = {
+  'error': {
+    'kind': str,
+    'network_weight': Nullable(_NUMBER),
+    'masked_frames': Nullable({'period': int, 'length': int}),
+  },
+  'input': {'kind': str, 'target_rms': _NUMBER, 'perspective': str, 'mean_image': str},
+  'windows': {
+    'frames': int,
+    'step_frames': int,
+    'stride': int,
+    'shorter_strides': {EVERY_FIELD: int},
+    'averaging': str,
+  },
+  'per_position': bool,
+  'calibrated_on': str,
+}
+_PROTOCOL = {
+  'runs': [_RUN],
+  'normalisation': str,
+  'smoothing': {'frames': _NUMBER, 'mode': str},
+  'label_set': Nullable(str),
+  'macro_rule': str,
+}
+_EVENTS = {
+  'detected': int,
+  'threshold': _NUMBER,
+  'protocol': {'threshold_rule': str, 'threshold_value': _NUMBER},
+}
 _SCHEMA = {
   'schema_version': int,
-  'data': {
-    'name': str,
-    'label_set': (str, type(None)),
-    'layout': str,
-    'sha256': str,
-    'videos': int,
-    'frames': int,
-    'abnormal_frames': (int, type(None)),
-  },
-  'protocol': {
-    'error': str,
-    'normalisation': str,
-    'smoothing_frames': _NUMBER,
-    'smoothing_mode': str,
-    'window': int,
-    'every_frames': int,
-    'lambda': _NUMBER,
-    'macro_rule': str,
-  },
+  'data': _DATA,
+  'protocol': _PROTOCOL,
   'checkpoint_step': int,
   'seed': int,
   'variant': str,
-  'train_errors': {'frames': int, 'mean': _NUMBER, 'std': _NUMBER, 'position_mean': list},
-  'events': {'detected': int, 'threshold': _NUMBER, 'protocol': dict},
+  'adversarial_weight': _NUMBER,
+  'calibration': {'frames': int, 'mean': _NUMBER, 'std': _NUMBER, 'position_mean': [_NUMBER]},
+  'metrics': Nullable(_RUN_FIGURES),
+  'other_calibration': {'per_position': bool, 'metrics': Nullable(_RUN_FIGURES)},
+  'baselines': Nullable({EVERY_FIELD: _BASELINE_FIGURES}),
+  'scenes': Nullable({EVERY_FIELD: _FIGURES}),
+  'rank_regression': Nullable({'weights': {EVERY_FIELD: _NUMBER}, 'r2': _NUMBER}),
+  'events': _EVENTS,
+  'regions': Nullable({}),
   'seconds': {'forward_passes': _NUMBER, 'before_report': _NUMBER},
 }
+
 _LABELLED = {
-  'metrics': _ROW | {'train': _FIGURES},
-  'by_position': _ROW | {'train': _FIGURES},
-  'baselines': {'frame_difference': _ROW, 'mean_image_distance': _ROW},
+  'metrics': _RUN_FIGURES,
+  'other_calibration': {'metrics': _RUN_FIGURES},
+  'baselines': {
+    'frame_difference': _BASELINE_FIGURES,
+    'mean_image_distance': _BASELINE_FIGURES,
+  },
   'auc_interval': {
-    'low': _MAYBE,
-    'high': _MAYBE,
+    'low': Nullable(_NUMBER),
+    'high': Nullable(_NUMBER),
     'level': float,
     'resamples': int,
     'undefined': int,
@@ -59,83 +114,77 @@ _LABELLED = {
     'true_positives': int,
     'false_alarms': int,
     'false_alarms_per_hour': _NUMBER,
-    'median_delay_s': _MAYBE,
-    'frame_precision': _MAYBE,
-    'frame_recall': _MAYBE,
+    'median_delay_s': Nullable(_NUMBER),
+    'frame_precision': Nullable(_NUMBER),
+    'frame_recall': Nullable(_NUMBER),
     'matching_rule': str,
   },
 }
+"""Further fields where the test videos have labels."""
 
 
-def mean_image_of(metrics):
-  """What frames were made zero-mean by: the mean image of the 'set', of each 'scene' or 'video'. 'set' where `metrics.json` is older than the choice."""
-  return metrics['data'].get('mean_image', 'set')
+def validate_metrics(metrics: dict[str, Any], *, source: str = 'metrics.json') -> dict[str, Any]:
+  """Check the content of a `metrics.json` and return it.
 
+  Args:
+    metrics: the content.
+    source: name of the file, for errors.
 
-def describe_windows(metrics):
-  """How the test videos were cut, and made zero-mean where the set has several mean images, in words.
-
-  metrics: of `metrics.json`; without `protocol.stride`, which came later, windows have consecutive frames.
+  Raises:
+    UserError: for another version, or naming the first field that is missing or of another type.
   """
-  protocol, means = metrics['protocol'], mean_image_of(metrics)
-  every, stride = protocol['every_frames'], protocol.get('stride', 1)
-  apart = f', {stride} apart' if stride > 1 else ''
-  nearer = [
-    f'{own} in {name}' for name, own in protocol.get('nearer_strides', {}).items()
-  ]  # short videos
-  apart += f' ({", ".join(nearer)})' if nearer else ''
-  placed = f'one every {every}, averaged' if every else 'back to back'
-  return f'windows of {protocol["window"]} frames{apart}, {placed}' + (
-    f', less the mean image of each {means}' if means != 'set' else ''
-  )
-
-
-NORMALISED_FRAMES = 'frames normalised to target_rms'  # in `protocol.error` where they are
-DIVIDED = ', divided by position'  # how `protocol.error` ends where the run's own errors are
-
-
-def twin(metrics):
-  """(name, figures by normalisation) of what the run would have, had it divided errors by their place in the window or not: the other way round."""
-  divided = metrics['protocol']['error'].endswith(DIVIDED)
-  return (
-    ('not divided by position', metrics['undivided'])
-    if divided
-    else ('divided by position', metrics['by_position'])
-  )
-
-
-def describe_follows(metrics):
-  """What the error follows, in words; '' where nothing is known of it (all errors equal, or `metrics` older than the field)."""
-  follows = metrics.get('follows')
-  if not follows:
-    return ''
-  weights = ', '.join(
-    f'{name.replace("_", " ")} {weight:.2f}' for name, weight in follows['weights'].items()
-  )
-  return f'the error follows (rank regression on the baselines): {weights}; R^2 {follows["r2"]:.2f}'
-
-
-def validate_metrics(metrics, *, source='metrics.json'):
-  """Raises a `UserError` naming the first field of `metrics` that is missing or of another type; returns `metrics`."""
   version = metrics.get('schema_version')
   if version != VERSION:
     raise UserError(
-      f'{source}: schema_version is {version!r}, this version reads {VERSION}; evaluate the run again'
+      f'{source}: schema_version is {version!r}, this version reads {VERSION}; '
+      'evaluate the run again'
     )
-  _check(metrics, _SCHEMA, source, '')
-  if metrics['data']['label_set'] is not None:
-    _check(metrics, _LABELLED, source, '')
+  problem = _problem(metrics, _SCHEMA, '')
+  if not problem and metrics['data']['label_set'] is not None:
+    problem = _problem(metrics, _LABELLED, '')
+  if problem:
+    raise UserError(f'{source}: {problem}')
   return metrics
 
 
-def _check(value, schema, source, path):
-  if not isinstance(schema, dict):
-    if not isinstance(value, schema) or isinstance(value, bool):
-      raise UserError(f'{source}: {path[1:]} is {value!r}, which is of the wrong type')
-    return
-  if not isinstance(value, dict):
-    raise UserError(f'{source}: {path[1:]} must be an object, it is {value!r}')
-  for field, inner in schema.items():
-    if field not in value:
-      raise UserError(f'{source}: {path[1:]}.{field} is missing'.replace(': .', ': '))
-    _check(value[field], inner, source, f'{path}.{field}')
+def _problem(value: Any, schema: Any, path: str) -> str | None:
+  """Return a sentence on the first thing in `value` that does not fit, or None."""
+  if isinstance(schema, Nullable):
+    return None if value is None else _problem(value, schema.schema, path)
+  if isinstance(schema, dict):
+    return _problem_of_object(value, schema, path)
+  if isinstance(schema, list):
+    return _problem_of_list(value, schema[0], path)
+  is_right = isinstance(value, schema)
+  if isinstance(value, bool):
+    is_right = schema is bool
+  return None if is_right else f'{path} is {value!r}, which is of the wrong type'
+
+
+def _problem_of_object(value: Any, schema: Mapping[str, Any], path: str) -> str | None:
+  if not isinstance(value, Mapping):
+    return f'{path} must be an object, it is {value!r}'
+  for field in schema:
+    if field != EVERY_FIELD and field not in value:
+      return f'{_joined(path, field)} is missing'
+  for field, item in value.items():
+    item_schema = schema.get(field, schema.get(EVERY_FIELD))
+    if item_schema is not None:
+      problem = _problem(item, item_schema, _joined(path, field))
+      if problem:
+        return problem
+  return None
+
+
+def _problem_of_list(value: Any, schema: Any, path: str) -> str | None:
+  if not isinstance(value, list):
+    return f'{path} must be a list, it is {value!r}'
+  for index, item in enumerate(value):
+    problem = _problem(item, schema, f'{path}[{index}]')
+    if problem:
+      return problem
+  return None
+
+
+def _joined(path: str, field: str) -> str:
+  return f'{path}.{field}' if path else field

@@ -1,4 +1,6 @@
-"""Thresholds from training scores alone: a test label never chooses one."""
+"""Thresholds from training scores alone: no test label ever chooses one."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,17 +11,20 @@ RULES = ('quantile', 'rate', 'fixed')
 
 
 def choose_threshold(
-  train_scores, *, rule, value, persistence=0.0, window_frames=0, merge_frames=0, frames_per_s=25.0
-):
-  """A score threshold.
+  train_scores: Sequence[np.ndarray], *, rule: str, value: float, frames_per_s: float
+) -> float:
+  """Return the score at which events begin.
 
   Args:
-    train_scores: list of float [N_v], scores of normal (training) video.
-    rule: 'quantile': `value` in (0, 1) of all training scores; 'rate': the lowest threshold at which training video raises at most
-      `value` events an hour, events being found with the other arguments (`events.detect_events`); 'fixed': `value` itself.
+    train_scores: scores of normal (training) videos, one float [N_v] per video.
+    rule: 'quantile': the quantile `value` of all training scores. 'rate': the lowest threshold
+      with at most `value` events per hour of training video, as `events.detect_events` finds
+      them. 'fixed': `value` itself.
+    value: see `rule`.
+    frames_per_s: frame rate of the videos, for 'rate'.
 
-  Returns: float.
-  Raises: UserError for an unknown rule, a value out of range, or no training scores.
+  Raises:
+    UserError: for an unknown rule, a value out of range, or no training scores.
   """
   if rule not in RULES:
     raise UserError(f'threshold rule {rule!r}: known are {", ".join(RULES)}')
@@ -27,28 +32,32 @@ def choose_threshold(
     return float(value)
   scores = np.concatenate(train_scores) if train_scores else np.empty(0)
   if not len(scores):
-    raise UserError(f'threshold rule {rule!r} needs training scores, there are none')
-  if rule == 'quantile':
-    if not 0 < value < 1:
-      raise UserError(f'threshold quantile (={value}) must lie between 0 and 1')
-    return float(np.quantile(scores, value))
-  allowed = value * len(scores) / frames_per_s / 3600
-  low, high = 0, len(scores)  # candidates: the scores themselves, and just above the highest
-  candidates = np.r_[np.sort(scores), np.nextafter(scores.max(), np.inf)]
+    raise UserError(f'threshold rule {rule!r} needs training scores, but there are none')
+  if rule == 'rate':
+    allowed = value * len(scores) / frames_per_s / 3600
+    return _threshold_of_rate(train_scores, allowed)
+  if not 0 < value < 1:
+    raise UserError(f'threshold quantile (={value}) must lie between 0 and 1')
+  return float(np.quantile(scores, value))
 
-  def alarms(threshold):
-    arguments = {
-      'persistence': persistence,
-      'window_frames': window_frames,
-      'merge_frames': merge_frames,
-    }
-    return sum(
-      len(detect_events(video, threshold=threshold, **arguments)) for video in train_scores
-    )
 
-  while (
-    low < high
-  ):  # the number of alarms falls with the threshold, but for merging; the last candidate always has none
+def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float) -> float:
+  """Search for the lowest threshold with at most `allowed` events, by bisection.
+
+  Candidates are the scores themselves and the next number above the highest one, which has no
+  events. The number of events falls as the threshold rises, apart from events that merge.
+  """
+  scores = np.concatenate(train_scores)
+  above_all = np.nextafter(scores.max(), np.inf)
+  candidates = np.r_[np.sort(scores), above_all]
+  low = 0
+  high = len(scores)
+  while low < high:
     middle = (low + high) // 2
-    low, high = (low, middle) if alarms(candidates[middle]) <= allowed else (middle + 1, high)
+    threshold = candidates[middle]
+    events = sum(len(detect_events(video, threshold=threshold)) for video in train_scores)
+    if events <= allowed:
+      high = middle
+    else:
+      low = middle + 1
   return float(candidates[low])

@@ -1,0 +1,99 @@
+"""The protocol of an evaluation, as data: how it reads in words, and which runs may be compared.
+
+Figures are comparable only if they come from the same frames and labels and were computed in the
+same way. `metrics.json` has all of this in its fields `data` and `protocol` (see `schema`).
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+FREE_FIELDS = ('normalisation', 'macro_rule')
+"""Fields of the protocol that may differ within a table: every table has all normalisations."""
+
+
+def comparison_key(metrics: Mapping[str, Any]) -> Hashable:
+  """Return what two runs must share to stand in one table.
+
+  This is the data set, its label set, the hash of frames and labels, and the whole protocol
+  except `FREE_FIELDS`.
+  """
+  data = metrics['data']
+  protocol = {
+    field: value for field, value in metrics['protocol'].items() if field not in FREE_FIELDS
+  }
+  return data['name'], data['label_set'], data['sha256'], _frozen(protocol)
+
+
+def describe(metrics: Mapping[str, Any]) -> str:
+  """Describe the protocol in one line."""
+  protocol = metrics['protocol']
+  runs = ' plus '.join(_describe_run(run) for run in protocol['runs'])
+  if len(protocol['runs']) > 1:
+    runs = f'sum of: {runs}'
+  return f'{runs}; {_describe_smoothing(protocol["smoothing"])}'
+
+
+def calibrated_words(per_position: bool) -> str:
+  """Return 'with per-position calibration' or 'without per-position calibration'."""
+  return f'{"with" if per_position else "without"} per-position calibration'
+
+
+def _describe_run(run: Mapping[str, Any]) -> str:
+  parts = [
+    _describe_error(run['error']),
+    _describe_input(run['input']),
+    _describe_windows(run['windows']),
+    calibrated_words(run['per_position']),
+  ]
+  if run['calibrated_on'] != 'training videos':
+    parts.append(f'calibrated on {run["calibrated_on"]}')
+  return ', '.join(parts)
+
+
+def _describe_error(error: Mapping[str, Any]) -> str:
+  if error['kind'] == 'local':
+    words = f'local error (network weight {error["network_weight"]:g})'
+  else:
+    words = 'mean squared error (Eq. 13)'
+  masked = error['masked_frames']
+  if masked:
+    words += f' with {masked["length"]} of every {masked["period"]} frames masked'
+  return words
+
+
+def _describe_input(given: Mapping[str, Any]) -> str:
+  words = 'of optical flow' if given['kind'] == 'flow' else 'of frames'
+  if given['perspective'] != 'none':
+    words += ' with perspective normalisation'
+  if given['target_rms']:
+    words += f' normalised to RMS {given["target_rms"]:g}'
+  if given['mean_image'] != 'set':
+    words += f' minus the mean image of each {given["mean_image"]}'
+  return words
+
+
+def _describe_windows(windows: Mapping[str, Any]) -> str:
+  words = f'windows of {windows["frames"]} frames'
+  if windows['stride'] > 1:
+    words += f' with stride {windows["stride"]}'
+  shorter = [f'{stride} in {video}' for video, stride in windows['shorter_strides'].items()]
+  if shorter:
+    words += f' ({", ".join(shorter)})'
+  if windows['averaging'] == 'none':
+    return f'{words} back to back'
+  return f'{words} every {windows["step_frames"]}, averaged'
+
+
+def _describe_smoothing(smoothing: Mapping[str, Any]) -> str:
+  if not smoothing['frames']:
+    return 'no smoothing'
+  return f'smoothing over {smoothing["frames"]:g} frames ({smoothing["mode"]})'
+
+
+def _frozen(value: Any) -> Hashable:
+  """Return a JSON value as nested tuples; the order of fields does not count."""
+  if isinstance(value, Mapping):
+    return tuple((name, _frozen(value[name])) for name in sorted(value))
+  if isinstance(value, (list, tuple)):
+    return tuple(_frozen(item) for item in value)
+  return value
