@@ -1,1 +1,1 @@
-"""What a run looks like: one self-contained HTML page."""
+"""Reports: one self-contained HTML page per run, tables for the terminal, runs side by side."""

@@ -1,23 +1,39 @@
-"""What a report is made of: plain arrays and dicts, so that anything can fill it."""
+"""The contents of a report: plain arrays and dicts, so that anything can fill it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class VideoScores:
-  """One test video. scores: float [N]; labels: 0/1 [N] or None; detected: intervals [(start, end), ...], end exclusive."""
+  """The scores of one test video.
+
+  Attributes:
+    name: of the video.
+    scores: float [N].
+    labels: 0/1 [N], or None.
+    detected: the detected events, (start, end) in frames, end exclusive.
+  """
 
   name: str
   scores: np.ndarray
   labels: np.ndarray | None = None
-  detected: tuple = ()
+  detected: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Strip:
-  """One frame shown: `clip`, `recon` in [0, 1] [H, W], `error` squared error [H, W]. `recon` is None where it is not known (a bundle)."""
+  """One frame with its reconstruction and error.
+
+  Attributes:
+    caption: text below the pictures.
+    clip: the frame, [H, W] in [0, 1].
+    recon: its reconstruction, [H, W] in [0, 1], or None if it is not known (a bundle).
+    error: squared error, [H, W].
+  """
 
   caption: str
   clip: np.ndarray
@@ -30,17 +46,23 @@ class Report:
   """Everything on the page.
 
   Attributes:
-    title: of the page. metrics: the run's `metrics.json`. videos: `VideoScores`. rocs: name -> (fpr, tpr).
-    losses: name -> (steps, values). strips: title -> `Strip`s. feature_maps: layer -> (caption, [h, w]).
-    config, provenance: dicts printed at the end.
+    title: of the page.
+    metrics: the content of `metrics.json`.
+    videos: the test videos.
+    rocs: name -> (false positive rate, true positive rate).
+    losses: name -> (steps, values).
+    strips: title -> frames to show.
+    feature_maps: layer -> (caption, map [h, w]).
+    config: printed at the end.
+    provenance: printed at the end.
   """
 
   title: str
-  metrics: dict
-  videos: tuple
-  rocs: dict = field(default_factory=dict)
-  losses: dict = field(default_factory=dict)
-  strips: dict = field(default_factory=dict)
-  feature_maps: dict = field(default_factory=dict)
-  config: dict = field(default_factory=dict)
-  provenance: dict = field(default_factory=dict)
+  metrics: Mapping[str, Any]
+  videos: tuple[VideoScores, ...]
+  rocs: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+  losses: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+  strips: dict[str, tuple[Strip, ...]] = field(default_factory=dict)
+  feature_maps: dict[str, tuple[str, np.ndarray]] = field(default_factory=dict)
+  config: dict[str, Any] = field(default_factory=dict)
+  provenance: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The paper's frame-level figures, to stand beside ours (Sun et al. 2021, Tables I to V), AUC and EER in percent."""
+"""The paper's frame-level results: AUC and EER in percent (Sun et al. 2021, Tables I to V)."""
 
 PAPER = {
   'ucsd_ped1': (90.2, 11.6),

@@ -1,21 +1,30 @@
-"""The page's plots, by Bokeh: they zoom, and draw themselves without a network."""
+"""The plots of the report, by Bokeh: they zoom, and need no network."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from bokeh.models import BoxAnnotation, HoverTool, Range1d
 from bokeh.plotting import figure
 
-COLOURS = (
-  '#0072b2',
-  '#d55e00',
-  '#7f7f7f',
-  '#009e73',
-  '#cc79a7',
-)  # tell apart in print and for colour-blind readers
+from a3dcae_jax.report.contents import VideoScores
+from a3dcae_jax.scoring.events import true_events
+
+# Distinct in print and for colour-blind readers.
+BLUE = '#0072b2'
+ORANGE = '#d55e00'
+GREEN = '#009e73'
+COLOURS = (BLUE, ORANGE, '#7f7f7f', GREEN, '#cc79a7')
 TOOLS = 'xpan,xwheel_zoom,box_zoom,reset,save'
+_ROC_POINTS = 800
+_LOSS_POINTS = 1500
 
 
-def roc_plot(rocs):
-  """ROC curves: name -> (fpr, tpr). Their line of equal error is dashed."""
+def roc_plot(rocs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> figure:
+  """Plot ROC curves; a dashed line marks equal error.
+
+  Args:
+    rocs: name -> (false positive rate, true positive rate).
+  """
   plot = figure(
     height=340,
     sizing_mode='stretch_width',
@@ -27,15 +36,18 @@ def roc_plot(rocs):
   )
   plot.line([0, 1], [1, 0], color='#999999', line_dash='dashed')
   for colour, (name, (fpr, tpr)) in zip(COLOURS, rocs.items(), strict=False):
-    keep = _thin(len(fpr), 800)
-    plot.line(fpr[keep], tpr[keep], color=colour, line_width=2, legend_label=name)
+    shown = _evenly_spread(len(fpr), _ROC_POINTS)
+    plot.line(fpr[shown], tpr[shown], color=colour, line_width=2, legend_label=name)
   plot.legend.location = 'bottom_right'
   plot.legend.background_fill_alpha = 0.8
   return plot
 
 
-def score_plot(video):
-  """A video's score over its frames: abnormal intervals shaded, detected ones as bars along the lower edge."""
+def score_plot(video: VideoScores) -> figure:
+  """Plot the score of a video over its frames.
+
+  Abnormal intervals are shaded; detected events are bars along the lower edge.
+  """
   plot = figure(
     height=190,
     sizing_mode='stretch_width',
@@ -45,57 +57,49 @@ def score_plot(video):
     y_axis_label='score',
     title=f'video {video.name}',
   )
-  for start, end in intervals(video.labels):
-    plot.add_layout(
-      BoxAnnotation(
-        left=start - 0.5, right=end - 0.5, fill_color='#d55e00', fill_alpha=0.18, line_color=None
-      )
-    )
-  plot.line(
-    np.arange(len(video.scores)),
-    np.asarray(video.scores, np.float32),
-    color=COLOURS[0],
-    line_width=1.5,
-  )
+  if video.labels is not None:
+    _shade(plot, true_events(video.labels))
+  frames = np.arange(len(video.scores))
+  plot.line(frames, np.asarray(video.scores, np.float32), color=BLUE, line_width=1.5)
   if video.detected:
-    low, high = float(np.min(video.scores)), float(np.max(video.scores))
-    bar = low - 0.06 * max(high - low, 1e-9)
-    plot.segment(
-      x0=[a for a, _ in video.detected],
-      x1=[b for _, b in video.detected],
-      y0=bar,
-      y1=bar,
-      color='#009e73',
-      line_width=6,
-    )
+    _draw_bars(plot, video)
   plot.add_tools(HoverTool(tooltips=[('frame', '@x'), ('score', '@y{0.0000}')], mode='vline'))
   return plot
 
 
-def loss_plot(name, steps, values):
-  """A loss over the updates, on a logarithmic axis where it is positive."""
+def loss_plot(name: str, steps: np.ndarray, values: np.ndarray) -> figure:
+  """Plot a loss over the updates, on a logarithmic axis if it is positive."""
   values = np.asarray(values, np.float64)
-  keep = _thin(len(values), 1500)
-  kind = 'log' if (values > 0).all() else 'linear'
   plot = figure(
     height=240,
     sizing_mode='stretch_width',
     tools=TOOLS,
     x_axis_label='update',
-    y_axis_type=kind,
+    y_axis_type='log' if (values > 0).all() else 'linear',
     title=name,
   )
-  plot.line(np.asarray(steps)[keep], values[keep], color=COLOURS[0])
+  shown = _evenly_spread(len(values), _LOSS_POINTS)
+  plot.line(np.asarray(steps)[shown], values[shown], color=BLUE)
   return plot
 
 
-def intervals(labels):
-  """[(start, end), ...], end exclusive, of the runs of ones; none for None."""
-  if labels is None:
-    return []
-  edges = np.diff(np.r_[0, np.asarray(labels, np.int8), 0])
-  return list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
+def _shade(plot: figure, intervals: Sequence[tuple[int, int]]) -> None:
+  for start, end in intervals:
+    box = BoxAnnotation(
+      left=start - 0.5, right=end - 0.5, fill_color=ORANGE, fill_alpha=0.18, line_color=None
+    )
+    plot.add_layout(box)
 
 
-def _thin(count, most):
+def _draw_bars(plot: figure, video: VideoScores) -> None:
+  low = float(np.min(video.scores))
+  high = float(np.max(video.scores))
+  height = low - 0.06 * max(high - low, 1e-9)
+  starts = [start for start, _ in video.detected]
+  ends = [end for _, end in video.detected]
+  plot.segment(x0=starts, x1=ends, y0=height, y1=height, color=GREEN, line_width=6)
+
+
+def _evenly_spread(count: int, most: int) -> np.ndarray:
+  """Return at most `most` indices below `count`, so that a page stays light."""
   return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))

@@ -1,70 +1,114 @@
-"""From errors of windows to one error, and one error map, a frame: each frame exactly once."""
+"""From windows to frames: one error and one error map for each frame."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 
 
-def frame_vector(window_errors, rows, keep, num_frames):
-  """Puts window errors in their frames' places.
+def frame_vector(
+  window_errors: np.ndarray, rows: np.ndarray, keep: np.ndarray, num_frames: int
+) -> np.ndarray:
+  """Return the error of each frame: the mean over the windows that keep it.
 
   Args:
-    window_errors: [M, T]. rows: int [M, T], frame indices. keep: bool [M, T], which of a window's frames count.
+    window_errors: [M, T].
+    rows: int [M, T], the index of each window's frames.
+    keep: bool [M, T], whether a window's frame counts.
     num_frames: N.
 
-  Returns: float64 [N]: where several windows keep a frame, their mean.
-  Raises: UserError if an error is not finite; AssertionError if a frame is in no window.
+  Returns:
+    float64 [N].
+
+  Raises:
+    UserError: if an error is not finite.
+    AssertionError: if no window keeps some frame.
   """
   rows = np.asarray(rows)[keep]
   values = np.asarray(window_errors, np.float64)[keep]
-  if not np.isfinite(values).all():
+  is_finite = np.isfinite(values)
+  if not is_finite.all():
     raise UserError(
-      f'reconstruction error of frame {rows[~np.isfinite(values)][0]} is not finite: the checkpoint or the footage is damaged'
+      f'reconstruction error of frame {rows[~is_finite][0]} is not finite: '
+      'the checkpoint or the video is damaged'
     )
   counts = np.bincount(rows, minlength=num_frames)
   assert len(counts) == num_frames and counts.min(initial=1) > 0, 'every frame must be scored'
   return np.bincount(rows, values, minlength=num_frames) / counts
 
 
-def split_by_video(vector, videos):
-  """One array a video; `videos` have `first` and `num_frames`."""
+def split_by_video(vector: np.ndarray, videos: Sequence[Any]) -> list[np.ndarray]:
+  """Return one array per video; `videos` have `first` and `num_frames`."""
   return [vector[video.first : video.first + video.num_frames] for video in videos]
 
 
 class MeanMaps:
-  """Error maps of overlapping windows as one map a frame, their mean, which is given out once the frame's last window has come.
+  """Mean error map of each frame, over the windows that keep it.
 
-  Only frames that wait for a window are held, so that memory follows the windows' overlap and not the footage.
+  A frame's map is given out as soon as its last window was added. Only frames that wait for
+  further windows are held, so memory grows with the overlap of the windows and not with the
+  length of the videos.
   """
 
-  def __init__(self, times):
-    """times: int [N], how many windows keep each frame."""
-    self._times, self._sums, self._seen = np.asarray(times), {}, {}
+  def __init__(self, times: np.ndarray) -> None:
+    """Start without maps.
 
-  def add(self, rows, maps, seen=1):
-    """Takes sums of `seen` maps each, [k, H, W], of frames `rows`; returns (rows, mean maps) of the frames that are complete."""
-    for row, window_map, count in zip(
-      np.asarray(rows).tolist(), maps, np.broadcast_to(seen, len(rows)).tolist(), strict=True
-    ):
-      self._sums[row] = (
-        self._sums[row] + window_map if row in self._sums else np.array(window_map, np.float32)
-      )
+    Args:
+      times: int [N], the number of windows that keep each frame.
+    """
+    self._times = np.asarray(times)
+    self._sums = {}
+    self._seen = {}
+
+  def add(
+    self, rows: np.ndarray, maps: np.ndarray, seen: np.ndarray | int = 1
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Add maps and return those that are complete.
+
+    Args:
+      rows: int [k], indices of frames.
+      maps: [k, H, W], a sum of maps of each frame.
+      seen: how many maps each sum has; a number or int [k].
+
+    Returns:
+      The complete frames, int [c] in rising order, and their mean maps [c, H, W].
+    """
+    rows = np.asarray(rows).tolist()
+    counts = np.broadcast_to(seen, len(rows)).tolist()
+    for row, window_map, count in zip(rows, maps, counts, strict=True):
+      if row in self._sums:
+        self._sums[row] = self._sums[row] + window_map
+      else:
+        self._sums[row] = np.array(window_map, np.float32)
       self._seen[row] = self._seen.get(row, 0) + count
-    done = sorted(
-      row for row in set(np.asarray(rows).tolist()) if self._seen[row] == self._times[row]
-    )
-    means = [self._sums.pop(row) / self._seen.pop(row) for row in done]
-    return np.asarray(done, int), np.stack(means) if means else np.zeros(
-      (0, *np.shape(maps)[1:]), np.float32
-    )
+    complete = sorted(row for row in set(rows) if self._seen[row] == self._times[row])
+    means = [self._sums.pop(row) / self._seen.pop(row) for row in complete]
+    if not means:
+      means = np.zeros((0, *np.shape(maps)[1:]), np.float32)
+    return np.asarray(complete, int), np.asarray(means)
 
-  def waiting(self, size, shape):
-    """(rows int [size], -1 behind the last one; sums float32 [size, H, W]; maps a sum int [size]): what other processes have the rest of."""
-    rows, sums, seen = np.full(size, -1), np.zeros((size, *shape), np.float32), np.zeros(size, int)
+  def waiting(self, size: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the frames that wait for windows which other processes have.
+
+    Args:
+      size: length of the result, at least the number of waiting frames.
+      shape: (H, W).
+
+    Returns:
+      Indices of the frames int [size], -1 behind the last one; sums of their maps float32
+      [size, H, W]; and how many maps each sum has, int [size].
+    """
+    rows = np.full(size, -1)
+    sums = np.zeros((size, *shape), np.float32)
+    seen = np.zeros(size, int)
     for index, (row, held) in enumerate(self._sums.items()):
-      rows[index], sums[index], seen[index] = row, held, self._seen[row]
+      rows[index] = row
+      sums[index] = held
+      seen[index] = self._seen[row]
     return rows, sums, seen
 
-  def __len__(self):
-    """How many frames wait."""
+  def __len__(self) -> int:
+    """Return the number of frames that wait."""
     return len(self._sums)

@@ -1,25 +1,48 @@
 """Confidence intervals by resampling whole videos: frames of one video are not independent."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from a3dcae_jax.scoring.metrics import auc
 
+LEVEL = 0.95
+SEED = 0
 
-def auc_interval(scores, labels, *, resamples=1000, level=0.95, seed=0):
-  """Percentile interval of the micro AUC over videos drawn with replacement.
 
-  Args: scores, labels: lists with one entry a video. resamples: how many draws. level: of confidence. seed: of the draws.
-  Returns: dict: low, high, level, resamples, undefined (draws with one class alone, left out); low and high None if all were.
+def auc_interval(
+  scores: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, resamples: int = 1000
+) -> dict[str, Any]:
+  """Return the percentile interval of the micro AUC over videos drawn with replacement.
+
+  Args:
+    scores: one float [N_v] per video.
+    labels: one 0/1 [N_v] per video.
+    resamples: number of draws.
+
+  Returns:
+    'low', 'high', 'level', 'resamples' and 'undefined', the number of draws with only one class,
+    which are left out. 'low' and 'high' are None if all draws are.
   """
-  rng = np.random.default_rng(seed)
-  values, undefined = [], 0
+  rng = np.random.default_rng(SEED)
+  values = []
   for _ in range(resamples):
     chosen = rng.integers(len(scores), size=len(scores))
-    value = auc(
-      np.concatenate([scores[i] for i in chosen]), np.concatenate([labels[i] for i in chosen])
-    )
-    undefined += value is None
-    values += [] if value is None else [value]
-  tail = (1 - level) / 2
-  low, high = (float(q) for q in np.quantile(values, [tail, 1 - tail])) if values else (None, None)
-  return {'low': low, 'high': high, 'level': level, 'resamples': resamples, 'undefined': undefined}
+    drawn_scores = np.concatenate([scores[i] for i in chosen])
+    drawn_labels = np.concatenate([labels[i] for i in chosen])
+    value = auc(drawn_scores, drawn_labels)
+    if value is not None:
+      values.append(value)
+  low = None
+  high = None
+  if values:
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(values, [tail, 1 - tail]).tolist()
+  return {
+    'low': low,
+    'high': high,
+    'level': LEVEL,
+    'resamples': resamples,
+    'undefined': resamples - len(values),
+  }

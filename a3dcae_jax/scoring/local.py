@@ -18,7 +18,7 @@ The reconstruction error counts in proportion to the speed at its position. Othe
 bright person who stands still, and is badly reconstructed all day, would be an event.
 
 Source of the least squares: Lucas & Kanade, IJCAI 1981. The rest is this project's own;
-docs/notes/quality/best.md describes how it was chosen.
+docs/journal/best.md describes how it was chosen.
 """
 
 from typing import NamedTuple

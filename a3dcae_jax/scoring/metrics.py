@@ -1,23 +1,38 @@
-"""Frame-level metrics: ROC, AUC, EER, average precision, score gap. One class alone gives None, never a silent 0 or 1."""
+"""Frame-level metrics: ROC, AUC, EER, average precision, score gap.
+
+Where only one class is present they are None, never a silent 0 or 1.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 
 
-def roc(scores, labels):
-  """(false positive rate, true positive rate) of the concatenated videos, every threshold kept."""
+def roc(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Return false and true positive rates at every threshold.
+
+  Args:
+    scores: float [N], of all videos.
+    labels: 0/1 [N].
+  """
   fpr, tpr, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
   return fpr, tpr
 
 
-def auc(scores, labels):
-  """Area under the ROC curve in [0, 1], or None where `labels` has one class alone."""
-  return float(sklearn_metrics.roc_auc_score(labels, scores)) if _both(labels) else None
+def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
+  """Return the area under the ROC curve in [0, 1], or None if there is only one class."""
+  if not _has_both_classes(labels):
+    return None
+  return float(sklearn_metrics.roc_auc_score(labels, scores))
 
 
-def equal_error_rate(scores, labels):
-  """Where false positive rate = 1 - true positive rate, interpolated linearly on the ROC curve; None with one class."""
-  if not _both(labels):
+def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
+  """Return the rate at which false positives equal misses, or None if there is only one class.
+
+  The ROC curve is interpolated linearly between thresholds.
+  """
+  if not _has_both_classes(labels):
     return None
   fpr, tpr = roc(scores, labels)
   gap = fpr - (1 - tpr)  # rises from -1 to 1
@@ -28,32 +43,41 @@ def equal_error_rate(scores, labels):
   return float(fpr[before] + share * (fpr[after] - fpr[before]))
 
 
-def frame_metrics(scores, labels):
-  """All frame-level metrics of an evaluation.
+def frame_metrics(
+  scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+) -> dict[str, float | int | None]:
+  """Return all frame-level metrics of an evaluation.
 
-  Args: scores: list of float [N_v]. labels: list of 0/1 [N_v].
+  Args:
+    scores: one float [N_v] per video.
+    labels: one 0/1 [N_v] per video.
 
-  Returns: dict of
-    auc, eer, ap: over all frames of all videos (micro).
-    macro_auc: mean of the videos' own AUC over those that have both classes; undefined_videos: how many have not.
-    score_gap: mean score of abnormal frames minus that of normal ones (Liu et al. 2018; Fig. 4).
-  Each in [0, 1] or score units; None where one class is missing.
+  Returns:
+    A dict with
+      auc, eer, ap: over all frames of all videos (micro), in [0, 1].
+      macro_auc: mean AUC of the videos that have both classes.
+      undefined_videos: number of the others.
+      score_gap: mean score of abnormal frames minus that of normal ones (Liu et al. 2018; Fig. 4).
+    Each is None where a class is missing.
   """
-  all_scores, all_labels = np.concatenate(scores), np.concatenate(labels)
-  per_video = [auc(s, l) for s, l in zip(scores, labels, strict=True)]
-  defined = [value for value in per_video if value is not None]
-  both = _both(all_labels)
+  all_scores = np.concatenate(scores)
+  all_labels = np.concatenate(labels)
+  average_precision = None
+  score_gap = None
+  if _has_both_classes(all_labels):
+    average_precision = float(sklearn_metrics.average_precision_score(all_labels, all_scores))
+    score_gap = float(all_scores[all_labels == 1].mean() - all_scores[all_labels == 0].mean())
+  of_videos = [auc(*pair) for pair in zip(scores, labels, strict=True)]
+  defined = [value for value in of_videos if value is not None]
   return {
     'auc': auc(all_scores, all_labels),
     'eer': equal_error_rate(all_scores, all_labels),
-    'ap': float(sklearn_metrics.average_precision_score(all_labels, all_scores)) if both else None,
+    'ap': average_precision,
     'macro_auc': float(np.mean(defined)) if defined else None,
-    'undefined_videos': len(per_video) - len(defined),
-    'score_gap': float(all_scores[all_labels == 1].mean() - all_scores[all_labels == 0].mean())
-    if both
-    else None,
+    'undefined_videos': len(of_videos) - len(defined),
+    'score_gap': score_gap,
   }
 
 
-def _both(labels):
+def _has_both_classes(labels: np.ndarray) -> bool:
   return len(np.unique(labels)) == 2

@@ -1,5 +1,6 @@
-"""Persistence of the extrema of a score curve (0-dimensional): how deep one has to go from a peak before a higher one is reached."""
+"""Persistence of the maxima of a score curve (0-dimensional): how far each one stands out."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,27 +9,38 @@ from a3dcae_jax.common.errors import UserError
 
 
 class Pairs(NamedTuple):
-  """Maxima of a curve with their persistence, in order of position; the global maximum's is `max - min`.
+  """Maxima of a curve with their persistence, in order of position.
 
-  position: int64 [K]. persistence: float64 [K].
+  Attributes:
+    position: int64 [K].
+    persistence: float64 [K]; that of the global maximum is max - min.
   """
 
   position: np.ndarray
   persistence: np.ndarray
 
 
-def maxima(values):
-  """Local maxima and their persistence.
+def maxima(values: np.ndarray) -> Pairs:
+  """Return the local maxima and their persistence.
 
-  Going down from the highest value, every local maximum starts a component; where two meet, at a minimum, the one with the lower
-  maximum ends there: its persistence is its height above that meeting point. The highest never ends: it gets max - min. A
-  plateau counts as one maximum, at its first sample; the ends of the curve count as maxima where the curve falls away from
-  them. A constant curve has one maximum of persistence 0.
+  Going down from the highest value, each local maximum starts a component. Where two components
+  meet, at a minimum, the one with the lower maximum ends: the persistence of that maximum is its
+  height above the meeting point. The component of the global maximum never ends; its persistence
+  is max - min.
 
-  Args: values: float [N], N >= 1.
-  Returns: `Pairs`. O(N) to find extrema, O(K) to pair K of them.
-  Raises: UserError for an empty curve or one that is not finite.
-  Source: Edelsbrunner, Letscher & Zomorodian 2002; Kozlov & Weinkauf, Persistence1D; used in Sun et al. 2021, sec. III-D.
+  A plateau counts as one maximum, at its first sample. An end of the curve counts as a maximum if
+  the curve falls away from it. A constant curve has one maximum of persistence 0.
+
+  The time is O(N) to find the maxima and O(K) to pair K of them.
+
+  Args:
+    values: float [N], N >= 1.
+
+  Raises:
+    UserError: if the curve is empty or not finite.
+
+  Source: Edelsbrunner, Letscher & Zomorodian 2002; Kozlov & Weinkauf, Persistence1D; used in Sun
+  et al. 2021, sec. III-D.
   """
   values = np.asarray(values, np.float64)
   if not len(values):
@@ -37,40 +49,41 @@ def maxima(values):
     raise UserError(f'persistence: score {np.flatnonzero(~np.isfinite(values))[0]} is not finite')
   starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])  # first sample of each plateau
   heights = values[starts]
-  rises, falls = np.r_[True, heights[1:] > heights[:-1]], np.r_[heights[1:] < heights[:-1], True]
-  peak = np.flatnonzero(rises & falls)
-  valleys = (
-    np.minimum.reduceat(heights, peak)[:-1] if len(peak) > 1 else np.empty(0)
-  )  # the minimum between neighbouring peaks
-  persistence = _pair(heights[peak].tolist(), valleys.tolist())
-  persistence[int(np.argmax(heights[peak]))] = heights.max() - heights.min()
-  return Pairs(starts[peak], np.asarray(persistence))
+  rises = np.r_[True, heights[1:] > heights[:-1]]
+  falls = np.r_[heights[1:] < heights[:-1], True]
+  peaks = np.flatnonzero(rises & falls)
+  valleys = np.empty(0)
+  if len(peaks) > 1:
+    valleys = np.minimum.reduceat(heights, peaks)[:-1]  # the minimum between neighbouring peaks
+  persistence = _pair(heights[peaks].tolist(), valleys.tolist())
+  persistence[int(np.argmax(heights[peaks]))] = heights.max() - heights.min()
+  return Pairs(starts[peaks], np.asarray(persistence))
 
 
-def minima(values):
-  """Local minima and their persistence: the maxima of the curve turned over."""
-  return maxima(-np.asarray(values, np.float64))
+def _pair(peaks: Sequence[float], valleys: Sequence[float]) -> list[float]:
+  """Return the persistence of each peak; that of the highest one is left infinite.
 
-
-def _pair(peaks, valleys):
-  """Persistence of each peak but the highest (left infinite), in one pass with a stack of peaks whose lower side is open.
-
-  The stack's peaks fall from bottom to top; `deepest[i]` is the lowest valley between stack entry i and the one below it.
+  One pass from left to right, with a stack of the peaks that no higher peak has enclosed yet.
+  Their heights fall from the bottom of the stack to its top. `deepest[i]` is the lowest valley
+  between entry i of the stack and the entry below it.
   """
-  result, stack, deepest = [np.inf] * len(peaks), [], []
+  result = [np.inf] * len(peaks)
+  stack = []
+  deepest = []
   for index, height in enumerate(peaks):
     valley = valleys[index - 1] if index else np.inf
     while stack and peaks[stack[-1]] < height:
-      lower, below = stack.pop(), deepest.pop()
-      # It is enclosed by something higher on both sides (or by the curve's end on the left): the higher valley is where it ends.
-      meets = max(valley, below) if stack else valley
-      result[lower] = peaks[lower] - meets
+      lower = stack.pop()
+      below = deepest.pop()
+      # A higher peak is on its right, and on its left unless it was the bottom of the stack:
+      # it ends at the higher one of the two valleys.
+      meeting = max(valley, below) if stack else valley
+      result[lower] = peaks[lower] - meeting
       valley = min(valley, below)
     stack.append(index)
     deepest.append(valley)
-  while (
-    len(stack) > 1
-  ):  # nothing higher to the right: they end at the valley towards the higher one on the left
-    lower, below = stack.pop(), deepest.pop()
-    result[lower] = peaks[lower] - below
+  # Nothing higher is on the right of those that are left: they end at the valley on their left.
+  while len(stack) > 1:
+    lower = stack.pop()
+    result[lower] = peaks[lower] - deepest.pop()
   return result

@@ -27,10 +27,12 @@ def comparison_key(metrics: Mapping[str, Any]) -> Hashable:
 def describe(metrics: Mapping[str, Any]) -> str:
   """Describe the protocol in one line."""
   protocol = metrics['protocol']
-  runs = ' plus '.join(_describe_run(run) for run in protocol['runs'])
-  if len(protocol['runs']) > 1:
-    runs = f'sum of: {runs}'
-  return f'{runs}; {_describe_smoothing(protocol["smoothing"])}'
+  runs = [_describe_run(run) for run in protocol['runs']]
+  if len(runs) == 1:
+    errors = runs[0]
+  else:
+    errors = 'sum of ' + ' and '.join(f'({run})' for run in runs)
+  return f'{errors}; {_describe_smoothing(protocol["smoothing"])}'
 
 
 def calibrated_words(per_position: bool) -> str:
@@ -40,14 +42,13 @@ def calibrated_words(per_position: bool) -> str:
 
 def _describe_run(run: Mapping[str, Any]) -> str:
   parts = [
-    _describe_error(run['error']),
-    _describe_input(run['input']),
+    f'{_describe_error(run["error"])} {_describe_input(run["input"])}',
     _describe_windows(run['windows']),
     calibrated_words(run['per_position']),
   ]
   if run['calibrated_on'] != 'training videos':
     parts.append(f'calibrated on {run["calibrated_on"]}')
-  return ', '.join(parts)
+  return '; '.join(parts)
 
 
 def _describe_error(error: Mapping[str, Any]) -> str:
@@ -57,7 +58,7 @@ def _describe_error(error: Mapping[str, Any]) -> str:
     words = 'mean squared error (Eq. 13)'
   masked = error['masked_frames']
   if masked:
-    words += f' with {masked["length"]} of every {masked["period"]} frames masked'
+    words += f', {masked["length"]} of every {masked["period"]} frames masked,'
   return words
 
 
@@ -75,13 +76,13 @@ def _describe_input(given: Mapping[str, Any]) -> str:
 def _describe_windows(windows: Mapping[str, Any]) -> str:
   words = f'windows of {windows["frames"]} frames'
   if windows['stride'] > 1:
-    words += f' with stride {windows["stride"]}'
+    words += f', stride {windows["stride"]}'
   shorter = [f'{stride} in {video}' for video, stride in windows['shorter_strides'].items()]
   if shorter:
     words += f' ({", ".join(shorter)})'
   if windows['averaging'] == 'none':
-    return f'{words} back to back'
-  return f'{words} every {windows["step_frames"]}, averaged'
+    return f'{words}, back to back'
+  return f'{words}, one every {windows["step_frames"]} frames, averaged'
 
 
 def _describe_smoothing(smoothing: Mapping[str, Any]) -> str:

@@ -1,35 +1,48 @@
-"""What a score follows: how far its order of the frames is that of the baselines, which learn nothing."""
+"""Rank regression on the baselines: how far they explain the order of the frames by error."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
 
-def rank_regression(errors, baselines):
-  """Standardised rank regression of `errors` on `baselines`: no label is needed.
+def rank_regression(
+  errors: np.ndarray, baselines: Mapping[str, np.ndarray]
+) -> dict[str, Any] | None:
+  """Regress the ranks of `errors` on those of `baselines`; no label is needed.
 
-      rank(e) ~ sum_k b_k rank(floor_k);   every rank vector less its mean, over its standard deviation; b by least squares
+      rank(e) ~ sum_k b_k rank(baseline_k)
 
-  b_k is how many standard deviations the rank of an error moves with that of baseline k while the others stay; R^2 is the share of
-  the ranks' variance that the baselines explain together. A baseline that is the same everywhere has b = 0.
+  Each vector of ranks is standardised to mean 0 and standard deviation 1, and b is fitted by least
+  squares. b_k is the number of standard deviations that the rank of an error moves with that of
+  baseline k while the others stay. R^2 is the share of the variance of the ranks that the
+  baselines explain together. A baseline that is the same everywhere has b = 0.
 
-  Args: errors: float [N]. baselines: dict name -> float [N].
-  Returns: {'weights': {name: b}, 'r2': R^2}; None where there is nothing to explain, all errors being equal.
+  Args:
+    errors: float [N].
+    baselines: name -> float [N].
+
+  Returns:
+    {'weights': {name: b}, 'r2': R^2}; None if all errors are equal, which leaves nothing to
+    explain.
+
   Source: Iman and Conover 1979, "The use of the rank transform in regression", Technometrics 21.
   """
-  target = _standardised(errors)
+  target = _standardised_ranks(errors)
   if not target.any():
     return None
-  factors = np.stack([_standardised(values) for values in baselines.values()], axis=1)
+  factors = np.stack([_standardised_ranks(values) for values in baselines.values()], axis=1)
   weights, *_ = np.linalg.lstsq(factors, target, rcond=None)
-  explained = 1 - np.square(target - factors @ weights).mean()
+  unexplained = np.square(target - factors @ weights).mean()
   return {
-    'weights': {name: float(weight) for name, weight in zip(baselines, weights, strict=True)},
-    'r2': float(explained),
+    'weights': dict(zip(baselines, weights.tolist(), strict=True)),
+    'r2': float(1 - unexplained),
   }
 
 
-def _standardised(values):
-  """Ranks of mean 0 and variance 1; zeros where all values are equal."""
+def _standardised_ranks(values: np.ndarray) -> np.ndarray:
+  """Return ranks of mean 0 and variance 1, or zeros where all values are equal."""
   ranks = rankdata(values)
   ranks -= ranks.mean()
   return ranks / (ranks.std() or 1.0)

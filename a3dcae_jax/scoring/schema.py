@@ -92,7 +92,7 @@ _SCHEMA = {
   'rank_regression': Nullable({'weights': {EVERY_FIELD: _NUMBER}, 'r2': _NUMBER}),
   'events': _EVENTS,
   'regions': Nullable({}),
-  'seconds': {'forward_passes': _NUMBER, 'before_report': _NUMBER},
+  'seconds': {'forward_passes': _NUMBER},
 }
 
 _LABELLED = {

@@ -1,6 +1,8 @@
-"""`scores.csv`: one row a frame, whose label names the label set that it is of."""
+"""`scores.csv`: one row per frame."""
 
 import csv
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,46 +12,64 @@ from a3dcae_jax.common.files import atomic_write
 COLUMNS = ('video', 'frame', 'error', 'score', 'label', 'label_set')
 
 
-def write_scores(path, names, errors, scores, labels=None, label_set=''):
-  """Writes a row for each frame, in order; `label` and `label_set` are empty where there are no labels.
+def write_scores(
+  path: pathlib.Path | str,
+  names: Sequence[str],
+  errors: Sequence[np.ndarray],
+  scores: Sequence[np.ndarray],
+  labels: Sequence[np.ndarray] | None = None,
+  label_set: str = '',
+) -> None:
+  """Write one row for each frame, in order.
 
-  The label set is a column, not a comment above the header, so that every reader of CSV finds it by name and the file can be cut and joined.
+  The label set is a column and not a comment above the header, so that every reader of CSV finds
+  it by name and the file can be cut and joined. It and `label` are empty without labels.
 
-  Args: names: of the videos. errors, scores: lists of float [N_v]. labels: list of 0/1 [N_v] or None. label_set: whose labels these are.
+  Args:
+    path: of the file.
+    names: of the videos.
+    errors: one float [N_v] per video.
+    scores: one float [N_v] per video.
+    labels: one 0/1 [N_v] per video, or None.
+    label_set: name of the label set.
   """
   with atomic_write(path) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     for index, name in enumerate(names):
-      video_labels = labels[index] if labels is not None else [''] * len(errors[index])
-      label_set = label_set if labels is not None else ''
-      rows = zip(errors[index], scores[index], video_labels, strict=True)
-      writer.writerows(
-        [name, frame, f'{error:.9g}', f'{score:.9g}', label, label_set]
-        for frame, (error, score, label) in enumerate(rows)
-      )
+      video_labels = [''] * len(errors[index]) if labels is None else labels[index]
+      named_set = '' if labels is None else label_set
+      columns = zip(errors[index], scores[index], video_labels, strict=True)
+      for frame, (error, score, label) in enumerate(columns):
+        writer.writerow([name, frame, f'{error:.9g}', f'{score:.9g}', label, named_set])
 
 
-def read_scores(path):
-  """(names, errors, scores, labels or None) of a `scores.csv`, one entry a video."""
+def read_scores(
+  path: pathlib.Path | str,
+) -> tuple[list[str], list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]:
+  """Read a `scores.csv`.
+
+  Returns:
+    Names, errors, scores and labels (or None), one entry per video.
+
+  Raises:
+    UserError: if the columns are others.
+  """
   with open(path, newline='', encoding='utf-8') as file:
-    rows = list(csv.reader(file))
-  if not rows or tuple(rows[0]) not in (
-    COLUMNS,
-    COLUMNS[:5],
-  ):  # five: from before the label set was written
+    reader = csv.DictReader(file)
+    rows = list(reader)
+  if tuple(reader.fieldnames or ()) != COLUMNS:
     raise UserError(f'{path}: the first line must be {",".join(COLUMNS)}')
   videos = {}
-  for row in rows[1:]:
-    videos.setdefault(row[0], []).append(row)
-  errors, scores = (
-    [np.asarray([float(row[column]) for row in video]) for video in videos.values()]
-    for column in (2, 3)
-  )
-  labelled = all(row[4] for row in rows[1:])
-  labels = (
-    [np.asarray([int(row[4]) for row in video], np.uint8) for video in videos.values()]
-    if labelled
-    else None
-  )
+  for row in rows:
+    videos.setdefault(row['video'], []).append(row)
+  errors = [_column(video, 'error', float) for video in videos.values()]
+  scores = [_column(video, 'score', float) for video in videos.values()]
+  labels = None
+  if all(row['label'] for row in rows):
+    labels = [_column(video, 'label', np.uint8) for video in videos.values()]
   return list(videos), errors, scores, labels
+
+
+def _column(rows: Sequence[dict[str, str]], name: str, dtype: type) -> np.ndarray:
+  return np.asarray([row[name] for row in rows]).astype(dtype)

@@ -18,18 +18,25 @@ def bumps(length, *peaks):
 
 def test_peaks_become_windows_and_near_ones_one_event():
   scores = bumps(300, (20, 5.0), (60, 4.0), (200, 3.0), (250, 0.5))
-  arguments = {'threshold': 1.0, 'persistence': 1.0, 'window_frames': 10}
-  assert detect_events(scores, merge_frames=50, **arguments) == [(15, 65), (195, 205)]
-  assert detect_events(scores, merge_frames=30, **arguments) == [(15, 25), (55, 65), (195, 205)]
-  assert detect_events(scores, **arguments | {'threshold': 4.5}) == [(15, 25)]
-  assert detect_events(scores + 10, **arguments | {'persistence': 4.5}) == [(15, 25)]
+  given = {'threshold': 1.0, 'persistence': 1.0, 'window_frames': 10}
+  assert detect_events(scores, merge_frames=50, **given) == [(15, 65), (195, 205)]
+  assert detect_events(scores, merge_frames=30, **given) == [(15, 25), (55, 65), (195, 205)]
+  assert detect_events(scores, **given | {'threshold': 4.5}) == [(15, 25)]
+  assert detect_events(scores + 10, **given | {'persistence': 4.5}) == [(15, 25)]
+
+
+def test_defaults_are_a_persistence_of_1_windows_of_20_and_gaps_of_50():
+  scores = bumps(300, (20, 5.0), (89, 4.0), (160, 0.9))
+  assert detect_events(scores, threshold=0.5) == [(10, 99)]
+  scores = bumps(300, (20, 5.0), (90, 4.0), (160, 1.0))
+  assert detect_events(scores, threshold=0.5) == [(10, 30), (80, 100), (150, 170)]
 
 
 def test_windows_stop_at_the_ends():
-  assert detect_events(bumps(10, (0, 2.0)), threshold=1, persistence=1, window_frames=6) == [(0, 3)]
-  assert detect_events(bumps(10, (9, 2.0)), threshold=1, persistence=1, window_frames=0) == [
-    (9, 10)
-  ]
+  first = bumps(10, (0, 2.0))
+  last = bumps(10, (9, 2.0))
+  assert detect_events(first, threshold=1, persistence=1, window_frames=6) == [(0, 3)]
+  assert detect_events(last, threshold=1, persistence=1, window_frames=0) == [(9, 10)]
 
 
 def test_matching_by_hand():
@@ -40,55 +47,79 @@ def test_matching_by_hand():
   assert match_events([[(34, 40)], []], labels).delays_frames == (4,)
 
 
+def test_true_events_are_runs_of_ones():
+  assert true_events(np.asarray([1, 1, 0, 0, 1])) == [(0, 2), (4, 5)]
+  assert true_events(np.zeros(3)) == []
+
+
 def test_event_metrics_by_hand():
-  scores, labels = [np.asarray([0.0, 2.0, 2.0, 0.0])], [np.asarray([0, 1, 0, 1])]
+  scores = [np.asarray([0.0, 2.0, 2.0, 0.0])]
+  labels = [np.asarray([0, 1, 0, 1])]
   result = event_metrics(scores, labels, [[(1, 3)]], threshold=1.0, frames_per_s=2.0)
-  assert (result['true_events'], result['true_positives'], result['false_alarms']) == (2, 1, 0)
-  assert (
-    result['frame_precision'] == result['frame_recall'] == 0.5 and result['median_delay_s'] == 0
-  )
-  assert event_metrics(scores, None, [[(1, 3)]], threshold=1.0, frames_per_s=2.0) == {
-    'detected': 1,
-    'threshold': 1.0,
-  }
+  assert result['true_events'] == 2
+  assert result['true_positives'] == 1
+  assert result['false_alarms'] == 0
+  assert result['frame_precision'] == 0.5
+  assert result['frame_recall'] == 0.5
+  assert result['median_delay_s'] == 0
 
 
-def test_thresholds():
+def test_without_labels_only_detections_are_counted():
+  scores = [np.asarray([0.0, 2.0, 2.0, 0.0])]
+  result = event_metrics(scores, None, [[(1, 3)]], threshold=1.0, frames_per_s=2.0)
+  assert result == {'detected': 1, 'threshold': 1.0}
+
+
+def test_quantile_and_fixed_thresholds():
   scores = [np.arange(101.0)]
-  assert choose_threshold(scores, rule='quantile', value=0.9) == 90
-  assert choose_threshold([], rule='fixed', value=3) == 3
-  video = bumps(
-    36_000, *((i * 3000 + 100, float(i + 1)) for i in range(12))
-  )  # an hour at 10 frames/s, peaks 1 .. 12
-  threshold = choose_threshold([video], rule='rate', value=3.0, frames_per_s=10.0, merge_frames=50)
-  assert len(detect_events(video, threshold=threshold, persistence=0, window_frames=0)) == 3
+  assert choose_threshold(scores, rule='quantile', value=0.9, frames_per_s=25.0) == 90
+  assert choose_threshold([], rule='fixed', value=3, frames_per_s=25.0) == 3
+
+
+def test_a_rate_is_kept_and_as_low_as_possible():
+  """An hour at 10 frames per second, with 12 peaks of heights 1 to 12."""
+  peaks = [(i * 3000 + 100, float(i + 1)) for i in range(12)]
+  video = bumps(36_000, *peaks)
+  threshold = choose_threshold([video], rule='rate', value=3.0, frames_per_s=10.0)
+  assert len(detect_events(video, threshold=threshold)) == 3
+  assert len(detect_events(video, threshold=np.nextafter(9.0, 0))) == 4
+  assert threshold == 10.0
 
 
 @pytest.mark.parametrize(
-  'arguments, message',
+  'rule, value, message',
   [
-    ({'rule': 'best', 'value': 1}, "rule 'best'"),
-    ({'rule': 'quantile', 'value': 1.5}, r'\(=1.5\) must lie between 0 and 1'),
+    ('best', 1, "rule 'best'"),
+    ('quantile', 1.5, r'\(=1.5\) must lie between 0 and 1'),
   ],
 )
-def test_bad_thresholds_are_named(arguments, message):
+def test_bad_thresholds_are_named(rule, value, message):
   with pytest.raises(UserError, match=message):
-    choose_threshold([np.arange(3.0)], **arguments)
+    choose_threshold([np.arange(3.0)], rule=rule, value=value, frames_per_s=25.0)
+
+
+def test_a_quantile_needs_training_scores():
   with pytest.raises(UserError, match='needs training scores'):
-    choose_threshold([], rule='quantile', value=0.5)
+    choose_threshold([], rule='quantile', value=0.5, frames_per_s=25.0)
 
 
-def test_bootstrap(rng):
+def test_the_interval_has_the_auc_and_is_narrow(rng):
   labels = [np.r_[np.zeros(30, int), np.ones(30, int)] for _ in range(8)]
   scores = [rng.standard_normal(60) + label for label in labels]
   interval = auc_interval(scores, labels, resamples=200)
-  assert (
-    interval['low'] < 0.76 < interval['high']
-    and interval['high'] - interval['low'] < 0.2
-    and interval['undefined'] == 0
-  )
-  same = auc_interval([np.asarray([0.0, 1.0])] * 3, [np.asarray([0, 1])] * 3, resamples=20)
-  assert same['low'] == same['high'] == 1
+  assert interval['low'] < 0.76 < interval['high']
+  assert interval['high'] - interval['low'] < 0.2
+  assert interval['undefined'] == 0
+
+
+def test_the_interval_of_equal_videos_is_a_point():
+  scores = [np.asarray([0.0, 1.0])] * 3
+  labels = [np.asarray([0, 1])] * 3
+  interval = auc_interval(scores, labels, resamples=20)
+  assert interval['low'] == interval['high'] == 1
+
+
+def test_one_class_has_no_interval():
   assert auc_interval([np.ones(2)], [np.ones(2)], resamples=5) == {
     'low': None,
     'high': None,

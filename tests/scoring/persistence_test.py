@@ -1,4 +1,4 @@
-"""Persistence by hand, against a brute-force definition, and at size."""
+"""Persistence by hand and against a brute-force definition."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.scoring.persistence import maxima, minima
+from a3dcae_jax.scoring.persistence import maxima
 
 
 def as_dict(pairs):
@@ -28,13 +28,16 @@ def as_dict(pairs):
 )
 def test_by_hand(values, expected):
   assert as_dict(maxima(values)) == expected
-  assert as_dict(minima([-v for v in values])) == expected
 
 
 def brute_force(values):
-  """Peaks start where a superlevel set gains a component; of two that merge the lower (on ties the later) one dies."""
+  """Add samples from the highest to the lowest, and merge the components that they join.
+
+  Of two components that merge, the one with the lower maximum ends; of equal ones, the later one.
+  """
   order = sorted(range(len(values)), key=lambda i: (-values[i], i))
-  component, result = {}, {}
+  component = {}
+  result = {}
   for i in order:
     sides = {component[j] for j in (i - 1, i + 1) if j in component}
     alive = min(sides, key=lambda p: (-values[p], p), default=i)
