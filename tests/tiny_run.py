@@ -1,13 +1,15 @@
-"""The config of a run that tests can afford: two tiny synthetic videos a split."""
+"""The settings of a run that tests can afford: two tiny synthetic videos per split."""
 
-from configs import synthetic
+import pathlib
+from typing import Any
+
+from a3dcae_jax.config import checked, fields, make_config
 
 
-def tiny(folder, **changes):
-  """The locked tiny config with frame caches under `folder`, some of its fields changed."""
-  config = synthetic.get_config('tiny')
-  config.unlock()
-  config.data.cache_dir = str(folder / 'caches')
-  config.data.options = {'num_videos': 2, 'frames_per_video': 40}
+def tiny(folder: pathlib.Path, **changes: Any) -> fields.Config:
+  """Return tiny settings with frame caches under `folder` and some fields changed."""
+  options = {'num_videos': 2, 'frames_per_video': 40}
+  values = {'data.root': '', 'data.cache_dir': str(folder / 'caches')}
+  config = make_config('synthetic', 'tiny', options=options, values=values)
   config.update_from_flattened_dict(changes)
-  return config.lock()
+  return checked(config)

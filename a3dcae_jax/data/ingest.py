@@ -1,37 +1,62 @@
-"""From a reader's videos to a frame cache: one frame at a time on every core, whole or not at all, every fault named in one go."""
+"""Ingest of a data set: from the videos of its reader to a frame cache.
+
+Videos are read frame by frame, on all cores. The cache is written whole or not at all, and all
+faults of the set are reported at once.
+"""
 
 import hashlib
 import inspect
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir
 from a3dcae_jax.data import builders
-from a3dcae_jax.data.frame_cache import FrameCache, write_index
+from a3dcae_jax.data.cache_writer import CacheWriter
+from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, write_index
 from a3dcae_jax.data.published import Published, differences
-from a3dcae_jax.data.splits import write_split
+from a3dcae_jax.data.video import Video
 
 
-def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options=None):
-  """Opens the cache of a data set at this size, making it first where it is not there yet.
+def prepare_cache(
+  name: str,
+  *,
+  root: str | pathlib.Path,
+  cache_dir: str | pathlib.Path,
+  height: int,
+  width: int,
+  label_set: str = '',
+  options: Mapping[str, Any] | None = None,
+  splits: Sequence[str] = SPLITS,
+) -> FrameCache:
+  """Open the frame cache of a data set. If there is none, make it first.
 
   Args:
-    name: of the builder. root: folder of the footage. cache_dir: folder of all caches. height, width: pixels.
-    label_set: '' for the first of the set's own that the footage has. options: the builder's own keyword arguments.
+    name: name of the data set.
+    root: folder of its videos.
+    cache_dir: folder of all caches.
+    height: of the frames in the cache, in pixels.
+    width: of the frames in the cache, in pixels.
+    label_set: '' for the first of the set's label sets that are in `root`.
+    options: options of this data set alone, see its README.
+    splits: the splits to open.
 
-  Returns: `FrameCache`.
-  Raises: UserError listing every fault of the footage. There is then no cache; videos that were well are kept beside its place for the next try.
+  Raises:
+    UserError: with all faults of the videos. No cache is made then, but the parts of the videos
+      without faults are kept beside it for the next try.
   """
-  options = dict(options or {})
   reader = builders.reader(name)
+  options = dict(options or {})
   if label_set and label_set not in reader.LABEL_SETS:
-    raise UserError(f'data.label_set {label_set!r}: {name} has {", ".join(reader.LABEL_SETS)}')
-  asked, label_set = bool(label_set), label_set or builders.default_label_set(reader, root)
-  if name == 'synthetic':  # drawn at its size, rather than resized
+    known = ', '.join(reader.LABEL_SETS)
+    raise UserError(f'data.label_set {label_set!r}: {name} has {known}')
+  if name == 'synthetic':  # it is drawn at the size of the cache, not resized
     options = {'height': height, 'width': width} | options
   folder = cache_folder(
     cache_dir,
@@ -39,72 +64,98 @@ def prepare_cache(name, *, root, cache_dir, height, width, label_set='', options
     root=root,
     height=height,
     width=width,
-    label_set=label_set,
+    label_set=label_set or builders.default_label_set(reader, root),
     options=options,
   )
-  if (folder / 'index.json').exists():
-    return FrameCache.open(folder)
-  builders.check_root(name, root)
-  parts = folder.with_name(
-    f'.{folder.name}.parts'
-  )  # what was ingested well outlives a fault, so that a second try does the rest alone
-  with atomic_dir(folder) as temporary:
-    index = {
-      'name': name,
-      'label_set': label_set,
-      'height': height,
-      'width': width,
-      'splits': {},
-      'files': [],
-    }
-    faults, seen = [], {}
-    for split in ('train', 'test'):
-      videos = _videos(reader, root, split, options, faults)
-      index['splits'][split] = write_split(temporary, parts, index, split, videos, faults, seen)
-    if not faults and not any(split['videos'] for split in index['splits'].values()):
-      faults.append(f'{root}: no video')
-    if (
-      asked
-      and not faults
-      and index['splits']['test']['videos']
-      and not index['splits']['test']['labels']
-    ):
-      faults.append(f'data.label_set {label_set!r}: there are no such labels in {root}')
-    if faults:
-      raise UserError(
-        f'{name}: {len(faults)} fault{"s" if len(faults) > 1 else ""} in the footage, nothing was written:\n  '
-        + '\n  '.join(faults)
-      )
-    index['notes'] = _notes(reader, root, index, temporary)
-    index['layout'] = getattr(reader, 'LAYOUT', '') or reader.layout(root)
-    write_index(temporary, index)
-  shutil.rmtree(parts, ignore_errors=True)
-  return FrameCache.open(folder)
+  if not (folder / 'index.json').exists():
+    builders.check_root(name, root)
+    _make_cache(folder, name, root, (height, width), label_set, options)
+  return FrameCache.open(folder, splits)
 
 
-def cache_folder(cache_dir, name, *, root, height, width, label_set, options):
-  """`cache_dir/NAME-HxW-LABELSET-KEY`: KEY tells apart copies of the footage and options."""
-  options = _without_defaults(options, builders.reader(name))
+def cache_folder(
+  cache_dir: str | pathlib.Path,
+  name: str,
+  *,
+  root: str | pathlib.Path,
+  height: int,
+  width: int,
+  label_set: str,
+  options: Mapping[str, Any],
+) -> pathlib.Path:
+  """Return `cache_dir/NAME-HxW-LABELSET-KEY`.
+
+  KEY distinguishes copies of the data set and options. An option that has its default value gives
+  the same key as an option that is absent.
+  """
   source = str(pathlib.Path(root).resolve()) if root else ''
-  key = hashlib.sha256(json.dumps([source, options], sort_keys=True).encode()).hexdigest()[:8]
+  changed = _without_defaults(options, builders.reader(name))
+  digest = hashlib.sha256(json.dumps([source, changed], sort_keys=True).encode())
+  key = digest.hexdigest()[:8]
   return pathlib.Path(cache_dir) / f'{name}-{height}x{width}-{label_set}-{key}'
 
 
-def _without_defaults(options, reader):
-  """Leave out options that have the value that the reader takes without them."""
+def _without_defaults(options: Mapping[str, Any], reader: ModuleType) -> dict[str, Any]:
+  """Return the options whose value differs from the default of the reader."""
   parameters = inspect.signature(reader.videos).parameters
-  defaults = {name: parameter.default for name, parameter in parameters.items()}
-  return {
-    name: value
-    for name, value in options.items()
-    if name not in defaults or value != defaults[name]
-  }
+  changed = {}
+  for name, value in options.items():
+    if name not in parameters or value != parameters[name].default:
+      changed[name] = value
+  return changed
 
 
-def _videos(reader, root, split, options, faults):
-  """The reader's videos of a split. What is wrong with a file of the whole split (labels) joins the faults; an unknown layout ends it all."""
-  if hasattr(reader, 'layout'):
-    reader.layout(root)
+def _make_cache(
+  folder: pathlib.Path,
+  name: str,
+  root: str | pathlib.Path,
+  shape: tuple[int, int],
+  label_set: str,
+  options: Mapping[str, Any],
+) -> None:
+  """Ingest a data set into `folder`."""
+  reader = builders.reader(name)
+  chosen = label_set or builders.default_label_set(reader, root)
+  parts = folder.with_name(f'.{folder.name}.parts')
+  with atomic_dir(folder) as temporary:
+    writer = CacheWriter(name, chosen, shape, folder=temporary, parts=parts)
+    splits = {}
+    for split in SPLITS:
+      videos = _videos(reader, root, split, options, writer.faults)
+      splits[split] = writer.write_split(split, videos)
+    faults = writer.faults or _set_faults(root, label_set, splits)
+    if faults:
+      lines = '\n  '.join(faults)
+      noun = 'fault' if len(faults) == 1 else 'faults'
+      raise UserError(f'{name}: {len(faults)} {noun}, no frame cache was written:\n  {lines}')
+    index = {
+      'name': name,
+      'label_set': chosen,
+      'height': shape[0],
+      'width': shape[1],
+      'splits': splits,
+      'files': writer.files,
+      'layout': reader.layout(root),
+    }
+    labels = np.load(temporary / 'labels.npy') if splits['test']['labels'] else None
+    index['notes'] = _notes(reader, root, index, labels)
+    write_index(temporary, index)
+  shutil.rmtree(parts, ignore_errors=True)
+
+
+def _videos(
+  reader: ModuleType,
+  root: str | pathlib.Path,
+  split: str,
+  options: Mapping[str, Any],
+  faults: list[str],
+) -> list[Video]:
+  """Return the reader's videos of a split.
+
+  A fault of the whole split, such as a broken label file, is added to `faults`. An unknown layout
+  is raised, since then nothing can be read.
+  """
+  reader.layout(root)
   try:
     return reader.videos(root, split, **options)
   except UserError as error:
@@ -113,22 +164,42 @@ def _videos(reader, root, split, options, faults):
     return []
 
 
-def _notes(reader, root, index, folder):
-  """What a user should know of this copy: where it differs from the set as published, where its label sets differ, which clips lack masks."""
+def _set_faults(
+  root: str | pathlib.Path, label_set: str, splits: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+  """Return the faults of a set whose videos have none."""
+  if not any(split['videos'] for split in splits.values()):
+    return [f'{root}: no video']
+  test = splits['test']
+  if label_set and test['videos'] and not test['labels']:
+    return [f'data.label_set {label_set!r}: there are no such labels in {root}']
+  return []
+
+
+def _notes(
+  reader: ModuleType,
+  root: str | pathlib.Path,
+  index: Mapping[str, Any],
+  labels: np.ndarray | None,
+) -> list[str]:
+  """Return what a user should know of this copy.
+
+  That is where it differs from the published set, where its label sets differ from each other, and
+  which clips have pixel masks, if not all have.
+  """
   test = index['splits']['test']
-  labels = np.load(folder / 'labels.npy') if test['labels'] else None
   notes = differences(getattr(reader, 'PUBLISHED', Published()), index, labels)
-  notes += reader.notes(root) if hasattr(reader, 'notes') else []
-  notes += [
-    f'test clip {video["name"]}: label set {other} differs from {index["label_set"]} on {count} frames'
-    for video in test['videos']
-    for other, count in video['other_labels'].items()
-    if count and not hasattr(reader, 'notes')
-  ]
-  if test['masks'] and not all(video['masks'] for video in test['videos']):
-    notes.append(
-      'pixel masks for '
-      + ', '.join(video['name'] for video in test['videos'] if video['masks'])
-      + ' alone'
-    )
+  if hasattr(reader, 'notes'):
+    notes += reader.notes(root)
+  else:
+    for video in test['videos']:
+      for other, count in video['other_labels'].items():
+        if count:
+          notes.append(
+            f'test clip {video["name"]}: label set {other} differs from {index["label_set"]} '
+            f'on {count} frames'
+          )
+  masked = [video['name'] for video in test['videos'] if video['masks']]
+  if test['masks'] and len(masked) < len(test['videos']):
+    notes.append(f'pixel masks only for {", ".join(masked)}')
   return notes

@@ -1,1 +1,8 @@
-"""From a trained network to scores, metrics and what a report shows."""
+"""From a trained network to errors, scores, metrics and the contents of a report.
+
+    calibration = calibrate(scorer, cache.train, inputs, ...)   # training videos, once
+    result = find_errors(scorer, cache.test, calibration, ...)  # test videos
+    metrics = write_results(workdir, ...)                       # scores.csv, metrics.json, report
+
+A scorer is a checkpoint or a bundle, see `evaluation.scorer.Scorer`.
+"""

@@ -1,50 +1,53 @@
-"""The baselines of a run: those of every run, and that of optical flow where its networks see flow."""
+"""The baselines of a run: of frames for every run, and of flow where its networks see flow."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.evaluation.scorer import shared_window_errors
-from a3dcae_jax.models.inputs import network_input
-from a3dcae_jax.run.networks import frame_options, sees_flow
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.frame_cache import Split
+from a3dcae_jax.data.windows import TestWindows
+from a3dcae_jax.evaluation.calibration import InputStatistics
+from a3dcae_jax.evaluation.program import ScoringRecipe
+from a3dcae_jax.evaluation.scorer import MeanInputScorer
+from a3dcae_jax.evaluation.window_errors import shared_window_errors, window_list
 from a3dcae_jax.scoring.assemble import frame_vector
 from a3dcae_jax.scoring.baselines import baseline_errors
-from a3dcae_jax.scoring.errors import error_maps, frame_errors
 
-FLOW = 'mean_flow_distance'  # mean over pixels of (flow - mean flow)^2: the error of a network that gives back the mean flow, whatever comes
+FLOW_BASELINE = 'mean_flow_distance'
 
 
-def flow_baseline(config, detector, cache, windows):
-  """{FLOW: float64 [N]} of the test frames where the run's networks see flow, else {}; by the windows of the run itself. In a pod all processes call it."""
-  if not sees_flow(config):
-    return {}
+def frame_baselines(
+  options: fields.Input, split: Split, inputs: InputStatistics, ids: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Return the errors of the baselines of frames, name -> float64 [N].
 
-  @jax.jit
-  def energies(weights, mean_image, clips):
-    images = network_input(clips, mean_image, **frame_options(config))
-    maps = error_maps(images, jnp.zeros_like(images))
-    return frame_errors(maps), maps
+  Args:
+    options: the config's `input`; normalised frames have one more baseline.
+    split: the test split.
+    inputs: of the run.
+    ids: int32 [V], mean image id of each test video.
+  """
+  target_rms = 0.0 if options.kind == 'flow' else options.target_rms
+  return baseline_errors(split.frames, split.videos, inputs.frame_means, ids, target_rms=target_rms)
 
+
+def flow_baseline(
+  recipe: ScoringRecipe,
+  inputs: InputStatistics,
+  split: Split,
+  windows: TestWindows,
+  ids: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """Return the baseline of flow, {`FLOW_BASELINE`: float64 [N]}.
+
+  It is the mean over pixels of (flow - mean flow)^2: the error of a network that reconstructs the
+  mean flow whatever it sees. In a pod every process calls this.
+  """
+  scorer = MeanInputScorer(recipe, inputs.input_means, windows.keep.shape[1])
   errors = shared_window_errors(
-    detector._replace(program=energies),
-    cache.test.frames,
-    windows,
-    batch_size=config.eval.batch_size,
-    scenes=cache.scene_of(cache.test, windows.first),
+    scorer,
+    split.frames,
+    window_list(windows, split, ids),
+    batch_size=recipe.eval.batch_size,
     progress='flow baseline',
   )
-  return {FLOW: frame_vector(errors, windows.rows, windows.keep, len(cache.test.frames))}
-
-
-def video_means(cache):
-  """Mean images of the test videos: [H, W] for all, or one a video, [V, H, W]."""
-  scenes = cache.scene_of(cache.test, np.asarray([video.first for video in cache.test.videos]))
-  return cache.mean_image() if scenes is None else cache.mean_image()[scenes]
-
-
-def frame_baselines(config, cache):
-  """Floor -> float64 [N] of the test frames: `scoring.baselines`, which are of frames whatever the networks see."""
-  target_rms = 0.0 if sees_flow(config) else frame_options(config).get('target_rms', 0.0)
-  return baseline_errors(
-    cache.test.frames, cache.test.videos, video_means(cache), target_rms=target_rms
-  )
+  return {FLOW_BASELINE: frame_vector(errors, windows.rows, windows.keep, len(split.frames))}

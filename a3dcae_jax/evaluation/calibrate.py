@@ -1,116 +1,293 @@
-"""What training footage says of a detector: the errors by which scores are calibrated and thresholds set."""
+"""Finds a run's input statistics before training, and its calibration after it."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import CachedVideo
-from a3dcae_jax.data.windows import fitting_stride, test_windows
-from a3dcae_jax.evaluation.mean_images import network_mean
-from a3dcae_jax.evaluation.motion_statistics import with_usual
-from a3dcae_jax.evaluation.program import local_rule
-from a3dcae_jax.evaluation.scorer import load_detector, shared_window_errors
-from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache, Split
+from a3dcae_jax.data.mean_image import mean_of_videos
+from a3dcae_jax.data.windows import TestWindows, fitting_stride, test_windows
+from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
+from a3dcae_jax.evaluation.mean_images import (
+  find_mean_images,
+  mean_function,
+  mean_image_ids,
+  mean_image_names,
+)
+from a3dcae_jax.evaluation.perspective import find_row_scale
+from a3dcae_jax.evaluation.scorer import CheckpointScorer
+from a3dcae_jax.evaluation.window_errors import shared_window_errors, window_list
+from a3dcae_jax.models.inputs import UNIFORM_ROWS
+from a3dcae_jax.scoring.assemble import frame_vector
+from a3dcae_jax.scoring.errors import error_maps
+from a3dcae_jax.scoring.local import motion_statistics, pooled_maps, row_sums
+from a3dcae_jax.training import processes
+
+MAX_STATISTICS_WINDOWS = 128  # training windows that the motion statistics are taken from
 
 
-def load_calibrated(config, workdir, cache):
-  """The detector of a run's newest checkpoint, with what its error needs of training footage."""
-  detector = load_detector(config, workdir, network_mean(config, cache))
-  if config.eval.error != 'local':
-    return detector
-  _, windows = calibrating_windows(config, cache)
-  return with_usual(
-    detector,
-    cache.train.frames,
-    windows.rows,
-    batch_size=config.eval.batch_size,
-    rule=local_rule(config.eval),
-    scenes=cache.scene_of(cache.train, windows.first),
+class CalibrationPlan(NamedTuple):
+  """What a calibration is made by.
+
+  Attributes:
+    eval: how test videos are scored; training videos are scored alike.
+    mean_image: `data.mean_image`.
+    holdout_videos: `train.holdout_videos`.
+  """
+
+  eval: fields.Eval
+  mean_image: str
+  holdout_videos: int
+
+
+def find_input_statistics(
+  mean_image: str, options: fields.Input, cache: FrameCache
+) -> InputStatistics:
+  """Return the mean images and the perspective of the training videos.
+
+  Args:
+    mean_image: `data.mean_image`.
+    options: the config's `input`.
+    cache: with both splits open.
+
+  Raises:
+    UserError: where there are no training frames.
+  """
+  if not len(cache.train.frames):
+    raise UserError(f'{cache.folder}: the set has no training frames, so there is nothing to learn')
+  frame_means = find_mean_images(mean_image, mean_of_videos, cache.train, cache.test)
+  input_means = frame_means
+  if options.kind == 'flow':
+    mean = mean_function(options.kind)
+    input_means = find_mean_images(mean_image, mean, cache.train, cache.test)
+  row_scale = UNIFORM_ROWS
+  if options.perspective == 'auto':
+    row_scale = find_row_scale(cache.train.frames, cache.train.videos)
+    print(f'usual speed of the top and the bottom row: {row_scale[0]:g} and {row_scale[1]:g}')
+  names = mean_image_names(mean_image, cache.train, cache.test)
+  return InputStatistics(
+    names, frame_means, input_means, row_scale, cache.index['files']['train.npy']
   )
 
 
-def calibrating_windows(config, cache):
-  """(training videos, their `TestWindows`) whose errors calibrate: cut as the test videos are."""
-  cut = cutting(config)
-  videos = calibration_videos(
-    calibrating(cache.train.videos, config.train.holdout_videos),
-    max_windows=config.eval.max_train_windows,
-    **cut,
+def share_input_statistics(found: InputStatistics | None, shape: Sequence[int]) -> InputStatistics:
+  """Give every process of a pod the input statistics that the primary process found.
+
+  Args:
+    found: of the primary process; None elsewhere.
+    shape: (H, W) of the frames.
+  """
+  if processes.count() == 1:
+    return found
+  facts = processes.run_on_primary(
+    'input statistics',
+    lambda: {
+      'names': found.names,
+      'row_scale': found.row_scale,
+      'train_sha256': found.train_sha256,
+    },
   )
-  return videos, test_windows(videos, **cut)
+  names = tuple(facts['names'])
+  blank = np.zeros((len(names), *shape), np.float32)
+  frame_means = processes.broadcast(found.frame_means if found else blank)
+  input_means = processes.broadcast(found.input_means if found else blank)
+  top, bottom = facts['row_scale']
+  return InputStatistics(
+    names, np.asarray(frame_means), np.asarray(input_means), (top, bottom), facts['train_sha256']
+  )
 
 
-def calibrated_stride(config, cache):
-  """The stride of the windows that calibrate: `eval.stride`, or the largest that fits where all training videos are too short for it."""
-  return int(calibrating_windows(config, cache)[1].stride[0])
+def check_training_frames(inputs: InputStatistics, cache: FrameCache) -> None:
+  """Raise a `UserError` where a cache has other training frames than the run was trained on."""
+  if cache.index['files']['train.npy'] != inputs.train_sha256:
+    raise UserError(
+      f'{cache.folder} holds other training frames than the run was trained on: '
+      'train in another --workdir, or restore the frames'
+    )
 
 
-def check_windows(config, cache):
-  """Raises the `UserError` that scoring would end with where a video is too short for its windows: before training rather than after it."""
-  if cache.test.videos:
-    test_windows(cache.test.videos, **cutting(config))
-    calibrating_windows(config, cache)
-
-
-def cutting(config):
-  """How a run's videos are cut into windows, as the keyword arguments of `test_windows`; stride 1 where a run is older than the field."""
+def calibration_source(plan: CalibrationPlan, step: int) -> dict[str, Any]:
+  """Return what a calibration depends on, as JSON: another source needs another calibration."""
   return {
-    'window': config.clips.window,
-    'every_frames': config.eval.every_frames,
-    'stride': config.eval.get('stride', 1),
+    'checkpoint_step': step,
+    'error': plan.eval.error,
+    'network_weight': plan.eval.network_weight if plan.eval.error == 'local' else None,
+    'window_step': plan.eval.window_step,
+    'stride': plan.eval.stride,
+    'calibration_windows': plan.eval.calibration_windows,
+    'holdout_videos': plan.holdout_videos,
   }
 
 
-def training_errors(config, detector, cache):
-  """(errors [M, T] of the calibrating training windows, function of a scale [T] or number -> a list with the divided errors of each video)."""
-  videos, windows = calibrating_windows(config, cache)
+def load_or_calibrate(
+  workdir: pathlib.Path,
+  scorer: CheckpointScorer,
+  plan: CalibrationPlan,
+  inputs: InputStatistics,
+  open_training: Callable[[], Split],
+) -> Calibration:
+  """Return the calibration of a checkpoint: the saved one if it fits, else a new one, saved.
+
+  In a pod every process calls this.
+
+  Args:
+    workdir: of the run.
+    scorer: of the checkpoint; gets the motion statistics, if it needs any.
+    plan: how to calibrate.
+    inputs: of the run.
+    open_training: gives the training split; only called for a new calibration.
+  """
+  source = calibration_source(plan, scorer.step)
+  saved = processes.run_on_primary('calibration', lambda: _saved(workdir, source))
+  if saved:
+    calibration = Calibration.from_json(saved)
+    if calibration.motion_statistics is not None:
+      scorer.add_motion_statistics(calibration.motion_statistics)
+    return calibration
+  calibration = calibrate(scorer, plan, open_training(), inputs, source)
+  processes.run_on_primary('calibration saved', lambda: calibration.save(workdir))
+  return calibration
+
+
+def calibrate(
+  scorer: CheckpointScorer,
+  plan: CalibrationPlan,
+  train: Split,
+  inputs: InputStatistics,
+  source: dict[str, Any],
+) -> Calibration:
+  """Score training videos as test videos are scored, and keep their errors."""
+  options = plan.eval
+  videos, windows = calibration_windows(plan, train.videos, scorer.window)
+  ids = mean_image_ids(plan.mean_image, inputs.names, 'train', train.videos)
+  listed = window_list(windows, train, ids)
+  statistics = None
+  if options.error == 'local':
+    statistics = find_motion_statistics(
+      scorer, train.frames, windows.rows, listed.ids, options.batch_size
+    )
+    scorer.add_motion_statistics(statistics)
   errors = shared_window_errors(
-    detector,
-    cache.train.frames,
-    windows,
-    batch_size=config.eval.batch_size,
-    scenes=cache.scene_of(cache.train, windows.first),
-    progress='training errors',
+    scorer, train.frames, listed, batch_size=options.batch_size, progress='training errors'
   )
-  return errors, lambda scale: _assemble_train(errors / scale, windows, videos)
+  position_mean = errors.mean(0)
+  return Calibration(
+    source=source,
+    videos='held-out videos' if plan.holdout_videos else 'training videos',
+    stride=int(windows.stride[0]),
+    position_mean=position_mean,
+    position_std=errors.std(0),
+    windows=len(errors),
+    first_frames=tuple(int(video.first) for video in videos),
+    num_frames=tuple(int(video.num_frames) for video in videos),
+    uncalibrated=_frame_errors(errors, windows, videos),
+    per_position=_frame_errors(errors / position_mean, windows, videos),
+    motion_statistics=statistics,
+  )
 
 
-def calibrating(videos, holdout):
-  """The training videos whose errors calibrate: the held-out ones where there are any."""
-  return videos[-holdout:] if holdout else videos
+def calibration_windows(
+  plan: CalibrationPlan, videos: Sequence[CachedVideo], window: int
+) -> tuple[list[CachedVideo], TestWindows]:
+  """Return the training videos that calibrate and their windows, cut as test videos are."""
+  if plan.holdout_videos:
+    videos = videos[-plan.holdout_videos :]
+  step, stride = plan.eval.window_step, plan.eval.stride
+  chosen = choose_videos(
+    videos, max_windows=plan.eval.calibration_windows, window=window, step=step, stride=stride
+  )
+  return chosen, test_windows(chosen, window=window, step=step, stride=stride)
 
 
-def calibration_videos(videos, *, max_windows, window, every_frames=0, stride=1):
-  """Whole training videos, evenly spread over the set, of about `max_windows` windows together; a longer one is cut.
+def choose_videos(
+  videos: Sequence[CachedVideo], *, max_windows: int, window: int, step: int = 0, stride: int = 1
+) -> list[CachedVideo]:
+  """Choose whole videos, evenly spread, with about `max_windows` windows; a longer one is cut.
 
-  Videos too short for the stride are left out, unless all are: then the stride is the largest that fits one.
+  Videos too short for the stride are left out, unless all are: then the stride is the largest that
+  fits one of them. `step` and `stride` are those of `test_windows`.
 
-  Raises: UserError if no video has `window` frames.
+  Raises:
+    UserError: where no video has `window` frames.
   """
   longest = max(videos, key=lambda video: video.num_frames, default=None)
-  if longest is None or longest.num_frames < window:
-    frames = longest.num_frames if longest else 0
+  longest_frames = longest.num_frames if longest else 0
+  if longest_frames < window:
     raise UserError(
-      f'no training video calibrates: the longest has {frames} frames, fewer than the window (={window})'
+      f'no training video calibrates: the longest has {longest_frames} frames, fewer than '
+      f'the window (={window})'
     )
-  step, shortest = (
-    every_frames or window,
-    window * fitting_stride(longest, window=window, stride=stride),
-  )
+  shortest = window * fitting_stride(longest, window=window, stride=stride)
   fitting = [video for video in videos if video.num_frames >= shortest]
-  total = sum(-(-video.num_frames // step) for video in fitting)
-  chosen, left = [], max(max_windows * step, shortest)
-  for video in fitting[:: max(1, round(total / max_windows))]:
-    frames = min(video.num_frames, left)
+  step_frames = step or window
+  total_windows = sum(-(-video.num_frames // step_frames) for video in fitting)
+  every = max(1, round(total_windows / max_windows))
+  frames_left = max(max_windows * step_frames, shortest)
+  chosen = []
+  for video in fitting[::every]:
+    frames = min(video.num_frames, frames_left)
     if frames >= shortest:
       chosen.append(CachedVideo(video.name, video.first, frames, video.scene))
-      left -= frames
+      frames_left -= frames
   return chosen
 
 
-def _assemble_train(errors, windows, videos):
-  """Errors of the calibrating videos, one array a video; frames outside them are in no window."""
-  moved, rows, start = [], windows.rows, 0
+def find_motion_statistics(
+  scorer: CheckpointScorer,
+  frames: np.ndarray,
+  rows: np.ndarray,
+  ids: np.ndarray,
+  batch_size: int,
+) -> np.ndarray:
+  """Return the motion statistics of training windows, see `scoring.local.motion_statistics`.
+
+  Args:
+    scorer: gives reconstructions.
+    frames: uint8 [N, H, W].
+    rows: int [M, T], the frames of each window; at most `MAX_STATISTICS_WINDOWS` are taken.
+    ids: int32 [M], mean image id of each window.
+    batch_size: windows per batch.
+  """
+  chosen = np.arange(0, len(rows), -(-len(rows) // MAX_STATISTICS_WINDOWS))
+  total = 0.0
+  for start in range(0, len(chosen), batch_size):
+    batch = np.resize(chosen[start : start + batch_size], batch_size)
+    counted = (np.arange(batch_size) < len(chosen) - start).astype(np.float32)
+    sums = _statistics_of(scorer, frames[rows[batch]], ids[batch], counted)
+    total = total + np.asarray(sums, np.float64)
+  return motion_statistics(total)
+
+
+def _statistics_of(scorer, clips, ids, counted):
+  clips, reconstruction = scorer.explain(clips, ids)
+  return _row_sums(clips, reconstruction, counted)
+
+
+@jax.jit
+def _row_sums(clips: jax.Array, reconstruction: jax.Array, counted: jax.Array) -> jax.Array:
+  """Row sums of a batch; `counted` is 0 for clips that only fill it up."""
+  pooled = pooled_maps(error_maps(clips, reconstruction), clips)
+  energy = pooled.energy * counted[:, None, None, None]
+  return row_sums(pooled._replace(energy=energy))
+
+
+def _frame_errors(errors, windows, videos):
+  """Errors of the frames of the calibrating videos, one video after another, float64 [N]."""
+  rows = windows.rows
+  start = 0
   for video in videos:
-    inside = (windows.first >= video.first) & (windows.first < video.first + video.num_frames)
+    last = video.first + video.num_frames
+    inside = (windows.first >= video.first) & (windows.first < last)
     rows[inside] += start - video.first
-    moved.append(CachedVideo(video.name, start, video.num_frames, video.scene))
     start += video.num_frames
-  return split_by_video(frame_vector(errors, rows, windows.keep, start), moved)
+  return frame_vector(errors, rows, windows.keep, start)
+
+
+def _saved(workdir, source):
+  saved = Calibration.load(workdir, source)
+  return saved.to_json() if saved else None

@@ -1,17 +1,26 @@
-"""The blocks of training footage that flow is looked at in, to say what is usual of it."""
+"""A sample of the training videos, in short blocks, for statistics of optical flow."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-BLOCK = 16  # frames that flow is found in at once
-MOST_BLOCKS = 1024  # evenly spread
+from a3dcae_jax.data.frame_cache import CachedVideo
+
+BLOCK_FRAMES = 16
+MAX_BLOCKS = 1024
 
 
-def flow_blocks(frames, videos):
-  """uint8 [T, H, W] of `videos`, one after another: at most `MOST_BLOCKS` of `BLOCK` frames (a shorter video's all), back to back, evenly spread."""
-  spans = [
-    (video.first + start, min(BLOCK, video.num_frames))
-    for video in videos
-    for start in range(0, max(video.num_frames - BLOCK, 0) + 1, BLOCK)
-  ]
-  for first, length in spans[:: -(-len(spans) // MOST_BLOCKS)]:
+def flow_blocks(frames: np.ndarray, videos: Sequence[CachedVideo]) -> Iterator[np.ndarray]:
+  """Yield blocks of consecutive frames, uint8 [T, H, W], evenly spread over the videos.
+
+  Blocks have `BLOCK_FRAMES` frames and stand back to back; a shorter video is one block. At most
+  `MAX_BLOCKS` are taken.
+  """
+  spans = []
+  for video in videos:
+    length = min(BLOCK_FRAMES, video.num_frames)
+    last_start = max(video.num_frames - BLOCK_FRAMES, 0)
+    spans += [(video.first + start, length) for start in range(0, last_start + 1, BLOCK_FRAMES)]
+  every = -(-len(spans) // MAX_BLOCKS)
+  for first, length in spans[::every]:
     yield np.asarray(frames[first : first + length])

@@ -1,42 +1,98 @@
-"""The mean image that a run's networks get their images less of: of frames, or of their optical flow."""
+"""Mean images of the training videos, and which of them belongs to which video.
+
+There are always S mean images [S, H, W]: one for the set, one per scene, or one per video. A video
+has the number of its own, the mean image id.
+"""
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.optical_flow import flow_images
-from a3dcae_jax.data.frame_cache import mean_of_videos
+from a3dcae_jax.data.frame_cache import CachedVideo, Split
+from a3dcae_jax.data.mean_image import mean_of_videos
 from a3dcae_jax.evaluation.flow_blocks import flow_blocks
-from a3dcae_jax.run.networks import sees_flow
-from a3dcae_jax.training import processes
+
+MeanFunction = Callable[[np.ndarray, Sequence[CachedVideo]], np.ndarray]
 
 
-def network_mean(config, cache):
-  """float32 [H, W], or one a scene or video: `FrameCache.mean_image` of what the run's networks see. Found once for an opened cache."""
-  return cache.mean_image(mean_of(config))
+def mean_function(input_kind: str) -> MeanFunction:
+  """Return the function (frames, videos) -> mean image [H, W] for frames or for flow."""
+  return mean_flow if input_kind == 'flow' else mean_of_videos
 
 
-def share_means(config, cache):
-  """Finds the mean images by one process, which alone reads all frames for them, and gives them to every one."""
-  for of in dict.fromkeys(
-    (mean_of_videos, mean_of(config))
-  ):  # the baselines are of frames in any case
-    cache.keep_mean_image(
-      processes.broadcast(
-        cache.mean_image(of) if processes.is_primary() else np.zeros(cache.mean_shape, np.float32)
-      ),
-      of,
-    )
+def mean_image_names(mode: str, train: Split, test: Split) -> tuple[str, ...]:
+  """Name the mean images of a data set, in their order.
+
+  Args:
+    mode: 'set' for one, 'scene' for one per camera, 'video' for one per video.
+    train: the training split.
+    test: the test split.
+  """
+  if mode == 'set':
+    return ('set',)
+  if mode == 'scene':
+    return tuple(sorted({video.scene for video in train.videos}))
+  return tuple(
+    f'{name}/{video.name}'
+    for name, split in (('train', train), ('test', test))
+    for video in split.videos
+  )
 
 
-def mean_of(config):
-  """(frames, videos) -> mean image [H, W] of what the networks see: `mean_of_videos` or `mean_flow`."""
-  return mean_flow if sees_flow(config) else mean_of_videos
+def mean_image_ids(
+  mode: str, names: Sequence[str], split_name: str, videos: Sequence[CachedVideo]
+) -> np.ndarray:
+  """Return the mean image id of each video, int32 [V].
+
+  Args:
+    mode: as in `mean_image_names`.
+    names: what that function gave.
+    split_name: 'train' or 'test'.
+    videos: of that split.
+
+  Raises:
+    UserError: for a video whose scene no training video shows.
+  """
+  keys = {
+    'set': lambda video: 'set',
+    'scene': lambda video: video.scene,
+    'video': lambda video: f'{split_name}/{video.name}',
+  }
+  numbers = {name: number for number, name in enumerate(names)}
+  ids = []
+  for video in videos:
+    key = keys[mode](video)
+    if key not in numbers:
+      raise UserError(
+        f'data.mean_image {mode}: no training video shows {mode} {key!r} of video {video.name}; '
+        'use data.mean_image=set'
+      )
+    ids.append(numbers[key])
+  return np.asarray(ids, np.int32)
 
 
-def mean_flow(frames, videos):
-  """Mean of the flow images of `videos`, float32 [H, W]: of their `flow_blocks`."""
-  total, count = np.zeros(frames.shape[1:], np.float64), 0
+def find_mean_images(mode: str, mean: MeanFunction, train: Split, test: Split) -> np.ndarray:
+  """Compute the mean images, float32 [S, H, W], in the order of `mean_image_names`."""
+  if mode == 'set':
+    images = [mean(train.frames, train.videos)]
+  elif mode == 'scene':
+    images = []
+    for scene in mean_image_names(mode, train, test):
+      videos = [video for video in train.videos if video.scene == scene]
+      images.append(mean(train.frames, videos))
+  else:
+    images = [mean(split.frames, [video]) for split in (train, test) for video in split.videos]
+  return np.stack(images)
+
+
+def mean_flow(frames: np.ndarray, videos: Sequence[CachedVideo]) -> np.ndarray:
+  """Compute the mean flow image of videos, float32 [H, W], from a sample of their frames."""
+  total = np.zeros(frames.shape[1:], np.float64)
+  count = 0
   for block in flow_blocks(frames, videos):
     total += np.asarray(_flow_sum(block), np.float64)
     count += len(block)
@@ -44,5 +100,5 @@ def mean_flow(frames, videos):
 
 
 @jax.jit
-def _flow_sum(frames):
+def _flow_sum(frames: jax.Array) -> jax.Array:
   return flow_images(frames[None].astype(jnp.float32) / 255).sum((0, 1))

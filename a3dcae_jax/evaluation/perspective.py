@@ -1,58 +1,59 @@
-"""How fast things usually move at the top and at the bottom of the image, which `input.perspective` names: 'alike', 'found', or 'TOP:BOTTOM'."""
+"""Perspective normalisation of flow: how fast things usually move in each row of the image.
+
+A person near the camera moves more pixels per frame than one far away. On a plane seen from a
+height the pixels per step grow linearly from the horizon downwards, so the usual speed of a row is
+a line, given by its values at the top and at the bottom row.
+"""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.optical_flow import flow_images
+from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.evaluation.flow_blocks import flow_blocks
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
 
-FOUND = 'found'  # in training footage, when the run begins; config.json then has what was found
-LEAST = 0.25  # of the usual speed, at the top: farther up hardly anything is seen to move
+MIN_TOP_SCALE = 0.25  # lowest scale of the top row: farther up hardly anything is seen to move
 
 
-def speeds_of(name):
-  """(top, bottom), by the usual speed, of a `input.perspective` that is not 'found'."""
-  if name == 'alike':
-    return UNIFORM_ROWS
-  try:
-    top, bottom = (float(part) for part in name.split(':'))
-  except ValueError:
-    top = bottom = 0.0
-  if not (0 < top < np.inf and 0 < bottom < np.inf):
-    raise UserError(
-      f'input.perspective {name!r}: known are alike, found, and TOP:BOTTOM, two positive numbers, as 0.5:1.2'
-    )
-  return top, bottom
+def find_row_scale(frames: np.ndarray, videos: Sequence[CachedVideo]) -> tuple[float, float]:
+  """Fit the usual speed of the top and of the bottom row.
 
+  A line s(y) is fitted to the speeds v of all pixels by least squares, weighted by v^2:
 
-def find_row_scale(frames, videos):
-  """'TOP:BOTTOM' of `videos`: a line through the speeds of all their pixels by least squares, each weighted by its square, so that what moves counts.
+      s(y) = s0 + b (y - y0),   y0 = sum v^2 y / sum v^2,   s0 = sum v^3 / sum v^2
+      b = sum v^2 (y - y0) (v - s0) / sum v^2 (y - y0)^2
 
-      s(y) = s0 + b (y - y0),   y0 = sum v^2 y / sum v^2,   s0 = sum v^3 / sum v^2,   b = sum v^2 (y - y0) (v - s0) / sum v^2 (y - y0)^2
+  It is divided by s0, so that 1 is the usual speed where most of the motion is. The slope b is at
+  least 0, since cameras stand upright, and small enough to leave `MIN_TOP_SCALE` to the top row.
 
-  over s0, so that 1 is what is usual where most moves. On a plane seen from a height the pixels that a step takes grow just so, from nothing at the
-  horizon. b is 0 where it is below, since cameras stand upright, and at most what leaves `LEAST` to the top row.
+  Returns:
+    (top, bottom), rounded to three decimals; `UNIFORM_ROWS` where nothing moves.
   """
   squares, cubes = sum(
     np.asarray(_moments(block), np.float64) for block in flow_blocks(frames, videos)
   )
-  rows, total = np.arange(len(squares)), squares.sum()
-  spread = (
-    squares * np.square(rows - (middle := (squares * rows).sum() / max(total, 1e-30)))
-  ).sum()
+  rows = np.arange(len(squares))
+  total = squares.sum()
+  middle = (squares * rows).sum() / max(total, 1e-30)
+  spread = (squares * np.square(rows - middle)).sum()
   if not spread > 0:
-    return 'alike'  # nothing moves
-  usual = cubes.sum() / total
-  slope = ((rows - middle) * (cubes - usual * squares)).sum() / spread / usual
-  slope = min(max(slope, 0.0), (1 - LEAST) / middle)
-  return f'{1 - slope * middle:.3f}:{1 + slope * (rows[-1] - middle):.3f}' if slope else 'alike'
+    return UNIFORM_ROWS
+  mean_speed = cubes.sum() / total
+  slope = ((rows - middle) * (cubes - mean_speed * squares)).sum() / spread / mean_speed
+  slope = min(max(slope, 0.0), (1 - MIN_TOP_SCALE) / middle)
+  if not slope:
+    return UNIFORM_ROWS
+  top = 1 - slope * middle
+  bottom = 1 + slope * (rows[-1] - middle)
+  return float(f'{top:.3f}'), float(f'{bottom:.3f}')
 
 
 @jax.jit
-def _moments(frames):
+def _moments(frames: jax.Array) -> jax.Array:
   """Sums over frames and columns of v^2 and v^3, [2, H], of uint8 [T, H, W]."""
   flow = flow_images(frames[None].astype(jnp.float32) / 255)
   return jnp.stack([jnp.square(flow), flow**3]).sum((1, 2, 4))

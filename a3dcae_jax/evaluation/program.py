@@ -1,86 +1,109 @@
-"""The one program that scores clips: evaluation runs it, `export` ships it, so the two cannot disagree."""
+"""The one program that scores clips: evaluation runs it, a bundle holds it."""
 
-import jax.numpy as jnp
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
 from flax import traverse_util
 
-from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import fields
 from a3dcae_jax.models.inputs import network_input
+from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.ops.masking import predict_masked
-from a3dcae_jax.run.networks import frame_options, make_networks
-from a3dcae_jax.scoring.errors import (
-  block_errors,
-  error_maps,
-  frame_errors,
-  motion_maps,
-  smoothed_errors,
-)
-from a3dcae_jax.scoring.local import local_errors, make_rule
+from a3dcae_jax.scoring.errors import error_maps, frame_errors
+from a3dcae_jax.scoring.local import local_errors
+from a3dcae_jax.training.state import TrainState
 
-ERRORS = ('eq13', 'block', 'smoothed', 'motion', 'local')
-USUAL = 'calibration/usual'  # what 'local' needs beside the network's weights
+MOTION_STATISTICS = 'calibration/motion_statistics'  # what error=local needs among the weights
+
+Weights = dict[str, jax.Array]
 
 
-def scoring_program(config, platform=None):
-  """The pure function `(weights, mean_image, clips) -> (errors, maps)` of a run's config.
+class ScoringRecipe(NamedTuple):
+  """All that a scoring program depends on besides its weights.
+
+  Attributes:
+    model: the auto-encoder.
+    prepare: (clips, mean image) -> input of the network, float32 [B, T, H, W, 1].
+    loss: its masked frames are masked at test as well, each in turn.
+    eval: its `error` and `network_weight`.
+  """
+
+  model: fields.Model
+  prepare: Callable[[jax.Array, jax.Array], jax.Array]
+  loss: fields.Loss
+  eval: fields.Eval
+
+
+def make_recipe(settings: fields.Config, row_scale: tuple[float, float]) -> ScoringRecipe:
+  """Return the recipe of a run. row_scale: as found in its training videos."""
+  prepare = input_function(settings.input, row_scale)
+  return ScoringRecipe(settings.model, prepare, settings.loss, settings.eval)
+
+
+def input_function(
+  options: fields.Input, row_scale: tuple[float, float]
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """Return (clips, mean image) -> input of the networks, as the config's `input` says."""
+  return functools.partial(
+    network_input, kind=options.kind, target_rms=options.target_rms, row_scale=row_scale
+  )
+
+
+def scoring_program(
+  recipe: ScoringRecipe, platform: str | None = None, conv_algorithm: str = 'auto'
+) -> Callable[[Weights, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+  """Return the pure function (weights, mean image, clips) -> (errors, maps).
 
   Args:
-    config: of the run; `model`, `frames`, `objective.hide_*` and `eval.error`, `eval.block_px`, `eval.sigma_px` are read.
-    platform: whose conv_algorithm and dtype it is traced with, as in `ops.conv_algorithm.tracing_for`; None is the one JAX runs on.
+    recipe: what to compute.
+    platform: whose convolutions and dtype are traced: 'cpu', 'accelerator' or as in
+      `ops.conv_algorithm.tracing_for`; None takes the platform that JAX runs on.
+    conv_algorithm: of 3D convolutions.
 
   Returns:
-    The function of weights (dict, see `scoring_weights`; 'calibration/NAME' for what an error needs beside them), mean_image (float32
-    [H, W]) and clips (uint8 [B, T, H, W], or float32 in [0, 1]). errors [B, T] is by `eval.error`: 'eq13' (mean over pixels), 'block'
-    (largest mean of a `block_px` block), 'smoothed' (largest value after smoothing by `sigma_px`), 'motion' (root of the mean of
-    `motion_maps`), 'local' (`scoring.local`). maps [B, T, H, W] is what it was taken of.
-
-  Raises: UserError for an unknown `eval.error`.
+    The function of weights (see `scoring_weights`), mean image (float32 [H, W] or [B, 1, H, W]) and
+    clips (uint8 [B, T, H, W], or float32 in [0, 1]). It gives errors [B, T], by `eval.error`, and
+    the maps [B, T, H, W] that they were taken from.
   """
-  kind = config.eval.error
-  if kind not in ERRORS:
-    raise UserError(f'eval.error {kind!r}: known are {", ".join(ERRORS)}')
-  reduce = {
-    'eq13': frame_errors,
-    'block': lambda maps: block_errors(maps, config.eval.block_px),
-    'smoothed': lambda maps: smoothed_errors(maps, config.eval.sigma_px),
-    'motion': lambda maps: jnp.sqrt(frame_errors(maps)),
-  }.get(kind)
-
-  rule = local_rule(config.eval)
 
   def program(weights, mean_image, clips):
     with tracing_for(platform or target_platform()):
-      real = network_input(clips, mean_image, **frame_options(config))
-      maps = error_maps(real, reconstruction(config, weights, real))
-    if kind == 'local':
-      return local_errors(maps, real, weights[USUAL], rule)
-    maps = motion_maps(maps, real) if kind == 'motion' else maps
-    return reduce(maps), maps
+      real = recipe.prepare(clips, mean_image)
+      maps = error_maps(real, reconstruction(recipe, weights, real, conv_algorithm))
+    if recipe.eval.error == 'local':
+      statistics = weights[MOTION_STATISTICS]
+      return local_errors(maps, real, statistics, recipe.eval.network_weight)
+    return frame_errors(maps), maps
 
   return program
 
 
-def local_rule(options):
-  """The `Rule` of the config's `eval` subtree; its defaults where a run is older than the rule."""
-  return make_rule(**options.get('local', {}))
+def reconstruction(
+  recipe: ScoringRecipe, weights: Weights, real: jax.Array, conv_algorithm: str = 'auto'
+) -> jax.Array:
+  """Reconstruct prepared clips [B, T, H, W, 1]; masked frames are each predicted in turn."""
+  generator, _ = make_networks(recipe.model, conv_algorithm=conv_algorithm)
+  variables = network_variables(weights)
+
+  def apply(clips):
+    return generator.apply(variables, clips, train=False)
+
+  period = recipe.loss.mask_period
+  if period:
+    return predict_masked(apply, real, every=period, run=recipe.loss.mask_length)
+  return apply(real)
 
 
-def reconstruction(config, weights, real):
-  """Clips as the auto-encoder gives them back, every frame hidden in turn where the run hides frames: [B, T, H, W, 1] -> the same."""
-  generator, _ = make_networks(**config.model)
-  variables = traverse_util.unflatten_dict(
-    {name: array for name, array in weights.items() if not name.startswith('calibration/')}, sep='/'
-  )
-  every, run = config.objective.mask_period, config.objective.mask_length
-  if every:
-    return predict_masked(
-      lambda seen: generator.apply(variables, seen, train=False), real, every=every, run=run
-    )
-  return generator.apply(variables, real, train=False)
+def scoring_weights(state: TrainState) -> Weights:
+  """Return the auto-encoder's arrays of a state as a flat dict: 'params/conv1/kernel' -> array."""
+  variables = {'params': state.generator, 'batch_stats': state.batch_stats}
+  return traverse_util.flatten_dict(variables, sep='/')
 
 
-def scoring_weights(state):
-  """What the program reads of a `TrainState`, as one flat dict: 'params/conv1/kernel' -> array."""
-  return traverse_util.flatten_dict(
-    {'params': state.generator, 'batch_stats': state.batch_stats}, sep='/'
-  )
+def network_variables(weights: Weights) -> dict:
+  """Return the auto-encoder's Flax variables from the flat dict of `scoring_weights`."""
+  flat = {name: array for name, array in weights.items() if name != MOTION_STATISTICS}
+  return traverse_util.unflatten_dict(flat, sep='/')

@@ -1,153 +1,185 @@
-"""Fills the report of a run: which frames are shown, which curves are drawn."""
+"""Chooses what a report shows: frames, curves, feature maps."""
 
 import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.files import read_json
+from a3dcae_jax.data.frame_cache import Split
 from a3dcae_jax.data.windows import window_at
-from a3dcae_jax.evaluation.calibrate import cutting
-from a3dcae_jax.evaluation.mean_images import network_mean
+from a3dcae_jax.evaluation.scorer import Scorer
 from a3dcae_jax.models.inputs import scale_rows
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.report.page import write_report
-from a3dcae_jax.run.networks import frame_options
 from a3dcae_jax.scoring.metrics import roc
 from a3dcae_jax.training.hooks import read_metrics
 
-STRIPS = 6
+NUM_STRIPS = 6
+Frame = tuple[int, int]  # index of the video, index of the frame in it
+
+
+class ReportSource(NamedTuple):
+  """What frames are shown with.
+
+  Attributes:
+    title: of the page.
+    scorer: gives errors, and reconstructions where it has any.
+    split: the test split.
+    stride: of the windows that frames are shown from.
+    ids: int32 [V], mean image id of each video.
+    input_means: float32 [S, H, W], mean images of the networks' input.
+    row_scale: usual speed of the top and the bottom row.
+  """
+
+  title: str
+  scorer: Scorer
+  split: Split
+  stride: int
+  ids: np.ndarray
+  input_means: np.ndarray
+  row_scale: tuple[float, float]
 
 
 def write_page(
-  config, workdir, cache, detector, metrics, scores, labels, baseline_scores, intervals
-):
-  """Writes `report.html`. scores, labels, intervals (detected): a list with one entry a video; baseline_scores: name -> the same."""
-  workdir = pathlib.Path(workdir)
-  videos = cache.test.videos
-  shown = tuple(
-    VideoScores(video.name, scores[i], labels[i] if labels else None, intervals[i])
-    for i, video in enumerate(videos)
+  workdir: pathlib.Path,
+  source: ReportSource,
+  metrics: dict[str, Any],
+  scores: Sequence[np.ndarray],
+  labels: Sequence[np.ndarray] | None,
+  baseline_scores: dict[str, Sequence[np.ndarray]],
+  intervals: Sequence[Sequence[tuple[int, int]]],
+) -> None:
+  """Writes `report.html`.
+
+  Args:
+    workdir: has `config.json`, `provenance.json` and, of a training run, `metrics.jsonl`.
+    source: what frames are shown with.
+    metrics: of this evaluation.
+    scores: of each video.
+    labels: of each video; None where there are none.
+    baseline_scores: name -> scores of each video.
+    intervals: detected events of each video.
+  """
+  videos = []
+  for index, video in enumerate(source.split.videos):
+    video_labels = labels[index] if labels else None
+    videos.append(VideoScores(video.name, scores[index], video_labels, intervals[index]))
+  shown = _shown_frames(scores, labels)
+  report = Report(
+    title=source.title,
+    metrics=metrics,
+    videos=tuple(videos),
+    rocs=_rocs(scores, labels, baseline_scores),
+    losses=_losses(workdir),
+    config=read_json(workdir / 'config.json'),
+    provenance=read_json(workdir / 'provenance.json'),
+    strips={title: _strips(source, scores, frames) for title, frames in shown.items()},
+    feature_maps=_feature_maps(source, shown['Most abnormal frames'][0]),
   )
-  strips = {
+  write_report(workdir / 'report.html', report)
+
+
+def _shown_frames(scores, labels):
+  """Title -> the frames that are shown under it."""
+  shown = {
     'Most abnormal frames': _extreme_frames(scores, most=True),
     'Most normal frames': _extreme_frames(scores, most=False),
   }
   if labels:
-    strips['Worst mistakes: normal frames with the highest scores'] = _extreme_frames(
-      scores, most=True, where=[video == 0 for video in labels]
+    normal = [video == 0 for video in labels]
+    abnormal = [video == 1 for video in labels]
+    shown['Worst mistakes: normal frames with the highest scores'] = _extreme_frames(
+      scores, most=True, where=normal
     )
-    strips['Worst mistakes: abnormal frames with the lowest scores'] = _extreme_frames(
-      scores, most=False, where=[video == 1 for video in labels]
+    shown['Worst mistakes: abnormal frames with the lowest scores'] = _extreme_frames(
+      scores, most=False, where=abnormal
     )
-  write_report(
-    workdir / 'report.html',
-    Report(
-      title=f'{config.data.name} {config.variant}: abnormal events',
-      metrics=metrics,
-      videos=shown,
-      rocs=_rocs(scores, labels, baseline_scores),
-      losses=_losses(workdir),
-      config=read_json(workdir / 'config.json'),
-      provenance=read_json(workdir / 'provenance.json'),
-      strips={
-        title: _strips(config, cache, detector, scores, places) for title, places in strips.items()
-      },
-      feature_maps=_feature_maps(config, cache, detector, strips['Most abnormal frames'][0]),
-    ),
-  )
+  return shown
+
+
+def _extreme_frames(scores, *, most, where=None):
+  """The frame with the highest or lowest score of each video, the most extreme first.
+
+  `where`, bool [N_v] per video, limits the frames.
+  """
+  worst = -np.inf if most else np.inf
+  frames = []
+  for index, video in enumerate(scores):
+    allowed = video if where is None else np.where(where[index], video, worst)
+    frame = int(np.argmax(allowed) if most else np.argmin(allowed))
+    if np.isfinite(allowed[frame]):
+      frames.append((index, frame))
+  return sorted(frames, key=lambda at: scores[at[0]][at[1]], reverse=most)[:NUM_STRIPS]
 
 
 def _rocs(scores, labels, baseline_scores):
-  if not labels or len(np.unique(np.concatenate(labels))) < 2:
+  if not labels:
     return {}
   truth = np.concatenate(labels)
-  curves = {'this run': scores} | {
-    f'baseline: {name.replace("_", " ")}': values for name, values in baseline_scores.items()
-  }
+  if len(np.unique(truth)) < 2:
+    return {}
+  curves = {'this run': scores}
+  for name, values in baseline_scores.items():
+    curves[f'baseline: {name.replace("_", " ")}'] = values
   return {name: roc(np.concatenate(values), truth) for name, values in curves.items()}
 
 
 def _losses(workdir):
+  """Title -> (steps, values) of the losses of a training run."""
   path = workdir / 'metrics.jsonl'
   rows = read_metrics(path) if path.exists() else []
-  names = {
+  titles = {
     'rec': 'reconstruction loss, mean squared error (Fig. 3a)',
     'adv': 'adversarial loss, 2 ln 2 = 1.386 when confused (Fig. 3b)',
   }
-  return {
-    title: ([row['step'] for row in rows], [row[name] for row in rows])
-    for name, title in names.items()
-    if rows and name in rows[0]
-  }
+  losses = {}
+  for name, title in titles.items():
+    if rows and name in rows[0]:
+      losses[title] = ([row['step'] for row in rows], [row[name] for row in rows])
+  return losses
 
 
-def _extreme_frames(scores, *, most, where=None):
-  """(video, frame) of the highest or lowest score of each video, the most extreme videos first; `where` (bool [N_v]) limits the frames."""
-  worst = -np.inf if most else np.inf
-  allowed = [np.where(where[i], video, worst) if where else video for i, video in enumerate(scores)]
-  frames = [
-    (i, int(np.argmax(video) if most else np.argmin(video))) for i, video in enumerate(allowed)
-  ]
-  frames = [(i, frame) for i, frame in frames if np.isfinite(allowed[i][frame])]
-  return sorted(frames, key=lambda at: scores[at[0]][at[1]], reverse=most)[:STRIPS]
-
-
-def _window_at(config, cache, place):
-  """(uint8 clip [1, T, H, W], the frame's place in it) of the back-to-back window that has frame `place` (video, frame)."""
-  rows, at = window_at(
-    cache.test.videos[place[0]],
-    place[1],
-    window=config.clips.window,
-    stride=cutting(config)['stride'],
+def _window_of(source, frame):
+  """The back-to-back window that has a frame: clip [1, T, H, W], ids [1], the position in it."""
+  video, index = frame
+  rows, position = window_at(
+    source.split.videos[video], index, window=source.scorer.window, stride=source.stride
   )
-  return np.asarray(cache.test.frames[rows])[None], at
+  clip = np.asarray(source.split.frames[rows])[None]
+  return clip, source.ids[video : video + 1], position
 
 
-def _feature_maps(config, cache, detector, place):
-  """Layer -> (caption, [h, w] in [0, 1]): the channel of Conv1 and Conv2 that responds most at one frame (Fig. 5)."""
-  if detector.feature_maps is None:
-    return {}
-  clip, at = _window_at(config, cache, place)
+def _feature_maps(source, frame):
+  """Layer -> (caption, [h, w]): the channel of Conv1 and Conv2 that varies most (Fig. 5)."""
+  clip, ids, position = _window_of(source, frame)
+  maps = source.scorer.feature_maps(clip, ids)
   shown = {}
   for layer in ('conv1', 'conv2'):
-    maps = np.asarray(
-      detector.feature_maps(clip, _scene(cache, place[0]))[f'{layer}_map'], np.float32
-    )[0]
-    response = np.abs(maps[at * maps.shape[0] // clip.shape[1]])
+    if f'{layer}_map' not in maps:
+      continue
+    values = np.asarray(maps[f'{layer}_map'], np.float32)[0]
+    response = np.abs(values[position * values.shape[0] // clip.shape[1]])
     channel = int(response.std((0, 1)).argmax())
     shown[layer] = (f'{layer}, channel {channel}', response[..., channel])
   return shown
 
 
-def _strips(config, cache, detector, scores, places):
-  strips = []
-  for video, frame in places:
-    window, at = _window_at(config, cache, (video, frame))
-    scene = _scene(cache, video)
-    caption = (
-      f'video {cache.test.videos[video].name}, frame {frame}, score {scores[video][frame]:.3g}'
-    )
-    if detector.reconstruct is None:
-      strips.append(
-        Strip(
-          caption,
-          window[0, at] / np.float32(255),
-          None,
-          np.asarray(detector.errors(window, scene)[1])[0, at],
-        )
-      )
-      continue
-    clip, recon = (
-      np.asarray(array)[0, at, :, :, 0] for array in detector.reconstruct(window, scene)
-    )
-    mean_image = (
-      network_mean(config, cache) if scene is None else network_mean(config, cache)[scene[0]]
-    )
-    mean_image = scale_rows(mean_image, frame_options(config)['row_scale'])
-    strips.append(Strip(caption, clip + mean_image, recon + mean_image, np.square(clip - recon)))
-  return tuple(strips)
+def _strips(source, scores, frames):
+  return tuple(_strip(source, frame, scores[frame[0]][frame[1]]) for frame in frames)
 
 
-def _scene(cache, video):
-  """int32 [1] for the detector, or None where there is one mean image for all."""
-  return cache.scene_of(cache.test, np.asarray([cache.test.videos[video].first]))
+def _strip(source, frame, score):
+  video, index = frame
+  clip, ids, position = _window_of(source, frame)
+  name = source.split.videos[video].name
+  caption = f'video {name}, frame {index}, score {score:.3g}'
+  explained = source.scorer.explain(clip, ids)
+  if explained is None:
+    maps = np.asarray(source.scorer.errors(clip, ids)[1])
+    return Strip(caption, clip[0, position] / np.float32(255), None, maps[0, position])
+  real, reconstruction = (np.asarray(array)[0, position, :, :, 0] for array in explained)
+  mean_image = scale_rows(source.input_means[ids[0]], source.row_scale)
+  error = np.square(real - reconstruction)
+  return Strip(caption, real + mean_image, reconstruction + mean_image, error)

@@ -1,1 +1,1 @@
-"""From a checkpoint and its calibration to a bundle or an ONNX file."""
+"""From a checkpoint and its calibration to a detector bundle, or an ONNX file."""

@@ -1,57 +1,78 @@
-"""The scoring program as ONNX, for runtimes without JAX; converted by jax2onnx and compared under onnxruntime."""
+"""The scoring program as ONNX, converted by jax2onnx and checked under onnxruntime."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import io
+from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import config_dict
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.evaluation.program import scoring_program
+from a3dcae_jax.evaluation.program import ScoringRecipe, Weights, scoring_program
+
+_LOG_ERRORS_ONLY = 3  # onnxruntime warns of constants that the converter left unused
 
 
-def convert_and_check(config, weights, mean_image, clips):
-  """(bytes of `model.onnx`, what `detector.json` says of it). Input `clips` uint8 [B, T, H, W], outputs `errors` [B, T], `maps` [B, T, H, W].
+def convert_and_check(
+  recipe: ScoringRecipe, weights: Weights, mean_image: np.ndarray, clips: np.ndarray
+) -> tuple[bytes, dict[str, Any]]:
+  """Return the bytes of `model.onnx` and its entry in `detector.json`.
 
-  The converter knows 2D convolutions alone, so 3D ones are folded (`ops.conv_algorithm`); the dtype is float32. Weights are inside.
+  The model takes `clips` uint8 [B, T, H, W] and gives `errors` [B, T] and `maps` [B, T, H, W];
+  weights are inside, the dtype is float32. The converter only knows 2D convolutions, so 3D ones are
+  folded, see `ops.conv_algorithm`.
 
-  Args: config, weights, mean_image: as for `scoring_program`. clips: uint8 [B, T, H, W] to compare on.
-  Raises: UserError as `converter_packages` does, or where the converter does not know an operation of this program.
+  Args:
+    recipe: of the program.
+    weights: of the program.
+    mean_image: float32 [H, W].
+    clips: uint8 [B, T, H, W] to compare on.
+
+  Raises:
+    UserError: as `converter_packages` does, or for an operation that the converter does not know.
   """
   jax2onnx, onnxruntime = converter_packages()
-  content = _convert(jax2onnx.to_onnx, _foldable(config), weights, mean_image, clips.shape[1:])
+  model = dataclasses.replace(recipe.model, dtype='float32')
+  recipe = recipe._replace(model=model)
+  content = _convert(jax2onnx.to_onnx, recipe, weights, mean_image, clips.shape[1:])
   errors, maps = _run(onnxruntime, content, clips)
-  expected, expected_maps = jax.device_get(
-    jax.jit(scoring_program(config))(weights, jnp.asarray(mean_image), clips)
-  )
+  program = jax.jit(scoring_program(recipe, conv_algorithm='folded'))
+  expected, expected_maps = jax.device_get(program(weights, jnp.asarray(mean_image), clips))
   return content, {
     'opset': _opset(content),
     'input': 'clips',
     'outputs': ['errors', 'maps'],
     'converter': f'jax2onnx {importlib.metadata.version("jax2onnx")}',
     'checked_with': f'onnxruntime {onnxruntime.__version__}',
-    **ranking(errors, expected),
+    **compare_ranking(errors, expected),
     'max_map_difference': float(np.abs(maps - expected_maps).max()),
   }
 
 
-def converter_packages():
-  """(jax2onnx, onnxruntime), or a `UserError` where the `onnx` extra is not installed."""
+def converter_packages() -> tuple[ModuleType, ModuleType]:
+  """Return (jax2onnx, onnxruntime); a `UserError` where the extra `onnx` is not installed."""
   try:
     import jax2onnx
     import onnxruntime
   except ImportError as error:
     raise UserError(
-      f"--format=onnx: {error.name} is not installed; pip install -e '.[onnx]' in an environment of its own"
+      f'--format=onnx: {error.name} is not installed; '
+      "pip install -e '.[onnx]' in an environment of its own"
     ) from None
   return jax2onnx, onnxruntime
 
 
-def ranking(errors, expected):
-  """How the frames of `errors` are ranked beside `expected` (both [B, T]): largest difference, pairs of neighbours in rank that changed places."""
+def compare_ranking(errors: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+  """Compare the order of frames by two sets of errors [B, T].
+
+  Returns:
+    Number of frames, largest difference, largest error, and how many neighbours in the expected
+    order have changed places.
+  """
   order = np.argsort(expected, axis=None)
   return {
     'frames': errors.size,
@@ -61,17 +82,10 @@ def ranking(errors, expected):
   }
 
 
-def _foldable(config):
-  changed = config_dict.ConfigDict(config.to_dict())
-  changed.model.conv_algorithm, changed.model.dtype = 'folded', 'float32'
-  return changed
-
-
-def _convert(to_onnx, config, weights, mean_image, clip_shape):
-  weights, program = (
-    jax.device_get(weights),
-    scoring_program(config, 'accelerator'),
-  )  # without the barriers that CPUs want, and without kernels
+def _convert(to_onnx, recipe, weights, mean_image, clip_shape):
+  weights = jax.device_get(weights)
+  # As traced for accelerators: without the barriers that CPUs need, and without kernels.
+  program = scoring_program(recipe, 'accelerator', conv_algorithm='folded')
   clips = jax.ShapeDtypeStruct(('B', *clip_shape), jnp.uint8)
   try:
     with contextlib.redirect_stdout(io.StringIO()):
@@ -83,18 +97,21 @@ def _convert(to_onnx, config, weights, mean_image, clip_shape):
         output_names=['errors', 'maps'],
       )
   except (NotImplementedError, TypeError, ValueError) as error:
+    reason = str(error).splitlines()[0]
     raise UserError(
-      f'--format=onnx: jax2onnx cannot convert this program (eval.error {config.eval.error}): {str(error).splitlines()[0]}'
+      f'--format=onnx: jax2onnx cannot convert this program (eval.error {recipe.eval.error}): '
+      f'{reason}'
     ) from None
   return _without_byte_ranges(model).SerializeToString()
 
 
 def _without_byte_ranges(model):
-  """Replaces each `Range` over uint8, which jax2onnx writes and ONNX does not have, by the constant that it stands for."""
+  """Replace each `Range` over uint8, which ONNX does not have, by the constant it stands for."""
   from onnx import numpy_helper
 
   constants = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
-  for node in [node for node in model.graph.node if node.op_type == 'Range']:
+  ranges = [node for node in model.graph.node if node.op_type == 'Range']
+  for node in ranges:
     bounds = [constants.get(name) for name in node.input]
     if all(bound is not None and bound.dtype == np.uint8 for bound in bounds):
       values = np.arange(*map(int, bounds), dtype=np.uint8)
@@ -105,17 +122,13 @@ def _without_byte_ranges(model):
 
 def _run(onnxruntime, content, clips):
   options = onnxruntime.SessionOptions()
-  options.log_severity_level = 3  # warnings about constants that the converter left unused
-  return onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider']).run(
-    ['errors', 'maps'], {'clips': clips}
-  )
+  options.log_severity_level = _LOG_ERRORS_ONLY
+  session = onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+  return session.run(['errors', 'maps'], {'clips': clips})
 
 
 def _opset(content):
   import onnx
 
-  return next(
-    entry.version
-    for entry in onnx.load_from_string(content).opset_import
-    if entry.domain in ('', 'ai.onnx')
-  )
+  imports = onnx.load_from_string(content).opset_import
+  return next(entry.version for entry in imports if entry.domain in ('', 'ai.onnx'))

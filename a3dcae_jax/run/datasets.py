@@ -1,94 +1,89 @@
-"""From the config's data subtree to an opened frame cache."""
+"""From the config's `data` to an open frame cache, and the table of what is in it."""
 
-import dataclasses
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, Split
 from a3dcae_jax.data.ingest import prepare_cache
 
-DEFAULT_CACHE_DIR = 'data/caches'
-MEANS = ('set', 'scene', 'video')
 
+def prepare_data(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCache:
+  """Return the frame cache of a data set, made first where it is not there yet.
 
-def prepare_data(
-  *,
-  name,
-  root,
-  cache,
-  cache_dir,
-  height,
-  width,
-  label_set,
-  train_fraction,
-  options,
-  mean_image='set',
-):
-  """The frame cache of the config's data set, made first where it is not there yet. `cache_dir` '' is ./data/caches.
+  Args:
+    data: the config's `data`. With `cache`, that folder is opened as it is.
+    splits: the splits to open.
 
-  With `cache`, that folder is opened as it is; a `UserError` if it holds another set, size or label set. mean_image: of the whole 'set',
-  of each 'scene', or of each 'video'; what `FrameCache.mean_image` then gives.
+  Raises:
+    UserError: if the cache at `data.cache` has another data set, size or label set; for faults of
+      the videos; and where the videos are not found.
   """
-  if mean_image not in MEANS:
-    raise UserError(f'data.mean_image {mean_image!r}: known are {", ".join(MEANS)}')
-  if cache:
-    opened = _open_given(
-      cache,
-      {'name': name, 'height': height, 'width': width}
-      | ({'label_set': label_set} if label_set else {}),
-    )
-  else:
-    opened = prepare_cache(
-      name,
-      root=root,
-      cache_dir=cache_dir or DEFAULT_CACHE_DIR,
-      height=height,
-      width=width,
-      label_set=label_set,
-      options=dict(options) | ({'train_fraction': train_fraction} if train_fraction else {}),
-    )
-  return dataclasses.replace(opened, means=mean_image)
+  if data.cache:
+    return _open_given(data, splits)
+  return prepare_cache(
+    data.name,
+    root=data.root,
+    cache_dir=data.cache_dir,
+    height=data.height,
+    width=data.width,
+    label_set=data.label_set,
+    options=dict(data.options),
+    splits=splits,
+  )
 
 
-def ingest_table(cache):
-  """What a cache holds, as text: a row for each clip, a total for each split."""
+def ingest_table(cache: FrameCache) -> str:
+  """Return what a cache holds as text: a row per clip and a total per split."""
   index = cache.index
+  labels = 'none' if cache.test.labels is None else index['label_set']
   lines = [
-    f'{index["name"]}: {index["layout"]}; labels: {index["label_set"] if cache.test.labels is not None else "none"}; '
-    f'stored at {index["width"]}x{index["height"]} in {cache.folder}',
-    f'{"split":6s}{"clip":>12s}{"frames":>9s}{"size":>10s}{"abnormal":>10s}{"runs":>6s}',
+    f'{index["name"]}: {index["layout"]}; labels: {labels}; '
+    f'cached at {index["width"]}x{index["height"]} in {cache.folder}',
+    _row('split', 'clip', 'frames', 'size', 'abnormal', 'runs'),
   ]
   for name, split in (('train', cache.train), ('test', cache.test)):
-    totals, labelled = np.zeros(3, int), split.labels is not None
-    for video, entry in zip(split.videos, index['splits'][name]['videos'], strict=True):
-      labels = (
-        None if split.labels is None else split.labels[video.first : video.first + video.num_frames]
-      )
-      counts = (
-        (0, 0)
-        if labels is None
-        else (int(labels.sum()), int((np.diff(np.r_[0, labels.astype(int)]) == 1).sum()))
-      )
-      totals += (video.num_frames, *counts)
-      height, width = entry['source_size']
-      shown = ('-', '-') if labels is None else counts
-      lines.append(
-        f'{name:6s}{video.name:>12s}{video.num_frames:>9,}{f"{width}x{height}":>10s}{shown[0]:>10}{shown[1]:>6}'
-      )
-    lines.append(
-      f'{name:6s}{f"{len(split.videos)} clips":>12s}{totals[0]:>9,}{"":>10s}'
-      + (f'{totals[1]:>10,}{totals[2]:>6}' if labelled else f'{"-":>10s}{"-":>6s}')
-    )
+    lines += _split_rows(name, split, index['splits'][name]['videos'])
   lines += [f'note: {note}' for note in index.get('notes', ())]
   return '\n'.join(lines)
 
 
-def _open_given(folder, expected):
-  cache = FrameCache.open(folder)
+def _split_rows(name: str, split: Split, entries: Sequence[dict]) -> list[str]:
+  rows = []
+  total_frames = total_abnormal = total_runs = 0
+  for video, entry in zip(split.videos, entries, strict=True):
+    height, width = entry['source_size']
+    size = f'{width}x{height}'
+    abnormal, runs = '-', '-'
+    if split.labels is not None:
+      labels = split.labels[video.first : video.first + video.num_frames].astype(int)
+      abnormal = int(labels.sum())
+      runs = int((np.diff(np.r_[0, labels]) == 1).sum())
+      total_abnormal += abnormal
+      total_runs += runs
+    total_frames += video.num_frames
+    rows.append(_row(name, video.name, f'{video.num_frames:,}', size, abnormal, runs))
+  clips = f'{len(split.videos)} clips'
+  if split.labels is None:
+    return [*rows, _row(name, clips, f'{total_frames:,}', '', '-', '-')]
+  return [*rows, _row(name, clips, f'{total_frames:,}', '', f'{total_abnormal:,}', total_runs)]
+
+
+def _row(split, clip, frames, size, abnormal, runs):
+  return f'{split:6s}{clip:>12s}{frames:>9s}{size:>10s}{abnormal:>10}{runs:>6}'
+
+
+def _open_given(data: fields.Data, splits: Sequence[str]) -> FrameCache:
+  cache = FrameCache.open(pathlib.Path(data.cache), splits)
+  expected = {'name': data.name, 'height': data.height, 'width': data.width}
+  if data.label_set:
+    expected['label_set'] = data.label_set
   for field, value in expected.items():
     if cache.index[field] != value:
       raise UserError(
-        f'data.cache {folder}: its {field} is {cache.index[field]!r}, the config says {value!r}'
+        f'data.cache {data.cache}: its {field} is {cache.index[field]!r}, the config says {value!r}'
       )
   return cache

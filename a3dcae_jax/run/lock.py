@@ -3,25 +3,31 @@
 import fcntl
 import os
 import pathlib
+from typing import Self
 
 from a3dcae_jax.common.errors import UserError
 
 
 class WorkdirLock:
-  """A context in which `take()` makes the workdir this process's own, until the context or the process ends; taking it again is a no-op."""
+  """A context in which `take()` locks the workdir, until the context or the process ends."""
 
-  def __init__(self, workdir):
-    self._path, self._file = pathlib.Path(workdir) / '.lock', None
+  def __init__(self, workdir: pathlib.Path) -> None:
+    self._path = pathlib.Path(workdir) / '.lock'
+    self._file = None
 
-  def __enter__(self):
+  def __enter__(self) -> Self:
     return self
 
-  def take(self):
-    """Locks; the folder is made if need be. Raises: UserError naming the process that has it."""
+  def take(self) -> None:
+    """Locks the workdir and makes it if need be; taking the lock again does nothing.
+
+    Raises:
+      UserError: naming the process that has the lock.
+    """
     if self._file:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(self._path, 'a+', encoding='utf-8')  # noqa: SIM115 - it stays open: the lock is its
+    file = open(self._path, 'a+', encoding='utf-8')  # noqa: SIM115 - the open file is the lock
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -29,14 +35,15 @@ class WorkdirLock:
       owner = file.read().strip() or 'unknown'
       file.close()
       raise UserError(
-        f'{self._path.parent} is in use by another run (process {owner}): wait for it, or choose another --workdir'
+        f'{self._path.parent} is in use by another run (process {owner}): '
+        'wait for it, or choose another --workdir'
       ) from None
     file.truncate(0)
     file.write(f'{os.getpid()} on {os.uname().nodename}\n')
     file.flush()
     self._file = file
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     if self._file:
       self._file.close()
       self._file = None

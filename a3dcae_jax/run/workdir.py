@@ -1,49 +1,39 @@
-"""A run's folder: which config it belongs to, and where its results came from."""
+"""The folder of a run: the config it was made with, and where its results came from."""
 
+import dataclasses
 import json
 import pathlib
 import platform
 import subprocess
 from importlib import metadata
+from typing import Any
 
 import jax
-from ml_collections import config_dict
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
-from a3dcae_jax.evaluation.perspective import FOUND
+from a3dcae_jax.config import checked, fields
 
-# Fields that may differ when a run goes on: how long, how often, and how it is scored; not what is trained.
-MAY_CHANGE = (
+CONFIG = 'config.json'
+PROVENANCE = 'provenance.json'
+
+# Fields that may differ when a run is resumed: they say where data lies, how long and how often
+# something is done, and how the result is scored; not what is trained.
+_MAY_CHANGE = (
   'variant',
   'data.root',
   'data.cache',
   'data.cache_dir',
   'data.label_set',
-  'data.options.hasan_labels',
-  'train.steps',
+  'model.remat',
   'train.time_limit_s',
   'train.log_every_steps',
   'train.checkpoint_every_steps',
   'train.keep_checkpoints',
   'train.input_pipeline',
-  'train.reduce_dtype',
-  'train.transfer_guard',
-  'train.compilation_cache_dir',
-  'model.remat',
-  'eval.',
 )
-# Fields that came later, with what they say of a run from before: it goes on as it began.
-CAME_LATER = {
-  'data.mean_image': 'set',
-  'optimizer.schedule': 'constant',
-  'model.output_gain': 1.0,
-  'model.bn_scale_init': 1.0,
-  'frames.target_rms': 0.0,
-  'frames.images': 'frames',
-  'input.perspective': 'alike',
-}
-PACKAGES = (
+_MAY_CHANGE_BELOW = ('eval.', 'events.')
+_PACKAGES = (
   'a3dcae_jax',
   'jax',
   'jaxlib',
@@ -57,44 +47,70 @@ PACKAGES = (
 )
 
 
-def plain(config):
-  """A ConfigDict as what JSON gives back: dicts, lists, numbers, strings."""
-  return json.loads(config.to_json())
+def to_json(settings: fields.Config) -> dict[str, Any]:
+  """Return settings as what JSON gives back: dicts, lists, numbers, strings."""
+  return json.loads(json.dumps(_plain(settings)))
 
 
-def claim(workdir, config):
-  """Makes `workdir` this config's, or checks that it is.
+def init_or_check_workdir(workdir: pathlib.Path, settings: fields.Config) -> None:
+  """Write `config.json` into a new folder, or check that the folder has the same config.
 
-  Raises: UserError naming every field that differs from the config that `workdir` was made with.
+  `config.json` is never rewritten.
+
+  Raises:
+    UserError: naming every field that differs and may not.
   """
-  path = pathlib.Path(workdir) / 'config.json'
-  if path.exists():
-    before, now = CAME_LATER | _flat(read_json(path)), _flat(plain(config))
-    different = [
-      f'{key} is {before.get(key)!r} there, {now.get(key)!r} here'
-      for key in sorted(before.keys() | now.keys())
-      if before.get(key) != now.get(key) and not key.startswith(MAY_CHANGE)
-    ]
-    if different:
-      raise UserError(
-        f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir'
-      )
-  write_json(path, plain(config))
+  path = pathlib.Path(workdir) / CONFIG
+  if not path.exists():
+    write_json(path, to_json(settings))
+    return
+  before = _flat(to_json(read_config(workdir)))
+  now = _flat(to_json(settings))
+  different = []
+  for key in sorted(before.keys() | now.keys()):
+    if before.get(key) != now.get(key) and not _may_change(key, settings):
+      different.append(f'{key} is {before.get(key)!r} there, {now.get(key)!r} here')
+  if different:
+    raise UserError(
+      f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir'
+    )
 
 
-def kept_row_speeds(workdir):
-  """`input.perspective` of the run that `workdir` holds, or `FOUND` where it holds none: what was found when a run began stays."""
-  path = pathlib.Path(workdir) / 'config.json'
-  return (CAME_LATER | _flat(read_json(path)))['input.perspective'] if path.exists() else FOUND
+def read_config(workdir: pathlib.Path) -> fields.Config:
+  """Return the config that a run was made with."""
+  path = pathlib.Path(workdir) / CONFIG
+  if not path.exists():
+    raise UserError(f'{workdir} is not a run: it has no {CONFIG}')
+  content = read_json(path)
+  if not isinstance(content, dict):
+    raise UserError(f'{path} is not the config of a run')
+  if 'sum' in content:
+    runs = ', '.join(content['sum'])
+    raise UserError(
+      f'{workdir} is not a run but the sum of {runs}: score it again with evaluate --sum'
+    )
+  try:
+    return checked(content)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from None
 
 
-def provenance(cache):
-  """Versions, devices, commit and the data's hash: what a figure depends on beside its config."""
+def check_is_no_run(workdir: pathlib.Path, results: str) -> None:
+  """Raises a `UserError` where `results` ('the sum') would overwrite those of a training run."""
+  if (pathlib.Path(workdir) / 'checkpoints').exists():
+    raise UserError(
+      f'--workdir={workdir} is a training run, whose results would be overwritten: '
+      f'name another folder for the results of {results}'
+    )
+
+
+def provenance(data_sha256: str) -> dict[str, Any]:
+  """Return what figures depend on besides the config: versions, devices, commit, data."""
   devices = jax.devices()
   return {
     'python': platform.python_version(),
     'machine': platform.machine(),
-    'versions': {name: _version(name) for name in PACKAGES},
+    'versions': {name: _version(name) for name in _PACKAGES},
     'devices': {
       'platform': devices[0].platform,
       'kind': devices[0].device_kind,
@@ -102,39 +118,29 @@ def provenance(cache):
       'processes': jax.process_count(),
     },
     'commit': _commit(),
-    'data_sha256': cache.data_hash,
+    'data_sha256': data_sha256,
   }
 
 
-def check_is_no_run(workdir, whose):
-  """Raises `UserError` where results that are not a training run's, but `whose` ("the sum's"), would overwrite one's."""
-  if (pathlib.Path(workdir) / 'checkpoints').exists():
-    raise UserError(
-      f'--workdir={workdir} is a training run, whose results would be overwritten: name a folder of its own for {whose}'
-    )
+def _may_change(key: str, settings: fields.Config) -> bool:
+  if key == 'train.steps':  # under a schedule the number of updates is part of what is trained
+    return settings.optimizer.schedule == 'constant'
+  is_label_file = key.startswith('data.options.') and key.endswith('labels')
+  return key in _MAY_CHANGE or key.startswith(_MAY_CHANGE_BELOW) or is_label_file
 
 
-def read_config(workdir):
-  """The locked config that `workdir` was made with."""
-  path = pathlib.Path(workdir) / 'config.json'
-  if not path.exists():
-    raise UserError(f'{workdir} is no run: it has no config.json')
-  content = read_json(path)
-  if 'sum' in content:
-    raise UserError(
-      f'{workdir} is no run but the sum of {", ".join(content["sum"])}: score it again by evaluate --sum'
-    )
-  return config_dict.ConfigDict(tuples(content)).lock()
+def _plain(value: Any) -> Any:
+  """Dataclasses and mappings as dicts, tuples as lists."""
+  if dataclasses.is_dataclass(value):
+    return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+  if hasattr(value, 'items'):
+    return {name: _plain(entry) for name, entry in value.items()}
+  if isinstance(value, (tuple, list)):
+    return [_plain(entry) for entry in value]
+  return value
 
 
-def tuples(tree):
-  """Lists back to tuples, which is what configs hold."""
-  if isinstance(tree, dict):
-    return {key: tuples(value) for key, value in tree.items()}
-  return tuple(tree) if isinstance(tree, list) else tree
-
-
-def _flat(tree, prefix=''):
+def _flat(tree: Any, prefix: str = '') -> dict[str, Any]:
   if not isinstance(tree, dict):
     return {prefix[:-1]: tree}
   flat = {}
@@ -143,19 +149,20 @@ def _flat(tree, prefix=''):
   return flat
 
 
-def _version(name):
+def _version(name: str) -> str | None:
   try:
     return metadata.version(name)
   except metadata.PackageNotFoundError:
     return None
 
 
-def _commit():
-  here = pathlib.Path(__file__).parent
+def _commit() -> str | None:
+  """The commit of the clone that the package lies in; None where it is not a clone."""
+  command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
+  folder = pathlib.Path(__file__).parent
   try:
-    command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
     result = subprocess.run(
-      command, cwd=here, capture_output=True, text=True, timeout=10, check=True
+      command, cwd=folder, capture_output=True, text=True, timeout=10, check=True
     )
   except (OSError, subprocess.SubprocessError):
     return None

@@ -1,0 +1,219 @@
+"""All that is found in the training videos: mean images, perspective, errors, thresholds.
+
+It is found once and saved in the run's folder:
+
+    calibration/inputs.npz         mean images and perspective; found before training
+    calibration/calibration.json   the errors of training videos by the trained network
+
+Evaluation, sums of runs, export and bundles read it, and do not read the training videos again.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import atomic_write, read_json
+from a3dcae_jax.config import fields
+from a3dcae_jax.scoring.normalisation import normalise, smooth
+from a3dcae_jax.scoring.thresholds import choose_threshold
+from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
+
+FOLDER = 'calibration'
+_INPUTS = 'inputs.npz'
+_ERRORS = 'calibration.json'
+_QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputStatistics:
+  """What the input of the networks needs of the training videos.
+
+  Attributes:
+    names: of the mean images, see `mean_images.mean_image_names`.
+    frame_means: float32 [S, H, W], mean images of frames in [0, 1]; the baselines use them.
+    input_means: float32 [S, H, W], mean images of the networks' input, frames or flow.
+    row_scale: usual speed of the top and the bottom row, see `perspective`.
+    train_sha256: of the training frames in the frame cache.
+  """
+
+  names: tuple[str, ...]
+  frame_means: np.ndarray
+  input_means: np.ndarray
+  row_scale: tuple[float, float]
+  train_sha256: str = ''
+
+  def save(self, workdir: pathlib.Path) -> None:
+    """Writes `calibration/inputs.npz`."""
+    content = pack_arrays(
+      {
+        'names': np.asarray(self.names),
+        'frame_means': self.frame_means,
+        'input_means': self.input_means,
+        'row_scale': np.asarray(self.row_scale, np.float64),
+        'train_sha256': np.asarray(self.train_sha256),
+      }
+    )
+    with atomic_write(pathlib.Path(workdir) / FOLDER / _INPUTS, 'wb') as file:
+      file.write(content)
+
+  @classmethod
+  def load(cls, workdir: pathlib.Path) -> 'InputStatistics':
+    """Reads what `save` wrote.
+
+    Raises:
+      UserError: where it is missing or damaged.
+    """
+    path = pathlib.Path(workdir) / FOLDER / _INPUTS
+    if not path.exists():
+      raise UserError(f'{path} does not exist: {workdir} is not a whole run')
+    arrays = unpack_arrays(path.read_bytes(), path)
+    try:
+      top, bottom = arrays['row_scale'].tolist()
+      names = tuple(arrays['names'].tolist())
+      return cls(
+        names=names,
+        frame_means=arrays['frame_means'],
+        input_means=arrays['input_means'],
+        row_scale=(top, bottom),
+        train_sha256=str(arrays['train_sha256']),
+      )
+    except (KeyError, ValueError) as error:
+      raise UserError(f'{path} is damaged ({error}); remove {workdir} and train again') from None
+
+  @staticmethod
+  def exists(workdir: pathlib.Path) -> bool:
+    """Tells whether `workdir` has input statistics."""
+    return (pathlib.Path(workdir) / FOLDER / _INPUTS).exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """Errors of training videos, by which scores are calibrated and thresholds set.
+
+  Attributes:
+    source: what these errors depend on, see `calibrate.calibration_source`.
+    videos: 'training videos' or 'held-out videos'.
+    stride: of the windows; smaller than asked for where all videos are too short.
+    position_mean: float32 [T], mean error at each position in the window.
+    position_std: float32 [T], its standard deviation.
+    windows: number of windows.
+    first_frames: index of the first frame of each calibrating video.
+    num_frames: length of each.
+    uncalibrated: float64 [N], errors of all their frames, video after video.
+    per_position: float64 [N], the same divided by `position_mean` at their position.
+    motion_statistics: float32 [2, T, h] for error=local, see `scoring.local`; else None.
+  """
+
+  source: dict[str, Any]
+  videos: str
+  stride: int
+  position_mean: np.ndarray
+  position_std: np.ndarray
+  windows: int
+  first_frames: tuple[int, ...]
+  num_frames: tuple[int, ...]
+  uncalibrated: np.ndarray
+  per_position: np.ndarray
+  motion_statistics: np.ndarray | None
+
+  def errors(self, per_position: bool) -> list[np.ndarray]:
+    """Return the errors of each video, float64 [N_v]."""
+    errors = self.per_position if per_position else self.uncalibrated
+    starts = np.cumsum((0, *self.num_frames))
+    return [errors[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+
+  def threshold(self, options: fields.Eval, events: fields.Events) -> float:
+    """Return the z-score at which events begin, from the training scores alone."""
+    return event_threshold(self.errors(options.per_position), options, events)
+
+  def summary(self, per_position: bool) -> dict[str, Any]:
+    """Return the part of `metrics.json` that tells what scores are calibrated by."""
+    errors = self.per_position if per_position else self.uncalibrated
+    return {
+      'videos': self.videos,
+      'frames': len(errors),
+      'mean': float(errors.mean()),
+      'std': float(errors.std()),
+      'position_mean': self.position_mean.tolist(),
+    }
+
+  def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
+    """Return the calibration of a bundle's `detector.json`."""
+    threshold = self.threshold(options, events)
+    scores = np.concatenate(train_scores(self.errors(options.per_position), options))
+    return {
+      **self.summary(options.per_position),
+      'windows': self.windows,
+      'per_position': options.per_position,
+      'position_std': self.position_std.tolist(),
+      'step_frames': options.window_step,
+      'smoothing_frames': options.smoothing_frames,
+      'smoothing_mode': options.smoothing_mode,
+      'threshold': threshold,
+      'threshold_rule': events.threshold_rule,
+      'threshold_value': events.threshold_value,
+      'score_quantiles': {str(q): float(np.quantile(scores, q)) for q in _QUANTILES},
+    }
+
+  def to_json(self) -> dict[str, Any]:
+    """Return everything as JSON values; floats keep all their digits."""
+    values = dataclasses.asdict(self)
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    return values | {name: array.tolist() for name, array in arrays.items()}
+
+  @classmethod
+  def from_json(cls, values: dict[str, Any]) -> 'Calibration':
+    """Return the calibration that `to_json` gave."""
+    statistics = values['motion_statistics']
+    return cls(
+      **values
+      | {
+        'position_mean': np.asarray(values['position_mean'], np.float32),
+        'position_std': np.asarray(values['position_std'], np.float32),
+        'first_frames': tuple(values['first_frames']),
+        'num_frames': tuple(values['num_frames']),
+        'uncalibrated': np.asarray(values['uncalibrated'], np.float64),
+        'per_position': np.asarray(values['per_position'], np.float64),
+        'motion_statistics': None if statistics is None else np.asarray(statistics, np.float32),
+      }
+    )
+
+  def save(self, workdir: pathlib.Path) -> None:
+    """Writes `calibration/calibration.json`."""
+    with atomic_write(pathlib.Path(workdir) / FOLDER / _ERRORS) as file:
+      json.dump(self.to_json(), file, allow_nan=False)
+
+  @classmethod
+  def load(cls, workdir: pathlib.Path, source: dict[str, Any]) -> 'Calibration | None':
+    """Reads what `save` wrote; None where there is none, or one of another source."""
+    path = pathlib.Path(workdir) / FOLDER / _ERRORS
+    if not path.exists():
+      return None
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get('source') != source:
+      return None
+    try:
+      return cls.from_json(values)
+    except (KeyError, TypeError, ValueError):
+      return None  # damaged: it is found again
+
+
+def train_scores(errors: list[np.ndarray], options: fields.Eval) -> list[np.ndarray]:
+  """Return the smoothed z-scores of training videos from their errors."""
+  joined = np.concatenate(errors)
+  scores = normalise(errors, 'zscore', train_mean=joined.mean(), train_std=joined.std())
+  return smooth(scores, options.smoothing_frames, options.smoothing_mode)
+
+
+def event_threshold(errors: list[np.ndarray], options: fields.Eval, events: fields.Events) -> float:
+  """Return the z-score at which events begin, from the errors of training videos."""
+  return choose_threshold(
+    train_scores(errors, options),
+    rule=events.threshold_rule,
+    value=events.threshold_value,
+    frames_per_s=events.frames_per_s,
+  )

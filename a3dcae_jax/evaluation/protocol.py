@@ -1,0 +1,66 @@
+"""The protocol of a run as data: how its figures were made, for `metrics.json`."""
+
+from typing import Any
+
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.frame_cache import Split
+from a3dcae_jax.data.windows import fitting_stride
+
+MACRO_RULE = 'mean over videos that have both classes'
+
+
+def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
+  """Return how the errors of one run are made; see `scoring.protocol` and the reference.
+
+  Args:
+    settings: of the run.
+    split: the test split; short videos may have smaller strides.
+  """
+  options, loss = settings.eval, settings.loss
+  masked = None
+  if loss.mask_period:
+    masked = {'period': loss.mask_period, 'length': loss.mask_length}
+  is_local = options.error == 'local'
+  return {
+    'error': {
+      'kind': options.error,
+      'network_weight': options.network_weight if is_local else None,
+      'masked_frames': masked,
+    },
+    'input': {
+      'kind': settings.input.kind,
+      'target_rms': settings.input.target_rms,
+      'perspective': settings.input.perspective,
+      'mean_image': settings.data.mean_image,
+    },
+    'windows': {
+      'frames': settings.clips.window,
+      'step_frames': options.window_step or settings.clips.window,
+      'stride': options.stride,
+      'shorter_strides': _shorter_strides(split, settings.clips.window, options.stride),
+      'averaging': 'mean' if options.window_step else 'none',
+    },
+    'per_position': options.per_position,
+    'calibrated_on': 'held-out videos' if settings.train.holdout_videos else 'training videos',
+  }
+
+
+def protocol(
+  runs: list[dict[str, Any]], options: fields.Eval, label_set: str | None
+) -> dict[str, Any]:
+  """Return the protocol of an evaluation; `runs` has several entries for a sum of runs."""
+  return {
+    'runs': runs,
+    'normalisation': options.normalisation,
+    'smoothing': {'frames': options.smoothing_frames, 'mode': options.smoothing_mode},
+    'label_set': label_set,
+    'macro_rule': MACRO_RULE,
+  }
+
+
+def _shorter_strides(split, window, stride):
+  """Strides of the test videos that are too short for the asked one."""
+  strides = {
+    video.name: fitting_stride(video, window=window, stride=stride) for video in split.videos
+  }
+  return {name: own for name, own in strides.items() if own < stride}

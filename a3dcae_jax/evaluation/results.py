@@ -1,0 +1,134 @@
+"""Errors of the test frames as they are found, before they become scores and figures."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.frame_cache import Split
+from a3dcae_jax.data.windows import TestWindows, test_windows
+from a3dcae_jax.evaluation.baselines import flow_baseline
+from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
+from a3dcae_jax.evaluation.localisation import Localiser
+from a3dcae_jax.evaluation.program import ScoringRecipe
+from a3dcae_jax.evaluation.scorer import Scorer
+from a3dcae_jax.evaluation.window_errors import shared_window_errors, window_list
+from a3dcae_jax.scoring.assemble import frame_vector, split_by_video
+from a3dcae_jax.scoring.normalisation import normalise, smooth
+from a3dcae_jax.training import processes
+
+
+class FrameErrors(NamedTuple):
+  """Errors of frames, lists with one float64 [N_v] per video.
+
+  Attributes:
+    test: of the test videos.
+    train: of the training videos that calibrate.
+  """
+
+  test: list[np.ndarray]
+  train: list[np.ndarray]
+
+  def scores(self, how: str, options: fields.Eval) -> list[np.ndarray]:
+    """Return the smoothed scores of the test videos under the normalisation `how`."""
+    train = np.concatenate(self.train)
+    scores = normalise(self.test, how, train_mean=train.mean(), train_std=train.std())
+    return smooth(scores, options.smoothing_frames, options.smoothing_mode)
+
+
+class EvaluationResult(NamedTuple):
+  """All that scoring finds before it is reported.
+
+  Attributes:
+    uncalibrated: errors as they are.
+    per_position: errors divided by the mean training error at their position in the window.
+    position_mean: [T], those mean errors.
+    localiser: where the errors are; None where the set has no masks.
+    flow_baselines: errors of the baseline of flow, name -> float64 [N]; empty for frames.
+    seconds: duration of the passes through the network.
+  """
+
+  uncalibrated: FrameErrors
+  per_position: FrameErrors
+  position_mean: np.ndarray
+  localiser: Localiser | None
+  flow_baselines: dict[str, np.ndarray]
+  seconds: float
+
+  def errors(self, per_position: bool) -> FrameErrors:
+    """Return the errors with or without per-position calibration."""
+    return self.per_position if per_position else self.uncalibrated
+
+
+def cut_windows(split: Split, window: int, options: fields.Eval) -> TestWindows:
+  """Cut the videos of a test split as the config's `eval` says."""
+  return test_windows(split.videos, window=window, step=options.window_step, stride=options.stride)
+
+
+def find_errors(
+  scorer: Scorer,
+  split: Split,
+  ids: np.ndarray,
+  calibration: Calibration,
+  options: fields.Eval,
+  *,
+  localise: bool = True,
+) -> EvaluationResult:
+  """Score the test frames. In a pod every process calls this and scores its share.
+
+  Args:
+    scorer: of a checkpoint or a bundle.
+    split: the test split.
+    ids: int32 [V], mean image id of each video.
+    calibration: of the same scorer.
+    options: how to score.
+    localise: gather also where in the frames the errors are.
+  """
+  start = time.monotonic()
+  windows = cut_windows(split, scorer.window, options)
+  position_mean = calibration.position_mean
+  localiser = None
+  if localise and split.masks is not None:
+    localiser = Localiser(split, windows, position_mean if options.per_position else 1.0)
+  errors = shared_window_errors(
+    scorer,
+    split.frames,
+    window_list(windows, split, ids),
+    batch_size=options.batch_size,
+    on_maps=localiser.add if localiser else None,
+    progress='test errors',
+  )
+  if localiser:
+    localiser.join(processes.gather)
+  return EvaluationResult(
+    uncalibrated=FrameErrors(_by_video(errors, windows, split), calibration.errors(False)),
+    per_position=FrameErrors(
+      _by_video(errors / position_mean, windows, split), calibration.errors(True)
+    ),
+    position_mean=position_mean,
+    localiser=localiser,
+    flow_baselines={},
+    seconds=time.monotonic() - start,
+  )
+
+
+def add_flow_baseline(
+  result: EvaluationResult,
+  recipe: ScoringRecipe,
+  inputs: InputStatistics,
+  split: Split,
+  ids: np.ndarray,
+) -> EvaluationResult:
+  """Return `result` with the baseline of flow, for a run whose networks see flow."""
+  start = time.monotonic()
+  windows = cut_windows(split, len(result.position_mean), recipe.eval)
+  baselines = flow_baseline(recipe, inputs, split, windows, ids)
+  seconds = result.seconds + time.monotonic() - start
+  return result._replace(flow_baselines=baselines, seconds=seconds)
+
+
+def _by_video(errors, windows, split):
+  """Errors of windows [M, T] as one array per video."""
+  vector = frame_vector(errors, windows.rows, windows.keep, len(split.frames))
+  return split_by_video(vector, split.videos)
