@@ -62,11 +62,9 @@ BASELINES_NOTE = (
   'useful only if its figures are clearly better than theirs.'
 )
 REGRESSION_NOTE = (
-  'This says how well the two baselines together predict which frames have the larger errors: '
-  'a weight near 1 means that the errors order the frames as that baseline does, a weight near 0 '
-  'that they do not, and 1 - R^2 is the part that neither baseline explains. A large weight on the '
-  'mean image distance means that the error mostly counts who is there; on the frame difference, '
-  'that it mostly measures how much moves. No label is used.'
+  'R^2 is the share of the order of the frames, from small to large errors, that the two baselines '
+  'explain together; a large weight on the mean image distance means that the error mostly counts '
+  'who is there, on the frame difference that it mostly measures how much moves. No label is used.'
 )
 
 
