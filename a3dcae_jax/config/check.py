@@ -42,6 +42,8 @@ def size_multiples(layers: int) -> tuple[int, int]:
 
 def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
   """A dataclass of type `kind` from a dict, with each value checked."""
+  if not isinstance(values, Mapping):
+    raise UserError(f'{path.removesuffix(".")} (={values!r}) must be an object')
   known = {field.name: field for field in dataclasses.fields(kind)}
   for name in values:
     if name not in known:

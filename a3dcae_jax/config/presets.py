@@ -1,13 +1,20 @@
-"""Named sizes of the network: Fig. 2 of the paper, and smaller ones for CPUs and tests."""
+"""Named sizes of the networks: Fig. 2 of the paper, and smaller ones for CPUs and tests."""
 
 from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-  """Widths of Conv1.. of the auto-encoder, widths of the discriminator's convolutions, units of its FC 4, frame size in pixels."""
+  """Sizes of the networks and of the frames.
 
-  widths: tuple
-  discriminator_widths: tuple
+  Attributes:
+    widths: channels of Conv1, Conv2, ... of the auto-encoder.
+    discriminator_widths: channels of the discriminator's convolutions.
+    discriminator_units: units of its FC 4.
+    size_px: height and width of the frames.
+  """
+
+  widths: tuple[int, ...]
+  discriminator_widths: tuple[int, ...]
   discriminator_units: int
   size_px: int
 

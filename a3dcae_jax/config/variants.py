@@ -191,7 +191,5 @@ def _apply_variant(config: config_dict.ConfigDict, name: str) -> None:
 
 
 def _apply(config: config_dict.ConfigDict, values: Mapping[str, Any | Callable]) -> None:
-  resolved = {
-    field: value(config) if callable(value) else value for field, value in values.items()
-  }
+  resolved = {field: value(config) if callable(value) else value for field, value in values.items()}
   config.update_from_flattened_dict(resolved)

@@ -1,4 +1,4 @@
-"""Pixel metrics: of the clips that have masks, from maps averaged where windows overlap, whoever scored them."""
+"""Pixel metrics: of the clips with masks, from error maps averaged over overlapping windows."""
 
 import threading
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.data.frame_cache import CachedVideo, Split
-from a3dcae_jax.data.windows import test_windows
-from a3dcae_jax.evaluation.localization import Localiser
+from a3dcae_jax.data.windows import test_windows as cut_windows
+from a3dcae_jax.evaluation.localisation import Localiser
 
 
 def localise(split, maps):
-  windows = test_windows(split.videos, window=8)
+  windows = cut_windows(split.videos, window=8)
   return taught(Localiser(split, windows), windows, maps[windows.rows]).metrics()
 
 
@@ -46,7 +46,7 @@ def masked_video(rng, frames=26):
   split = Split(
     np.zeros((frames, 32, 32), np.uint8), (CachedVideo('a', 0, frames, '', True),), masks=masks
   )
-  windows = test_windows(split.videos, window=8, every_frames=3, stride=2)
+  windows = cut_windows(split.videos, window=8, step=3, stride=2)
   maps = rng.random((len(windows.first), 8, 32, 32)).astype(np.float32) + 0.3 * masks[windows.rows]
   return split, windows, maps
 
@@ -58,7 +58,7 @@ def test_a_frame_counts_once_with_the_mean_of_its_windows(rng):
     [(maps / scale[:, None, None])[windows.rows == frame].mean(0) for frame in range(26)]
   )
   found = taught(Localiser(split, windows, scale), windows, maps).metrics()
-  once = test_windows(split.videos, window=13)  # back to back: each frame in one window
+  once = cut_windows(split.videos, window=13)  # back to back: each frame in one window
   expected = taught(Localiser(split, once), once, mean[once.rows]).metrics()
   assert (
     found.pop('pixel_auc') == pytest.approx(expected.pop('pixel_auc'), rel=1e-5)

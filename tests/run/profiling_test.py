@@ -67,7 +67,7 @@ def test_reading_by_hand(tmp_path):
     'ts': start,
     'dur': us,
     'args': {'hlo_op': name},
-  }  # noqa: E731
+  }
   trace = {
     'traceEvents': [
       {'ph': 'M', 'pid': 1, 'name': 'process_name', 'args': {'name': '/device:GPU:0'}},

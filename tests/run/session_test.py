@@ -1,22 +1,20 @@
-"""A whole run on tiny synthetic footage: what it leaves, how it resumes, what it refuses."""
+"""A whole run on tiny synthetic videos: what it leaves, how it resumes, what it refuses."""
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import CachedVideo
-from a3dcae_jax.evaluation.calibrate import calibrated_stride, calibration_videos
-from a3dcae_jax.evaluation.evaluate import error_name, evaluate_run
-from a3dcae_jax.evaluation.summary import summary
+from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
+from a3dcae_jax.evaluation.mean_images import mean_image_ids
 from a3dcae_jax.run import session, train, workdir
-from a3dcae_jax.run.datasets import prepare_data
-from a3dcae_jax.scoring.schema import describe_follows
 from a3dcae_jax.scoring.tables import read_scores
-from a3dcae_jax.training.checkpoints import Checkpoints
+from a3dcae_jax.training.checkpoints import Checkpoints, restore_or_init
 from a3dcae_jax.training.hooks import Hook, read_metrics
 from tests.tiny_run import tiny
 
@@ -28,17 +26,38 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def finished(folder):
-  """One run of 6 updates, never interrupted."""
-  config = tiny(folder, **{'train.steps': 6})
-  session.train_and_evaluate(config, folder / 'whole')
-  return config, folder / 'whole'
+  """The settings and the folder of a run of 6 updates that was never interrupted."""
+  settings = tiny(folder, **{'train.steps': 6})
+  session.train_and_evaluate(settings, folder / 'whole')
+  return settings, folder / 'whole'
 
 
-def final_state(config, workdir_):
-  checkpoints = Checkpoints(workdir_ / 'checkpoints')
-  state, step = train.restore_or_init(config, checkpoints)
+@pytest.fixture
+def copied(finished, tmp_path):
+  """A copy of the finished run that a test may change."""
+  settings, run = finished
+  shutil.copytree(run, tmp_path / 'run')
+  return settings, tmp_path / 'run'
+
+
+def training_data(settings):
+  """The training data of a run, as `session` makes it."""
+  cache = session.open_cache(settings.data)
+  inputs = session.find_input_statistics(settings.data.mean_image, settings.input, cache)
+  ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
+  return train.TrainingData(cache.train, inputs, ids)
+
+
+def final_state(settings, run):
+  """The state and the step of a run's newest checkpoint."""
+  checkpoints = Checkpoints(run / 'checkpoints')
+  state, step = restore_or_init(checkpoints, lambda: train.fresh_state(settings))
   checkpoints.close()
   return jax.device_get(state), step
+
+
+def metrics_of(run):
+  return json.loads((run / 'metrics.json').read_text())
 
 
 def test_a_run_leaves_everything(finished):
@@ -46,92 +65,70 @@ def test_a_run_leaves_everything(finished):
   names = {
     'config.json',
     'checkpoints',
+    'calibration',
     'metrics.jsonl',
     'tensorboard',
-    'mean_image.npy',
     'scores.csv',
     'metrics.json',
     'report.html',
     'provenance.json',
   }
   assert names <= {path.name for path in run.iterdir()}
-  metrics = json.loads((run / 'metrics.json').read_text())
-  assert (
-    metrics['data']['frames'] == 80
-    and metrics['checkpoint_step'] == 6
-    and set(metrics['metrics']) == {'eq14', 'minmax', 'psnr', 'none', 'train'}
-  )
+  metrics = metrics_of(run)
+  assert metrics['data']['frames'] == 80
+  assert metrics['checkpoint_step'] == 6
+  assert set(metrics['metrics']) == {'eq14', 'minmax', 'psnr', 'raw', 'zscore'}
   assert set(metrics['baselines']) == {'frame_difference', 'mean_image_distance'}
-  follows = metrics['follows']
-  assert set(follows['weights']) == set(metrics['baselines']) and 0 <= follows['r2'] <= 1
-  assert all(
-    describe_follows(metrics) in text
-    for text in (
-      summary(metrics),
-      (run / 'report.html').read_text().replace('The error', 'the error'),
-    )
-  )
+  weights = metrics['rank_regression']['weights']
+  assert set(weights) == set(metrics['baselines'])
   names, errors, _, labels = read_scores(run / 'scores.csv')
-  assert names == ['01', '02'] and [len(e) for e in errors] == [40, 40] and labels is not None
-  assert f'{metrics["data"]["label_set"]}\n' in (run / 'scores.csv').read_text()
+  assert names == ['01', '02']
+  assert [len(video) for video in errors] == [40, 40]
+  assert labels is not None
   assert [row['step'] for row in read_metrics(run / 'metrics.jsonl')] == [1, 2, 3, 4, 5, 6]
-  assert np.load(run / 'mean_image.npy').shape == (32, 32)
+  assert InputStatistics.load(run).frame_means.shape == (1, 32, 32)
 
 
-def test_strided_and_averaged_windows_score_every_frame(folder, finished, tmp_path):
-  config, run = finished
-  for name in ('checkpoints', 'config.json', 'mean_image.npy', 'metrics.jsonl', 'provenance.json'):
-    (tmp_path / name).symlink_to(run / name)
-  config = tiny(
-    folder,
-    **{
-      'train.steps': 6,
-      'eval.stride': 3,
-      'eval.every_frames': 8,  # 40 frames have room for 2
-      'eval.divide_by_position': True,
-    },
-  )
-  cache = prepare_data(**config.data)
-  metrics = evaluate_run(config, tmp_path, cache)
-  assert (
-    calibrated_stride(config, cache) == 2
-  )  # what a bundle says: by it the camera's windows must be cut
-  assert metrics['protocol']['stride'] == 3 and metrics['protocol']['every_frames'] == 8
-  _, errors, _, _ = read_scores(tmp_path / 'scores.csv')
-  _, plain, _, _ = read_scores(run / 'scores.csv')
-  assert [len(e) for e in errors] == [40, 40] and not np.allclose(errors[0], plain[0])
-  assert (
-    'windows of 16 frames, 3 apart (2 in 01, 2 in 02), one every 8, averaged'
-    in (tmp_path / 'report.html').read_text()
-  )
-  assert metrics['metrics'] == metrics['by_position'] != metrics['undivided']
-  assert 'not divided by position' in summary(metrics)
-
-
-def test_what_calibrates_is_cut_as_what_is_scored():
-  videos = [CachedVideo('a', 0, 40, ''), CachedVideo('b', 40, 20, ''), CachedVideo('c', 60, 90, '')]
-  chosen = calibration_videos(videos, max_windows=100, window=16, stride=2)
-  assert [video.name for video in chosen] == ['a', 'c']  # b has fewer than 32 frames
-  chosen = calibration_videos(videos, max_windows=10, window=16, every_frames=4, stride=2)
-  assert [(video.name, video.num_frames) for video in chosen] == [('a', 40)]
-  assert [
-    video.name for video in calibration_videos(videos, max_windows=100, window=16, stride=6)
-  ] == ['c']  # at stride 5
-  with pytest.raises(UserError, match=r'the longest has 0 frames, fewer than the window \(=16\)'):
-    calibration_videos([], max_windows=10, window=16)
-  with pytest.raises(UserError, match=r'the longest has 90 frames, fewer than the window \(=91\)'):
-    calibration_videos(videos, max_windows=100, window=91)
+def test_strided_and_averaged_windows_score_every_frame(finished, copied):
+  _, original = finished
+  settings, run = copied
+  options = dataclasses.replace(settings.eval, stride=3, window_step=8, per_position=True)
+  settings = dataclasses.replace(settings, eval=options)
+  metrics = session.evaluate_run(settings, run, session.open_cache(settings.data))
+  windows = metrics['protocol']['runs'][0]['windows']
+  assert windows == {
+    'frames': 16,
+    'step_frames': 8,
+    'stride': 3,
+    'shorter_strides': {'01': 2, '02': 2},  # 40 frames have room for stride 2
+    'averaging': 'mean',
+  }
+  _, errors, _, _ = read_scores(run / 'scores.csv')
+  _, plain, _, _ = read_scores(original / 'scores.csv')
+  assert [len(video) for video in errors] == [40, 40]
+  assert not np.allclose(errors[0], plain[0])
+  assert metrics['metrics'] != metrics['other_calibration']['metrics']
+  assert not metrics['other_calibration']['per_position']
+  assert json.loads((run / 'calibration' / 'calibration.json').read_text())['stride'] == 2
 
 
 def test_videos_too_short_for_the_windows_are_refused_before_training(folder, tmp_path):
-  with pytest.raises(
-    UserError, match=r'test video 01 has 40 frames, fewer than the window \(=48\)'
-  ):
-    session.train_and_evaluate(tiny(folder, **{'clips.window': 48}), tmp_path / 'run')
+  settings = tiny(folder, **{'clips.window': 48})
+  with pytest.raises(UserError, match=r'video 01 has 40 frames.*\(=48\)'):
+    session.train_and_evaluate(settings, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_holding_out_every_video_is_refused_before_training(folder, tmp_path):
+  settings = tiny(folder, **{'train.holdout_videos': 2})
+  with pytest.raises(UserError, match='must leave some of the 2 training videos'):
+    session.train_and_evaluate(settings, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
 
 
 class Interrupt(Hook):
+  """Ends a run as Ctrl-C does."""
+
   def __init__(self, at):
     self.at = at
 
@@ -141,77 +138,152 @@ class Interrupt(Hook):
 
 
 def test_an_interrupted_run_ends_bit_equal(folder, finished):
-  config, whole = finished
+  settings, whole = finished
   run = folder / 'interrupted'
-  cache = prepare_data(**config.data)
-  workdir.claim(run, config)
+  data = training_data(settings)
   with pytest.raises(KeyboardInterrupt):
-    train.train(config, run, cache, hooks=[Interrupt(4)])
-  assert final_state(config, run)[1] == 4
-  assert train.train(config, run, cache) == 6
-  (expected, _), (got, step) = final_state(config, whole), final_state(config, run)
+    train.train(settings, run, data, hooks=[Interrupt(4)])
+  assert final_state(settings, run)[1] == 4
+  assert train.train(settings, run, data) == 6
+  expected, _ = final_state(settings, whole)
+  got, step = final_state(settings, run)
   assert step == 6
   jax.tree.map(np.testing.assert_array_equal, expected, got)
   assert read_metrics(run / 'metrics.jsonl') == read_metrics(whole / 'metrics.jsonl')
 
 
-def test_a_run_from_before_a_field_was_there_goes_on(folder):
-  config, run = tiny(folder), folder / 'older'
-  workdir.claim(run, config)
-  older = json.loads((run / 'config.json').read_text())
-  del (
-    older['optimizer']['schedule'],
-    older['data']['mean_image'],
-    older['model']['output_gain'],
-    older['model']['bn_scale_init'],
-    older['frames'],
-  )
-  (run / 'config.json').write_text(json.dumps(older))
-  with pytest.raises(UserError, match="optimizer.schedule is 'constant' there, 'cosine' here"):
-    workdir.claim(run, tiny(folder, **{'optimizer.schedule': 'cosine'}))
-  with pytest.raises(UserError, match='model.bn_scale_init is 1.0 there, 0.2 here'):
-    workdir.claim(run, tiny(folder, **{'model.bn_scale_init': 0.2}))
-  with pytest.raises(UserError, match='frames.target_rms is 0.0 there, 0.04 here'):
-    workdir.claim(run, tiny(folder, **{'frames.target_rms': 0.04}))
-  with pytest.raises(UserError, match='model.output_gain is 1.0 there, 0.04 here'):
-    workdir.claim(run, tiny(folder, **{'model.output_gain': 0.04}))
-  workdir.claim(run, config)
+def test_both_input_pipelines_train_the_same_parameters(folder, finished):
+  settings, whole = finished
+  streaming = tiny(folder, **{'train.steps': 6, 'train.input_pipeline': 'streaming'})
+  train.train(streaming, folder / 'streaming', training_data(settings))
+  expected, _ = final_state(settings, whole)
+  got, _ = final_state(settings, folder / 'streaming')
+  jax.tree.map(np.testing.assert_array_equal, expected, got)
 
 
-def test_streamed_feeding_trains_the_same_parameters(folder, finished):
-  config, whole = finished
-  streamed = tiny(folder, **{'train.steps': 6, 'train.input_pipeline': 'streaming'})
-  train.train(streamed, folder / 'streaming', prepare_data(**config.data))
-  jax.tree.map(
-    np.testing.assert_array_equal,
-    final_state(config, whole)[0],
-    final_state(config, folder / 'streaming')[0],
-  )
-
-
-def test_evaluating_again_gives_the_same_files(finished):
-  _, run = finished
+def test_evaluating_again_gives_the_same_files(copied):
+  _, run = copied
   before = (run / 'scores.csv').read_bytes()
   session.evaluate_again(run)
   assert (run / 'scores.csv').read_bytes() == before
-  session.evaluate_again(run, normalisation='train')
-  assert json.loads((run / 'metrics.json').read_text())['protocol']['normalisation'] == 'train'
+  session.evaluate_again(run, normalisation='zscore')
+  assert metrics_of(run)['protocol']['normalisation'] == 'zscore'
+
+
+def test_evaluating_again_reads_no_training_frames(copied, tmp_path):
+  settings, run = copied
+  before = (run / 'scores.csv').read_bytes()
+  cache = session.open_cache(settings.data)
+  shutil.copytree(cache.folder, tmp_path / 'cache')
+  (tmp_path / 'cache' / 'train.npy').unlink()
+  data = dataclasses.replace(settings.data, cache=str(tmp_path / 'cache'))
+  settings = dataclasses.replace(settings, data=data)
+  session.evaluate_run(settings, run, session.open_cache(settings.data, ('test',)))
+  assert (run / 'scores.csv').read_bytes() == before
+
+
+def test_an_override_scores_in_another_way_and_leaves_the_config(copied):
+  _, run = copied
+  before = (run / 'config.json').read_bytes()
+  metrics = session.evaluate_again(
+    run, overrides={'eval.smoothing_frames': '2', 'eval.per_position': 'true'}
+  )
+  assert metrics['protocol']['smoothing']['frames'] == 2
+  assert metrics['protocol']['runs'][0]['per_position']
+  assert (run / 'config.json').read_bytes() == before
+  for overrides, message in (
+    ({'train.steps': '3'}, 'train.steps cannot be changed'),
+    ({'eval.foo': '3'}, 'no field eval.foo'),
+    ({'eval.stride': 'x'}, r'eval.stride \(=.x.\) must be of type int'),
+  ):
+    with pytest.raises(UserError, match=message):
+      session.evaluate_again(run, overrides=overrides)
+
+
+def test_scoring_options_may_change_and_config_json_stays(copied, folder):
+  _, run = copied
+  before = (run / 'config.json').read_bytes()
+  settings = tiny(
+    folder, **{'train.steps': 6, 'eval.error': 'local', 'eval.calibration_windows': 4}
+  )
+  metrics = session.train_and_evaluate(settings, run)
+  assert metrics['protocol']['runs'][0]['error']['kind'] == 'local'
+  assert (run / 'config.json').read_bytes() == before
+  calibration = read_json(run / 'calibration' / 'calibration.json')
+  assert np.shape(calibration['motion_statistics']) == (2, 16, 16)
+  assert 0.2 < metrics['calibration']['mean'] < 20  # about 1 by construction
 
 
 def test_a_foreign_workdir_is_refused_by_field(folder, finished):
-  with pytest.raises(UserError, match=r'belongs to another config: seed is 0 there, 5 here'):
+  with pytest.raises(UserError, match='belongs to another config: seed is 0 there, 5 here'):
     session.train_and_evaluate(tiny(folder, seed=5), finished[1])
 
 
-def test_a_run_may_be_scored_by_other_labels(tmp_path):
-  """Labels train nothing: the same workdir takes another set of them, and errors computed otherwise."""
-  workdir.claim(tmp_path, tiny(tmp_path))
-  workdir.claim(tmp_path, tiny(tmp_path, **{'data.label_set': 'other', 'eval.error': 'local'}))
-  assert workdir.read_config(tmp_path).data.label_set == 'other'
+def test_steps_may_grow_under_a_constant_rate_alone(tmp_path):
+  """Under a schedule the number of updates is part of what is trained."""
+  constant = tiny(tmp_path)
+  workdir.init_or_check_workdir(tmp_path / 'constant', constant)
+  more = tiny(tmp_path, **{'train.steps': 8, 'data.label_set': 'other', 'eval.error': 'local'})
+  workdir.init_or_check_workdir(tmp_path / 'constant', more)
+  assert workdir.read_config(tmp_path / 'constant') == constant
+  cosine = {'optimizer.schedule': 'cosine'}
+  workdir.init_or_check_workdir(tmp_path / 'cosine', tiny(tmp_path, **cosine))
+  with pytest.raises(UserError, match='train.steps is 4 there, 8 here'):
+    workdir.init_or_check_workdir(
+      tmp_path / 'cosine', tiny(tmp_path, **cosine, **{'train.steps': 8})
+    )
 
 
-def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder, finished):
-  config = tiny(
+@pytest.mark.parametrize('name', ['labels', 'hasan_labels'])
+def test_a_label_file_may_change(tmp_path, name):
+  settings = tiny(tmp_path)
+
+  def with_labels(path):
+    data = dataclasses.replace(settings.data, options={name: path, 'frames': 1})
+    return dataclasses.replace(settings, data=data)
+
+  workdir.init_or_check_workdir(tmp_path / 'run', with_labels(''))
+  workdir.init_or_check_workdir(tmp_path / 'run', with_labels('labels.csv'))
+  other = dataclasses.replace(settings.data, options={name: '', 'frames': 2})
+  with pytest.raises(UserError, match='data.options.frames is 1 there, 2 here'):
+    workdir.init_or_check_workdir(tmp_path / 'run', dataclasses.replace(settings, data=other))
+
+
+def test_other_training_frames_are_refused(copied, folder):
+  _, run = copied
+  inputs = InputStatistics.load(run)
+  dataclasses.replace(inputs, train_sha256='0' * 64).save(run)
+  settings = tiny(folder, **{'train.steps': 6})
+  with pytest.raises(UserError, match='other training frames'):
+    session.train_and_evaluate(settings, run)
+
+
+def test_a_damaged_calibration_is_found_again(copied):
+  settings, run = copied
+  path = run / 'calibration' / 'calibration.json'
+  expected = read_json(path)
+  broken = read_json(path)
+  del broken['uncalibrated']
+  write_json(path, broken)
+  session.evaluate_again(run)
+  assert read_json(path) == expected
+  (run / 'calibration' / 'inputs.npz').write_bytes(b'nothing')
+  with pytest.raises(UserError, match='inputs.npz'):
+    session.evaluate_again(run)
+  (run / 'calibration' / 'inputs.npz').unlink()
+  with pytest.raises(UserError, match='inputs.npz does not exist'):
+    session.evaluate_again(run)
+
+
+def test_a_calibration_keeps_every_digit(finished):
+  _, run = finished
+  values = read_json(run / 'calibration' / 'calibration.json')
+  again = Calibration.from_json(values).to_json()
+  assert json.loads(json.dumps(again)) == values
+
+
+def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder):
+  settings = tiny(
     folder,
     **{
       'optimizer.learning_rate': 1e30,
@@ -220,75 +292,40 @@ def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder, finished):
       'train.checkpoint_every_steps': 1,
     },
   )
-  with pytest.raises(
-    UserError, match=r'training stopped: .* not finite at step \d+; the last good checkpoint'
-  ):
-    train.train(config, folder / 'bad', prepare_data(**config.data))
-
-
-@pytest.mark.parametrize(
-  'field, value, message',
-  [
-    ('data.height', 50, r'data.height \(=50\) must be a multiple of 16'),
-    ('clips.window', 12, r'clips.window \(=12\) must be a multiple of 8'),
-    ('frames.target_rms', -0.1, r'frames.target_rms \(=-0.1\) must be between 0 and 1'),
-    ('train.batch_size', 0, r'train.batch_size \(=0\) must be positive'),
-  ],
-)
-def test_impossible_sizes_are_named(folder, field, value, message):
+  message = r'training stopped: .* not finite at step \d+; the last good checkpoint'
   with pytest.raises(UserError, match=message):
-    session.train_and_evaluate(tiny(folder, **{field: value}), folder / 'never')
-  assert not (folder / 'never').exists()
+    train.train(settings, folder / 'bad', training_data(settings))
 
 
-def test_a_protocol_names_what_its_errors_are_of(folder):
-  """Two runs whose errors are in different units do not stand under one name."""
-  assert error_name(tiny(folder)) == 'eq13'
-  assert (
-    error_name(tiny(folder, **{'frames.target_rms': 0.04}))
-    == 'eq13, frames normalised to target_rms 0.04'
-  )
-
-
-def test_held_out_videos_calibrate(folder, finished):
-  config = tiny(
+def test_held_out_videos_calibrate(folder):
+  settings = tiny(
     folder,
     **{
       'train.holdout_videos': 1,
       'train.steps': 2,
-      'eval.error': 'smoothed',
       'eval.smoothing_frames': 2.0,
       'eval.smoothing_mode': 'causal',
-      'eval.threshold_rule': 'rate',
-      'eval.threshold_value': 100.0,
+      'events.threshold_rule': 'rate',
+      'events.threshold_value': 100.0,
     },
   )
-  session.train_and_evaluate(config, folder / 'holdout')
-  metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
-  assert (
-    metrics['train_errors']['held_out']
-    and metrics['train_errors']['frames'] == 40
-    and metrics['protocol']['smoothing_mode'] == 'causal'
-  )
-  config.eval.error = 'local'  # the same checkpoint by another error
-  evaluate_run(config, folder / 'holdout', prepare_data(**config.data))
-  metrics = json.loads((folder / 'holdout' / 'metrics.json').read_text())
-  assert metrics['protocol']['error'] == 'local, surprise 0.25 of what moves' and np.load(
-    folder / 'holdout' / 'usual.npy'
-  ).shape == (2, 16, 16)
-  assert 0.2 < metrics['train_errors']['mean'] < 20  # about 1 is usual
-  with pytest.raises(UserError, match='must leave some of the 2 training videos'):
-    train.trained_on(('a', 'b'), 2)
+  metrics = session.train_and_evaluate(settings, folder / 'holdout')
+  assert metrics['calibration']['frames'] == 40
+  assert metrics['protocol']['runs'][0]['calibrated_on'] == 'held-out videos'
+  assert metrics['protocol']['smoothing'] == {'frames': 2.0, 'mode': 'causal'}
 
 
-def test_no_test_videos_is_said(folder, finished):
-  config, _ = finished
-  cache = prepare_data(**config.data)
+def test_no_test_videos_are_said(finished):
+  settings, run = finished
+  cache = session.open_cache(settings.data)
   empty = dataclasses.replace(cache, test=dataclasses.replace(cache.test, videos=()))
   with pytest.raises(UserError, match='no test videos'):
-    evaluate_run(config, folder / 'whole', empty)
+    session.evaluate_run(settings, run, empty)
 
 
-def test_evaluating_what_is_no_run(tmp_path):
-  with pytest.raises(UserError, match='is no run'):
+def test_what_is_no_run_cannot_be_evaluated(tmp_path):
+  with pytest.raises(UserError, match='is not a run'):
+    session.evaluate_again(tmp_path)
+  (tmp_path / 'config.json').write_text('{"seed": 0}')
+  with pytest.raises(UserError, match=r'config.json: .*missing'):
     session.evaluate_again(tmp_path)

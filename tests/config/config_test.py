@@ -1,0 +1,204 @@
+"""Settings: every file and variant is valid, every wrong value is refused by name."""
+
+import dataclasses
+import importlib
+import pathlib
+
+import jax
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import VARIANTS, checked, fields, make_config
+from a3dcae_jax.data import builders
+from a3dcae_jax.run.train import fresh_state
+
+ROOT = pathlib.Path(__file__).parents[2]
+FILES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
+
+
+def load(name):
+  return importlib.import_module(f'configs.{name}')
+
+
+def changed(**values):
+  config = make_config('synthetic', 'tiny')
+  config.update_from_flattened_dict(values)
+  return config
+
+
+@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_every_file_has_every_variant(name, variant):
+  config = load(name).get_config(variant)
+  settings = checked(config)
+  assert config.is_locked
+  assert settings.data.name == name
+  assert settings.variant == variant
+
+
+def test_there_is_a_file_for_every_data_set():
+  assert sorted(builders.NAMES) == FILES
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_the_networks_of_every_variant_can_be_made(variant):
+  settings = checked(make_config('avenue', variant))
+  state = jax.eval_shape(lambda: fresh_state(settings))  # shapes alone, without memory
+  assert state.step.shape == ()
+
+
+def test_the_default_is_the_paper_as_printed():
+  settings = checked(load('avenue').get_config())
+  assert settings == dataclasses.replace(fields.Config(), data=settings.data, variant='paper')
+  assert settings.data == fields.Data(
+    name='avenue', root='data/avenue', options=settings.data.options
+  )
+  assert settings.model.widths == (64, 128, 256, 512, 512)
+  assert (settings.data.height, settings.data.width) == (224, 224)
+  assert settings.clips.strides == (1, 2, 3)
+  assert settings.optimizer == fields.Optimizer(learning_rate=2e-4, schedule='constant')
+  assert settings.loss.noise_std == 0.005
+  assert settings.input.target_rms == 0
+  assert (settings.eval.window_step, settings.eval.stride) == (0, 1)
+  assert (settings.eval.error, settings.eval.normalisation) == ('eq13', 'eq14')
+  assert settings.eval.smoothing_frames == 0
+  assert not settings.eval.per_position
+
+
+def test_variants_compose_from_left_to_right():
+  small = checked(make_config('avenue', 'small'))
+  both = checked(make_config('avenue', 'small,without_gan'))
+  assert both.loss.adversarial_weight == 0
+  assert both.model == small.model
+  assert both.variant == 'small,without_gan'
+  # The later one wins, whole: `paper` has no changes of its own.
+  assert checked(make_config('avenue', 'without_gan,small')).loss == small.loss
+  six = checked(make_config('avenue', 'tuned,six_layers'))
+  assert six.model.widths == (64, 128, 256)
+  assert six.optimizer == checked(make_config('avenue', 'tuned')).optimizer
+
+
+def test_small_and_flow_are_tuned_ones():
+  tuned = checked(make_config('avenue', 'tuned'))
+  small = checked(make_config('avenue', 'small'))
+  assert small.input == tuned.input
+  assert small.loss == tuned.loss
+  assert small.eval == tuned.eval
+  flow = checked(make_config('avenue', 'flow'))
+  assert flow.input == fields.Input(kind='flow', perspective='auto')
+
+
+def test_an_unknown_variant_is_named_with_a_near_one():
+  with pytest.raises(UserError, match="unknown variant 'smal'; did you mean 'small'"):
+    make_config('avenue', 'smal')
+  with pytest.raises(UserError, match="unknown variant ''"):
+    make_config('avenue', 'small,')
+
+
+# One wrong value for each rule of each field, and one for each relation between fields.
+WRONG = {
+  'seed': -1,
+  'data.height': 50,
+  'data.width': 0,
+  'data.mean_image': 'camera',
+  'clips.window': 12,
+  'clips.strides': (-1,),
+  'input.kind': 'edges',
+  'input.target_rms': -0.1,
+  'input.perspective': 'auto',
+  'model.widths': (8,),
+  'model.discriminator_widths': (),
+  'model.discriminator_units': 0,
+  'model.unpooling': 'foo',
+  'model.bn_scale_init': 0.0,
+  'model.output_gain': 0.0,
+  'model.dtype': 'float16',
+  'model.remat': 'all',
+  'loss.adversarial_weight': -1.0,
+  'loss.noise_std': -1.0,
+  'loss.mask_period': -1,
+  'loss.mask_length': 0,
+  'optimizer.learning_rate': 0.0,
+  'optimizer.schedule': 'foo',
+  'train.steps': 0,
+  'train.batch_size': 0,
+  'train.holdout_videos': -1,
+  'train.input_pipeline': 'foo',
+  'train.log_every_steps': 0,
+  'train.checkpoint_every_steps': 0,
+  'train.keep_checkpoints': 0,
+  'train.time_limit_s': -1.0,
+  'eval.batch_size': 0,
+  'eval.normalisation': 'foo',
+  'eval.window_step': 99,
+  'eval.stride': 0,
+  'eval.calibration_windows': 0,
+  'eval.error': 'foo',
+  'eval.network_weight': 2.0,
+  'eval.smoothing_frames': -1.0,
+  'eval.smoothing_mode': 'foo',
+  'events.threshold_rule': 'foo',
+  'events.threshold_value': 2.0,
+  'events.frames_per_s': 0.0,
+}
+FREE = {  # any value of the right type is valid, or the data set says what is
+  'variant',
+  'data.name',
+  'data.root',
+  'data.cache',
+  'data.cache_dir',
+  'data.label_set',
+  'data.options',
+  'eval.per_position',
+}
+
+
+@pytest.mark.parametrize('field', WRONG)
+def test_a_wrong_value_is_refused_by_name(field):
+  with pytest.raises(UserError, match=rf'^{field}\b'):
+    checked(changed(**{field: WRONG[field]}))
+
+
+def test_no_field_is_without_a_rule():
+  names = set()
+  settings = fields.Config()
+  for field in dataclasses.fields(settings):
+    value = getattr(settings, field.name)
+    if dataclasses.is_dataclass(value):
+      names |= {f'{field.name}.{inner.name}' for inner in dataclasses.fields(value)}
+    else:
+      names.add(field.name)
+  assert names == WRONG.keys() | FREE
+
+
+@pytest.mark.parametrize(
+  ('values', 'message'),
+  [
+    ({'loss.mask_period': 4, 'loss.mask_length': 4}, 'loss.mask_length'),
+    ({'loss.mask_period': 32}, 'loss.mask_length'),
+    ({'input.kind': 'flow', 'eval.error': 'local'}, "eval.error 'local'"),
+    ({'events.threshold_rule': 'rate', 'events.threshold_value': -1.0}, 'a rate'),
+    ({'clips.strides': ()}, 'clips.strides'),
+    ({'eval.smoothing_frames': float('nan')}, 'eval.smoothing_frames'),
+    ({'loss.noise_std': float('inf')}, 'loss.noise_std'),
+  ],
+)
+def test_relations_between_fields_are_checked(values, message):
+  with pytest.raises(UserError, match=message):
+    checked(changed(**values))
+
+
+def test_what_is_no_config_is_refused():
+  values = make_config('synthetic', 'tiny').to_dict()
+  with pytest.raises(UserError, match='train.stepz is no field'):
+    checked(values | {'train': values['train'] | {'stepz': 1}})
+  train = dict(values['train'])
+  del train['steps']
+  with pytest.raises(UserError, match='train.steps is missing'):
+    checked(values | {'train': train})
+  with pytest.raises(UserError, match='must be of type int'):
+    checked(values | {'seed': 'zero'})
+  with pytest.raises(UserError, match='must be of type int'):
+    checked(values | {'seed': True})
+  with pytest.raises(UserError, match='eval'):
+    checked(values | {'eval': 3})
