@@ -1,1 +1,1 @@
-"""What every room may use: errors for people, files written whole, settings of the process."""
+"""Tools of all packages: errors for users, atomic files, settings of the process."""

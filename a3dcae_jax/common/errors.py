@@ -1,9 +1,10 @@
-"""The one kind of error that is shown to a person as one line."""
+"""The error that is shown to the user as one line."""
 
 
 class UserError(Exception):
-  """Something the user can mend: the message names the file or field, its value and the rule, in one line.
+  """A mistake that the user can mend.
 
-  Commands print `error: MESSAGE` to standard error and exit with status 2; every other exception is a
-  defect of this project and keeps its traceback.
+  The message is one line with the file or field, its value, the rule, and what to do. Commands
+  print `error: MESSAGE` to standard error and exit with status 2. Every other exception is a defect
+  of this project and keeps its traceback.
   """

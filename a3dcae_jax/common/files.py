@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and JSON that says which file was at fault."""
+"""Files that are either complete or not there, and JSON with errors that name the file."""
 
 import contextlib
 import json
@@ -6,24 +6,35 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
 
 from a3dcae_jax.common.errors import UserError
 
 
 @contextlib.contextmanager
-def atomic_write(path, mode='w'):
-  """Opens a temporary file beside `path` and renames it onto `path` once the block has ended well."""
+def atomic_write(path: str | pathlib.Path, mode: str = 'w') -> Iterator[IO]:
+  """Open a temporary file that is renamed to `path` when the block ends well.
+
+  If the block raises, an older file at `path` stays as it is.
+
+  Args:
+    path: the file to write; its folder is made.
+    mode: 'w' for UTF-8 text, 'wb' for bytes.
+
+  Yields:
+    The open file.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
+  encoding = None if 'b' in mode else 'utf-8'
   handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
   try:
-    with os.fdopen(handle, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+    with os.fdopen(handle, mode, encoding=encoding) as file:
       yield file
       file.flush()
       os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files for the owner alone
+    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files for their owner alone
     os.replace(temporary, path)
   except BaseException:
     pathlib.Path(temporary).unlink(missing_ok=True)
@@ -31,8 +42,14 @@ def atomic_write(path, mode='w'):
 
 
 @contextlib.contextmanager
-def atomic_dir(path):
-  """Yields a temporary folder beside `path` that takes its place (an old `path` included) once the block has ended well."""
+def atomic_dir(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+  """Make a temporary folder that is renamed to `path` when the block ends well.
+
+  An older folder at `path` is then replaced. If the block raises, it stays as it is.
+
+  Yields:
+    The temporary folder, beside `path`.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
@@ -40,27 +57,40 @@ def atomic_dir(path):
     yield temporary
     if path.exists():
       shutil.rmtree(path)
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o777 & ~umask)
+    os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
     os.replace(temporary, path)
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)
     raise
 
 
-def write_json(path, value):
-  """Writes `value` as indented JSON, whole or not at all. NaN and infinity are refused: no reader agrees on them."""
+def write_json(path: str | pathlib.Path, value: Any) -> None:
+  """Write `value` as indented JSON, atomically.
+
+  Raises:
+    ValueError: for NaN and infinity, which JSON readers do not agree on.
+  """
   with atomic_write(path) as file:
     json.dump(value, file, indent=2, allow_nan=False)
     file.write('\n')
 
 
-def read_json(path):
-  """Reads a JSON file; a missing or broken one is a `UserError` that names it."""
+def read_json(path: str | pathlib.Path) -> Any:
+  """Read a JSON file.
+
+  Raises:
+    UserError: naming the file, if it does not exist or is not JSON.
+  """
   try:
     return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
   except json.JSONDecodeError as error:
     raise UserError(f'{path} is not valid JSON: {error}') from None
+
+
+def _umask() -> int:
+  """Return the process's umask, which can only be read by setting it."""
+  umask = os.umask(0)
+  os.umask(umask)
+  return umask

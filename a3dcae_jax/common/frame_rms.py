@@ -1,23 +1,24 @@
-"""How much there is in a frame, and what normalising it by that multiplies it with."""
+"""The gain that normalises a frame towards a target root mean square."""
 
-from a3dcae_jax.common.errors import UserError
+from typing import TypeVar
 
-TUNED_RMS = (
-  0.02  # of :paper and :small, so of what is measured; chosen in docs/notes/quality/paper-method.md
-)
+Array = TypeVar('Array')  # numpy or JAX
 
 
-def check_target_rms(field, target_rms):
-  """Raises `UserError` that names `field` unless `target_rms` is one: 0 leaves frames as they are."""
-  if not 0 <= target_rms <= 1:
-    raise UserError(
-      f'{field} (={target_rms}) must be between 0 and 1, in units of a pixel in [0, 1]'
-    )
+def squared_gain(energy: Array, target_rms: float) -> Array:
+  """Compute the square of the gain of frames that are normalised towards `target_rms`.
 
+      gain^2 = 2 c^2 / (E + c^2)
 
-def squared_gain(energy, target_rms):
-  """2 c^2 / (E + c^2), of frames of mean square E [...], numpy or JAX: what their squares are multiplied with where they are normalised to target_rms c > 0.
+  The gain is 1 at E = c^2. For E far above c^2 it is about sqrt(2) c / sqrt(E), so that all such
+  frames get the same energy. It never exceeds sqrt(2), so that the noise of an empty frame stays
+  noise.
 
-  1 at E = c^2; 2 at most, so that the noise of an empty frame stays noise; about 2 c^2 / E for E far above c^2, so that all of those get one energy.
+  Args:
+    energy: mean squares E of frames, of any shape.
+    target_rms: c, above 0.
+
+  Returns:
+    Squared gains, of the shape of `energy`.
   """
   return 2 * target_rms**2 / (energy + target_rms**2)

@@ -1,1 +1,1 @@
-"""Training: losses, state, one update, how it is spread over devices, the loop, checkpoints, writers."""
+"""Training: losses, state, the update, devices and processes, the loop, checkpoints, hooks."""

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.training import processes
-from a3dcae_jax.training.manifest import NAME, damage, misfit, write_manifest
+from a3dcae_jax.training.manifest import damage, misfit, write_manifest
 
 _SAVING = '.saving-'
 _DELETING = '.deleting-'

@@ -1,202 +1,256 @@
-"""Which pod this process belongs to, read from the environment alone: nothing is started and nobody is asked but a TPU machine's own metadata.
+"""Detects the pod that this process belongs to, from the environment alone.
 
-A pod is announced by SLURM's `srun`, Open MPI's `mpirun`, a Cloud TPU slice, a Kubernetes JobSet or by flags. Variables of a launcher that are
-there only in part (a shell inside a SLURM job) announce nothing: the process stays by itself, and `note` says what was seen.
+A pod is announced by SLURM's `srun`, Open MPI's `mpirun`, a Cloud TPU slice, a Kubernetes JobSet,
+or flags. Nothing is started, and only a TPU machine's own metadata server is contacted.
+
+A launcher may have set only some of its variables, as in a shell inside a SLURM job. Then the
+process stays by itself, and `Pod.note` says what was found.
 """
 
+import functools
 import glob
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
 
 PORT = 8476  # of the coordinator, where the launcher gives none
 _METADATA = 'http://metadata.google.internal/computeMetadata/v1/instance/attributes/'
+_METADATA_TIMEOUT_S = 3
+
+# SLURM coordinators use one of these ports, by the number of the job, so that jobs on one node do
+# not meet.
+_SLURM_FIRST_PORT = 61440
+_SLURM_NUM_PORTS = 4096
 
 
 class Pod(NamedTuple):
-  """Where this process stands. `coordinator` ('host:port', the address of process 0) is '' for a process by itself.
+  """A pod and the place of this process in it.
 
-  local_devices: indices of the accelerators that are this process's own; None (one process a host): all of the host's.
-  note: what was detected, for a person.
+  Attributes:
+    coordinator: 'host:port' of process 0; '' for a process by itself.
+    num_processes: number of processes.
+    process_id: number of this process, from 0.
+    local_devices: indices of this process's own accelerators; None for all of the host's, with
+      one process per host.
+    note: what was detected, for the user.
   """
 
   coordinator: str = ''
   num_processes: int = 1
   process_id: int = 0
-  local_devices: tuple | None = None
+  local_devices: tuple[int, ...] | None = None
   note: str = ''
 
 
-def detect(environ, *, coordinator='', num_processes=0, process_id=-1, metadata=None):
-  """The `Pod` of this process: from the three arguments (flags) if any is given, else from the first launcher that `environ` shows.
+def detect(
+  environ: Mapping[str, str],
+  *,
+  coordinator: str = '',
+  num_processes: int = 0,
+  process_id: int = -1,
+  metadata: Callable[[str], str] | None = None,
+) -> Pod:
+  """Return the pod of this process.
+
+  The three flags count if any of them is given; otherwise the first launcher that `environ` shows.
 
   Args:
-    environ: as `os.environ`. coordinator: 'host:port'. num_processes, process_id: 0 and -1 where not given.
-    metadata: name -> value or '' of a TPU machine's metadata; None asks the machine, where it has TPUs.
+    environ: as `os.environ`.
+    coordinator: 'host:port', '' if not given.
+    num_processes: 0 if not given.
+    process_id: -1 if not given.
+    metadata: returns an attribute of a TPU machine by name, or ''. By default the machine is asked,
+      if it has TPUs.
 
-  Raises: UserError for flags that are incomplete or do not fit together, and for launcher variables that are no numbers.
+  Raises:
+    UserError: for flags that are incomplete or do not fit together, and for launcher variables
+      that are not numbers.
   """
   if coordinator or num_processes or process_id >= 0:
     return _from_flags(coordinator, num_processes, process_id)
+  tpu = functools.partial(_tpu, metadata=metadata or _tpu_metadata)
   notes = []
-  for launcher in (_slurm, _open_mpi, _jobset, lambda env: _tpu(env, metadata or _tpu_metadata)):
+  for launcher in (_slurm, _open_mpi, _jobset, tpu):
     pod = launcher(environ)
     if pod.coordinator:
       return _checked(pod)
-    notes += [pod.note] if pod.note else []
+    if pod.note:
+      notes.append(pod.note)
   return Pod(note='; '.join(notes))
 
 
-def _from_flags(coordinator, num_processes, process_id):
-  if not (coordinator and num_processes and process_id >= 0):
+def _from_flags(coordinator: str, num_processes: int, process_id: int) -> Pod:
+  if not coordinator or not num_processes or process_id < 0:
     raise UserError(
-      f'--coordinator (={coordinator!r}), --num_processes (={num_processes}) and --process_id (={process_id}) go together'
+      f'--coordinator (={coordinator!r}), --num_processes (={num_processes}) and '
+      f'--process_id (={process_id}) go together'
     )
   return _checked(Pod(coordinator, num_processes, process_id, note='flags'))
 
 
-def _checked(pod):
+def _checked(pod: Pod) -> Pod:
   if not 0 <= pod.process_id < pod.num_processes:
     raise UserError(
-      f'{pod.note}: process {pod.process_id} of {pod.num_processes} does not exist: they count from 0'
+      f'{pod.note}: process {pod.process_id} of {pod.num_processes} does not exist: '
+      'they count from 0'
     )
   if not re.fullmatch(r'.+:\d+', pod.coordinator):
     raise UserError(f'{pod.note}: the coordinator {pod.coordinator!r} is not HOST:PORT')
   return pod
 
 
-def _number(environ, name):
+def _number(environ: Mapping[str, str], name: str) -> int:
   try:
     return int(environ[name])
   except ValueError:
     raise UserError(f'{name} (={environ[name]!r}) is not a number') from None
 
 
-def _slurm(environ):
-  """A step started by `srun` with several tasks. `salloc` and `sbatch` shells set a part of the variables, `srun --pty` all of them."""
+def _slurm(environ: Mapping[str, str]) -> Pod:
+  """Detect a step that `srun` has started with several tasks.
+
+  The shells of `salloc` and `sbatch` have only some of the variables, `srun --pty` has all.
+  """
   job = environ.get('SLURM_JOB_ID')
   if not job:
     return Pod()
-  missing = [
-    name
-    for name in ('SLURM_STEP_NODELIST', 'SLURM_PROCID', 'SLURM_STEP_NUM_TASKS')
-    if name not in environ
-  ]
-  if missing:
-    return Pod(note=f'SLURM job {job}, but this is no step of srun ({missing[0]} is not set)')
+  for name in ('SLURM_STEP_NODELIST', 'SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'):
+    if name not in environ:
+      return Pod(note=f'SLURM job {job}, but this is no step of srun ({name} is not set)')
   if 'SLURM_PTY_PORT' in environ:
     return Pod(note=f'SLURM job {job}, but this is an interactive shell (SLURM_PTY_PORT is set)')
   tasks = _number(environ, 'SLURM_STEP_NUM_TASKS')
   if tasks < 2:
     return Pod(note=f'SLURM job {job}, one task')
-  here = re.match(
-    r'\d+', environ.get('SLURM_STEP_TASKS_PER_NODE', '')
-  )  # '2(x4)'; the first node's stand for all
-  shared = here and int(here[0]) > 1 and 'SLURM_LOCALID' in environ
-  port = 61440 + int(re.sub(r'\D', '', job) or 0) % 4096  # one of its own for each job on a node
+  host = first_host(environ['SLURM_STEP_NODELIST'])
+  job_number = int(re.sub(r'\D', '', job) or 0)
+  port = _SLURM_FIRST_PORT + job_number % _SLURM_NUM_PORTS
   return Pod(
-    f'{first_host(environ["SLURM_STEP_NODELIST"])}:{port}',
+    f'{host}:{port}',
     tasks,
     _number(environ, 'SLURM_PROCID'),
-    (_number(environ, 'SLURM_LOCALID'),) if shared else None,
+    _slurm_devices(environ),
     f'SLURM job {job}',
   )
 
 
-def first_host(nodes):
-  """The first name of a SLURM node list: 'gpu[007-012,020],login' -> 'gpu007'."""
+def _slurm_devices(environ: Mapping[str, str]) -> tuple[int, ...] | None:
+  """Return this task's own device, if several tasks share a node."""
+  # As in '2(x4)'. The first node stands for all.
+  match = re.match(r'\d+', environ.get('SLURM_STEP_TASKS_PER_NODE', ''))
+  if not match or int(match[0]) < 2 or 'SLURM_LOCALID' not in environ:
+    return None
+  return (_number(environ, 'SLURM_LOCALID'),)
+
+
+def first_host(nodes: str) -> str:
+  """Return the first name of a SLURM node list: 'gpu[007-012,020],login' -> 'gpu007'."""
   match = re.match(r'([^,\[]+)(?:\[(\w+)[^\]]*\]([^,\[]*))?', nodes)
-  return ''.join(part or '' for part in match.groups()) if match else ''
+  if not match:
+    return ''
+  return ''.join(part or '' for part in match.groups())
 
 
-def _open_mpi(environ):
-  size = environ.get('OMPI_COMM_WORLD_SIZE')
-  if not size:
+def _open_mpi(environ: Mapping[str, str]) -> Pod:
+  """Detect a process that `mpirun` has started."""
+  if not environ.get('OMPI_COMM_WORLD_SIZE'):
     return Pod()
-  if _number(environ, 'OMPI_COMM_WORLD_SIZE') < 2 or 'OMPI_COMM_WORLD_RANK' not in environ:
-    return Pod(note=f'Open MPI, {size} process{"es, but no rank" if size != "1" else ""}')
-  launcher = re.search(
-    r'tcp6?://\[?([^],:]+)', environ.get('OMPI_MCA_orte_hnp_uri', '')
-  )  # before Open MPI 5
-  host = environ.get('JAX_COORDINATOR_ADDRESS', '') or (launcher[1] if launcher else '')
+  size = _number(environ, 'OMPI_COMM_WORLD_SIZE')
+  if size < 2:
+    return Pod(note=f'Open MPI, {size} process')
+  if 'OMPI_COMM_WORLD_RANK' not in environ:
+    return Pod(note=f'Open MPI, {size} processes, but no rank')
+  host = environ.get('JAX_COORDINATOR_ADDRESS') or _open_mpi_host(environ)
   if not host:
     return Pod(
-      note='Open MPI, but the address of process 0 is not known: set JAX_COORDINATOR_ADDRESS=HOST:PORT'
+      note='Open MPI, but the address of process 0 is not known: '
+      'set JAX_COORDINATOR_ADDRESS=HOST:PORT'
     )
-  shared = (
-    int(environ.get('OMPI_COMM_WORLD_LOCAL_SIZE', '1')) > 1
-    and 'OMPI_COMM_WORLD_LOCAL_RANK' in environ
-  )
-  return Pod(
-    _with_port(host),
-    int(size),
-    _number(environ, 'OMPI_COMM_WORLD_RANK'),
-    (_number(environ, 'OMPI_COMM_WORLD_LOCAL_RANK'),) if shared else None,
-    'Open MPI',
-  )
+  devices = None
+  processes_here = int(environ.get('OMPI_COMM_WORLD_LOCAL_SIZE', '1'))
+  if processes_here > 1 and 'OMPI_COMM_WORLD_LOCAL_RANK' in environ:
+    devices = (_number(environ, 'OMPI_COMM_WORLD_LOCAL_RANK'),)
+  rank = _number(environ, 'OMPI_COMM_WORLD_RANK')
+  return Pod(_with_port(host), size, rank, devices, 'Open MPI')
 
 
-def _jobset(environ):
-  """JAX's own variables, which `launch/gke_jobset.yaml` sets; an indexed Job numbers its pods by JOB_COMPLETION_INDEX."""
-  address, count = environ.get('JAX_COORDINATOR_ADDRESS'), environ.get('JAX_NUM_PROCESSES')
-  index = next(
-    (name for name in ('JAX_PROCESS_ID', 'JOB_COMPLETION_INDEX') if name in environ), None
-  )
-  where = 'Kubernetes' if 'KUBERNETES_SERVICE_HOST' in environ else 'JAX_COORDINATOR_ADDRESS'
-  if not address or not count or index is None:
-    seen = [
-      name
-      for name in ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JOB_COMPLETION_INDEX')
-      if name in environ
-    ]
-    return (
-      Pod(
-        note=f'{", ".join(seen)} alone: a pod needs JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID'
-      )
-      if seen
-      else Pod()
-    )
-  if _number(environ, 'JAX_NUM_PROCESSES') < 2:
-    return Pod(note=f'{where}, one process')
-  return Pod(_with_port(address), int(count), _number(environ, index), note=where)
-
-
-def _tpu(environ, metadata):
-  """A slice of several hosts: GKE names them in the environment, a Cloud TPU machine in its metadata; several slices are joined by MEGASCALE."""
-  hosts, worker = environ.get('TPU_WORKER_HOSTNAMES', ''), environ.get('TPU_WORKER_ID', '')
-  if not hosts and 'tpu' in environ.get('JAX_PLATFORMS', 'tpu'):
-    hosts, worker = metadata('worker-network-endpoints'), metadata('agent-worker-number')
-    hosts = ','.join(
-      entry.split(':')[-1] for entry in hosts.split(',') if entry
-    )  # name:id:address, or an address alone
-  names = hosts.split(',') if hosts else []
-  slices = int(environ.get('MEGASCALE_NUM_SLICES', '1'))
-  if len(names) * slices < 2 or not worker:
-    return Pod(note='Cloud TPU, one host' if names and names != ['localhost'] else '')
-  leader = environ.get('MEGASCALE_COORDINATOR_ADDRESS', '').partition(':')[0] or names[0]
-  this = int(worker) + int(environ.get('MEGASCALE_SLICE_ID', '0')) * len(names)
-  return Pod(
-    _with_port(leader),
-    len(names) * slices,
-    this,
-    note=f'Cloud TPU, {slices} slice{"s" if slices > 1 else ""}',
-  )
-
-
-def _tpu_metadata(name):
-  """An attribute of the machine that this runs on, or '': only machines with TPUs are asked, and they answer at once."""
-  if not (glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*')):
+def _open_mpi_host(environ: Mapping[str, str]) -> str:
+  """Return the host of process 0, which Open MPI names before version 5; '' if it does not."""
+  match = re.search(r'tcp6?://\[?([^],:]+)', environ.get('OMPI_MCA_orte_hnp_uri', ''))
+  if not match:
     return ''
+  return match[1]
+
+
+def _jobset(environ: Mapping[str, str]) -> Pod:
+  """Detect JAX's own variables, which `launch/gke_jobset.yaml` sets.
+
+  An indexed Kubernetes Job numbers its pods by JOB_COMPLETION_INDEX.
+  """
+  address = environ.get('JAX_COORDINATOR_ADDRESS')
+  count = environ.get('JAX_NUM_PROCESSES')
+  index_name = 'JAX_PROCESS_ID' if 'JAX_PROCESS_ID' in environ else 'JOB_COMPLETION_INDEX'
+  if not address or not count or index_name not in environ:
+    names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JOB_COMPLETION_INDEX')
+    found = [name for name in names if name in environ]
+    if not found:
+      return Pod()
+    return Pod(
+      note=f'{", ".join(found)} alone: a pod needs JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES '
+      'and JAX_PROCESS_ID'
+    )
+  where = 'Kubernetes' if 'KUBERNETES_SERVICE_HOST' in environ else 'JAX_COORDINATOR_ADDRESS'
+  num_processes = _number(environ, 'JAX_NUM_PROCESSES')
+  if num_processes < 2:
+    return Pod(note=f'{where}, one process')
+  return Pod(_with_port(address), num_processes, _number(environ, index_name), note=where)
+
+
+def _tpu(environ: Mapping[str, str], metadata: Callable[[str], str]) -> Pod:
+  """Detect a TPU slice of several hosts.
+
+  GKE names the hosts in the environment, a Cloud TPU machine in its metadata. Several slices are
+  joined by MEGASCALE.
+  """
+  hosts = [host for host in environ.get('TPU_WORKER_HOSTNAMES', '').split(',') if host]
+  worker = environ.get('TPU_WORKER_ID', '')
+  if not hosts and 'tpu' in environ.get('JAX_PLATFORMS', 'tpu'):
+    # Each entry is an address, or name:id:address.
+    endpoints = metadata('worker-network-endpoints').split(',')
+    hosts = [endpoint.split(':')[-1] for endpoint in endpoints if endpoint]
+    worker = metadata('agent-worker-number')
+  slices = int(environ.get('MEGASCALE_NUM_SLICES', '1'))
+  if len(hosts) * slices < 2 or not worker:
+    is_known = hosts and hosts != ['localhost']
+    return Pod(note='Cloud TPU, one host' if is_known else '')
+  leader = environ.get('MEGASCALE_COORDINATOR_ADDRESS', '').partition(':')[0] or hosts[0]
+  process_id = int(worker) + int(environ.get('MEGASCALE_SLICE_ID', '0')) * len(hosts)
+  plural = 's' if slices > 1 else ''
+  note = f'Cloud TPU, {slices} slice{plural}'
+  return Pod(_with_port(leader), len(hosts) * slices, process_id, note=note)
+
+
+def _tpu_metadata(name: str) -> str:
+  """Return an attribute of this machine, or ''.
+
+  Only machines with TPUs are asked; they answer at once.
+  """
+  has_tpu = glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*')
+  if not has_tpu:
+    return ''
+  request = urllib.request.Request(_METADATA + name, headers={'Metadata-Flavor': 'Google'})
   try:
-    request = urllib.request.Request(_METADATA + name, headers={'Metadata-Flavor': 'Google'})
-    with urllib.request.urlopen(request, timeout=3) as answer:
+    with urllib.request.urlopen(request, timeout=_METADATA_TIMEOUT_S) as answer:
       return answer.read().decode()
   except (urllib.error.URLError, OSError):
     return ''
 
 
-def _with_port(host):
-  return host if re.search(r':\d+$', host) else f'{host}:{PORT}'
+def _with_port(host: str) -> str:
+  if re.search(r':\d+$', host):
+    return host
+  return f'{host}:{PORT}'

@@ -1,69 +1,81 @@
-"""What happens beside the updates: metrics to files, a progress bar, checkpoints. See `loop.fit` for when they are called."""
+"""Actions beside the updates: metrics to files, a progress bar, checkpoints.
+
+`loop.fit` calls them.
+"""
 
 import contextlib
 import json
 import pathlib
 import time
+from typing import Any
 
 import tqdm
 
 from a3dcae_jax.common.files import atomic_write
+from a3dcae_jax.training.checkpoints import Checkpoints
+
+Row = dict[str, float]
 
 
 class Hook:
-  """Does nothing at any of the loop's five calls."""
+  """The base of all hooks; it does nothing."""
 
-  def before_step(self, step, state):
-    """Update `step` is about to start from `state`, which may still be being computed."""
+  def before_step(self, step: int, state: Any) -> None:
+    """Act before update `step`, whose `state` may still be under computation."""
 
-  def on_metrics(self, rows):
-    """`rows`: dicts of floats with 'step', in order, all finite; called before `on_step`."""
+  def on_metrics(self, rows: list[Row]) -> None:
+    """Act on the metrics since the last reading, before `on_step`.
 
-  def on_step(self, step, state):
-    """`state` after update `step`, all metrics so far being finite."""
+    Each row has the metrics of one step, all finite, and the step's number as 'step'.
+    """
 
-  def on_end(self, step, state):
-    """The last call of a run that ended well."""
+  def on_step(self, step: int, state: Any) -> None:
+    """Act at every reading on the state after update `step`; all metrics are finite."""
 
-  def close(self):
-    """Gives files and threads back; called however the run ended."""
+  def on_end(self, step: int, state: Any) -> None:
+    """Act after the last update of a run that ends well."""
+
+  def close(self) -> None:
+    """Release files and threads, however the run ends."""
 
 
 class MetricsFile(Hook):
-  """Appends every step's metrics to `metrics.jsonl`, one JSON object a line, and averages of them to TensorBoard.
+  """Appends the metrics of every step to `metrics.jsonl` and their means to TensorBoard.
 
-  On resuming at `first_step`, rows of later steps (written after the checkpoint that is resumed from) are dropped.
+  The file has one JSON object per line. On resuming, rows that were written after the checkpoint
+  are dropped.
   """
 
-  def __init__(self, workdir, *, first_step):
-    self._path = pathlib.Path(workdir) / 'metrics.jsonl'
+  def __init__(self, workdir: str | pathlib.Path, *, first_step: int) -> None:
+    """Open the files in `workdir`, for updates after `first_step`."""
+    # Imported here because only a training run needs TensorBoard's formats.
+    from a3dcae_jax.training.tensorboard import TensorBoardWriter
+
+    workdir = pathlib.Path(workdir)
+    self._path = workdir / 'metrics.jsonl'
     if self._path.exists():
-      rows = [row for row in read_metrics(self._path) if row['step'] <= first_step]
-      with atomic_write(self._path) as file:
-        file.writelines(json.dumps(row) + '\n' for row in rows)
-    from a3dcae_jax.training.tensorboard import (
-      TensorBoardWriter,
-    )  # imported here: only a training run needs TensorBoard's formats
+      _drop_rows_after(self._path, first_step)
+    self._writer = TensorBoardWriter(workdir / 'tensorboard', first_step=first_step + 1)
 
-    self._board = TensorBoardWriter(
-      pathlib.Path(workdir) / 'tensorboard', first_step=first_step + 1
-    )
-
-  def on_metrics(self, rows):
+  def on_metrics(self, rows: list[Row]) -> None:
     with self._path.open('a', encoding='utf-8') as file:
-      file.writelines(json.dumps(row) + '\n' for row in rows)
-    names = rows[-1].keys() - {'step'}
-    self._board.add_scalars(
-      {name: sum(row[name] for row in rows) / len(rows) for name in sorted(names)}, rows[-1]['step']
-    )
+      _write_rows(file, rows)
+    means = {}
+    for name in sorted(rows[-1].keys() - {'step'}):
+      means[name] = sum(row[name] for row in rows) / len(rows)
+    self._writer.add_scalars(means, rows[-1]['step'])
 
-  def close(self):
-    with contextlib.suppress(OSError):  # a full disk: whatever writes metrics has said so
-      self._board.close()
+  def close(self) -> None:
+    # A full disk; writing the metrics has failed before and been reported.
+    with contextlib.suppress(OSError):
+      self._writer.close()
 
 
-def read_metrics(path):
-  """Rows of a `metrics.jsonl`; a last line cut off by a killed run is left out."""
+def read_metrics(path: str | pathlib.Path) -> list[Row]:
+  """Read the rows of a `metrics.jsonl`.
+
+  A last line that a killed run has cut off is left out.
+  """
   rows = []
   for line in pathlib.Path(path).read_text(encoding='utf-8').splitlines():
     try:
@@ -73,11 +85,25 @@ def read_metrics(path):
   return rows
 
 
-class Progress(Hook):
-  """A progress bar: losses of the last step, clips a second, time left."""
+def _drop_rows_after(path: pathlib.Path, step: int) -> None:
+  rows = [row for row in read_metrics(path) if row['step'] <= step]
+  with atomic_write(path) as file:
+    _write_rows(file, rows)
 
-  def __init__(self, *, first_step, last_step, batch_size):
-    self._batch_size, self._step, self._first = batch_size, first_step, None
+
+def _write_rows(file: Any, rows: list[Row]) -> None:
+  for row in rows:
+    file.write(json.dumps(row) + '\n')
+
+
+class Progress(Hook):
+  """A progress bar with the losses of the last step, clips per second and time left."""
+
+  def __init__(self, *, first_step: int, last_step: int, batch_size: int) -> None:
+    """Show the bar at `first_step` of `last_step` updates of `batch_size` clips."""
+    self._batch_size = batch_size
+    self._step = first_step
+    self._first: tuple[int, float] | None = None
     self._bar = tqdm.tqdm(
       total=last_step,
       initial=first_step,
@@ -87,43 +113,49 @@ class Progress(Hook):
       dynamic_ncols=True,
     )
 
-  def on_metrics(self, rows):
-    row, now = rows[-1], time.monotonic()
-    if self._first is None:  # the first reading has the compilation in it
-      self._first = (row['step'], now)
+  def on_metrics(self, rows: list[Row]) -> None:
+    row = rows[-1]
+    now = time.monotonic()
+    if self._first is None:
+      self._first = (row['step'], now)  # the rate leaves out the first reading: it has compilation
+    first_step, first_time = self._first
     shown = {name: f'{row[name]:.4g}' for name in ('rec', 'adv') if name in row}
-    if row['step'] > self._first[0]:
-      rate = (row['step'] - self._first[0]) * self._batch_size / (now - self._first[1])
-      shown['clips/s'] = f'{rate:.1f}'
+    if row['step'] > first_step:
+      clips = (row['step'] - first_step) * self._batch_size
+      shown['clips/s'] = f'{clips / (now - first_time):.1f}'
     self._bar.set_postfix(shown, refresh=False)
     self._bar.update(row['step'] - self._step)
     self._step = row['step']
 
-  def close(self):
+  def close(self) -> None:
     self._bar.close()
 
 
 class SaveCheckpoints(Hook):
-  """Saves at the first reading at or after every multiple of `every_steps`, and the last state; says in the end what that cost the loop."""
+  """Saves checkpoints: at the first reading after each interval, and the last state."""
 
-  def __init__(self, checkpoints, *, first_step, every_steps):
-    self._checkpoints, self._every = checkpoints, every_steps
-    self._next = self._following(first_step)
+  def __init__(self, checkpoints: Checkpoints, *, first_step: int, every_steps: int) -> None:
+    """Save at the first reading at or after every multiple of `every_steps`."""
+    self._checkpoints = checkpoints
+    self._every_steps = every_steps
+    self._next = self._multiple_after(first_step)
 
-  def _following(self, step):
-    return (step // self._every + 1) * self._every
+  def _multiple_after(self, step: int) -> int:
+    return (step // self._every_steps + 1) * self._every_steps
 
-  def on_step(self, step, state):
+  def on_step(self, step: int, state: Any) -> None:
     if step >= self._next:
       self._checkpoints.save(step, state)
-      self._next = self._following(step)
+      self._next = self._multiple_after(step)
 
-  def on_end(self, step, state):
+  def on_end(self, step: int, state: Any) -> None:
+    """Save the last state, and print how long all saves have held the loop."""
     self._checkpoints.save(step, state)
     self._checkpoints.wait()
-    held = self._checkpoints.held_s
-    if held:
+    held_s = self._checkpoints.held_s
+    if held_s:
       print(
-        f'{len(held)} checkpoints held the loop for {sum(held):.2f} s, the longest for {max(held):.2f} s',
+        f'{len(held_s)} checkpoints held the loop for {sum(held_s):.2f} s, '
+        f'the longest for {max(held_s):.2f} s',
         flush=True,
       )

@@ -1,11 +1,15 @@
-"""The only file that knows devices: how a step is mapped over them and how arrays get there.
+"""How a step is mapped over devices and how arrays get there.
 
-In a pod every process maps the same step over the devices of all and hands in what its own devices need: the state and whatever is shared
-whole, of each batch its share. Replicas count through the processes in order, so that process p of P has rows p B/P .. (p + 1) B/P of a batch
-of B, and a run does not depend on how its replicas are spread over hosts.
+Only this file knows devices. In a pod every process maps the same step over the devices of all
+processes. It passes the state and shared arrays whole, and its own share of each batch.
+
+Replicas are numbered process by process, so that process p of P has the rows from p B/P to
+(p + 1) B/P of a batch of B. So a run does not depend on how its replicas are spread over hosts.
 """
 
 import collections
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,25 +21,26 @@ from a3dcae_jax.training import processes
 AXIS = 'replica'
 
 
-def check_batch_size(batch_size, num_devices):
-  """Raises `ValueError` unless the global batch divides over the devices."""
-  if batch_size % num_devices:
-    raise ValueError(
-      f'the batch size (={batch_size}) must be divisible by the number of devices (={num_devices})'
-    )
-
-
-def map_step(step, *, num_shared, devices=None, donate_state=True):
-  """Compiles `step(state, batch, *shared)` and maps it over the devices with axis name `AXIS`.
+def map_step(
+  step: Callable[..., tuple[Any, Any]],
+  *,
+  num_shared: int,
+  devices: Sequence[jax.Device] | None = None,
+  donate_state: bool = True,
+) -> Callable[..., tuple[Any, Any]]:
+  """Map `step(state, batch, *shared)` over the devices, with axis name `AXIS`, and compile it.
 
   Args:
-    step: per-replica function; `batch` is a tree of arrays [local batch, ...].
-    num_shared: how many further arguments every replica reads whole (the mean image, resident frames).
-    devices: default all, of all processes. donate_state: reuse the old state's memory for the new one.
+    step: the function of one replica; `batch` is a tree of arrays [local batch, ...].
+    num_shared: number of further arguments that every replica reads whole, such as mean images or
+      frames on the device.
+    devices: by default those of all processes.
+    donate_state: reuse the old state's memory for the new one.
 
   Returns:
-    A function of (state, batch with leading axis [this process's devices], *shared). The state carries no device axis: it comes and goes
-    replicated, so a checkpoint does not know how many devices wrote it.
+    A function of the state, a batch with leading axis [devices of this process], and the shared
+    arrays. The state has no device axis: it is replicated before and after, so a checkpoint does
+    not depend on the number of devices that wrote it.
   """
   return jax.pmap(
     step,
@@ -47,68 +52,83 @@ def map_step(step, *, num_shared, devices=None, donate_state=True):
   )
 
 
-def compile_together(mapped, *arguments):
-  """Compiles a mapped step for these arguments on every process of a pod before any runs it; a process by itself compiles when it runs."""
-  if jax.process_count() > 1:
-    mapped.lower(*arguments).compile()  # JAX keeps it for the call
+def compile_together(mapped: Callable[..., Any], *arguments: Any) -> None:
+  """Compile a mapped step on every process of a pod before any process runs it.
+
+  A process by itself compiles when it runs.
+  """
+  if processes.count() > 1:
+    mapped.lower(*arguments).compile()  # JAX keeps the result for the call
     processes.barrier('compiled')
 
 
-def replicate(tree, devices=None):
-  """Lays `tree` out on every device, once, so that no step copies it again."""
+def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
+  """Copy `tree` to every device once, so that no step copies it again."""
   return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
 
 
-def shard(batch, devices=None):
-  """Splits the leading axis of a tree of host arrays over the devices: [B, ...] -> [devices, B / devices, ...], on the devices."""
+def shard(batch: Any, devices: Sequence[jax.Device] | None = None) -> Any:
+  """Split the leading axis of a batch over the devices.
+
+  Args:
+    batch: a tree of host arrays [B, ...].
+    devices: by default those of this process.
+
+  Returns:
+    The tree with arrays [devices, B / devices, ...], on the devices.
+  """
   devices = devices or _local_devices()
   sharding = NamedSharding(_mesh(devices), PartitionSpec(AXIS))
-  count = len(devices)
-  return jax.tree.map(
-    lambda x: jax.device_put(np.reshape(x, (count, len(x) // count, *np.shape(x)[1:])), sharding),
-    batch,
-  )
+
+  def put(array: np.ndarray) -> jax.Array:
+    shape = (len(devices), len(array) // len(devices), *np.shape(array)[1:])
+    return jax.device_put(np.reshape(array, shape), sharding)
+
+  return jax.tree.map(put, batch)
 
 
-def num_replicas():
-  """Devices of all processes."""
+def num_replicas() -> int:
+  """Return the number of devices of all processes."""
   return jax.device_count()
 
 
-def my_rows(batch_size):
-  """The rows of a batch over all devices that are this process's: a slice."""
-  each = batch_size // jax.process_count()
-  return slice(each * jax.process_index(), each * (jax.process_index() + 1))
+def my_rows(batch_size: int) -> slice:
+  """Return the rows of this process in a global batch."""
+  rows = batch_size // processes.count()
+  return slice(rows * processes.index(), rows * (processes.index() + 1))
 
 
-def must_wait_each_step(devices=None):
-  """Whether each step is waited for: several CPU devices deadlock in older JAX when collectives pile up unwaited."""
-  devices = devices or jax.devices()
-  return devices[0].platform == 'cpu' and len(devices) > 1
+def must_wait_each_step() -> bool:
+  """Return whether to wait for each step.
 
-
-def _replica_order():
-  """The devices of all processes, process by process; None, pmap's own order, for a process by itself.
-
-  Raises: UserError where hosts have different numbers of devices: they could not share a batch evenly.
+  With several CPU devices older JAX deadlocks when collectives queue up.
   """
-  if jax.process_count() == 1:
+  return jax.default_backend() == 'cpu' and jax.device_count() > 1
+
+
+def _replica_order() -> list[jax.Device] | None:
+  """Return the devices of all processes, process by process.
+
+  A process by itself has pmap's own order, None.
+
+  Raises:
+    UserError: if hosts have different numbers of devices; they could not share a batch evenly.
+  """
+  if processes.count() == 1:
     return None
   counts = collections.Counter(device.process_index for device in jax.devices())
   if len(set(counts.values())) > 1:
-    raise UserError(
-      f'the processes of a pod need as many devices each, got {[counts[i] for i in sorted(counts)]}'
-    )
+    numbers = [counts[index] for index in sorted(counts)]
+    raise UserError(f'the processes of a pod have {numbers} devices; all must have the same number')
   return sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
 
 
-def _local_devices():
-  return (
-    jax.local_devices()
-    if jax.process_count() == 1
-    else sorted(jax.local_devices(), key=lambda device: device.id)
-  )
+def _local_devices() -> list[jax.Device]:
+  """Return the devices of this process, in the order of the replicas."""
+  if processes.count() == 1:
+    return jax.local_devices()
+  return sorted(jax.local_devices(), key=lambda device: device.id)
 
 
-def _mesh(devices):
+def _mesh(devices: Sequence[jax.Device] | None) -> Mesh:
   return Mesh(np.asarray(devices or _local_devices()), (AXIS,))

@@ -1,44 +1,63 @@
-"""A notice that the machine is wanted back: SIGTERM, turned into a step after which every process of the run saves and ends."""
+"""Preemption: SIGTERM makes all processes of a run save after the same step and end."""
 
 import signal
 import threading
+from types import FrameType, TracebackType
 
 import jax
 
 
 class Preempted(Exception):
-  """The run was asked to end, and has saved; `step` is the checkpoint's."""
+  """The run was asked to end, and has saved.
 
-  def __init__(self, step):
+  Attributes:
+    step: step of the checkpoint.
+  """
+
+  def __init__(self, step: int) -> None:
     super().__init__(f'asked to end by SIGTERM: saved at step {step}')
     self.step = step
 
 
 class PreemptionHandler:
-  """While it is entered, SIGTERM is a notice rather than an end. `notice(step)`, asked after every step, says whether to save and end there.
+  """Turns SIGTERM into a request to save and end, while it is entered.
 
-  In a pod JAX catches the signal, on whichever process it arrives, and all processes agree on one step, which none has passed yet.
+  Called after every step with its number, it returns whether to save and end there. In a pod JAX
+  catches the signal, on whichever process it arrives, and all processes agree on a step that none
+  of them has passed yet.
+
+  Attributes:
+    given: whether the signal has arrived.
   """
 
-  def __enter__(self):
-    self.given, self._alone = False, jax.process_count() == 1
-    self._mine = threading.current_thread() is threading.main_thread()  # no other may set handlers
-    self._before = (
-      signal.signal(signal.SIGTERM, self._catch) if self._alone and self._mine else None
-    )
+  def __init__(self) -> None:
+    self.given = False
+    self._is_alone = jax.process_count() == 1
+    # Python allows only the main thread to set handlers.
+    self._is_main = threading.current_thread() is threading.main_thread()
+    self._before = None
+
+  def __enter__(self) -> 'PreemptionHandler':
+    if self._is_alone and self._is_main:
+      self._before = signal.signal(signal.SIGTERM, self._catch)
     return self
 
-  def _catch(self, *_):
-    self.given = True
-
-  def __call__(self, step):
-    if not self._alone:
+  def __call__(self, step: int) -> bool:
+    if not self._is_alone and not self.given:
       from jax.experimental import multihost_utils
 
-      self.given = self.given or multihost_utils.reached_preemption_sync_point(step)
+      self.given = multihost_utils.reached_preemption_sync_point(step)
     return self.given
 
-  def __exit__(self, *_):
-    """SIGTERM ends the process again: what follows training has nothing to save."""
-    if self._mine:
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+  ) -> None:
+    """Let SIGTERM end the process again: there is nothing to save after training."""
+    if self._is_main:
       signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+
+  def _catch(self, number: int, frame: FrameType | None) -> None:
+    self.given = True

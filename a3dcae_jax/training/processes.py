@@ -1,33 +1,44 @@
-"""The processes of a pod: joining it, what the first one does for all, values that pass between them, its end.
+"""The processes of a pod: joining and leaving, work of process 0, values passed between them.
 
-One process runs on each host; a run by itself is a pod of one, for which everything here is the identity. Process 0 alone reads and writes the
-workdir. With `parallel`, the only file that knows processes.
+One process runs on each host. A run by itself is a pod of one, for which all functions here return
+their input. Process 0, the primary, alone reads and writes the workdir. Apart from `parallel`, only
+this file knows processes.
 """
 
 import collections
 import json
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.training.cluster import Pod
 from a3dcae_jax.training.peer_monitor import PeerMonitor
 
-_LONGEST_WAIT_S = (
-  7 * 24 * 3600
-)  # for process 0's work, such as ingesting a data set; a dead process 0 is noticed by its heartbeat
-_asked = collections.Counter()
-_watch = PeerMonitor()
+# Waiting for process 0's work, such as ingesting a data set, may take this long. The heartbeat
+# shows when process 0 is dead.
+_LONGEST_WAIT_S = 7 * 24 * 3600
+_LONGEST_WAIT_MS = 1000 * _LONGEST_WAIT_S
+_SHUTDOWN_TIMEOUT_S = 900
+_PORT_KEY = 'a3dcae_jax/watch'
+
+_calls = collections.Counter()
+_monitor = PeerMonitor()
 
 
-def join(pod, *, heartbeat_s=100, join_timeout_s=300):
-  """Joins `pod` (a `cluster.Pod`); a process by itself joins nothing. To be called before anything touches a device.
+def join(pod: Pod, *, heartbeat_s: int = 100, join_timeout_s: int = 300) -> None:
+  """Join a pod, before anything uses a device. A process by itself joins nothing.
 
   Args:
-    heartbeat_s: after so many seconds without a sign of life from a process the others end. join_timeout_s: how long to wait for the others.
+    pod: the pod, and the place of this process in it.
+    heartbeat_s: seconds without a sign of life from a process after which the others end.
+    join_timeout_s: seconds to wait for the other processes.
 
-  Raises: UserError when the others do not come.
+  Raises:
+    UserError: if the other processes do not come.
   """
   if not pod.coordinator:
     return
@@ -43,148 +54,201 @@ def join(pod, *, heartbeat_s=100, join_timeout_s=300):
       cluster_detection_method='deactivate',
       initialization_timeout=join_timeout_s,
       heartbeat_timeout_seconds=heartbeat_s,
-      shutdown_timeout_seconds=900,
+      shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
     )
   except (RuntimeError, ValueError) as error:
     reason = str(error).splitlines()[0]
     raise UserError(
-      f'process {pod.process_id} of {pod.num_processes} found no pod at {pod.coordinator} ({pod.note}): {reason}'
+      f'process {pod.process_id} of {pod.num_processes} found no pod at {pod.coordinator} '
+      f'({pod.note}): {reason}'
     ) from None
   if pod.process_id == 0:
-    _client().key_value_set('a3dcae_jax/watch', str(_watch.listen(range(1, pod.num_processes))))
+    port = _monitor.listen(pod.num_processes - 1)
+    _client().key_value_set(_PORT_KEY, str(port))
   else:
-    port = int(_client().blocking_key_value_get('a3dcae_jax/watch', join_timeout_s * 1000))
-    _watch.connect(pod.coordinator.rpartition(':')[0].strip('[]'), port, pod.process_id)
+    port = int(_client().blocking_key_value_get(_PORT_KEY, join_timeout_s * 1000))
+    host = pod.coordinator.rpartition(':')[0].strip('[]')
+    _monitor.connect(host, port, pod.process_id)
 
 
-def leave():
-  """Leaves the pod after a run that ended well, or as it was asked to: the others are not to take it for a death."""
-  _watch.leave()
+def leave() -> None:
+  """Leave the pod at the intended end of a run, so that the others do not report a loss."""
+  _monitor.leave()
 
 
-def index():
-  """Which process this is; 0 is the first."""
+def index() -> int:
+  """Return the number of this process; 0 is the primary."""
   return jax.process_index()
 
 
-def count():
-  """How many processes there are."""
+def count() -> int:
+  """Return the number of processes."""
   return jax.process_count()
 
 
-def is_primary():
-  """Whether this is the process that writes."""
+def is_primary() -> bool:
+  """Return whether this is process 0, which writes."""
   return jax.process_index() == 0
 
 
-def log_once(line):
-  """Prints a line once, whatever the number of processes."""
+def log_once(line: str) -> None:
+  """Print a line on process 0."""
   if is_primary():
     print(line, flush=True)
 
 
-def run_on_primary(what, body):
-  """Runs `body()` on process 0 while the others wait; gives its value, which JSON must be able to hold, to all of them.
+def run_on_primary(name: str, body: Callable[[], Any]) -> Any:
+  """Run `body()` on process 0 while the others wait, and return its value on all.
 
-  Raises: on process 0 what `body` raises; on the others a UserError that says so.
+  Args:
+    name: of the work, for the error message.
+    body: its value must be JSON.
+
+  Raises:
+    UserError: on the other processes, when `body` raises on process 0.
   """
   if count() == 1:
     return body()
-  client, key = _client(), _key(what)
+  key = _key(name)
   if is_primary():
-    try:
-      value = body()
-    except BaseException as error:
-      client.key_value_set(key, json.dumps({'error': f'{error}'}))
-      raise
-    client.key_value_set(key, json.dumps({'value': value}))
-    return value
-  answer = json.loads(client.blocking_key_value_get(key, _LONGEST_WAIT_S * 1000))
+    return _run_and_send(key, body)
+  answer = json.loads(_client().blocking_key_value_get(key, _LONGEST_WAIT_MS))
   if 'error' in answer:
-    raise UserError(f'process 0 stopped ({what}): {answer["error"]}')
+    raise UserError(f'process 0 stopped ({name}): {answer["error"]}')
   return answer['value']
 
 
-def barrier(what):
-  """Waits until every process is here. A collective that is new gives up after 30 s on CPUs, and hosts compile and read at different speeds."""
+def _run_and_send(key: str, body: Callable[[], Any]) -> Any:
+  """Run `body()` and publish its value, or its error, under `key`."""
+  try:
+    value = body()
+  except BaseException as error:
+    _client().key_value_set(key, json.dumps({'error': f'{error}'}))
+    raise
+  _client().key_value_set(key, json.dumps({'value': value}))
+  return value
+
+
+def barrier(name: str) -> None:
+  """Wait until every process is here.
+
+  The first call of a collective gives up after 30 s on CPUs, and hosts compile and read at
+  different speeds.
+  """
   if count() > 1:
-    _client().wait_at_barrier(_key(what), _LONGEST_WAIT_S * 1000)
+    _client().wait_at_barrier(_key(name), _LONGEST_WAIT_MS)
 
 
-def primary_first(what, body):
-  """Runs `body()` on process 0, then on the others: what the first one makes on a shared disk, the others find there."""
-  mine = [body()] if count() == 1 else []
-  if count() > 1:
-    run_on_primary(what, lambda: mine.append(body()))
-  return mine[0] if mine else body()
+def primary_first(name: str, body: Callable[[], Any]) -> Any:
+  """Run `body()` on process 0, then on the others.
+
+  The others find what process 0 has made on a shared disk.
+
+  Returns:
+    The value of this process's own call.
+  """
+  if count() == 1:
+    return body()
+  values = []
+
+  def run() -> None:
+    values.append(body())
+
+  run_on_primary(name, run)
+  if not values:
+    run()
+  return values[0]
 
 
-def broadcast(tree):
-  """Process 0's arrays for all, to the bit; the others hand in arrays of the same shapes and types."""
+def broadcast(tree: Any) -> Any:
+  """Return process 0's arrays on every process, to the bit.
+
+  Args:
+    tree: arrays. Those of the other processes must have the same shapes and dtypes.
+  """
   if count() == 1:
     return tree
   from jax.experimental import multihost_utils
 
   barrier('from first')
   leaves, structure = jax.tree.flatten(tree)
-  hosted = [np.asarray(leaf) for leaf in leaves]
-  bits = multihost_utils.broadcast_one_to_all(
-    [_bytes(leaf) for leaf in hosted]
-  )  # sums of floats lose -0.0
-  return structure.unflatten(
-    [
-      np.asarray(b).view(leaf.dtype).reshape(leaf.shape)
-      for b, leaf in zip(bits, hosted, strict=True)
-    ]
-  )
+  own = [np.asarray(leaf) for leaf in leaves]
+  # Bytes, because the broadcast is a sum, and sums of floats lose -0.0.
+  sent = multihost_utils.broadcast_one_to_all([_bytes(array) for array in own])
+  received = []
+  for array, data in zip(own, sent, strict=True):
+    received.append(np.asarray(data).view(array.dtype).reshape(array.shape))
+  return structure.unflatten(received)
 
 
-def gather(array):
-  """[processes, ...]: the array of every process, to the bit; all of one shape and type."""
+def gather(array: np.ndarray) -> np.ndarray:
+  """Return the arrays of all processes, to the bit.
+
+  Args:
+    array: of the same shape and dtype on every process.
+
+  Returns:
+    [processes, ...].
+  """
   array = np.asarray(array)
   if count() == 1:
     return array[None]
   from jax.experimental import multihost_utils
 
   barrier('gather')
-  bits = multihost_utils.process_allgather(_bytes(array))
-  return np.asarray(bits).view(array.dtype).reshape(count(), *array.shape)
+  data = multihost_utils.process_allgather(_bytes(array))
+  return np.asarray(data).view(array.dtype).reshape(count(), *array.shape)
 
 
-def my_share(total):
-  """Which of `total` things are this process's: a slice; those of all processes, in order, cover every one exactly once."""
-  return slice(total * index() // count(), total * (index() + 1) // count())
+def my_share(total: int) -> slice:
+  """Return the share of this process in `total` items.
+
+  The shares of all processes, in order, cover every item exactly once.
+  """
+  return _share(total, index())
 
 
-def gather_shares(rows, total):
-  """Rows [total, ...] from each process's rows of `my_share(total)`. Shares may differ in length, and be empty."""
+def gather_shares(rows: np.ndarray, total: int) -> np.ndarray:
+  """Join the rows of all processes.
+
+  Args:
+    rows: the rows `my_share(total)` of this process. Shares may differ in length, and be empty.
+    total: number of rows of all processes.
+
+  Returns:
+    [total, ...].
+  """
   if count() == 1:
     return rows
   longest = -(-total // count())
   padded = np.zeros((longest, *rows.shape[1:]), rows.dtype)
   padded[: len(rows)] = rows
-  bounds = [total * i // count() for i in range(count() + 1)]
-  return np.concatenate(
-    [
-      share[: end - start]
-      for share, start, end in zip(gather(padded), bounds, bounds[1:], strict=False)
-    ]
-  )
+  shares = []
+  for process, gathered in enumerate(gather(padded)):
+    share = _share(total, process)
+    shares.append(gathered[: share.stop - share.start])
+  return np.concatenate(shares)
 
 
-def _bytes(array):
+def _share(total: int, process: int) -> slice:
+  return slice(total * process // count(), total * (process + 1) // count())
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
   return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _client():
-  from jax._src import (
-    distributed,
-  )  # the coordinator's key-value cache has no public name yet; Orbax takes it from here too
+def _client() -> Any:
+  """Return the client of the coordinator's key-value store.
+
+  It has no public name; Orbax takes it from here too.
+  """
+  from jax._src import distributed
 
   return distributed.global_state.client
 
 
-def _key(what):
-  """A key that every process reaches by the same sequence of calls."""
-  _asked[what] += 1
-  return f'a3dcae_jax/{what}/{_asked[what]}'
+def _key(name: str) -> str:
+  """Return a key that every process reaches by the same sequence of calls."""
+  _calls[name] += 1
+  return f'a3dcae_jax/{name}/{_calls[name]}'

@@ -1,7 +1,12 @@
-"""Scalars for TensorBoard, written by the caller: tensorboardX's own thread dies of a clock that jumps, and its full queue then holds the run."""
+"""Scalars for TensorBoard, written by the caller's thread.
+
+tensorboardX's own writer thread dies when the clock jumps, and its full queue then blocks the run.
+"""
 
 import pathlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -9,25 +14,30 @@ from tensorboardX.summary import scalar
 
 
 class TensorBoardWriter:
-  """Event files in `folder`. What an earlier file has from `first_step` on is no longer shown: the run was resumed before it."""
+  """Writes an event file into a folder.
 
-  def __init__(self, folder, *, first_step):
+  Events of older files in the folder from `first_step` on are no longer shown, since a resumed run
+  computes these steps again.
+  """
+
+  def __init__(self, folder: str | pathlib.Path, *, first_step: int) -> None:
+    """Open a new event file; `first_step` is the first step that will be written."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     self._writer = EventsWriter(str(folder / 'events'))
     self._write(step=first_step, file_version='brain.Event:2')
     self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
 
-  def add_scalars(self, values, step):
-    """values: {name: number}."""
+  def add_scalars(self, values: Mapping[str, float], step: int) -> None:
+    """Write values by name."""
     for name, value in values.items():
       self._write(step=step, summary=scalar(name, value))
     self._writer.flush()
 
-  def close(self):
+  def close(self) -> None:
+    """Flush and close the file."""
     self._writer.close()
 
-  def _write(self, **fields):
-    self._writer.write_event(
-      Event(wall_time=max(time.time(), 0.0), **fields)
-    )  # for the axis of times alone
+  def _write(self, **fields: Any) -> None:
+    wall_time = max(time.time(), 0.0)  # only for the time axis; a clock may jump before 1970
+    self._writer.write_event(Event(wall_time=wall_time, **fields))
