@@ -1,1 +1,1 @@
-"""How fast and how large: programs timed here, compiled for machines that are not here, and read for what limits them."""
+"""Measure speed and size: programs timed here, or compiled for other machines."""

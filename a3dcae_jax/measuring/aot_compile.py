@@ -1,20 +1,24 @@
-"""Compiles the real train and inference programs for TPUs and GPUs that are not there, and reads off what limits them."""
+"""Compile the measured programs for absent TPUs and GPUs, and report what limits them."""
 
 import re
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.measuring import hlo
-from a3dcae_jax.measuring.chips import chip_of, kernels_for, platform_of, topology_devices
-from a3dcae_jax.measuring.flops import model_flops
+from a3dcae_jax.measuring.chips import Chip, chip_of, kernels_for, platform_of, topology_devices
+from a3dcae_jax.measuring.costs import model_flops, used_bytes, xla_cost
 from a3dcae_jax.measuring.links import sending_s
 from a3dcae_jax.measuring.main_memory import main_memory_bytes
 from a3dcae_jax.measuring.programs import (
+  Setting,
   error_program,
   fresh_state,
   input_shapes,
+  report_fields,
   resolved,
   train_program,
   variables_of,
@@ -22,42 +26,54 @@ from a3dcae_jax.measuring.programs import (
 from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.training import parallel
 
-LOWERED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
-# XLA chooses the tiles of its own matrix products by timing them; without a GPU it ends with an error at some shapes. cuBLAS needs no tiles.
-# The layout of convolutions is what `common.tuning` asks for where programs run.
-OPTIONS = {
+TRACED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
+# XLA times its own matrix products to choose their tiles. Without a GPU this fails at some shapes;
+# cuBLAS needs no tiles. The layout of convolutions is the one that `common.tuning` asks for where
+# programs run.
+COMPILER_OPTIONS = {
   'tpu': None,
   'cuda': {'xla_gpu_enable_triton_gemm': False, 'xla_gpu_force_conv_nhwc': True},
 }
 
 
 class OutOfMemory(UserError):
-  """A program does not compile for a chip, for want of the chip's memory or, which is another matter, of what a kernel may hold on chip."""
+  """A program does not compile for a chip, for lack of its memory or of on-chip memory."""
 
 
-def compile_ahead(setting, topology):
-  """(compiled program, seconds it took) of a `programs.Setting` over the devices of `topology`, mapped as training maps it. Raises: OutOfMemory."""
-  devices, platform, start = topology_devices(topology), platform_of(topology), time.perf_counter()
-  with tracing_for(LOWERED_FOR[platform]), kernels_for(devices, parallel.AXIS):
+def compile_for(setting: Setting, topology: str) -> tuple[Any, float]:
+  """Compile a program over the devices of a topology, mapped as training maps it.
+
+  Returns:
+    (compiled program, seconds that it took).
+
+  Raises:
+    OutOfMemory: if the program does not fit.
+  """
+  start = time.perf_counter()
+  devices = topology_devices(topology)
+  platform = platform_of(topology)
+  with tracing_for(TRACED_FOR[platform]), kernels_for(devices, parallel.AXIS):
     lowered = _lower(setting, devices)
     try:
-      compiled = lowered.compile(compiler_options=OPTIONS[platform])
+      compiled = lowered.compile(compiler_options=COMPILER_OPTIONS[platform])
     except jax.errors.JaxRuntimeError as error:
-      if 'RESOURCE_EXHAUSTED' not in str(error):
+      message = str(error)
+      if 'RESOURCE_EXHAUSTED' not in message:
         raise
       raise OutOfMemory(
-        f'{setting.mode} {setting.preset}, {setting.batch} clips a chip, on {topology}: {out_of_memory(str(error))}'
+        f'{setting.mode} {setting.preset}, {setting.batch} clips per chip, on {topology}: '
+        f'{out_of_memory(message)}'
       ) from None
   return compiled, time.perf_counter() - start
 
 
-def resolved_for(setting, topology):
-  """`programs.resolved` for the chips of `topology`."""
-  with tracing_for(LOWERED_FOR[platform_of(topology)]):
+def resolved_for(setting: Setting, topology: str) -> Setting:
+  """Replace the dtype 'auto' by its value on the chips of a topology."""
+  with tracing_for(TRACED_FOR[platform_of(topology)]):
     return resolved(setting)
 
 
-def _lower(setting, devices):
+def _lower(setting: Setting, devices: Sequence[Any]) -> Any:
   state = jax.eval_shape(lambda: fresh_state(setting))
   clips, mean_image = input_shapes(setting, len(devices))
   if setting.mode == 'infer':
@@ -69,94 +85,116 @@ def _lower(setting, devices):
       devices=devices,
     )
     return mapped.lower(variables_of(state), clips, mean_image)
-  return parallel.map_step(
-    train_program(setting, parallel.AXIS), num_shared=1, devices=devices
-  ).lower(state, clips, mean_image)
+  step = train_program(setting, parallel.AXIS)
+  mapped = parallel.map_step(step, num_shared=1, devices=devices)
+  return mapped.lower(state, clips, mean_image)
 
 
-def out_of_memory(message):
-  """What a compiler that ran out of memory says, in a line: of which memory, and the operation that is named, a kernel's where it is on chip."""
-  where = re.search(r'memory space (\w+)', message)
-  kernel = re.search(r'op_name="([^"]*)"', message) if where and where.group(1) == 'vmem' else None
-  if kernel:
-    return f"a kernel does not fit on chip ({kernel.group(1)}): not for want of the chip's memory, please report it; a smaller --batch compiles"
-  return 'out of memory; try a smaller --batch, --remat=blocks, or --largest_batch, which finds what fits'
+def out_of_memory(message: str) -> str:
+  """Summarise the message of a compiler that ran out of memory.
 
-
-def used_bytes(compiled):
-  """Bytes of a chip's memory that a compiled program takes at its largest: arguments, results that reuse none, and what lies between."""
-  memory = compiled.memory_analysis()
+  Args:
+    message: says which memory, and which operation asked for it.
+  """
+  memory_space = re.search(r'memory space (\w+)', message)
+  operation = re.search(r'op_name="([^"]*)"', message)
+  is_on_chip = memory_space is not None and memory_space.group(1) == 'vmem'
+  if is_on_chip and operation:
+    return (
+      f'the kernel {operation.group(1)} does not fit into on-chip memory: '
+      'please report it; a smaller --batch compiles'
+    )
   return (
-    memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    + memory.temp_size_in_bytes
-    - memory.alias_size_in_bytes
+    'out of memory; try a smaller --batch, --remat=blocks, or --largest_batch, '
+    'which finds the largest batch that fits'
   )
 
 
-def report(setting, topology):
-  """Dict of figures for a setting on a topology, all a chip: FLOPs, bytes, memory, roofline, moves over 1 MB, collectives, kernels.
+def report(setting: Setting, topology: str) -> dict[str, Any]:
+  """Compile a program for a topology and report its figures, all per chip.
 
-  For GPUs XLA counts neither FLOPs nor bytes: FLOPs are those of `flops.model_flops`, bytes what every kernel reads and writes by the program's text
-  (`measuring.main_memory`).
+  For GPUs XLA counts neither FLOPs nor bytes. FLOPs are then those of `costs.model_flops`, bytes
+  those that all kernels read and write according to the program's text (`main_memory`).
+
+  Returns:
+    FLOPs, bytes, memory, roofline, moves over 1 MB, kernels and collectives.
   """
   setting = resolved_for(setting, topology)
-  compiled, seconds = compile_ahead(setting, topology)
-  chip, chips, text, used = (
-    chip_of(topology),
-    len(topology_devices(topology)),
-    compiled.as_text(),
-    used_bytes(compiled),
-  )
-  model = model_flops(setting)
-  (flops, moved), main_memory = _cost(compiled), main_memory_bytes(text)
-  counted, flops, moved = moved is not None, flops or model, moved or main_memory
-  compute_s, memory_s = flops / (chip.tflops_per_s * 1e12), moved / (chip.gb_per_s * 1e9)
-  bound = max(compute_s, memory_s)
+  chip = chip_of(topology)
+  compiled, seconds = compile_for(setting, topology)
+  text = compiled.as_text()
+  cost = xla_cost(compiled)
+  memory = used_bytes(compiled)
+  main_memory = main_memory_bytes(text)
+  direct_flops = model_flops(setting)
+  flops = cost.flops or direct_flops
+  num_bytes = cost.num_bytes or main_memory
+  is_counted = cost.num_bytes is not None
+  limits = roofline(flops, num_bytes, chip)
+  step_s = max(limits['compute_s'], limits['memory_s'])
   sent = hlo.collectives(text)
   return {
-    **setting._asdict(),
+    **report_fields(setting),
     'topology': topology,
-    'chips': chips,
+    'chips': len(topology_devices(topology)),
     'compile_s': seconds,
     'gflops_per_clip': flops / setting.batch / 1e9,
-    'model_gflops_per_clip': model / setting.batch / 1e9,
-    'gb_per_clip': moved / setting.batch / 1e9,
+    'model_gflops_per_clip': direct_flops / setting.batch / 1e9,
+    'gb_per_clip': num_bytes / setting.batch / 1e9,
     'main_memory_gb_per_clip': main_memory / setting.batch / 1e9,
-    'memory_gb': used / 1e9,
-    'memory_share': used / (chip.memory_gib * 2**30),
-    'fits': used < chip.memory_gib * 2**30,
-    'compute_s': compute_s,
-    'memory_s': memory_s,
-    'limited_by': 'FLOPs' if compute_s == bound else 'memory',
-    'roofline_frames_per_s': setting.batch * setting.window / bound,
-    'convolution_share': min(1.0, hlo.convolution_flops(text) / flops) if counted else None,
+    'memory_gb': memory / 1e9,
+    'memory_share': memory / (chip.memory_gib * 2**30),
+    'fits': memory < chip.memory_gib * 2**30,
+    **limits,
+    'roofline_frames_per_s': setting.batch * setting.window / step_s,
+    'convolution_share': min(1.0, hlo.convolution_flops(text) / flops) if is_counted else None,
     'large_moves': hlo.large_moves(text),
     'kernels': hlo.kernels(text) if platform_of(topology) == 'cuda' else [],
     'collectives': sent,
-    **reductions(sent, topology, bound),
+    **sent_figures(sent, topology, step_s),
   }
 
 
-def reductions(sent, topology, step_s):
-  """What is sent a step: how many collectives for which purpose, MB, and their time at the rate of the chip's links (`links.sending_s`).
-
-  `waited_share`: of the step, for what nothing is computed beside.
-  """
-  gradients, statistics = (
-    [row for row in sent if row['purpose'] == purpose] for purpose in ('gradients', 'statistics')
-  )
-  reduced = [row for row in gradients if row['opcode'].startswith(('all-reduce', 'reduce-scatter'))]
-  total_s, waited_s = (
-    sum(sending_s(row['opcode'], row['bytes'], topology) for row in rows)
-    for rows in (sent, [row for row in sent if not row['overlapped']])
-  )
+def roofline(flops: float, num_bytes: float, chip: Chip) -> dict[str, Any]:
+  """Return the time for FLOPs and for bytes at the chip's peak rates, and the longer of the two."""
+  compute_s = flops / (chip.tflops_per_s * 1e12)
+  memory_s = num_bytes / (chip.gb_per_s * 1e9)
   return {
-    'gradient_reductions': len(reduced),
-    'gradient_exchanges': len(gradients) - len(reduced),
-    'gradient_mb': _mb(gradients),
+    'compute_s': compute_s,
+    'memory_s': memory_s,
+    'limited_by': 'FLOPs' if compute_s >= memory_s else 'memory',
+  }
+
+
+def sent_figures(sent: Sequence[Mapping[str, Any]], topology: str, step_s: float) -> dict[str, Any]:
+  """Sum up the collectives of one step.
+
+  Args:
+    sent: rows of `hlo.collectives`.
+    topology: gives the rate of the links (`links.sending_s`).
+    step_s: duration of the step.
+
+  Returns:
+    Numbers of collectives and MB by purpose; `collective_s`, their time at the rate of the links;
+    `collective_share` of the step; and `waited_share`, the share during which nothing is computed.
+    Gradients that do not travel in a reduction are gathered as factors (`ops.factored_gradient`).
+  """
+  gradients = [row for row in sent if row['purpose'] == 'gradients']
+  statistics = [row for row in sent if row['purpose'] == 'statistics']
+  reductions = [r for r in gradients if r['opcode'].startswith(('all-reduce', 'reduce-scatter'))]
+  total_s = 0
+  waited_s = 0
+  for row in sent:
+    seconds = sending_s(row['opcode'], row['bytes'], topology)
+    total_s += seconds
+    if not row['overlapped']:
+      waited_s += seconds
+  return {
+    'gradient_reductions': len(reductions),
+    'other_gradient_collectives': len(gradients) - len(reductions),
+    'gradient_mb': _megabytes(gradients),
     'statistics_reductions': len(statistics),
-    'statistics_mb': _mb(statistics),
+    'statistics_mb': _megabytes(statistics),
     'collective_s': total_s,
     'collective_share': total_s / step_s,
     'waited_share': waited_s / step_s,
@@ -164,15 +202,5 @@ def reductions(sent, topology, step_s):
   }
 
 
-def _mb(rows):
+def _megabytes(rows: Sequence[Mapping[str, Any]]) -> float:
   return sum(row['bytes'] for row in rows) / 1e6
-
-
-def _cost(compiled):
-  """(FLOPs, bytes moved) as XLA counts them, or (None, None) where it does not."""
-  try:
-    cost = compiled.cost_analysis()
-  except jax.errors.JaxRuntimeError:
-    cost = None
-  cost = cost[0] if isinstance(cost, list) else cost
-  return (cost['flops'], cost['bytes accessed']) if cost else (None, None)

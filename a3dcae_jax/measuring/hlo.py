@@ -1,8 +1,9 @@
-"""Reads a compiled program's text: where its FLOPs are, what it moves about, what it sends between devices."""
+"""Read the text of a compiled program: FLOPs, moves, collectives and kernels."""
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from a3dcae_jax.models.norm import STATISTICS
 
@@ -23,6 +24,7 @@ BITS = {
 }
 SHAPE = re.compile(r'\b(' + '|'.join(BITS) + r')\[([0-9,]*)\]')
 LINE = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$')
+OPERAND = re.compile(r'%([\w.\-]+)')
 MOVES = ('transpose', 'copy', 'gather', 'scatter', 'copy-start', 'select-and-scatter')
 COLLECTIVES = (
   'all-reduce',
@@ -34,11 +36,19 @@ COLLECTIVES = (
   'all-gather-start',
   'collective-permute-start',
 )
-WORK = ('fusion', 'convolution', 'dot', 'custom-call')
+COMPUTATIONS = ('fusion', 'convolution', 'dot', 'custom-call')
 
 
 class Instruction(NamedTuple):
-  """One line of HLO text. `num_bytes` of what it gives; `op_name` where in our code it comes from."""
+  """One line of HLO text.
+
+  Attributes:
+    name: its name, without the percent sign.
+    shape: of its result, as written.
+    opcode: such as 'convolution'.
+    rest: the line after the opening bracket: operands, attributes and metadata.
+    fused: whether it belongs to a fusion, where no result is written to memory.
+  """
 
   name: str
   shape: str
@@ -47,114 +57,150 @@ class Instruction(NamedTuple):
   fused: bool
 
   @property
-  def written(self):
-    """The shape of what it writes; those of a copy's and a slice's start list their source beside it."""
+  def written(self) -> str:
+    """The shape that is written. The start of a copy or slice lists its source as well."""
     if self.opcode == 'slice-start':  # ((source), slice, context)
       return self.shape.split('), ')[1].split(', ')[0]
-    return (
-      self.shape.removeprefix('(').split(', ')[0] if self.opcode == 'copy-start' else self.shape
-    )
+    if self.opcode == 'copy-start':  # (target, source, context)
+      return self.shape.removeprefix('(').split(', ')[0]
+    return self.shape
 
   @property
-  def num_bytes(self):
+  def num_bytes(self) -> int:
+    """Bytes that it writes."""
     return shape_bytes(self.written)
 
   @property
-  def op_name(self):
+  def op_name(self) -> str:
+    """The place in our source that it comes from."""
     found = re.search(r'op_name="([^"]*)"', self.rest)
     return found.group(1) if found else ''
 
 
-def shape_bytes(text):
-  """Bytes of all arrays in an HLO shape such as 'f32[2,3]' or '(bf16[4], u8[4])'."""
-  return sum(math.prod(dims_of(dims)) * BITS[kind] // 8 for kind, dims in SHAPE.findall(text))
+def shape_bytes(text: str) -> int:
+  """Return the bytes of all arrays in a shape such as 'f32[2,3]' or '(bf16[4], u8[4])'."""
+  return sum(math.prod(sizes_of(sizes)) * BITS[kind] // 8 for kind, sizes in SHAPE.findall(text))
 
 
-def instructions(text):
-  """All instructions of a module's text. `fused`: inside a fusion's computation, where nothing is written to memory."""
+def sizes_of(text: str) -> list[int]:
+  """Return the sizes of a shape's axes, as in '2,3'."""
+  return [int(size) for size in text.split(',') if size]
+
+
+def instructions(text: str) -> Iterator[Instruction]:
+  """Yield all instructions in the text of a module."""
   fused = False
   for line in text.splitlines():
-    if line.rstrip().endswith('{') and '=' not in line.split('(')[0]:
-      fused = 'fused' in line.split('(')[0] or 'fusion' in line.split('(')[0]
+    head = line.split('(')[0]
+    if line.rstrip().endswith('{') and '=' not in head:  # the first line of a computation
+      fused = 'fused' in head or 'fusion' in head
       continue
     found = LINE.match(line)
     if found:
       yield Instruction(*found.groups(), fused)
 
 
-def convolution_flops(text):
-  """FLOPs of the convolutions and matrix products, 2 a multiplication. Taps that fall on padding are counted: an upper bound."""
-  shapes, total = {}, 0
+def convolution_flops(text: str) -> int:
+  """Count the FLOPs of the convolutions and matrix products, 2 per multiplication.
+
+  Taps that fall on padding are counted, so this is an upper bound.
+  """
+  shapes = {}
+  total = 0
   for item in instructions(text):
     shapes[item.name] = item.shape
     if item.opcode in ('convolution', 'dot'):
-      total += 2 * math.prod(dims_of(SHAPE.search(item.shape).group(2))) * _contracted(item, shapes)
+      outputs = math.prod(sizes_of(SHAPE.search(item.shape).group(2)))
+      total += 2 * outputs * _products_per_output(item, shapes)
   return total
 
 
-def _contracted(item, shapes):
-  operands = re.findall(r'%([\w.\-]+)', item.rest.split(')')[0])
+def _products_per_output(item: Instruction, shapes: Mapping[str, str]) -> int:
+  """Return how many products are summed for one output of a convolution or matrix product.
+
+  0 if the shape of the second operand is not known.
+  """
+  operands = OPERAND.findall(item.rest.split(')')[0])
   right = SHAPE.search(shapes.get(operands[1], '')) if len(operands) > 1 else None
   if right is None:
     return 0
-  dims = dims_of(right.group(2))
+  sizes = sizes_of(right.group(2))
   if item.opcode == 'dot':
     axes = re.search(r'rhs_contracting_dims=\{([0-9,]+)\}', item.rest)
-    return math.prod(dims[int(axis)] for axis in axes.group(1).split(',')) if axes else 1
+    if axes is None:
+      return 1
+    return math.prod(sizes[axis] for axis in sizes_of(axes.group(1)))
   labels = re.search(r'dim_labels=\w+_(\w+)->', item.rest)
-  return math.prod(dims) // dims[labels.group(1).index('o')] if labels else 0
+  if labels is None:
+    return 0
+  return math.prod(sizes) // sizes[labels.group(1).index('o')]
 
 
-def large_moves(text, *, min_bytes=2**20):
-  """Transposes, copies, gathers and scatters that write at least `min_bytes` to memory, the largest first."""
-  found = [
-    item
-    for item in instructions(text)
-    if item.opcode in MOVES and not item.fused and item.num_bytes >= min_bytes
-  ]
-  return [
-    {
-      'name': item.name,
-      'opcode': item.opcode,
-      'shape': item.shape[:80],
-      'mb': round(item.num_bytes / 1e6, 2),
-      'op_name': item.op_name,
-    }
-    for item in sorted(found, key=lambda item: -item.num_bytes)
-  ]
+def large_moves(text: str, *, min_bytes: int = 2**20) -> list[dict[str, Any]]:
+  """Return transposes, copies, gathers and scatters that write much to memory.
+
+  Args:
+    text: of the compiled program.
+    min_bytes: the smallest size that is listed.
+
+  Returns:
+    Rows of `name`, `opcode`, `shape`, `mb` and `op_name`, the largest first.
+  """
+  moves = []
+  for item in instructions(text):
+    if item.opcode in MOVES and not item.fused and item.num_bytes >= min_bytes:
+      moves.append(item)
+  rows = []
+  for item in sorted(moves, key=lambda item: -item.num_bytes):
+    rows.append(
+      {
+        'name': item.name,
+        'opcode': item.opcode,
+        'shape': item.shape[:80],
+        'mb': round(item.num_bytes / 1e6, 2),
+        'op_name': item.op_name,
+      }
+    )
+  return rows
 
 
-def collectives(text):
-  """What is sent between devices: a row for each collective, with the bytes of its result.
+def collectives(text: str) -> list[dict[str, Any]]:
+  """Return what is sent between devices, one row per collective.
 
-  `purpose`: 'statistics' of batch normalisation, else 'gradients' (and metrics, which ride along). `overlapped`: something is computed
-  between its start and its end; a collective that starts and ends in one instruction keeps the chip waiting.
-  Source of the chains: programs that libtpu 0.0.42.1 compiles (its "async collective fusion").
+  A row has the bytes and the number of arrays of the result, and two judgements:
+
+      purpose      'statistics' of batch normalisation, otherwise 'gradients'. The metrics are
+                   reduced together with the gradients.
+      overlapped   whether something is computed between its start and its end. A collective that
+                   starts and ends in one instruction keeps the chip waiting.
+
+  Source of the chains: programs that libtpu 0.0.42.1 compiles, its "async collective fusion".
   """
   everything = list(instructions(text))
   items = [item for item in everything if not item.fused]
-  rows = [
-    _sent(item, _overlapped(items, place))
-    for place, item in enumerate(items)
-    if item.opcode in COLLECTIVES
-  ]
-  return rows + [_sent(parts[0], len(parts) > 2) for parts in _chains(everything)]
+  rows = []
+  for index, item in enumerate(items):
+    if item.opcode in COLLECTIVES:
+      rows.append(_collective_row(item, _is_overlapped(items, index)))
+  for parts in _chains(everything):
+    rows.append(_collective_row(parts[0], len(parts) > 2))
+  return rows
 
 
-def _chains(items):
-  """Collectives that TPUs run inside of fusions: one starts it, one ends it, and those between compute while it goes on."""
+def _chains(items: Sequence[Instruction]) -> Collection[list[Instruction]]:
+  """Return the collectives that TPUs run inside fusions, each as the list of its parts.
+
+  The first part starts the collective and the last one ends it; those between compute meanwhile.
+  """
   chains = {}
   for item in items:
-    if (
-      item.fused
-      and item.opcode in COLLECTIVES
-      and (chain := re.search(r'chain_id="(\d+)"', item.rest))
-    ):
+    chain = re.search(r'chain_id="(\d+)"', item.rest)
+    if item.fused and item.opcode in COLLECTIVES and chain:
       chains.setdefault(chain.group(1), []).append(item)
   return chains.values()
 
 
-def _sent(item, overlapped):
+def _collective_row(item: Instruction, overlapped: bool) -> dict[str, Any]:
   return {
     'name': item.name,
     'opcode': item.opcode,
@@ -165,46 +211,46 @@ def _sent(item, overlapped):
   }
 
 
-def _overlapped(items, place):
-  start = items[place]
+def _is_overlapped(items: Sequence[Instruction], index: int) -> bool:
+  """Return whether something is computed between the start and the end of a collective."""
+  start = items[index]
   if not start.opcode.endswith('-start'):
     return False
-  for item in items[place + 1 :]:
+  for item in items[index + 1 :]:
     if item.opcode.endswith('-done') and f'%{start.name})' in item.rest:
       return False
-    if item.opcode in WORK:
+    if item.opcode in COMPUTATIONS:
       return True
   return False
 
 
-def kernels(text):
-  """Rows of what a GPU program launches, as a profiler would name it: `name`, `kind`, `mb` written, `op_name`; largest first.
+def kernels(text: str) -> list[dict[str, Any]]:
+  """Return the kernels that a GPU program launches, as a profiler would name them.
 
-  kind: the library's name of a call (cuDNN, cuBLAS), or 'fusion KIND' of a kernel that XLA writes itself.
+  Returns:
+    Rows of `name`, `kind`, `mb` written and `op_name`, the largest first. The kind is the name of
+    a library call (cuDNN, cuBLAS), or 'fusion KIND' for a kernel that XLA writes itself.
   """
   rows = []
   for item in instructions(text):
-    if not item.fused and item.opcode in ('fusion', 'custom-call'):
-      kind = re.search(
-        r'custom_call_target="([^"]+)"' if item.opcode == 'custom-call' else r'kind=k(\w+)',
-        item.rest,
-      )
-      triton = 'triton' in item.rest and item.opcode == 'fusion'
-      kind = (
-        (kind.group(1) if kind else '')
-        if item.opcode == 'custom-call'
-        else f'fusion {"Triton" if triton else kind and kind.group(1)}'
-      )
-      rows.append(
-        {
-          'name': item.name,
-          'kind': kind,
-          'mb': round(item.num_bytes / 1e6, 2),
-          'op_name': item.op_name,
-        }
-      )
+    if item.fused or item.opcode not in ('fusion', 'custom-call'):
+      continue
+    rows.append(
+      {
+        'name': item.name,
+        'kind': _kernel_kind(item),
+        'mb': round(item.num_bytes / 1e6, 2),
+        'op_name': item.op_name,
+      }
+    )
   return sorted(rows, key=lambda row: -row['mb'])
 
 
-def dims_of(text):
-  return [int(size) for size in text.split(',') if size]
+def _kernel_kind(item: Instruction) -> str:
+  if item.opcode == 'custom-call':
+    target = re.search(r'custom_call_target="([^"]+)"', item.rest)
+    return target.group(1) if target else ''
+  if 'triton' in item.rest:
+    return 'fusion Triton'
+  kind = re.search(r'kind=k(\w+)', item.rest)
+  return f'fusion {kind.group(1)}' if kind else 'fusion'

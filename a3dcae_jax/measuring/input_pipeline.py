@@ -1,35 +1,55 @@
-"""How fast footage comes in: the tf.data pipeline on a prepared cache, and ingest of a data set."""
+"""Measure how fast videos are read: tf.data on a frame cache, and ingest of a data set."""
 
 import pathlib
 import tempfile
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.windows import training_clips
 
 
-def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_batches=8):
-  """Reads shuffled training clips of a prepared cache through the tf.data pipeline, as a streamed run does, and throws them away.
+def measure_pipeline(
+  folder: str | pathlib.Path,
+  *,
+  batch_size: int = 16,
+  window: int = 16,
+  seconds: float = 20.0,
+  warm_up_batches: int = 8,
+) -> dict[str, Any]:
+  """Read shuffled training clips of a frame cache through tf.data, as training does.
 
-  Returns: dict with clips_per_s, clips_per_cpu_s (for each second of one core, which a busy machine changes little), gb_per_s (of pixels
-  delivered), frames (of the cache), clips (how many were read), seconds,
-  own_gib and own_before_gib (this process's memory without mapped files at the end and before the first batch), peak_gib (all of it).
-  Source of the memory figures: /proc/self/status; None elsewhere than on Linux.
+  Args:
+    folder: the frame cache.
+    batch_size: clips per batch.
+    window: frames per clip.
+    seconds: how long to read.
+    warm_up_batches: batches that are read before the time counts.
+
+  Returns:
+    Rates: clips_per_s; clips_per_cpu_s, per second of one core, which a busy machine hardly
+    changes; gb_per_s of pixels. Amounts: frames of the cache, clips read, seconds. Memory in GiB:
+    own_before_gib and own_gib, of this process without mapped files, before the first batch and at
+    the end; peak_gib, with them. Memory is None elsewhere than on Linux.
   """
-  from a3dcae_jax.data.pipeline import stream_batches  # TensorFlow
+  from a3dcae_jax.data.pipeline import stream_batches  # imports TensorFlow
 
-  cache = FrameCache.open(folder)
-  frames = cache.train.frames
-  table = training_clips(cache.train.videos, window=window)
-  batches = stream_batches(frames, table, batch_size=batch_size, window=window, seed=0)
+  frames_and_videos = FrameCache.open(folder, splits=('train',)).train
+  frames = frames_and_videos.frames
+  clips = training_clips(frames_and_videos.videos, window=window)
+  batches = stream_batches(frames, clips, batch_size=batch_size, window=window, seed=0)
   before = memory_gib('RssAnon')
   for _ in range(warm_up_batches):
     next(batches)
-  start, cpu, count = time.perf_counter(), time.process_time(), 0
+  start = time.perf_counter()
+  cpu_start = time.process_time()
+  count = 0
   while time.perf_counter() - start < seconds:
     count += len(next(batches))
-  elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu
+  elapsed = time.perf_counter() - start
+  cpu_seconds = time.process_time() - cpu_start
   return {
     'mode': 'pipeline',
     'frames': len(frames),
@@ -38,7 +58,7 @@ def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_
     'clips': count,
     'seconds': elapsed,
     'clips_per_s': count / elapsed,
-    'clips_per_cpu_s': count / cpu,
+    'clips_per_cpu_s': count / cpu_seconds,
     'gb_per_s': count * window * frames[0].size / elapsed / 1e9,
     'own_before_gib': before,
     'own_gib': memory_gib('RssAnon'),
@@ -46,8 +66,26 @@ def measure_pipeline(folder, *, batch_size=16, window=16, seconds=20.0, warm_up_
   }
 
 
-def measure_ingest(name, root, *, height=224, width=224, options=None):
-  """Ingests a data set into a temporary cache that is removed again. Returns: dict with frames, seconds, frames_per_s, peak_gib."""
+def measure_ingest(
+  name: str,
+  root: str | pathlib.Path,
+  *,
+  height: int = 224,
+  width: int = 224,
+  options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Ingest a data set into a temporary frame cache, which is then removed.
+
+  Args:
+    name: of the data set.
+    root: folder of its videos.
+    height: of the cached frames, in pixels.
+    width: of the cached frames, in pixels.
+    options: the data set's own options.
+
+  Returns:
+    frames, seconds, frames_per_s and peak_gib.
+  """
   with tempfile.TemporaryDirectory(prefix='ingest-') as folder:
     start = time.perf_counter()
     cache = prepare_cache(
@@ -58,39 +96,50 @@ def measure_ingest(name, root, *, height=224, width=224, options=None):
       width=width,
       options=options,
     )
-    seconds, frames = time.perf_counter() - start, len(cache.train.frames) + len(cache.test.frames)
+    seconds = time.perf_counter() - start
+    num_frames = len(cache.train.frames) + len(cache.test.frames)
   return {
     'mode': 'ingest',
-    'frames': frames,
+    'frames': num_frames,
     'seconds': seconds,
-    'frames_per_s': frames / seconds,
+    'frames_per_s': num_frames / seconds,
     'peak_gib': memory_gib('VmHWM'),
   }
 
 
-def line(row):
-  """A measured row as one line for the terminal."""
-  peak = '' if row['peak_gib'] is None else f', peak {row["peak_gib"]:.2f} GiB'
+def describe(row: Mapping[str, Any]) -> str:
+  """Return a measured row as one line for the terminal."""
   if row['mode'] == 'ingest':
-    return f'ingest: {row["frames"]:,} frames in {row["seconds"]:.1f} s, {row["frames_per_s"]:,.0f} frames/s{peak}'
-  own = (
-    ''
-    if row['own_gib'] is None
-    else f', own memory {row["own_before_gib"]:.2f} GiB before, {row["own_gib"]:.2f} after'
-  )
-  return (
-    f'pipeline: {row["clips_per_s"]:,.0f} clips/s of {row["width"]}x{row["height"]}, {row["gb_per_s"]:.2f} GB/s, '
-    f'{row["clips_per_cpu_s"]:,.0f} a core-second; {row["clips"]:,} clips of '
-    f'{row["frames"]:,} frames in {row["seconds"]:.1f} s{own}{peak}'
-  )
+    text = (
+      f'ingest: {row["frames"]:,} frames in {row["seconds"]:.1f} s, '
+      f'{row["frames_per_s"]:,.0f} frames/s'
+    )
+  else:
+    text = (
+      f'pipeline: {row["clips_per_s"]:,.0f} clips/s of {row["width"]}x{row["height"]}, '
+      f'{row["gb_per_s"]:.2f} GB/s, {row["clips_per_cpu_s"]:,.0f} clips per core-second; '
+      f'{row["clips"]:,} clips of {row["frames"]:,} frames in {row["seconds"]:.1f} s'
+    )
+    if row['own_gib'] is not None:
+      text += f', own memory {row["own_before_gib"]:.2f} GiB before, {row["own_gib"]:.2f} GiB after'
+  if row['peak_gib'] is not None:
+    text += f', peak {row["peak_gib"]:.2f} GiB'
+  return text
 
 
-def memory_gib(field):
-  """A field of this process's memory in GiB: 'VmHWM' (peak), 'RssAnon' (without mapped files); None elsewhere than on Linux."""
+def memory_gib(field: str) -> float | None:
+  """Return a field of this process's memory in GiB; None elsewhere than on Linux.
+
+  Source: /proc/self/status.
+
+  Args:
+    field: 'VmHWM' (peak) or 'RssAnon' (without mapped files).
+  """
   try:
     text = pathlib.Path('/proc/self/status').read_text(encoding='ascii')
   except OSError:
     return None
-  return next(
-    (int(row.split()[1]) / 2**20 for row in text.splitlines() if row.startswith(f'{field}:')), None
-  )
+  for line in text.splitlines():
+    if line.startswith(f'{field}:'):
+      return int(line.split()[1]) / 2**20
+  return None

@@ -1,90 +1,138 @@
-"""The largest batch that a chip holds, found by compiling and not by running out of memory."""
+"""Find the largest batch that a chip holds, by compiling instead of running out of memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.measuring.aot_compile import OutOfMemory, compile_ahead, resolved_for, used_bytes
+from a3dcae_jax.measuring.aot_compile import OutOfMemory, compile_for, resolved_for
 from a3dcae_jax.measuring.chips import chip_of
+from a3dcae_jax.measuring.costs import used_bytes
+from a3dcae_jax.measuring.programs import Setting, report_fields
 
 
-def largest_batch(setting, topology, *, earlier=(), show=print):
-  """Dict: the largest `batch` (clips a chip, from `setting.batch` on) that fits, and what every `tries` entry [batch, bytes or None] took.
+def largest_batch(
+  setting: Setting, topology: str, *, earlier: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+  """Find the largest batch that fits, in clips per chip.
 
-  Reports in `earlier` of the same program at other batches are not compiled again.
+  Args:
+    setting: the program; the search starts at its batch.
+    topology: such as 'v5e:1x1'.
+    earlier: reports. Those of the same program at other batches are not compiled again.
 
-  Raises: UserError where not even one clip fits.
+  Returns:
+    The fields of the program with its largest `batch`, and `tries`, a list of [batch, bytes or
+    None if it did not compile].
+
+  Raises:
+    UserError: if not even one clip fits.
   """
   setting = resolved_for(setting, topology)
-  limit, tries = int(chip_of(topology).memory_gib * 2**30), []
+  limit = int(chip_of(topology).memory_gib * 2**30)
+  known = known_bytes(setting, topology, earlier)
+  tries = sorted(known.items())
 
-  def measure(batch):
-    try:
-      used = used_bytes(compile_ahead(setting._replace(batch=batch), topology)[0])
-      show(f'  batch {batch}: {used / 2**30:.2f} of {limit / 2**30:.0f} GiB')
-    except OutOfMemory as error:
-      used = None
-      show(f'  batch {batch} does not compile: {error}')
-    tries.append([batch, used])
+  def measure(batch: int) -> int | None:
+    used = _bytes_at(setting._replace(batch=batch), topology, limit)
+    tries.append((batch, used))
     return used
 
-  batch = search(
-    measure, limit, first=setting.batch, known=known_bytes(setting, topology, earlier, tries)
-  )
+  batch = search(measure, limit, first=setting.batch, known=known)
   if not batch:
     raise UserError(
-      f'--largest_batch: not even one clip of {setting.preset} fits on {topology}; try --remat=blocks'
+      f'--largest_batch: not even one clip of {setting.preset} fits on {topology}; '
+      'try --remat=blocks'
     )
   return {
-    **setting._asdict(),
+    **report_fields(setting),
     'topology': topology,
     'batch': batch,
     'used_bytes': dict(tries)[batch],
     'limit_bytes': limit,
-    'tries': tries,
+    'tries': [list(entry) for entry in tries],
   }
 
 
-def known_bytes(setting, topology, earlier, tries):
-  """{batch: bytes} of the reports in `earlier` of `setting` at any batch on `topology`; noted in `tries` too."""
-  same = [
-    row
-    for row in earlier
-    if all(
-      row.get(key) == value
-      for key, value in (setting._asdict() | {'topology': topology}).items()
-      if key != 'batch'
-    )
-  ]
-  known = {row['batch']: round(1e9 * row['memory_gb']) for row in same if 'memory_gb' in row}
-  tries.extend([batch, used] for batch, used in sorted(known.items()))
+def _bytes_at(setting: Setting, topology: str, limit: int) -> int | None:
+  """Return the bytes that a program needs, None if it does not compile for lack of memory."""
+  try:
+    compiled, _ = compile_for(setting, topology)
+  except OutOfMemory as error:
+    print(f'  batch {setting.batch} does not compile: {error}')
+    return None
+  used = used_bytes(compiled)
+  print(f'  batch {setting.batch}: {used / 2**30:.2f} of {limit / 2**30:.0f} GiB')
+  return used
+
+
+def known_bytes(
+  setting: Setting, topology: str, earlier: Sequence[Mapping[str, Any]]
+) -> dict[int, int]:
+  """Return batch -> bytes of the earlier reports of this program on this topology."""
+  wanted = {**report_fields(setting), 'topology': topology}
+  del wanted['batch']
+  known = {}
+  for row in earlier:
+    is_same = all(row.get(name) == value for name, value in wanted.items())
+    if is_same and 'memory_gb' in row:
+      known[row['batch']] = round(1e9 * row['memory_gb'])
   return known
 
 
-def search(measure, limit, *, first=1, known=()):
-  """The largest n >= 1 with `measure(n)` <= `limit`, 0 if there is none, in few calls.
+def search(
+  measure: Callable[[int], int | None],
+  limit: int,
+  *,
+  first: int = 1,
+  known: Mapping[int, int | None] | None = None,
+) -> int:
+  """Find the largest n >= 1 with measure(n) <= limit in few calls.
 
-  `measure` rises with n and gives None where the limit is so far exceeded that it cannot say. Memory is nearly a straight line in n, so
-  the next n is read off the line through the last two; without one, n doubles, and where the line says nothing new the bracket is halved.
-  `known`: {n: measure(n)} that need no call.
+  Memory is nearly a straight line in n, so the next n is read off the line through the last two
+  measurements. With fewer measurements n doubles; where the line gives nothing new, the interval
+  between the largest n that fits and the smallest one that does not is halved.
+
+  Args:
+    measure: rises with n; None where the limit is exceeded so far that it cannot say.
+    limit: the largest allowed value.
+    first: the n to start with.
+    known: n -> measure(n) for values that need no call.
+
+  Returns:
+    The largest n; 0 if there is none.
   """
-  known = dict(known)
-  low = max((n for n, used in known.items() if used is not None and used <= limit), default=0)
-  high = min((n for n, used in known.items() if used is None or used > limit), default=None)
-  probe = _next(low, high, known, limit) if known else max(first, 1)
+  known = dict(known or {})
+  low = 0
+  high = None
+  for n, used in known.items():
+    if _fits(used, limit):
+      low = max(low, n)
+    else:
+      high = n if high is None else min(high, n)
+  probe = _next_probe(low, high, known, limit) if known else max(first, 1)
   while high is None or high - low > 1:
     known[probe] = measure(probe)
-    if known[probe] is not None and known[probe] <= limit:
+    if _fits(known[probe], limit):
       low = probe
     else:
       high = probe
-    probe = _next(low, high, known, limit)
+    probe = _next_probe(low, high, known, limit)
   return low
 
 
-def _next(low, high, known, limit):
-  ceiling = 4 * low if high is None else high - 1
+def _fits(used: int | None, limit: int) -> bool:
+  return used is not None and used <= limit
+
+
+def _next_probe(low: int, high: int | None, known: Mapping[int, int | None], limit: int) -> int:
+  """Choose the n to measure next, between `low`, which fits, and `high`, which does not."""
   points = sorted((n, used) for n, used in known.items() if used is not None)[-2:]
   if len(points) == 2 and points[1][1] > points[0][1]:
     (a, used_a), (b, used_b) = points
     guess = a + int((limit - used_a) * (b - a) // (used_b - used_a))
+  elif high is None:
+    guess = 2 * low
   else:
-    guess = 2 * low if high is None else (low + high) // 2
+    guess = (low + high) // 2
+  ceiling = 4 * low if high is None else high - 1
   return min(max(guess, low + 1), ceiling)

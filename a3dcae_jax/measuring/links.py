@@ -1,41 +1,48 @@
-"""How long a collective keeps the links between chips busy, at their data-sheet rate: a lower bound, as the roofline is of the step."""
+"""Time that a collective occupies the links between chips, a lower bound.
+
+Rates are those of the data sheets.
+"""
 
 import math
 
-from a3dcae_jax.measuring.chips import chip_of, platform_of
+from a3dcae_jax.measuring.chips import Topology, chip_of, parse_topology, platform_of
 
-WRAPPED = {
-  'v5e': 16,
-  'v6e': 16,
-  'v5p': 4,
-}  # sides of a multiple of it close to a ring. Source: Google Cloud's pages of the TPU architectures
+# A side of a TPU slice closes to a ring if it is a multiple of this.
+# Source: Google Cloud's pages on the TPU architectures.
+WRAPPED = {'v5e': 16, 'v6e': 16, 'v5p': 4}
 
 
-def sending_s(opcode, num_bytes, topology):
-  """Seconds that a collective whose result has `num_bytes` on each of the n chips of `topology` takes at the links' rate.
+def sending_s(opcode: str, num_bytes: float, topology: str) -> float:
+  """Return the seconds that a collective takes at the rate of the links.
 
-  all-reduce            2 (n - 1) / n  bytes, in a ring through all links
-  all-gather              (n - 1) / n  bytes
-  reduce-scatter          (n - 1)      bytes: its result is an nth of what is summed
-  all-to-all            on a grid of TPUs a quarter of all chips' bytes crosses its middle, each way; between GPUs (n - 1) / n bytes leave each
+  Bytes that each of the n chips sends, for a result of `num_bytes` on each chip:
+
+      all-reduce       2 (n - 1) / n * num_bytes, in a ring over all links
+      all-gather       (n - 1) / n * num_bytes
+      reduce-scatter   (n - 1) * num_bytes, since its result is an nth of the summed array
+      all-to-all       (n - 1) / n * num_bytes between GPUs. On a grid of TPUs a quarter of all
+                       chips' bytes crosses the middle of the grid in each direction.
+
+  Args:
+    opcode: of the HLO instruction.
+    num_bytes: size of its result.
+    topology: such as 'v5e:2x2'.
   """
-  grid = [int(size) for size in topology.partition(':')[2].split('x')]
-  chips, rate = math.prod(grid), chip_of(topology).link_gb_per_s * 1e9
+  parsed = parse_topology(topology)
+  chips = math.prod(parsed.grid)
+  rate = chip_of(topology).link_gb_per_s * 1e9
   kind = opcode.removesuffix('-start')
   if kind == 'all-to-all' and platform_of(topology) == 'tpu' and chips > 1:
-    return (
-      chips
-      * num_bytes
-      / 4
-      / (_links_across(topology.partition(':')[0], grid) * rate / (2 * len(grid)))
-    )
-  times = {'all-reduce': 2 * (chips - 1) / chips, 'reduce-scatter': chips - 1}.get(
-    kind, (chips - 1) / chips
-  )
-  return times * num_bytes / rate
+    rate_per_link = rate / (2 * len(parsed.grid))
+    return chips * num_bytes / 4 / (_links_across(parsed) * rate_per_link)
+  shares = {'all-reduce': 2 * (chips - 1) / chips, 'reduce-scatter': chips - 1}
+  share = shares.get(kind, (chips - 1) / chips)
+  return share * num_bytes / rate
 
 
-def _links_across(kind, grid):
-  """Links that a cut through the middle of the longest side crosses."""
-  longest = max(grid)
-  return math.prod(grid) // longest * (2 if longest % WRAPPED[kind] == 0 else 1)
+def _links_across(topology: Topology) -> int:
+  """Return how many links a cut through the middle of the longest side crosses."""
+  longest = max(topology.grid)
+  rows = math.prod(topology.grid) // longest
+  is_ring = longest % WRAPPED[topology.kind] == 0
+  return 2 * rows if is_ring else rows

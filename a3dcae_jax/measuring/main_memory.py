@@ -1,10 +1,23 @@
-"""Bytes that a compiled program reads from and writes to a chip's main memory: a count of our own, by where its text says that arrays lie."""
+"""Count the bytes that a compiled program moves to and from a chip's main memory.
+
+The text of the program says which memory each array lies in.
+"""
 
 import math
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from a3dcae_jax.measuring.hlo import BITS, LINE, SHAPE, dims_of, instructions, shape_bytes
+from a3dcae_jax.measuring.hlo import (
+  BITS,
+  LINE,
+  OPERAND,
+  SHAPE,
+  Instruction,
+  instructions,
+  shape_bytes,
+  sizes_of,
+)
 
 NO_TRAFFIC = (
   'parameter',
@@ -17,69 +30,99 @@ NO_TRAFFIC = (
   'call',
 )
 SLICES = ('slice', 'slice-start', 'dynamic-slice')
-_PLACED = re.compile(SHAPE.pattern + r'(\{[^}]*\})?')
+_SHAPE_AND_LAYOUT = re.compile(SHAPE.pattern + r'(\{[^}]*\})?')
+_ON_CHIP = 'S(1)'  # in the layout of an array in a TPU's on-chip memory
 _COMPUTATION = re.compile(r'^(?:ENTRY )?%?([\w.\-]+) \(.*\{$')
-_NAMES = re.compile(r'%([\w.\-]+)')
 
 
 class Update(NamedTuple):
-  """What an instruction does that ends in a dynamic-update-slice: it writes `num_bytes` into its operand `number`, in place (None: into a new array)."""
+  """What a computation that ends in a dynamic-update-slice writes.
 
-  number: int | None
+  Attributes:
+    operand: number of the operand that it updates in place; None if it fills a new array.
+    num_bytes: size of the part that it writes.
+  """
+
+  operand: int | None
   num_bytes: int
 
 
-def main_memory_bytes(text):
-  """Bytes that all instructions read from and write to main memory, by their operands and results.
+def main_memory_bytes(text: str) -> int:
+  """Count the bytes that all instructions read from and write to main memory.
 
-  XLA's own count knows no place: what is staged on chip it counts when it is fetched, twice, and again when it is used. Of an array that is
-  updated in place only the part counts that is written.
+  XLA's own count ignores where arrays lie. It counts an array that is staged on chip when it is
+  fetched, twice, and again when it is used. Here only main memory counts, and of an array that is
+  updated in place only the part that is written.
   """
-  items, updates, total = [item for item in instructions(text) if not item.fused], _updates(text), 0
-  places = {item.name: placed_bytes(item.written)[0] for item in items}
+  items = [item for item in instructions(text) if not item.fused]
+  sizes = {item.name: placed_bytes(item.written)[0] for item in items}
+  updates = _updates(text)
+  total = 0
   for item in items:
     if item.opcode not in NO_TRAFFIC and not item.opcode.endswith('-done'):
-      operands, written = _NAMES.findall(item.rest.split('), ')[0]), places[item.name]
-      update = (
-        Update(0, places.get(operands[1], 0))
-        if item.opcode == 'dynamic-update-slice'
-        else updates.get(_called(item))
-      )
-      if update:
-        operands = [name for number, name in enumerate(operands) if number != update.number]
-        written = min(written, update.num_bytes)
-      read = sum(places.get(name, 0) for name in operands)
-      total += written + (
-        min(read, item.num_bytes) if item.opcode in SLICES else read
-      )  # no more than it cuts out
+      total += _traffic(item, sizes, updates)
   return total
 
 
-def placed_bytes(text):
-  """(bytes in the chip's main memory, bytes on chip) of all arrays in an HLO shape: a layout with S(1) is that of a TPU's on-chip memory."""
-  places = [0, 0]
-  for kind, dims, layout in _PLACED.findall(text):
-    places['S(1)' in layout] += math.prod(dims_of(dims)) * BITS[kind] // 8
-  return tuple(places)
+def placed_bytes(text: str) -> tuple[int, int]:
+  """Return the bytes in main memory and the bytes on chip of all arrays in an HLO shape."""
+  in_main_memory = 0
+  on_chip = 0
+  for kind, sizes, layout in _SHAPE_AND_LAYOUT.findall(text):
+    num_bytes = math.prod(sizes_of(sizes)) * BITS[kind] // 8
+    if _ON_CHIP in layout:
+      on_chip += num_bytes
+    else:
+      in_main_memory += num_bytes
+  return in_main_memory, on_chip
 
 
-def _called(item):
+def _traffic(
+  item: Instruction, sizes: Mapping[str, int], updates: Mapping[str | None, Update]
+) -> int:
+  """Count the bytes of main memory that one instruction reads and writes."""
+  operands = OPERAND.findall(item.rest.split('), ')[0])
+  written = sizes[item.name]
+  if item.opcode == 'dynamic-update-slice':
+    update = Update(0, sizes.get(operands[1], 0))
+  else:
+    update = updates.get(_called_computation(item))
+  if update:
+    operands = [name for number, name in enumerate(operands) if number != update.operand]
+    written = min(written, update.num_bytes)
+  read = sum(sizes.get(name, 0) for name in operands)
+  if item.opcode in SLICES:  # a slice reads no more than its result
+    read = min(read, item.num_bytes)
+  return read + written
+
+
+def _called_computation(item: Instruction) -> str | None:
   found = re.search(r'calls=%?([\w.\-]+)', item.rest)
   return found.group(1) if found else None
 
 
-def _updates(text):
-  """Computation -> `Update`, of those whose last operation is a dynamic-update-slice."""
-  found, name, shapes, parameters = {}, None, {}, {}
+def _updates(text: str) -> dict[str | None, Update]:
+  """Return an `Update` for each computation that ends in a dynamic-update-slice, by its name."""
+  updates = {}
+  computation = None
+  shapes = {}
+  parameters = {}
   for line in text.splitlines():
-    if start := _COMPUTATION.match(line):
-      name, shapes, parameters = start.group(1), {}, {}
-    elif defined := LINE.match(line):
-      result, shape, opcode, rest = defined.groups()
-      shapes[result] = shape
-      if opcode == 'parameter':
-        parameters[result] = int(rest.split(')')[0])
-      elif opcode == 'dynamic-update-slice' and line.lstrip().startswith('ROOT'):
-        target, part = _NAMES.findall(rest)[:2]
-        found[name] = Update(parameters.get(target), shape_bytes(shapes.get(part, '')))
-  return found
+    start = _COMPUTATION.match(line)
+    if start:
+      computation = start.group(1)
+      shapes = {}
+      parameters = {}
+      continue
+    instruction = LINE.match(line)
+    if not instruction:
+      continue
+    name, shape, opcode, rest = instruction.groups()
+    shapes[name] = shape
+    if opcode == 'parameter':
+      parameters[name] = int(rest.split(')')[0])
+    elif opcode == 'dynamic-update-slice' and line.lstrip().startswith('ROOT'):
+      target, part = OPERAND.findall(rest)[:2]
+      num_bytes = shape_bytes(shapes.get(part, ''))
+      updates[computation] = Update(parameters.get(target), num_bytes)
+  return updates

@@ -1,28 +1,29 @@
-"""Reports of `ahead.report` side by side: presets, chips, batches."""
+"""Reports of `aot_compile.report` as text, as tables, and read back from files."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json
+from a3dcae_jax.common.files import atomic_write, read_json, write_json
 from a3dcae_jax.measuring.columns import table
-from a3dcae_jax.measuring.scale import SAME
+from a3dcae_jax.measuring.scale import FIGURES, SAME
 
-_BEFORE = {'target_rms': 0.0}  # of reports that were written before there was this setting
+# The fields without which a row of a file is not a report.
 _NEEDED = (
   *SAME,
   'topology',
   'chips',
-  'gflops_per_clip',
-  'gb_per_clip',
-  'memory_gb',
+  *FIGURES,
   'memory_share',
   'limited_by',
   'roofline_frames_per_s',
-  'compile_s',
 )
 _COLUMNS = (
   ('mode', '{mode}'),
   ('preset', '{preset}'),
   ('topology', '{topology}'),
-  ('clips a chip', '{batch}'),
+  ('clips/chip', '{batch}'),
   ('remat', '{remat}'),
   ('target_rms', '{target_rms:g}'),
   ('GFLOP/clip', '{gflops_per_clip:,.1f}'),
@@ -30,44 +31,95 @@ _COLUMNS = (
   ('memory GB', '{memory_gb:.1f}'),
   ('% of the chip', '{memory_percent:.0f}'),
   ('limited by', '{limited_by}'),
-  ('frames/s a chip at most', '{roofline_frames_per_s:,.0f}'),
-  ('compiled in s', '{compile_s:.0f}'),
+  ('most frames/s per chip', '{roofline_frames_per_s:,.0f}'),
+  ('compile s', '{compile_s:.0f}'),
 )
+_MOST_LINES = 10  # of moves and kernels on the terminal; --json has all
 
 
-def overview(rows, *, markdown=False):
-  """Reports as aligned text, or as a Markdown table."""
-  return table(
-    [row | {'memory_percent': 100 * row['memory_share']} for row in rows],
-    _COLUMNS,
-    markdown=markdown,
-  )
+def overview(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
+  """Return reports as aligned text, or as a Markdown table."""
+  shown = [{**row, 'memory_percent': 100 * row['memory_share']} for row in rows]
+  return table(shown, _COLUMNS, markdown=markdown)
 
 
-def earlier_reports(paths):
-  """The reports of all files `paths` (names of JSON files, {"rows": [...]}), in their order.
-
-  Raises: UserError naming the file and the row that is no report, such as a row of a comparison or of a search for the largest batch.
-  """
-  return [_checked(path, index, row) for path in paths for index, row in enumerate(_rows(path))]
-
-
-def _rows(path):
-  content = read_json(path)
-  if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
-    raise UserError(f'{path} holds no "rows": it is not what `aot --json` writes')
-  return content['rows']
+def write_overview(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Write reports to NAME.json, with lists replaced by their lengths, and to NAME.md."""
+  write_json(f'{name}.json', {'rows': [brief(row) for row in rows]})
+  with atomic_write(f'{name}.md') as file:
+    file.write(f'# Compiled for absent chips\n\n{overview(rows, markdown=True)}\n')
 
 
-def _checked(path, index, row):
-  row = _BEFORE | row if isinstance(row, dict) else {}
-  if missing := [key for key in _NEEDED if key not in row]:
-    raise UserError(
-      f'{path}: row {index} has no {", ".join(missing)}: it is no report; give what `aot --json` or --table wrote, not a --comparison'
-    )
-  return row
-
-
-def brief(row):
-  """A report with its lists (moves, kernels, collectives) replaced by how many there are: small enough to keep beside a table."""
+def brief(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Replace the lists of a report (moves, kernels, collectives) by their lengths."""
   return {key: len(value) if isinstance(value, list) else value for key, value in row.items()}
+
+
+def earlier_reports(paths: Sequence[str | pathlib.Path]) -> list[dict[str, Any]]:
+  """Read the reports of JSON files, {"rows": [...]}, in their order.
+
+  Raises:
+    UserError: for a row that is not a report, such as a row of a comparison or of a search for
+      the largest batch. The message names the file and the row.
+  """
+  reports = []
+  for path in paths:
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
+      raise UserError(f'{path} holds no "rows": give a file that `aot --json` wrote')
+    for index, row in enumerate(content['rows']):
+      known = row if isinstance(row, dict) else {}
+      missing = [name for name in _NEEDED if name not in known]
+      if missing:
+        raise UserError(
+          f'{path}: row {index} has no {", ".join(missing)}: it is not a report; '
+          'give a file that `aot --json` or `aot --table` wrote, not one of --comparison'
+        )
+      reports.append(row)
+  return reports
+
+
+def describe(row: Mapping[str, Any]) -> str:
+  """Return a report as lines for the terminal."""
+  shares = ''
+  if row['convolution_share']:
+    shares = f'{100 * row["convolution_share"]:.0f} % of FLOPs in convolutions; '
+  lines = [
+    f'{row["mode"]} {row["preset"]}, {row["chips"]} chips of {row["topology"]}, '
+    f'{row["batch"]} clips per chip, {row["dtype"]}: '
+    f'{row["gflops_per_clip"]:,.0f} GFLOP and {row["gb_per_clip"]:.2f} GB per clip, '
+    f'{row["memory_gb"]:.1f} GB ({100 * row["memory_share"]:.0f} % of the chip), '
+    f'at most {row["roofline_frames_per_s"]:,.0f} frames/s per chip, '
+    f'limited by {row["limited_by"]}; {shares}compiled in {row["compile_s"]:.0f} s'
+  ]
+  moves = row['large_moves']
+  for move in moves[:_MOST_LINES]:
+    lines.append(f'  {move["mb"]:8.1f} MB {move["opcode"]:12s} {move["op_name"][-70:]}')
+  if len(moves) > _MOST_LINES:
+    lines.append(f'  and {len(moves) - _MOST_LINES} more moves over 1 MB (all in --json)')
+  lines += _kernel_lines(row['kernels'])
+  if row['collectives']:
+    lines.append(_collective_line(row))
+  return '\n'.join(lines)
+
+
+def _kernel_lines(kernels: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Return how many kernels there are of each kind, and the largest ones."""
+  counts = {}
+  for kernel in kernels:
+    counts[kernel['kind']] = counts.get(kernel['kind'], 0) + 1
+  lines = [f'  {count:4d} kernels {kind}' for kind, count in counts.items()]
+  for kernel in kernels[:_MOST_LINES]:
+    lines.append(f'  {kernel["mb"]:8.1f} MB {kernel["name"]:40s} {kernel["op_name"][-60:]}')
+  return lines
+
+
+def _collective_line(row: Mapping[str, Any]) -> str:
+  return (
+    f'  gradients: {row["gradient_reductions"]} reductions and '
+    f'{row["other_gradient_collectives"]} other collectives, {row["gradient_mb"]:,.1f} MB; '
+    f'statistics: {row["statistics_reductions"]}, {row["statistics_mb"]:,.2f} MB; '
+    f'{1e3 * row["collective_s"]:.2f} ms at the link rate, '
+    f'{100 * row["collective_share"]:.0f} % of the roofline time, '
+    f'{100 * row["waited_share"]:.0f} % while nothing is computed'
+  )

@@ -1,29 +1,43 @@
-"""The two programs that are timed and compiled ahead: clips in, frame errors out; and the full adversarial step."""
+"""The two measured programs: scoring of clips and the adversarial training step."""
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.frame_rms import TUNED_RMS, check_target_rms
+from a3dcae_jax.config import fields
+from a3dcae_jax.config.presets import PRESETS
+from a3dcae_jax.config.variants import TUNED_RMS
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
+from a3dcae_jax.models.dtypes import DTYPES, compute_dtype, gradient_dtype
 from a3dcae_jax.models.inputs import network_input
-from a3dcae_jax.config.presets import PRESETS
+from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS
-from a3dcae_jax.run.networks import compute_dtype, reduce_dtype, remat_of
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
-from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import Objective, make_train_step
+from a3dcae_jax.training.state import TrainState, init_state, make_optimizer
+from a3dcae_jax.training.step import make_train_step
 
 MODES = ('infer', 'train')
 
 
 class Setting(NamedTuple):
-  """What is computed. batch: clips a device. size_px 0 takes the preset's. reduce_dtype: in which gradients are sent between devices.
+  """One measured program.
 
-  target_rms: what frames are normalised to (`training.frames.network_input`), 0 not at all; by default as the data sets' :paper and :small do.
+  Attributes:
+    mode: 'infer', from clips to frame errors, or 'train', the full adversarial step.
+    preset: sizes of the networks, a name in `config.presets`.
+    batch: clips per device.
+    dtype: data type of the computation; 'auto' is bfloat16 on accelerators, float32 on CPUs.
+    window: frames per clip, T.
+    size_px: height and width of a frame; 0 takes the preset's.
+    conv_algorithm: see `ops.conv_algorithm`.
+    polyphase: whether the first and last layer are computed as in `ops.polyphase`.
+    remat: 'none' or 'blocks', as `model.remat`.
+    target_rms: as `input.target_rms`. The default is that of the variant `tuned`.
   """
 
   mode: str
@@ -35,96 +49,148 @@ class Setting(NamedTuple):
   conv_algorithm: str = 'auto'
   polyphase: bool = True
   remat: str = 'none'
-  reduce_dtype: str = 'auto'
   target_rms: float = TUNED_RMS
 
   @property
-  def size(self):
+  def size(self) -> int:
+    """Height and width of a frame in pixels."""
     return self.size_px or PRESETS[self.preset].size_px
 
   @property
-  def clip_shape(self):
+  def clip_shape(self) -> tuple[int, int, int]:
+    """Shape of a clip, (T, H, W)."""
     return (self.window, self.size, self.size)
 
 
-def check_setting(setting):
-  """`setting`, if it is one; a `UserError` that names the field at fault otherwise."""
-  for field, value, known in (
-    ('modes', setting.mode, MODES),
-    ('preset', setting.preset, tuple(PRESETS)),
-    ('conv_algorithm', setting.conv_algorithm, ('auto', *CONV_ALGORITHMS)),
-  ):
+def check_setting(setting: Setting) -> Setting:
+  """Return the setting unchanged if all its values are possible.
+
+  Raises:
+    UserError: for the first value that is not. The message names the flag that sets it.
+  """
+  choices = {
+    'modes': (setting.mode, MODES),
+    'preset': (setting.preset, tuple(PRESETS)),
+    'dtype': (setting.dtype, ('auto', *DTYPES)),
+    'conv_algorithm': (setting.conv_algorithm, ('auto', *CONV_ALGORITHMS)),
+  }
+  for flag, (value, known) in choices.items():
     if value not in known:
-      raise UserError(f'--{field} {value!r}: known are {", ".join(known)}')
+      raise UserError(f'--{flag} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
-  check_target_rms('--target_rms', setting.target_rms)
+  if not 0 <= setting.target_rms <= 1:
+    raise UserError(f'--target_rms (={setting.target_rms}) must be between 0 and 1')
   return setting
 
 
-def resolved(setting):
-  """`setting` with 'auto' replaced by the dtypes it stands for on the platform that programs are traced for."""
-  return setting._replace(
-    dtype=jnp.dtype(compute_dtype(setting.dtype)).name,
-    reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype),
-  )
+def resolved(setting: Setting) -> Setting:
+  """Replace the dtype 'auto' by its value on the platform that programs are traced for."""
+  return setting._replace(dtype=jnp.dtype(compute_dtype(setting.dtype)).name)
 
 
-def networks(setting, axis_name=None):
-  """(AutoEncoder, Discriminator) of a setting."""
+def report_fields(setting: Setting) -> dict[str, Any]:
+  """Return the fields that name a program in a saved report.
+
+  Besides those of the setting this is `gradient_dtype`, the data type in which gradients travel
+  between devices.
+  """
+  setting = resolved(setting)
+  return {**setting._asdict(), 'gradient_dtype': gradient_dtype(setting.dtype)}
+
+
+def networks_of(
+  setting: Setting, axis_name: str | None = None
+) -> tuple[AutoEncoder, Discriminator]:
+  """Build the networks of a setting.
+
+  Args:
+    setting: the preset, data type and algorithms.
+    axis_name: the mapped axis of data-parallel replicas; None for a single replica.
+  """
   preset = PRESETS[setting.preset]
-  common = {
-    'conv_algorithm': setting.conv_algorithm,
-    'polyphase': setting.polyphase,
-    'dtype': compute_dtype(setting.dtype),
-    'remat': remat_of(setting.remat),
-  }
-  return (
-    AutoEncoder(preset.widths, axis_name=axis_name, **common),
-    Discriminator(
-      preset.discriminator_widths, preset.discriminator_units, axis_name=axis_name, **common
-    ),
+  model = fields.Model(
+    widths=preset.widths,
+    discriminator_widths=preset.discriminator_widths,
+    discriminator_units=preset.discriminator_units,
+    dtype=setting.dtype,
+    remat=setting.remat,
+  )
+  return make_networks(
+    model,
+    axis_name=axis_name,
+    conv_algorithm=setting.conv_algorithm,
+    polyphase=setting.polyphase,
   )
 
 
-def fresh_state(setting):
-  """A `TrainState` before its first update."""
-  return init_state(*networks(setting), make_optimizer(), clip_shape=setting.clip_shape, seed=0)
+def fresh_state(setting: Setting) -> TrainState:
+  """Make the training state before the first update."""
+  generator, discriminator = networks_of(setting)
+  return init_state(generator, discriminator, _optimizer(), clip_shape=setting.clip_shape, seed=0)
 
 
-def error_program(setting):
-  """`(variables, clips uint8 [B, T, H, W], mean_image [H, W]) -> errors [B, T]` (Eq. 13)."""
-  generator, _ = networks(setting)
+def error_program(setting: Setting) -> Callable[..., jax.Array]:
+  """Make the scoring program.
 
-  def errors(variables, clips, mean_image):
+  Returns:
+    A function of (variables, clips uint8 [B, T, H, W], mean_image [H, W]) that returns the frame
+    errors of Eq. 13, float32 [B, T].
+  """
+  generator, _ = networks_of(setting)
+
+  def errors(variables: dict, clips: jax.Array, mean_image: jax.Array) -> jax.Array:
     real = network_input(clips, mean_image, target_rms=setting.target_rms)
-    return frame_errors(error_maps(real, generator.apply(variables, real, train=False)))
+    reconstruction = generator.apply(variables, real, train=False)
+    return frame_errors(error_maps(real, reconstruction))
 
   return errors
 
 
-def train_program(setting, axis_name=None):
-  """The update `(state, clips, mean_image) -> (state, metrics)` at the default objective."""
+def train_program(setting: Setting, axis_name: str | None = None) -> Callable[..., Any]:
+  """Make the update of both networks, with the default loss and optimizer.
+
+  Args:
+    setting: the program.
+    axis_name: the mapped axis of data-parallel replicas; None for a single replica.
+
+  Returns:
+    A function of (state, clips uint8 [B, T, H, W], mean_image [H, W]) that returns
+    (state, metrics).
+  """
+  generator, discriminator = networks_of(setting, axis_name)
   return make_train_step(
-    *networks(setting, axis_name),
-    make_optimizer(),
-    Objective(),
+    generator,
+    discriminator,
+    _optimizer(),
+    fields.Loss(),
     seed=0,
+    prepare=functools.partial(network_input, target_rms=setting.target_rms),
     axis_name=axis_name,
-    reduce_dtype=reduce_dtype(setting.reduce_dtype, setting.dtype),
-    target_rms=setting.target_rms,
+    gradient_dtype=gradient_dtype(setting.dtype),
   )
 
 
-def variables_of(state):
-  """What `error_program` reads of a `TrainState`."""
+def variables_of(state: TrainState) -> dict[str, Any]:
+  """Return the part of a training state that `error_program` reads."""
   return {'params': state.generator, 'batch_stats': state.batch_stats}
 
 
-def input_shapes(setting, num_devices=None):
-  """(clips, mean image) as shapes; with `num_devices` the clips have a leading device axis."""
+def input_shapes(
+  setting: Setting, num_devices: int | None = None
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+  """Return the shapes of the clips and the mean image.
+
+  Args:
+    setting: the program.
+    num_devices: size of a leading device axis of the clips; None for no such axis.
+  """
   leading = () if num_devices is None else (num_devices,)
-  return (
-    jax.ShapeDtypeStruct((*leading, setting.batch, *setting.clip_shape), jnp.uint8),
-    jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32),
-  )
+  clips = jax.ShapeDtypeStruct((*leading, setting.batch, *setting.clip_shape), jnp.uint8)
+  mean_image = jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32)
+  return clips, mean_image
+
+
+def _optimizer():
+  """Return the default optimizer. Its learning rate is constant, so `steps` has no effect."""
+  return make_optimizer(fields.Optimizer(), steps=1)

@@ -1,137 +1,141 @@
-"""One program on ever more chips at a fixed batch a chip: what stays the same a chip, and what is sent between them."""
+"""Compare one program on more and more chips, at a fixed batch per chip.
 
+FLOPs and bytes per chip should stay the same, and what is sent between chips should be short.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from a3dcae_jax.common.files import atomic_write, write_json
 from a3dcae_jax.measuring.columns import table
 
-SAME = (
-  'mode',
-  'preset',
-  'batch',
-  'dtype',
-  'remat',
-  'reduce_dtype',
-  'target_rms',
-)  # the settings that are compared with themselves on other topologies
-CONSTANT_WITHIN, SHARE_LIMIT = 0.05, 0.10
-
-
-def scale_groups(reports):
-  """`scale_rows` of every setting and kind of chip in `reports` that there is on more than one topology."""
-  groups = {}
-  for report in reports:
-    groups.setdefault(
-      (report['topology'].partition(':')[0], *(report[name] for name in SAME)), []
-    ).append(report)
-  return [scale_rows(group) for group in groups.values() if len(group) > 1]
-
-
-def scale_rows(reports):
-  """Rows of the table: each of `reports` (of `ahead.report`, one setting, several topologies) against that with the fewest chips."""
-  reports = sorted(reports, key=lambda report: report['chips'])
-  first = reports[0]
-  rows = []
-  for report in reports:
-    counted = (
-      report['gb_per_clip'] and first['gb_per_clip']
-    )  # XLA counts neither FLOPs nor bytes for GPUs
-    ratio = lambda key, report=report, counted=counted: (
-      report[key] / first[key] if counted else None
-    )  # noqa: E731
-    rows.append(
-      {
-        key: report[key]
-        for key in (
-          'topology',
-          'chips',
-          *SAME,
-          'gflops_per_clip',
-          'gb_per_clip',
-          'memory_gb',
-          'gradient_reductions',
-          'gradient_mb',
-          'statistics_reductions',
-          'statistics_mb',
-          'collective_s',
-          'collective_share',
-          'overlapped',
-          'compile_s',
-        )
-      }
-      | {
-        'flops_ratio': ratio('gflops_per_clip'),
-        'bytes_ratio': ratio('gb_per_clip'),
-        'main_memory_gb_per_clip': report.get('main_memory_gb_per_clip'),
-        'gradient_exchanges': report.get('gradient_exchanges', 0),
-        'waited_share': _waited(report),
-      }
-    )
-  return rows
-
-
-def _waited(report):
-  """Share of the step in which a chip only sends; reports from before `waited_share` have all their collectives overlapped or none."""
-  return report.get('waited_share', 0.0 if report['overlapped'] else report['collective_share'])
-
-
-def verdict(rows):
-  """Lines on `scale_rows`: what does not scale (see `warnings`), or that all does, or that it was not counted."""
-  found = [f'WARNING: {line}' for line in warnings(rows)]
-  if any(row['flops_ratio'] is None for row in rows):
-    return [
-      *found,
-      'XLA counts neither FLOPs nor bytes for these chips: FLOPs are those of the direct method.',
-    ]
-  return found or [f'FLOPs and bytes a chip stay within {100 * CONSTANT_WITHIN:.0f} %.']
-
-
-def warnings(rows):
-  """A line for everything in `scale_rows` that does not scale: FLOPs or bytes a chip that grow, reductions that the chips wait for."""
-  lines = []
-  for row in rows:
-    for name, ratio in (('FLOPs', row['flops_ratio']), ('bytes', row['bytes_ratio'])):
-      if ratio is not None and abs(ratio - 1) > CONSTANT_WITHIN:
-        lines.append(
-          f'{row["topology"]}: {name} a chip are {ratio:.2f} times those on the fewest chips, more than {100 * CONSTANT_WITHIN:.0f} % off'
-        )
-    if row['waited_share'] > SHARE_LIMIT:
-      lines.append(
-        f'{row["topology"]}: what is sent takes {100 * row["waited_share"]:.0f} % of the step and nothing is computed meanwhile; '
-        'try '
-        + ('--reduce_dtype=bfloat16 or ' if row['reduce_dtype'] == 'float32' else '')
-        + 'more clips a chip'
-      )
-  return lines
-
-
+# The fields that must agree in a comparison of topologies.
+SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'gradient_dtype', 'target_rms')
+FIGURES = (
+  'gflops_per_clip',
+  'gb_per_clip',
+  'main_memory_gb_per_clip',
+  'memory_gb',
+  'gradient_reductions',
+  'other_gradient_collectives',
+  'gradient_mb',
+  'statistics_reductions',
+  'statistics_mb',
+  'collective_s',
+  'collective_share',
+  'waited_share',
+  'overlapped',
+  'compile_s',
+)
+CONSTANT_WITHIN = 0.05  # change of FLOPs and bytes per chip that is not reported
+WAITED_LIMIT = 0.10  # share of a step that chips may wait for each other unreported
 _COLUMNS = (
   ('topology', '{topology}'),
   ('chips', '{chips}'),
   ('GFLOP/clip', '{gflops_per_clip:,.0f}'),
-  ('x', '{flops_ratio:.3f}'),
+  ('ratio', '{flops_ratio:.3f}'),
   ('GB/clip', '{gb_per_clip:.2f}'),
-  ('x', '{bytes_ratio:.3f}'),
-  ('of main memory', '{main_memory_gb_per_clip:.2f}'),
+  ('ratio', '{bytes_ratio:.3f}'),
+  ('main memory GB/clip', '{main_memory_gb_per_clip:.2f}'),
   ('memory GB', '{memory_gb:.1f}'),
   ('gradient reductions', '{gradient_reductions}'),
-  ('exchanges', '{gradient_exchanges}'),
+  ('others', '{other_gradient_collectives}'),
   ('MB', '{gradient_mb:,.0f}'),
-  ('of statistics', '{statistics_reductions}'),
+  ('statistics reductions', '{statistics_reductions}'),
   ('MB', '{statistics_mb:.2f}'),
   ('ms at the link rate', '{collective_ms:.2f}'),
   ('% of the step', '{collective_percent:.1f}'),
-  ('waited for', '{waited_percent:.1f}'),
-  ('compiled in s', '{compile_s:.0f}'),
+  ('% waited for', '{waited_percent:.1f}'),
+  ('compile s', '{compile_s:.0f}'),
 )
 
 
-def scale_table(rows, *, markdown=False):
-  """`scale_rows` as aligned text, or as a Markdown table."""
-  shown = [
-    row
-    | {
-      'collective_ms': 1e3 * row['collective_s'],
-      'collective_percent': 100 * row['collective_share'],
-      'waited_percent': 100 * row['waited_share'],
-    }
-    for row in rows
-  ]
+def scale_groups(reports: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+  """Group reports of the same program on the same kind of chip.
+
+  Returns:
+    `scale_rows` of each group that has more than one topology.
+  """
+  groups = {}
+  for report in reports:
+    kind = report['topology'].partition(':')[0]
+    key = (kind, *(report[name] for name in SAME))
+    groups.setdefault(key, []).append(report)
+  return [scale_rows(group) for group in groups.values() if len(group) > 1]
+
+
+def scale_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """Compare reports of one program with the report on the fewest chips.
+
+  Returns:
+    The fields of each report that matter here, with `flops_ratio` and `bytes_ratio`; by chips.
+  """
+  reports = sorted(reports, key=lambda report: report['chips'])
+  fewest = reports[0]
+  rows = []
+  for report in reports:
+    row = {name: report[name] for name in ('topology', 'chips', *SAME, *FIGURES)}
+    row['flops_ratio'] = report['gflops_per_clip'] / fewest['gflops_per_clip']
+    row['bytes_ratio'] = report['gb_per_clip'] / fewest['gb_per_clip']
+    rows.append(row)
+  return rows
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Return the warnings on `scale_rows` as lines, or a line that there are none."""
+  found = [f'WARNING: {line}' for line in warnings(rows)]
+  return found or [f'FLOPs and bytes per chip stay within {100 * CONSTANT_WITHIN:.0f} %.']
+
+
+def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Return a line for each figure of `scale_rows` that does not scale.
+
+  These are FLOPs or bytes per chip that grow, and collectives that the chips wait for.
+  """
+  lines = []
+  for row in rows:
+    topology = row['topology']
+    for name, ratio in (('FLOPs', row['flops_ratio']), ('bytes', row['bytes_ratio'])):
+      if abs(ratio - 1) > CONSTANT_WITHIN:
+        lines.append(
+          f'{topology}: {name} per chip are {ratio:.2f} times those on the fewest chips, '
+          f'more than {100 * CONSTANT_WITHIN:.0f} % off'
+        )
+    if row['waited_share'] > WAITED_LIMIT:
+      smaller_gradients = '' if row['gradient_dtype'] == 'bfloat16' else '--dtype=bfloat16 or '
+      lines.append(
+        f'{topology}: chips wait for each other during {100 * row["waited_share"]:.0f} % of the '
+        f'step; try {smaller_gradients}more clips per chip'
+      )
+  return lines
+
+
+def scale_table(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
+  """Return `scale_rows` as aligned text, or as a Markdown table."""
+  shown = []
+  for row in rows:
+    shown.append(
+      {
+        **row,
+        'collective_ms': 1e3 * row['collective_s'],
+        'collective_percent': 100 * row['collective_share'],
+        'waited_percent': 100 * row['waited_share'],
+      }
+    )
   return table(shown, _COLUMNS, markdown=markdown)
+
+
+def scale_title(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Return a line that names the program of `scale_rows`."""
+  fields = ', '.join(f'{name} {rows[0][name]}' for name in SAME)
+  return f'{fields}; all figures per chip, ratios to the fewest chips'
+
+
+def write_comparison(name: str, groups: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+  """Write groups of `scale_rows` to NAME.json and NAME.md."""
+  write_json(f'{name}.json', {'rows': [row for group in groups for row in group]})
+  lines = ['# Figures per chip and what chips send each other, by number of chips', '']
+  for group in groups:
+    lines += [scale_title(group), '', scale_table(group, markdown=True), '', *verdict(group), '']
+  with atomic_write(f'{name}.md') as file:
+    file.write('\n'.join(lines))

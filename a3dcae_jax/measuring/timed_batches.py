@@ -1,7 +1,11 @@
-"""Where the batches of a timed program come from: nowhere, frames on the device, or the tf.data pipeline. As in training, on made frames."""
+"""Batches for a timed program, from one of three input pipelines.
+
+The frames are random. The pipelines are those of training.
+"""
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,62 +16,74 @@ from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.device_cache import gather_clips
 from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.data.windows import training_clips
+from a3dcae_jax.measuring.programs import Setting
 
 INPUT_PIPELINES = ('none', 'device_cached', 'streaming')
-_FRAMES = 256  # made frames: what a batch costs does not depend on their number
+_NUM_FRAMES = 256  # the cost of a batch does not depend on it
 
 
 class TimedBatches(NamedTuple):
-  """`batches`: endless iterator of what the program takes a step. `frames`: what every step reads whole, () or (uint8 [N, H, W] on the device,)."""
+  """Input of a timed program.
 
-  batches: object
-  frames: tuple
+  Attributes:
+    batches: endless; one item per step, clips or indices of clips.
+    frames: () if items are clips; if they are indices, (uint8 [N, H, W] on the device,).
+  """
+
+  batches: Iterator[Any]
+  frames: tuple[jax.Array, ...]
 
 
-def timed_batches(setting, input_pipeline):
-  """The `TimedBatches` of a `programs.Setting`.
+def timed_batches(setting: Setting, input_pipeline: str) -> TimedBatches:
+  """Make the input of a timed program.
 
-  'none': the same clips every time, already on the device: what the program does by itself. 'device_cached': indices, copied to the device each
-  step; the program gathers the clips from frames there. 'streaming': clips read by tf.data and copied ahead of the step.
+  Args:
+    setting: gives the shape of a batch.
+    input_pipeline: 'none': the same clips each time, already on the device, to time the program
+      alone. 'device_cached': indices, copied to the device in each step; the program gathers the
+      clips from frames on the device. 'streaming': clips read by tf.data and copied to the device
+      ahead of the step.
+
+  Raises:
+    UserError: if there is no such input pipeline.
   """
   if input_pipeline not in INPUT_PIPELINES:
     raise UserError(f'--input_pipeline {input_pipeline!r}: known are {", ".join(INPUT_PIPELINES)}')
-  frames = np.random.default_rng(0).integers(
-    0, 256, (_FRAMES, *setting.clip_shape[1:]), dtype=np.uint8
-  )
-  table = training_clips(
-    [CachedVideo('made', 0, _FRAMES, '')], window=setting.window, strides=(1, 2, 3), every_frames=2
-  )
+  shape = (_NUM_FRAMES, *setting.clip_shape[1:])
+  frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+  video = CachedVideo('random', 0, _NUM_FRAMES, '')
+  clips = training_clips([video], window=setting.window, strides=(1, 2, 3))
   if input_pipeline == 'none':
-    first, stride = clip_batch(table, batch_size=setting.batch, seed=0, step=0)
-    clips = gather_clips(jnp.asarray(frames), first, stride, window=setting.window)
-    return TimedBatches(itertools.repeat(clips), ())
+    first, stride = clip_batch(clips, batch_size=setting.batch, seed=0, step=0)
+    batch = gather_clips(jnp.asarray(frames), first, stride, window=setting.window)
+    return TimedBatches(itertools.repeat(batch), ())
   if input_pipeline == 'device_cached':
     indices = (
-      jax.device_put(clip_batch(table, batch_size=setting.batch, seed=0, step=step))
+      jax.device_put(clip_batch(clips, batch_size=setting.batch, seed=0, step=step))
       for step in itertools.count()
     )
     return TimedBatches(indices, (jax.device_put(frames),))
-  from a3dcae_jax.data.pipeline import (
-    prefetch_to_device,
-    stream_batches,
-  )  # TensorFlow, which the others do not need
+  # Imported here: TensorFlow is not needed for the others.
+  from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
 
-  return TimedBatches(
-    prefetch_to_device(
-      stream_batches(frames, table, batch_size=setting.batch, window=setting.window, seed=0),
-      jax.device_put,
-    ),
-    (),
-  )
+  read = stream_batches(frames, clips, batch_size=setting.batch, window=setting.window, seed=0)
+  return TimedBatches(prefetch_to_device(read, jax.device_put), ())
 
 
-def fed(program, setting):
-  """`program(carry, clips, mean_image)` as a function of (carry, batch, mean_image, *frames), `batch` and `frames` being of `TimedBatches`."""
+def with_batches(program: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
+  """Give a program the input of `TimedBatches`.
 
-  def step(carry, batch, mean_image, *frames):
-    return program(
-      carry, gather_clips(*frames, *batch, window=setting.window) if frames else batch, mean_image
-    )
+  Args:
+    program: a function of (carry, clips, mean_image).
+    setting: gives the number of frames per clip.
+
+  Returns:
+    A function of (carry, batch, mean_image, *frames), with `batch` and `frames` as in
+    `TimedBatches`.
+  """
+
+  def step(carry: Any, batch: Any, mean_image: jax.Array, *frames: jax.Array) -> Any:
+    clips = gather_clips(*frames, *batch, window=setting.window) if frames else batch
+    return program(carry, clips, mean_image)
 
   return step

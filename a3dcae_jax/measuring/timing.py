@@ -1,83 +1,157 @@
-"""Times settings of the network: inference or the full adversarial step, in one process, medians after warm-up."""
+"""Time scoring or the adversarial training step in this process.
+
+Figures are medians after warm-up.
+"""
 
 import statistics
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from a3dcae_jax.measuring.flops import model_flops
+from a3dcae_jax.measuring.columns import table
+from a3dcae_jax.measuring.costs import model_flops, used_bytes, xla_cost
 from a3dcae_jax.measuring.programs import (
+  Setting,
   error_program,
   fresh_state,
-  input_shapes,
-  resolved,
+  report_fields,
   train_program,
   variables_of,
 )
-from a3dcae_jax.measuring.timed_batches import fed, timed_batches
-from a3dcae_jax.run.networks import compute_dtype
+from a3dcae_jax.measuring.timed_batches import timed_batches, with_batches
+from a3dcae_jax.models.dtypes import compute_dtype
+
+_COLUMNS = (
+  ('mode', '{mode}'),
+  ('preset', '{preset}'),
+  ('px', '{size_px}'),
+  ('batch', '{batch}'),
+  ('dtype', '{dtype}'),
+  ('target_rms', '{target_rms:g}'),
+  ('input pipeline', '{input_pipeline}'),
+  ('frames/s', '{frames_per_s:,.0f}'),
+  ('clips/s', '{clips_per_s:,.2f}'),
+  ('ratio to the first', '{of_first_pipeline:.3f}'),
+  ('ms/step', '{ms:,.1f}'),
+  ('compile s', '{compile_s:.0f}'),
+  ('M parameters', '{millions:,.2f}'),
+  ('GFLOP/clip', '{gflops:,.1f}'),
+  ('% of matrix rate', '{percent:.0f}'),
+  ('program GiB', '{program_gib:.2f}'),
+  ('peak GiB', '{peak_gib:.2f}'),
+)
+_PEER_COLUMNS = (
+  ('reference clips/s', '{peer[clips_per_s]:.2f}'),
+  ('ratio', '{ratio:.2f}'),
+)
 
 
 class Program(NamedTuple):
-  """A compiled setting with its batches.
+  """A compiled program with its batches.
 
-  `run(steps)` computes so many steps, handing out one after another as training does, and waits for the last. `compile_s`. `flops` of one step
-  by the direct method (`runs.flops`); `xla_flops`: as XLA counts what it runs, `program_bytes`: the memory that takes (None: XLA does not say).
-  `text()`: what XLA made of it.
+  Attributes:
+    run: a function of `steps` that runs so many steps, each handed out without waiting for the one
+      before, as training does, and then waits for the last.
+    input_pipeline: where its batches come from.
+    compile_s: seconds that it took to compile.
+    flops: of one step by the direct method (`costs.model_flops`).
+    xla_flops: of one step as XLA counts them; None if it does not.
+    num_bytes: device memory that it needs.
+    parameters: number of trained parameters.
+    text: a function that returns the compiled program as text.
   """
 
-  run: object
+  run: Callable[[int], None]
   input_pipeline: str
   compile_s: float
-  flops: float
+  flops: int
   xla_flops: float | None
-  program_bytes: int | None
+  num_bytes: int
   parameters: int
-  text: object
+  text: Callable[[], str]
 
 
-def make_program(setting, input_pipeline='none'):
-  """Compiles a `programs.Setting` on the default device; `input_pipeline` is where its batches come from, see `timed_batches`."""
-  state, source = fresh_state(setting), timed_batches(setting, input_pipeline)
-  mean_image = jnp.full(input_shapes(setting)[1].shape, 0.5, jnp.float32)
-  if setting.mode == 'infer':
-    parameters, held, jitted = (
-      _count(state.generator),
-      [variables_of(state)],
-      jax.jit(fed(error_program(setting), setting)),
-    )
-  else:
-    parameters, held = _count((state.generator, state.discriminator)), [state]
-    jitted = jax.jit(fed(train_program(setting), setting), donate_argnums=0)
-  del state  # a training state is donated: nothing else may hold it
-  shared, batches = (mean_image, *source.frames), source.batches
-  start = time.perf_counter()
-  compiled = jitted.lower(held[0], next(batches), *shared).compile()
-  seconds = time.perf_counter() - start
+class _Runner:
+  """Runs a compiled program and keeps what a step hands to the next one."""
 
-  def run(steps=1):
+  def __init__(
+    self,
+    compiled: Callable[..., Any],
+    carry: Any,
+    batches: Iterator[Any],
+    shared: tuple[jax.Array, ...],
+  ):
+    self._compiled = compiled
+    self._carry = carry
+    self._batches = batches
+    self._shared = shared
+
+  def score(self, steps: int = 1) -> None:
+    """Run a scoring program, whose variables stay the same."""
     for _ in range(steps):
-      result = compiled(held[0], next(batches), *shared)
-      if setting.mode == 'train':
-        held[0], result = result
-    jax.block_until_ready(result)
+      errors = self._compiled(self._carry, next(self._batches), *self._shared)
+    jax.block_until_ready(errors)
 
+  def train(self, steps: int = 1) -> None:
+    """Run a training step, which takes the state of the step before."""
+    for _ in range(steps):
+      self._carry, metrics = self._compiled(self._carry, next(self._batches), *self._shared)
+    jax.block_until_ready(metrics)
+
+
+def make_program(setting: Setting, input_pipeline: str = 'none') -> Program:
+  """Compile a setting on the default device.
+
+  Args:
+    setting: the program.
+    input_pipeline: where its batches come from, see `timed_batches`.
+  """
+  state = fresh_state(setting)
+  batches, frames = timed_batches(setting, input_pipeline)
+  mean_image = jnp.full(setting.clip_shape[1:], 0.5, jnp.float32)
+  shared = (mean_image, *frames)
+  if setting.mode == 'infer':
+    carry = variables_of(state)
+    parameters = _num_parameters(state.generator)
+    step = jax.jit(with_batches(error_program(setting), setting))
+  else:
+    carry = state
+    parameters = _num_parameters((state.generator, state.discriminator))
+    step = jax.jit(with_batches(train_program(setting), setting), donate_argnums=0)
+  start = time.perf_counter()
+  compiled = step.lower(carry, next(batches), *shared).compile()
+  compile_s = time.perf_counter() - start
+  runner = _Runner(compiled, carry, batches, shared)
   return Program(
-    run,
-    input_pipeline,
-    seconds,
-    model_flops(setting),
-    _xla_flops(compiled),
-    _program_bytes(compiled),
-    parameters,
-    compiled.as_text,
+    run=runner.score if setting.mode == 'infer' else runner.train,
+    input_pipeline=input_pipeline,
+    compile_s=compile_s,
+    flops=model_flops(setting),
+    xla_flops=xla_cost(compiled).flops,
+    num_bytes=used_bytes(compiled),
+    parameters=parameters,
+    text=compiled.as_text,
   )
 
 
-def measure(programs, setting, *, reps, steps=1, warmup=3):
-  """Times `programs` of one setting in turns, `reps` turns of `steps` steps each; returns a dict of figures for each, times being a step's."""
+def measure(
+  programs: Sequence[Program], setting: Setting, *, reps: int, steps: int = 1, warmup: int = 3
+) -> list[dict[str, Any]]:
+  """Time several programs of one setting in turns.
+
+  Args:
+    programs: they differ in their input pipelines.
+    setting: which they compute.
+    reps: turns of each.
+    steps: steps per turn.
+    warmup: steps of each before the first turn.
+
+  Returns:
+    A row of figures for each program; times are per step.
+  """
   times = [[] for _ in programs]
   for program in programs:
     program.run(warmup)
@@ -86,15 +160,21 @@ def measure(programs, setting, *, reps, steps=1, warmup=3):
       start = time.perf_counter()
       program.run(steps)
       taken.append((time.perf_counter() - start) / steps)
-  return [_figures(setting, program, taken) for program, taken in zip(programs, times, strict=True)]
+  rows = []
+  for taken, program in zip(times, programs, strict=True):
+    rows.append(_figures(setting, program, taken))
+  for row in rows:
+    row['of_first_pipeline'] = row['clips_per_s'] / rows[0]['clips_per_s']
+  return rows
 
 
-def _figures(setting, program, times):
+def _figures(setting: Setting, program: Program, times: Sequence[float]) -> dict[str, Any]:
   median = statistics.median(times)
-  peak = (jax.local_devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
-  gib = lambda num_bytes: num_bytes and num_bytes / 2**30  # noqa: E731
+  memory = jax.local_devices()[0].memory_stats() or {}
+  peak = memory.get('peak_bytes_in_use')
+  xla_flops = program.xla_flops
   return {
-    **resolved(setting)._asdict(),
+    **report_fields(setting),
     'size_px': setting.size,
     'input_pipeline': program.input_pipeline,
     'median_s': median,
@@ -106,23 +186,31 @@ def _figures(setting, program, times):
     'compile_s': program.compile_s,
     'parameters': program.parameters,
     'flops_per_clip': program.flops / setting.batch,
-    'xla_flops_per_clip': program.xla_flops and program.xla_flops / setting.batch,
+    'xla_flops_per_clip': None if xla_flops is None else xla_flops / setting.batch,
     'tflops_per_s': program.flops / median / 1e12,
-    'program_gib': gib(program.program_bytes),
-    'peak_gib': gib(peak),
+    'program_gib': program.num_bytes / 2**30,
+    'peak_gib': None if peak is None else peak / 2**30,
   }
 
 
-def matrix_rate(dtype, *, size=0):
-  """TFLOP/s of a square matrix product on random data in `dtype`: what this device can be asked for, measured in the same run."""
-  on_cpu = jax.default_backend() == 'cpu'
-  size, products = (
-    size or (2048 if on_cpu else 8192),
-    1 if on_cpu else 16,
-  )  # one at a time an accelerator waits for the host
-  matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(
-    compute_dtype(dtype)
-  )
+def matrix_rate(dtype: str, *, size: int = 0) -> float:
+  """Measure the rate of a square matrix product of random numbers on this device.
+
+  Args:
+    dtype: as `model.dtype`.
+    size: rows and columns; 0: 2048 on CPUs, 8192 on accelerators.
+
+  Returns:
+    TFLOP/s, the most that can be expected of a program in the same process.
+  """
+  if jax.default_backend() == 'cpu':
+    size = size or 2048
+    products = 1
+  else:
+    size = size or 8192
+    products = 16  # queued: with one at a time an accelerator waits for the host
+  matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+  matrix = matrix.astype(compute_dtype(dtype))
   product = jax.jit(lambda a: a @ a)
   jax.block_until_ready(product(product(matrix)))
   times = []
@@ -133,28 +221,47 @@ def matrix_rate(dtype, *, size=0):
   return 2 * size**3 / statistics.median(times) / 1e12
 
 
-def device_facts():
-  """What the figures belong to."""
+def device_facts() -> dict[str, str]:
+  """Return the platform, the device and the version of JAX."""
   device = jax.local_devices()[0]
   return {'platform': device.platform, 'device': device.device_kind, 'jax': jax.__version__}
 
 
-def _xla_flops(compiled):
-  analysis = compiled.cost_analysis()
-  analysis = analysis[0] if isinstance(analysis, list) else analysis
-  return (analysis or {}).get('flops')
-
-
-def _program_bytes(compiled):
-  memory = compiled.memory_analysis()
-  return (
-    memory
-    and memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    + memory.temp_size_in_bytes
-    - memory.alias_size_in_bytes
+def describe(row: Mapping[str, Any]) -> str:
+  """Return a row of figures as one line for the terminal."""
+  text = (
+    f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, '
+    f'{row["dtype"]}, target_rms {row["target_rms"]:g}, input pipeline {row["input_pipeline"]}: '
+    f'{row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, '
+    f'{1e3 * row["median_s"]:.1f} ms, compiled in {row["compile_s"]:.0f} s'
   )
+  if row['peak_gib'] is not None:
+    text += f', peak {row["peak_gib"]:.1f} GiB'
+  text += f', {100 * row["share_of_matrix_rate"]:.0f} % of the matrix rate'
+  if 'peer' in row:
+    reference = row['peer']['clips_per_s']
+    text += f'; reference {reference:.2f} clips/s, ratio {row["ratio"]:.2f}'
+  return text
 
 
-def _count(tree):
+def figures_table(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Return rows of figures as an aligned table."""
+  columns = _COLUMNS
+  if any('peer' in row for row in rows):
+    columns += _PEER_COLUMNS
+  shown = []
+  for row in rows:
+    shown.append(
+      {
+        **row,
+        'ms': 1e3 * row['median_s'],
+        'millions': row['parameters'] / 1e6,
+        'gflops': row['flops_per_clip'] / 1e9,
+        'percent': 100 * row['share_of_matrix_rate'],
+      }
+    )
+  return table(shown, columns)
+
+
+def _num_parameters(tree: Any) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(tree))

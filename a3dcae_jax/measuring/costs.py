@@ -1,0 +1,143 @@
+"""FLOPs, bytes and memory of a program: our own count, and what XLA reports.
+
+A compiler counts the operations that it runs. Minimal filtering along time (`ops.winograd`) has
+half the products of the direct method, the polyphase method of the first and last layer
+(`ops.polyphase`) has more. `model_flops` counts the network as written down, by direct
+convolutions, from the jaxpr: the result is the same on every platform.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from a3dcae_jax.measuring.programs import (
+  Setting,
+  error_program,
+  fresh_state,
+  input_shapes,
+  train_program,
+  variables_of,
+)
+from a3dcae_jax.ops.conv_algorithm import tracing_for
+
+
+class XlaCost(NamedTuple):
+  """XLA's own count for a compiled program; None for a figure that it does not give.
+
+  Attributes:
+    flops: floating point operations.
+    num_bytes: bytes read and written.
+  """
+
+  flops: float | None
+  num_bytes: float | None
+
+
+def xla_cost(compiled: Any) -> XlaCost:
+  """Return XLA's count for a compiled program. For GPUs that are absent it has none."""
+  try:
+    cost = compiled.cost_analysis() or {}
+  except jax.errors.JaxRuntimeError:
+    cost = {}
+  return XlaCost(cost.get('flops'), cost.get('bytes accessed'))
+
+
+def used_bytes(compiled: Any) -> int:
+  """Return the device memory that a compiled program needs at its peak, in bytes.
+
+  It is the sum of arguments, temporary arrays and those results that reuse no argument.
+  """
+  memory = compiled.memory_analysis()
+  results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+  return memory.argument_size_in_bytes + memory.temp_size_in_bytes + results
+
+
+def model_flops(setting: Setting) -> int:
+  """Count the FLOPs of one run of a program by the direct method.
+
+  Only convolutions and matrix products count, with 2 FLOPs per product.
+  """
+  # In float32: for bfloat16 the gradient of a convolution is traced beside a convolution whose
+  # result is not used (`ops.conv_pool`).
+  plain = setting._replace(dtype='float32', conv_algorithm='direct', polyphase=False, remat='none')
+  clips, mean_image = input_shapes(plain)
+  with tracing_for('tpu'):  # without the barriers that CPUs need
+    carry = jax.eval_shape(lambda: fresh_state(plain))
+    if plain.mode == 'infer':
+      program = error_program(plain)
+      carry = variables_of(carry)
+    else:
+      program = train_program(plain)
+    return jaxpr_flops(jax.make_jaxpr(program)(carry, clips, mean_image).jaxpr)
+
+
+def jaxpr_flops(jaxpr: Any) -> int:
+  """Count the FLOPs of the convolutions and matrix products of a jaxpr.
+
+  Inner jaxprs (jit, custom gradients, ...) are included. The body of a loop counts once.
+  """
+  total = 0
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == 'conv_general_dilated':
+      total += _convolution_flops(equation)
+    elif equation.primitive.name == 'dot_general':
+      total += _product_flops(equation)
+    for inner in _inner_jaxprs(equation.params):
+      total += jaxpr_flops(inner)
+  return total
+
+
+def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
+  """Yield the jaxprs among the parameters of an equation."""
+  for value in params.values():
+    items = value if isinstance(value, (tuple, list)) else (value,)
+    for item in items:
+      jaxpr = getattr(item, 'jaxpr', item)
+      if hasattr(jaxpr, 'eqns'):
+        yield jaxpr
+
+
+def _product_flops(equation: Any) -> int:
+  left = equation.invars[0].aval.shape
+  out = equation.outvars[0].aval.shape
+  (contracted, _), _ = equation.params['dimension_numbers']
+  return 2 * math.prod(out) * math.prod(left[axis] for axis in contracted)
+
+
+def _convolution_flops(equation: Any) -> int:
+  """Count the FLOPs of a convolution.
+
+      2 * B * Cin * Cout / groups * number of (output, tap) pairs that read a pixel
+
+  The pairs are those of all spatial axes; a tap that falls on padding does not count.
+  """
+  params = equation.params
+  numbers = params['dimension_numbers']
+  left = equation.invars[0].aval.shape
+  right = equation.invars[1].aval.shape
+  out = equation.outvars[0].aval.shape
+  pairs = 1
+  for axis in range(len(params['padding'])):
+    size = left[numbers.lhs_spec[2 + axis]]
+    taps = right[numbers.rhs_spec[2 + axis]]
+    outputs = out[numbers.out_spec[2 + axis]]
+    positions = _positions_read(params, axis, taps, outputs)
+    spacing = params['lhs_dilation'][axis]
+    is_pixel = (positions >= 0) & (positions <= (size - 1) * spacing) & (positions % spacing == 0)
+    pairs *= int(is_pixel.sum())
+  features = right[numbers.rhs_spec[0]] * right[numbers.rhs_spec[1]]  # Cout * Cin / groups
+  return 2 * out[numbers.out_spec[0]] * features * pairs
+
+
+def _positions_read(params: Mapping[str, Any], axis: int, taps: int, outputs: int) -> np.ndarray:
+  """Return the position that each (output, tap) pair reads along an axis, [outputs, taps].
+
+  The first value of the input lies at 0; with dilated inputs the next one at `lhs_dilation`.
+  """
+  padding_before, _ = params['padding'][axis]
+  starts = np.arange(outputs) * params['window_strides'][axis] - padding_before
+  offsets = np.arange(taps) * params['rhs_dilation'][axis]
+  return starts[:, None] + offsets[None]
