@@ -1,8 +1,10 @@
-"""Detector bundles: what leaves the house. Loading one needs jax and numpy alone (and flatbuffers, which `jax.export` reads with).
+"""Detector bundles: trained detectors that run without the rest of the package.
 
-from a3dcae_jax.serving.bundle import load_bundle
+To load one takes jax, numpy and flatbuffers, which `jax.export` reads with.
 
-detector = load_bundle('ped2.bundle')       # every file is compared with its SHA-256
-errors, maps = detector(clips)              # uint8 [B, T, H, W], or float32 in [0, 1]
-abnormal = detector.scores(errors) > detector.threshold     # bool [B, T]
+    from a3dcae_jax.serving.bundle import load_bundle
+
+    detector = load_bundle('ped2.bundle')       # each file is compared with its SHA-256
+    scores = detector.score_video(frames)       # uint8 [N, H, W] -> float64 [N]
+    abnormal = scores > detector.threshold      # bool [N]
 """

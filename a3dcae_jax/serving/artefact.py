@@ -1,4 +1,6 @@
-"""A scoring program as one `jax.export` artefact for CPUs, CUDA GPUs and TPUs, for any number of clips."""
+"""A scoring program as one `jax.export` artefact, for any platform and any number of clips."""
+
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -7,26 +9,42 @@ from jax import export
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 DTYPES = {'uint8': jnp.uint8, 'float32': jnp.float32}
 
+Program = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""(weights, mean_image, clips [B, T, H, W]) -> (errors [B, T], maps [B, T, H, W])."""
 
-def export_program(on_cpu, elsewhere, weights, mean_image, *, window, dtype):
-  """Exports `(weights, mean_image, clips [B, T, H, W]) -> (errors [B, T], maps [B, T, H, W])` with B left open.
 
-  CPUs and accelerators want other convolutions and other dtypes, so the artefact holds both programs and the platform that
-  runs it picks one when it compiles; the other costs its few kilobytes of text. Weights are arguments: no copy of them inside.
+def export_program(
+  on_cpu: Program,
+  elsewhere: Program,
+  weights: Mapping[str, jax.Array],
+  mean_image: jax.Array,
+  *,
+  window: int,
+  dtype: str,
+) -> export.Exported:
+  """Export a scoring program with the number of clips left open.
+
+  CPUs and accelerators want different convolutions and dtypes. The artefact therefore holds both
+  programs, and the platform that runs it picks one when it compiles; the other one costs a few
+  kilobytes of text. Weights are arguments, so the artefact holds no copy of them.
 
   Args:
-    on_cpu, elsewhere: the program as traced for CPUs and for accelerators.
-    weights: dict of arrays (or shapes). mean_image: [H, W]. window: T. dtype: of the clips, 'uint8' or 'float32'.
+    on_cpu: the program as traced for CPUs.
+    elsewhere: the program as traced for accelerators.
+    weights: arrays, or only their shapes.
+    mean_image: [H, W].
+    window: frames per clip, T.
+    dtype: of the clips, a key of `DTYPES`.
 
-  Returns: `jax.export.Exported`; its `serialize()` gives the bytes.
+  Returns:
+    The artefact; its `serialize()` gives the bytes.
   """
 
   def program(*arguments):
     return jax.lax.platform_dependent(*arguments, cpu=on_cpu, default=elsewhere)
 
   (batch,) = export.symbolic_shape('b')
-  shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (dict(weights), mean_image)
-  )
+  constants = (dict(weights), mean_image)
+  shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), constants)
   clips = jax.ShapeDtypeStruct((batch, window, *mean_image.shape), DTYPES[dtype])
   return export.export(jax.jit(program), platforms=PLATFORMS)(*shapes, clips)

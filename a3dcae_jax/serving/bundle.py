@@ -1,14 +1,18 @@
-"""A detector bundle: written whole, checked whole, called on clips.
+"""A detector bundle: written and checked as a whole, called on clips or on a video.
 
 BUNDLE/
-  model.stablehlo          clips uint8 [B, T, H, W] -> errors [B, T], maps [B, T, H, W]; `jax.export`, B open, cpu + cuda + tpu
-  model_float.stablehlo    the same for float32 clips in [0, 1]
-  weights.npz              the network's weights, and whatever else the program reads, flat names
-  mean_image.npy           float32 [H, W] in [0, 1]
-  detector.json            geometry, training-error statistics, threshold, config, provenance, SHA-256 of every file
+  model.stablehlo        clips uint8 [B, T, H, W] -> errors [B, T], maps [B, T, H, W];
+                         `jax.export`, any B, for cpu, cuda and tpu
+  model_float.stablehlo  the same for float32 clips in [0, 1]
+  weights.npz            the arrays that the program reads, by flat names
+  mean_image.npy         float32 [H, W] in [0, 1]
+  detector.json          shape of the clips, calibration by training errors, threshold, config,
+                         provenance, SHA-256 of each file
 """
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,184 +23,268 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir, write_json
 from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
+from a3dcae_jax.serving.video import cut_windows, video_scores
 
 MODELS = {'uint8': 'model.stablehlo', 'float32': 'model_float.stablehlo'}
-WEIGHTS, MEAN_IMAGE = 'weights.npz', 'mean_image.npy'
+WEIGHTS = 'weights.npz'
+MEAN_IMAGE = 'mean_image.npy'
+_BATCH_SIZE = 16  # windows of a video that are scored at once
 
 
 def write_bundle(
-  folder, *, models, weights, mean_image, window, details, stride=1, extra_files=None
-):
-  """Writes a bundle, whole or not at all; an older bundle in its place is replaced, anything else is not touched.
+  folder: pathlib.Path | str,
+  *,
+  models: Mapping[str, export.Exported],
+  weights: Mapping[str, np.ndarray],
+  mean_image: np.ndarray,
+  window: int,
+  stride: int,
+  details: Mapping[str, Any],
+  extra_files: Mapping[str, bytes] | None = None,
+) -> None:
+  """Write a bundle, whole or not at all; an older bundle in its place is replaced.
 
   Args:
-    folder: of the bundle. models: dtype of the clips -> `jax.export.Exported`. weights: dict of arrays. mean_image: [H, W]. window: T.
-    stride: between the frames of a clip, in frames of the footage.
-    details: further fields of `detector.json`; `calibration` is what `Bundle.scores` and `.threshold` read. extra_files: name -> bytes.
+    folder: of the bundle.
+    models: dtype of the clips -> program.
+    weights: arrays that the programs read.
+    mean_image: float32 [H, W].
+    window: frames per clip, T.
+    stride: frames of the video between two frames of a clip.
+    details: further fields of `detector.json`. One of them is `calibration`, which holds what
+      `Bundle.score_video` and `Bundle.threshold` read.
+    extra_files: name -> content.
 
-  Raises: UserError if `folder` exists and is no bundle.
+  Raises:
+    UserError: if `folder` exists and is not a bundle.
   """
   check_replaceable(folder)
   files = {MODELS[dtype]: bytes(model.serialize()) for dtype, model in models.items()}
-  files |= {
-    WEIGHTS: pack_arrays(weights),
-    MEAN_IMAGE: pack_array(mean_image),
-    **(extra_files or {}),
-  }
+  files[WEIGHTS] = pack_arrays(weights)
+  files[MEAN_IMAGE] = pack_array(mean_image)
+  files |= extra_files or {}
   height, width = mean_image.shape
-  one = next(iter(models.values()))
-  geometry = {
-    'window_frames': window,
-    'frame_stride': stride,
-    'height_px': height,
-    'width_px': width,
-    'axes': 'BTHW',
-    'channels': 'grey',
-    'models': {dtype: MODELS[dtype] for dtype in models},
-    'ranges': {'uint8': [0, 255], 'float32': [0, 1]},
-  }
-  loads = {
-    'jax_at_least': jax.__version__,
-    'calling_convention_version': one.calling_convention_version,
-    'platforms': list(one.platforms),
-    'promise': manifests.PROMISE,
-  }
-  sealed = manifests.seal(
-    {
-      'input': geometry,
-      'output': {'errors': 'float32 [B, T]', 'maps': 'float32 [B, T, H, W]'},
-      **details,
-      'loads_with': loads,
+  manifest = {
+    'input': {
+      'window_frames': window,
+      'frame_stride': stride,
+      'height_px': height,
+      'width_px': width,
+      'axes': 'BTHW',
+      'channels': 'grey',
+      'models': {dtype: MODELS[dtype] for dtype in models},
+      'ranges': {'uint8': [0, 255], 'float32': [0, 1]},
     },
-    files,
-  )
+    'output': {'errors': 'float32 [B, T]', 'maps': 'float32 [B, T, H, W]'},
+    **details,
+    'loads_with': _requirements(models),
+  }
+  sealed = manifests.seal(manifest, files)
   with atomic_dir(folder) as temporary:
     for name, content in files.items():
       (temporary / name).write_bytes(content)
     write_json(temporary / manifests.NAME, sealed)
 
 
-def check_replaceable(folder):
-  """Raises a `UserError` if `folder` is something else than a bundle, an empty folder, or nothing yet."""
+def check_replaceable(folder: pathlib.Path | str) -> None:
+  """Check that a bundle may be written to `folder`.
+
+  Raises:
+    UserError: if something other than a bundle or an empty folder is there.
+  """
   folder = pathlib.Path(folder)
-  if (
-    folder.exists()
-    and not (folder / manifests.NAME).exists()
-    and (not folder.is_dir() or any(folder.iterdir()))
-  ):
+  if not folder.exists() or (folder / manifests.NAME).exists():
+    return
+  is_empty_folder = folder.is_dir() and not any(folder.iterdir())
+  if not is_empty_folder:
     raise UserError(
-      f'--bundle={folder} exists and is no bundle; it would be overwritten: name another folder'
+      f'--bundle={folder} exists and is not a bundle; it would be overwritten: name another folder'
     )
 
 
-def load_bundle(folder):
-  """Opens a bundle for JAX's default device.
+def load_bundle(folder: pathlib.Path | str) -> 'Bundle':
+  """Open a bundle for JAX's default device.
 
-  Raises: UserError, one line, if a file is missing or changed, the format or the version of jax does not fit, or the files
-    do not agree on the shape of the clips.
+  Raises:
+    UserError: if a file is missing or changed, if the format or the version of jax does not fit,
+      or if the files disagree on the shape of the clips.
   """
+  folder = pathlib.Path(folder)
   manifest = manifests.read_manifest(folder)
   files = manifests.read_files(folder, manifest)
-  models = {
-    dtype: _open_model(files[name], pathlib.Path(folder) / name)
-    for dtype, name in manifest['input']['models'].items()
-  }
+  models = {}
+  for dtype, name in manifest['input']['models'].items():
+    models[dtype] = _open_model(files[name], folder / name)
   weights = unpack_arrays(files[WEIGHTS], f'{folder}/{WEIGHTS}')
   mean_image = unpack_array(files[MEAN_IMAGE], f'{folder}/{MEAN_IMAGE}')
-  _check_geometry(folder, manifest['input'], models, weights, mean_image)
+  _check_mean_image(folder, manifest['input'], mean_image)
+  for dtype, model in models.items():
+    _check_clips(folder, manifest['input'], dtype, model)
+    _check_weights(folder, manifest['input']['models'][dtype], model, weights)
   return Bundle(folder, manifest, models, weights, mean_image)
 
 
 class Bundle:
-  """A loaded bundle: `bundle(clips) -> (errors [B, T], maps [B, T, H, W])`, compiled once for each B and dtype.
+  """A loaded bundle.
 
   Attributes:
-    manifest: `detector.json` as a dict. window, height, width: of the clips. stride: between a clip's frames, in frames of the footage.
-    threshold: the score above which training frames all but never are, chosen without test labels; None if none was calibrated.
+    folder: of the bundle.
+    manifest: the content of `detector.json`.
+    mean_image: float32 [H, W].
+    window: frames per clip, T.
+    height: of a frame, in pixels.
+    width: of a frame, in pixels.
+    stride: frames of the video between two frames of a clip.
+    threshold: the score of `score_video` above which a frame is abnormal, chosen from training
+      scores.
   """
 
-  def __init__(self, folder, manifest, models, weights, mean_image):
-    self.folder, self.manifest, self.mean_image = pathlib.Path(folder), manifest, mean_image
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    manifest: dict[str, Any],
+    models: Mapping[str, export.Exported],
+    weights: Mapping[str, np.ndarray],
+    mean_image: np.ndarray,
+  ) -> None:
+    """Put the weights on the default device. `load_bundle` reads and checks the arguments."""
     geometry = manifest['input']
-    self.stride = geometry.get(
-      'frame_stride', 1
-    )  # a bundle from before the field has windows of consecutive frames
-    self.window, self.height, self.width = (
-      geometry[field] for field in ('window_frames', 'height_px', 'width_px')
-    )
-    self._calibration = manifest.get('calibration') or {}
-    self.threshold = self._calibration.get('threshold')
-    self._arguments = jax.device_put(
-      ({name: jnp.asarray(array) for name, array in weights.items()}, jnp.asarray(mean_image))
-    )
-    # Channels last, as tensor cores read them: XLA otherwise turns 3D convolutions to channels first for cuDNN, and their maps with them.
-    options = {'xla_gpu_force_conv_nhwc': True} if jax.default_backend() == 'gpu' else None
+    self.folder = folder
+    self.manifest = manifest
+    self.mean_image = mean_image
+    self.window = geometry['window_frames']
+    self.height = geometry['height_px']
+    self.width = geometry['width_px']
+    self.stride = geometry['frame_stride']
+    self.threshold = manifest['calibration']['threshold']
+    arrays = {name: jnp.asarray(array) for name, array in weights.items()}
+    self._constants = jax.device_put((arrays, jnp.asarray(mean_image)))
+    options = None
+    if jax.default_backend() == 'gpu':
+      # Tensor cores read channels last. Without this flag XLA turns 3D convolutions, and their
+      # inputs and outputs with them, to channels first for cuDNN.
+      options = {'xla_gpu_force_conv_nhwc': True}
     self._models = {
       dtype: jax.jit(model.call, compiler_options=options) for dtype, model in models.items()
     }
 
-  def __call__(self, clips):
-    """uint8 [B, T, H, W], or float32 in [0, 1] -> (errors [B, T], maps [B, T, H, W]) on the device. A `UserError` for other shapes and types."""
+  def __call__(self, clips: np.ndarray | jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return errors and error maps of clips, on the device.
+
+    The program is compiled once for each B and dtype.
+
+    Args:
+      clips: uint8 [B, T, H, W], or float32 in [0, 1].
+
+    Returns:
+      Errors [B, T] and maps [B, T, H, W].
+
+    Raises:
+      UserError: for another shape or dtype.
+    """
     dtype = str(clips.dtype)
-    if (
-      dtype not in self._models
-      or clips.ndim != 4
-      or clips.shape[1:] != (self.window, self.height, self.width)
-    ):
+    shape = (self.window, self.height, self.width)
+    if dtype not in self._models or clips.ndim != 4 or clips.shape[1:] != shape:
       raise UserError(
         f'clips are {dtype} {list(clips.shape)}; {self.folder} takes {" or ".join(self._models)} '
         f'[B, {self.window}, {self.height}, {self.width}]'
       )
     if dtype == 'float32' and isinstance(clips, np.ndarray) and clips.max(initial=0) > 1.01:
       raise UserError(
-        f'float32 clips are pixels in [0, 1], the largest of these is {clips.max():.6g}'
+        f'float32 clips are pixels in [0, 1], but the largest of these is {clips.max():.6g}'
       )
-    return self._models[dtype](*self._arguments, clips)
+    return self._models[dtype](*self._constants, clips)
 
-  def scores(self, errors):
-    """Errors [..., T] as z-scores by training errors, higher = more abnormal: (e - mean) / std, by place in the window where the run says so."""
-    if not self._calibration:
-      raise UserError(f'{self.folder}: no calibration in it, so no scores')
-    errors = np.asarray(errors, np.float64)
-    if self._calibration['divide_by_position']:
-      errors = errors / np.asarray(self._calibration['position_mean'])
-    return (errors - self._calibration['mean']) / self._calibration['std']
+  def score_video(self, frames: np.ndarray) -> np.ndarray:
+    """Return the score of each frame of a video; higher is more abnormal.
+
+    Scores are computed as in the evaluation of the run, so they may be compared with `threshold`:
+    the video is cut into the same windows, errors are averaged where windows overlap, calibrated
+    and smoothed.
+
+    Args:
+      frames: uint8 [N, H, W], or float32 in [0, 1]; consecutive frames.
+
+    Returns:
+      float64 [N], in standard deviations of the training errors.
+
+    Raises:
+      UserError: for another shape or dtype, or a video that is shorter than a window.
+    """
+    if frames.ndim != 3:
+      raise UserError(
+        f'a video is {list(frames.shape)}; it must be [N, {self.height}, {self.width}]'
+      )
+    calibration = self.manifest['calibration']
+    rows, keep = cut_windows(
+      len(frames), window=self.window, step=calibration['step_frames'], stride=self.stride
+    )
+    errors = []
+    for start in range(0, len(rows), _BATCH_SIZE):
+      batch = rows[start : start + _BATCH_SIZE]
+      # The last batch repeats its windows, so that there is one compilation.
+      full_batch = np.resize(batch, (_BATCH_SIZE, self.window))
+      batch_errors, _ = self(frames[full_batch])
+      errors.append(np.asarray(batch_errors)[: len(batch)])
+    return video_scores(np.concatenate(errors), rows, keep, calibration)
 
 
-def _open_model(content, path):
+def _requirements(models: Mapping[str, export.Exported]) -> dict[str, Any]:
+  """Return the field `loads_with` of the manifest."""
+  model = next(iter(models.values()))
+  return {
+    'jax_at_least': jax.__version__,
+    'calling_convention_version': model.calling_convention_version,
+    'platforms': list(model.platforms),
+    'promise': manifests.PROMISE,
+  }
+
+
+def _open_model(content: bytes, path: pathlib.Path) -> export.Exported:
   try:
     return export.deserialize(bytearray(content))
-  except Exception as error:  # flatbuffers and jax raise what they happen to trip over
+  except Exception as error:  # flatbuffers and jax raise errors of many types
+    reason = str(error).splitlines()[0] if str(error) else repr(error)
     raise UserError(
-      f'{path} is no jax.export artefact that jax {jax.__version__} reads: {str(error).splitlines()[0] if str(error) else error!r}'
+      f'{path} is not a jax.export artefact that jax {jax.__version__} reads: {reason}'
     ) from None
 
 
-def _check_geometry(folder, geometry, models, weights, mean_image):
+def _check_mean_image(
+  folder: pathlib.Path, geometry: Mapping[str, Any], mean_image: np.ndarray
+) -> None:
   shape = (geometry['height_px'], geometry['width_px'])
   if mean_image.shape != shape:
     raise UserError(
       f'{folder}/{MEAN_IMAGE} is {list(mean_image.shape)}, {manifests.NAME} says {list(shape)}'
     )
-  for dtype, model in models.items():
-    (avals, _), path = (
-      jax.tree.unflatten(model.in_tree, model.in_avals),
-      f'{folder}/{geometry["models"][dtype]}',
+
+
+def _check_clips(
+  folder: pathlib.Path, geometry: Mapping[str, Any], dtype: str, model: export.Exported
+) -> None:
+  """Check that a program takes the clips that the manifest says."""
+  (_, _, clips), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
+  expected = (geometry['window_frames'], geometry['height_px'], geometry['width_px'])
+  if tuple(clips.shape[1:]) != expected or str(clips.dtype) != dtype:
+    sizes = ', '.join(map(str, expected))
+    raise UserError(
+      f'{folder}/{geometry["models"][dtype]} takes clips {clips.dtype} {list(clips.shape)}, '
+      f'{manifests.NAME} says {dtype} [B, {sizes}]'
     )
-    taken, clips = avals[0], avals[2]
-    if tuple(clips.shape[1:]) != (geometry['window_frames'], *shape) or str(clips.dtype) != dtype:
-      raise UserError(
-        f'{path} takes clips {clips.dtype} {list(clips.shape)}, {manifests.NAME} says {dtype} [B, {geometry["window_frames"]}, '
-        f'{shape[0]}, {shape[1]}]'
-      )
-    wrong = sorted(
-      name
-      for name in taken.keys() | weights.keys()
-      if name not in taken
-      or name not in weights
-      or (taken[name].shape, taken[name].dtype) != (weights[name].shape, weights[name].dtype)
+
+
+def _check_weights(
+  folder: pathlib.Path, name: str, model: export.Exported, weights: Mapping[str, np.ndarray]
+) -> None:
+  """Check that a program takes the weights at hand."""
+  (taken, _, _), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
+  expected = {key: (array.shape, array.dtype) for key, array in taken.items()}
+  given = {key: (array.shape, array.dtype) for key, array in weights.items()}
+  wrong = sorted(
+    key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key)
+  )
+  if wrong:
+    raise UserError(
+      f'{folder}/{WEIGHTS}: {wrong[0]} does not fit what {name} takes ({len(wrong)} arrays in all)'
     )
-    if wrong:
-      raise UserError(
-        f'{folder}/{WEIGHTS}: {wrong[0]} does not fit what {geometry["models"][dtype]} takes ({len(wrong)} arrays in all)'
-      )

@@ -1,9 +1,11 @@
-"""`detector.json`: what a bundle is, the SHA-256 of its every file and of itself, and which versions load it."""
+"""`detector.json`: the description of a bundle, with the SHA-256 of each file and of itself."""
 
 import hashlib
 import json
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -11,46 +13,53 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json
 
 FORMAT = 'a3dcae_jax detector bundle'
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NAME = 'detector.json'
 PROMISE = (
-  f'Format version {FORMAT_VERSION} is read by every a3dcae_jax that has it. The model files load with the jax that wrote them and with '
-  'later ones, never with an earlier one; the JAX project promises six months of that, in practice it has been more. Export again after.'
+  f'Format version {FORMAT_VERSION} is read by each version of a3dcae_jax that has it. '
+  'The model files load with the jax that wrote them and with later ones, never with an earlier '
+  'one. The JAX project promises that for six months; in practice it has been longer. '
+  'Export the run again after that.'
 )
 
 
-def seal(manifest, files):
-  """The manifest with the size and SHA-256 of `files` (name -> bytes) and, last, its own digest."""
-  listed = {
-    name: {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
-    for name, content in files.items()
-  }
+def seal(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+  """Return the manifest with format, size and SHA-256 of `files`, and at last its own digest."""
+  listed = {}
+  for name, content in files.items():
+    listed[name] = {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
   sealed = {'format': FORMAT, 'format_version': FORMAT_VERSION, **manifest, 'files': listed}
   return sealed | {'sha256': digest(sealed)}
 
 
-def digest(manifest):
-  """SHA-256 of a manifest without its field `sha256`, keys sorted: independent of spaces and order."""
+def digest(manifest: Mapping[str, Any]) -> str:
+  """Return the SHA-256 of a manifest without its field `sha256`.
+
+  Keys are sorted, so that neither spaces nor the order of fields count.
+  """
   rest = {key: value for key, value in manifest.items() if key != 'sha256'}
   return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def read_manifest(folder):
-  """Reads and checks `detector.json`: there, of this format and version, unchanged, not from a later jax.
+def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
+  """Read and check `detector.json`.
 
-  Raises: UserError naming what does not fit.
+  Raises:
+    UserError: if it is missing, changed, of another format or version, or written by a later jax.
   """
   path = pathlib.Path(folder) / NAME
   if not path.exists():
     raise UserError(
-      f'{folder} is no bundle: it has no {NAME}; `python -m a3dcae_jax.export` writes one'
+      f'{folder} is not a bundle: it has no {NAME}; `python -m a3dcae_jax.export` writes one'
     )
   manifest = read_json(path)
   if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
     raise UserError(f'{path}: format is not {FORMAT!r}')
-  if manifest.get('format_version') != FORMAT_VERSION:
+  version = manifest.get('format_version')
+  if version != FORMAT_VERSION:
     raise UserError(
-      f'{path}: format_version is {manifest.get("format_version")!r}, this a3dcae_jax reads {FORMAT_VERSION}; export the run again'
+      f'{path}: format_version is {version!r}, this a3dcae_jax reads {FORMAT_VERSION}; '
+      'export the run again'
     )
   if manifest.get('sha256') != digest(manifest):
     raise UserError(
@@ -59,15 +68,17 @@ def read_manifest(folder):
   needed = manifest['loads_with']['jax_at_least']
   if version_key(jax.__version__) < version_key(needed):
     raise UserError(
-      f'{path}: written by jax {needed}, this is jax {jax.__version__}; model files load forward only: pip install "jax>={needed}"'
+      f'{path}: written by jax {needed}, this is jax {jax.__version__}; '
+      f'model files do not load with earlier versions: pip install "jax>={needed}"'
     )
   return manifest
 
 
-def read_files(folder, manifest):
-  """name -> bytes of every file that the manifest lists.
+def read_files(folder: pathlib.Path | str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+  """Return the content of each file that the manifest lists, by its name.
 
-  Raises: UserError naming the first file that is missing, cut off or changed.
+  Raises:
+    UserError: naming the first file that is missing, cut off or changed.
   """
   files = {}
   for name, expected in manifest['files'].items():
@@ -76,7 +87,7 @@ def read_files(folder, manifest):
       content = path.read_bytes()
     except OSError as error:
       raise UserError(
-        f'{path} cannot be read ({error.strerror}): the bundle is not whole'
+        f'{path} cannot be read ({error.strerror}): the bundle is not complete'
       ) from None
     if len(content) != expected['bytes']:
       raise UserError(
@@ -88,6 +99,7 @@ def read_files(folder, manifest):
   return files
 
 
-def version_key(version):
-  """'0.12.0.1' -> (0, 12, 0, 1): leading numbers, so that '0.10.2.dev3' counts as 0.10.2."""
-  return tuple(int(part) for part in re.match(r'\d+(?:\.\d+)*', version).group().split('.'))
+def version_key(version: str) -> tuple[int, ...]:
+  """Return the leading numbers of a version: '0.10.2.dev3' -> (0, 10, 2)."""
+  numbers = re.match(r'\d+(?:\.\d+)*', version).group()
+  return tuple(int(part) for part in numbers.split('.'))

@@ -1,0 +1,103 @@
+"""From a video to one score per frame, with NumPy alone.
+
+These functions compute what evaluation computes with `data.windows`, `scoring.assemble` and
+`scoring.normalisation`, which a bundle does not import. A test holds both equal.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+
+
+def cut_windows(
+  num_frames: int, *, window: int, step: int, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """List the windows that score one video.
+
+  With a stride s > 1 the video is treated as s videos, with frames 0, s, 2s, ..., frames 1,
+  s + 1, ... and so on. Each of them is cut into windows, the last one ending with the video. A
+  video that is too short takes the largest stride that fits.
+
+  Args:
+    num_frames: N.
+    window: frames per window, T.
+    step: frames between two windows, counted in the strided video, whose frames then all count;
+      0: back to back, and the last window counts only the frames that no earlier one has.
+    stride: frames between two frames of a window.
+
+  Returns:
+    Indices of the windows' frames, int [M, T], and whether each of them counts, bool [M, T].
+
+  Raises:
+    UserError: if the video is shorter than a window.
+  """
+  if num_frames < window:
+    raise UserError(f'the video has {num_frames} frames, fewer than the window (={window})')
+  stride = min(stride, num_frames // window)
+  positions = np.arange(window)
+  rows = []
+  keep = []
+  for phase in range(stride):
+    length = len(range(phase, num_frames, stride))
+    last = length - window
+    counted = 0
+    for start in [*range(0, last, step or window), last]:
+      frames = start + positions
+      rows.append(phase + stride * frames)
+      keep.append(frames >= (start if step else counted))
+      counted = start + window
+  order = np.argsort([frames[0] for frames in rows], kind='stable')
+  return np.asarray(rows)[order], np.asarray(keep)[order]
+
+
+def video_scores(
+  errors: np.ndarray, rows: np.ndarray, keep: np.ndarray, calibration: Mapping[str, Any]
+) -> np.ndarray:
+  """Return the score of each frame, in standard deviations of the training errors.
+
+  Errors are divided by the mean training error at their position in the window, if the detector
+  has per-position calibration. They are averaged over the windows that keep a frame, become
+  z-scores, and are smoothed.
+
+  Args:
+    errors: [M, T], of the windows.
+    rows: int [M, T], of `cut_windows`.
+    keep: bool [M, T], of `cut_windows`.
+    calibration: the field `calibration` of `detector.json`.
+
+  Returns:
+    float64 [N].
+  """
+  errors = np.asarray(errors, np.float64)
+  if calibration['per_position']:
+    errors = errors / np.asarray(calibration['position_mean'])
+  sums = np.bincount(rows[keep], errors[keep])
+  mean_errors = sums / np.bincount(rows[keep])
+  scores = (mean_errors - calibration['mean']) / calibration['std']
+  return smooth(scores, calibration['smoothing_frames'], calibration['smoothing_mode'])
+
+
+def smooth(scores: np.ndarray, sigma_frames: float, mode: str) -> np.ndarray:
+  """Smooth the scores of a video with a Gaussian.
+
+  Args:
+    scores: float64 [N].
+    sigma_frames: standard deviation in frames; 0 returns `scores`.
+    mode: 'centred', or 'causal', which weighs only the frame and those before it. At the ends of
+      the video the first and the last score are repeated.
+  """
+  if not sigma_frames:
+    return scores
+  if mode == 'centred':
+    radius = int(4 * sigma_frames + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    around = np.pad(scores, radius, mode='edge')
+  else:
+    radius = int(4 * sigma_frames)
+    offsets = np.arange(radius + 1)
+    around = np.pad(scores, (radius, 0), mode='edge')
+  weights = np.exp(-0.5 * np.square(offsets / sigma_frames))
+  return np.convolve(around, weights / weights.sum(), 'valid')
