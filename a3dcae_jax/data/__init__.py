@@ -1,1 +1,4 @@
-"""Footage: what readers yield, the frame cache, clips and batches drawn from it. TensorFlow only in `pipeline` and in TFDS builders."""
+"""Videos: readers of data sets, the frame cache, and the clips and batches drawn from it.
+
+TensorFlow is needed only by `pipeline` and by the TFDS builders.
+"""

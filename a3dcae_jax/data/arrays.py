@@ -1,47 +1,72 @@
 """uint8 arrays on disk that grow frame by frame."""
 
+import pathlib
 import shutil
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
+_HEADER_BYTES = 128  # room for the header, which is written last
+_BLOCK_FRAMES = 256
+_BLOCK_BYTES = 2**22
+
 
 class ArrayWriter:
-  """Appends uint8 frames [H, W] to a .npy file whose length is known only at the end."""
+  """A .npy file of frames, whose number is known only at the end.
 
-  _HEADER_BYTES = 128
+  Use it in a `with` statement. The header is written when the block ends.
 
-  def __init__(self, path, shape):
-    self._path, self._shape, self._count = path, tuple(shape), 0
+  Args:
+    path: the file.
+    shape: (height, width) of the frames.
+  """
 
-  def __enter__(self):
+  def __init__(self, path: pathlib.Path, shape: tuple[int, int]):
+    self._path = path
+    self._shape = tuple(shape)
+    self._count = 0
+
+  def __enter__(self) -> Self:
     self._file = open(self._path, 'wb')
-    self._file.write(b'\0' * self._HEADER_BYTES)
+    self._file.write(b'\0' * _HEADER_BYTES)
     return self
 
-  def append(self, frame):
-    """One frame."""
+  def append(self, frame: np.ndarray) -> None:
+    """Append one frame, [H, W]."""
     self._file.write(np.ascontiguousarray(frame, np.uint8))
     self._count += 1
 
-  def extend(self, frames):
-    """Frames [N, H, W], a bounded number of them in memory at a time."""
-    for start in range(0, len(frames), 256):
-      block = np.ascontiguousarray(frames[start : start + 256], np.uint8)
+  def extend(self, frames: np.ndarray) -> None:
+    """Append frames [N, H, W], with a bounded number of them in memory at a time."""
+    for start in range(0, len(frames), _BLOCK_FRAMES):
+      block = np.ascontiguousarray(frames[start : start + _BLOCK_FRAMES], np.uint8)
       self._file.write(block)
       self._count += len(block)
 
-  def extend_file(self, path):
-    """All frames of another file of this class, copied without being mapped: mapped pages would count as this process's memory."""
-    with open(path, 'rb') as source:
-      source.seek(self._HEADER_BYTES)
-      before = self._file.tell()
-      shutil.copyfileobj(source, self._file, 2**22)
-    self._count += (self._file.tell() - before) // (self._shape[0] * self._shape[1])
+  def extend_file(self, path: pathlib.Path) -> None:
+    """Append all frames of a file that another `ArrayWriter` has written.
 
-  def __exit__(self, *_):
-    """Writes the header of version 1.0 of NumPy's format, padded to its fixed place."""
-    fields = repr({'descr': '|u1', 'fortran_order': False, 'shape': (self._count, *self._shape)})
-    magic = b'\x93NUMPY\x01\x00' + (self._HEADER_BYTES - 10).to_bytes(2, 'little')
+    The file is copied rather than memory-mapped: mapped pages count as memory of this process.
+    """
+    start = self._file.tell()
+    with open(path, 'rb') as source:
+      source.seek(_HEADER_BYTES)
+      shutil.copyfileobj(source, self._file, _BLOCK_BYTES)
+    height, width = self._shape
+    self._count += (self._file.tell() - start) // (height * width)
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+  ) -> None:
+    """Write the header, version 1.0 of NumPy's format, padded to its fixed length."""
+    shape = (self._count, *self._shape)
+    fields = repr({'descr': '|u1', 'fortran_order': False, 'shape': shape})
+    prefix = b'\x93NUMPY\x01\x00' + (_HEADER_BYTES - 10).to_bytes(2, 'little')
+    padded = fields.ljust(_HEADER_BYTES - len(prefix) - 1) + '\n'
     self._file.seek(0)
-    self._file.write(magic + fields.ljust(self._HEADER_BYTES - 11).encode('latin1') + b'\n')
+    self._file.write(prefix + padded.encode('latin1'))
     self._file.close()

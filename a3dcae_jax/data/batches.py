@@ -1,29 +1,44 @@
-"""Which clips make batch k: a function of (seed, k) alone, so a run resumes anywhere and on any number of devices."""
+"""The clips of each batch: a function of the seed and the step alone.
+
+A run can therefore resume at any step, on any number of devices.
+"""
 
 import functools
 
 import numpy as np
 
+from a3dcae_jax.data.windows import ClipTable
 
-def clip_batch(table, *, batch_size, seed, step):
-  """Clips of batch `step` (0-based): positions step*B .. (step+1)*B of an endless row of shuffled epochs.
+
+def clip_batch(
+  table: ClipTable, *, batch_size: int, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return the clips of one batch.
+
+  Clips are drawn from an endless sequence of epochs. Each epoch is a permutation of all M clips, so
+  each clip occurs once in every M positions of the sequence. Batch k is the positions k * B to
+  (k + 1) * B - 1.
 
   Args:
-    table: `windows.ClipTable` of M clips. batch_size: B. seed, step: what the batch depends on.
+    table: the training clips.
+    batch_size: clips per batch, B.
+    seed: of the permutations.
+    step: number of the batch, k, from 0.
 
   Returns:
-    (first int32 [B], stride float32 [B]). Each clip comes once in every M positions.
+    (first int32 [B], stride float32 [B]), as in `ClipTable`.
   """
   count = len(table.first)
   positions = np.arange(step * batch_size, (step + 1) * batch_size)
   epochs = positions // count
   chosen = np.empty(batch_size, np.int64)
   for epoch in np.unique(epochs):
-    here = epochs == epoch
-    chosen[here] = _permutation(count, seed, int(epoch))[positions[here] % count]
+    in_epoch = epochs == epoch
+    permutation = _permutation(count, seed, int(epoch))
+    chosen[in_epoch] = permutation[positions[in_epoch] % count]
   return table.first[chosen].astype(np.int32), table.stride[chosen]
 
 
-@functools.lru_cache(maxsize=2)  # a batch straddles two epochs at most, if they are longer than it
-def _permutation(count, seed, epoch):
+@functools.lru_cache(maxsize=2)  # a batch has clips of two epochs at most, if epochs are longer
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
   return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)

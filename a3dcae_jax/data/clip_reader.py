@@ -1,4 +1,8 @@
-"""Clips read from a frame array by position: only the frames that they need, outside the interpreter's lock, into aligned memory."""
+"""Clips read from an array of frames on disk: only the frames that they need.
+
+Reading releases the interpreter's lock and fills aligned memory, so that threads can read in
+parallel and TensorFlow can take the arrays without a copy.
+"""
 
 import os
 import weakref
@@ -7,78 +11,97 @@ import numpy as np
 
 from a3dcae_jax.data.windows import clip_rows
 
-_ALIGNMENT_BYTES = 64  # so that TensorFlow takes the array as it is, without a copy
+_ALIGNMENT_BYTES = 64  # TensorFlow copies arrays that are less aligned
 
 
 class ClipReader:
-  """`reader(first, stride)` -> uint8 [B, T, H, W], the clips `frames[first[b] + floor(stride[b] * t)]`; any number of threads may call it.
+  """Reads clips from an array of frames. Any number of threads may use it.
 
-  A memory-mapped array's file is read with `pread`: mapped pages would count as this process's memory, and a page fault reads a page
-  where a `pread` reads a frame. Frames in a row (stride 1) are one read.
+  The file of a memory-mapped array is read with `pread`. Mapped pages would count as memory of this
+  process, and a page fault reads one page where a `pread` reads a whole frame.
 
-  Args: frames: uint8 [N, H, W]. window: T.
+  Args:
+    frames: uint8 [N, H, W].
+    window: frames per clip, T.
   """
 
-  def __init__(self, frames, *, window):
-    self._frames, self._window = np.asarray(frames), window
+  def __init__(self, frames: np.ndarray, *, window: int):
+    self._frames = np.asarray(frames)
+    self._window = window
     self._frame_bytes = int(np.prod(frames.shape[1:], dtype=np.int64))
-    self._file, self._offset = _file_of(frames)
-    if self._file is not None:
+    self._file = None
+    self._offset = 0
+    if _is_whole_file(frames):
+      self._file = os.open(frames.filename, os.O_RDONLY)
+      self._offset = frames.offset
       weakref.finalize(self, os.close, self._file)
 
-  def __call__(self, first, stride):
-    out = _aligned((len(first), self._window, *self._frames.shape[1:]))
+  def __call__(self, first: np.ndarray, stride: np.ndarray) -> np.ndarray:
+    """Read clips.
+
+    Args:
+      first: int [B], index of the first frame of each clip.
+      stride: float [B], frames between two frames of a clip.
+
+    Returns:
+      uint8 [B, T, H, W], frames first[b] + floor(stride[b] * t).
+    """
+    clips = _aligned((len(first), self._window, *self._frames.shape[1:]))
     rows = clip_rows(first, stride, self._window)
     if self._file is None:
-      np.take(
-        self._frames, rows, axis=0, out=out, mode='clip'
-      )  # gives the lock back, which indexing does not
-      return out
-    for clip, indices in zip(out, rows.tolist(), strict=True):
-      if indices == list(range(indices[0], indices[0] + self._window)):
-        self._read(clip, indices[0])
-        continue
-      for place, (frame, index) in enumerate(zip(clip, indices, strict=True)):
-        if place and index == indices[place - 1]:
-          frame[...] = clip[place - 1]
-        else:
-          self._read(frame, index)
-    return out
+      # `take` releases the interpreter's lock, indexing does not.
+      np.take(self._frames, rows, axis=0, out=clips, mode='clip')
+      return clips
+    for clip, indices in zip(clips, rows.tolist(), strict=True):
+      self._read_clip(clip, indices)
+    return clips
 
-  def span(self, start, stop):
-    """Frames start .. stop - 1, uint8 [n, H, W]."""
+  def span(self, start: int, stop: int) -> np.ndarray:
+    """Read the frames start .. stop - 1, uint8 [n, H, W]."""
     if self._file is None:
       return self._frames[start:stop]
-    out = _aligned((stop - start, *self._frames.shape[1:]))
-    self._read(out, start)
-    return out
+    frames = _aligned((stop - start, *self._frames.shape[1:]))
+    self._read(frames, start)
+    return frames
 
-  def _read(self, target, frame):
-    view, offset = memoryview(target).cast('B'), self._offset + frame * self._frame_bytes
+  def _read_clip(self, clip: np.ndarray, indices: list[int]) -> None:
+    """Read the frames `indices` into `clip`, successive frames at once."""
+    start = indices[0]
+    if indices == list(range(start, start + self._window)):
+      self._read(clip, start)
+      return
+    for position, index in enumerate(indices):
+      if position > 0 and index == indices[position - 1]:
+        clip[position] = clip[position - 1]
+      else:
+        self._read(clip[position], index)
+
+  def _read(self, target: np.ndarray, frame: int) -> None:
+    """Fill `target` with the bytes from `frame` on."""
+    view = memoryview(target).cast('B')
+    offset = self._offset + frame * self._frame_bytes
     while view:
       count = os.preadv(self._file, [view], offset)
       if not count:
         raise OSError(f'the frame cache ended while frame {frame} was read')
-      view, offset = view[count:], offset + count
+      view = view[count:]
+      offset += count
 
 
-def _file_of(frames):
-  """(descriptor, offset of the first frame) of an array that is a whole file but for its header; (None, 0) of any other."""
-  if (
-    not isinstance(frames, np.memmap)
-    or not frames.flags.c_contiguous
-    or frames.filename is None
-    or not hasattr(os, 'preadv')
-  ):
-    return None, 0
-  if (
-    frames.offset + frames.nbytes != os.stat(frames.filename).st_size
-  ):  # a part of the file: where it begins is not told
-    return None, 0
-  return os.open(frames.filename, os.O_RDONLY), frames.offset
+def _is_whole_file(frames: np.ndarray) -> bool:
+  """Return whether an array is mapped from a whole file, except for the file's header.
+
+  Where a slice of a mapped array begins in its file is not known.
+  """
+  if not isinstance(frames, np.memmap) or frames.filename is None:
+    return False
+  if not frames.flags.c_contiguous or not hasattr(os, 'preadv'):
+    return False
+  return frames.offset + frames.nbytes == os.stat(frames.filename).st_size
 
 
-def _aligned(shape):
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+  """Return an uninitialised uint8 array whose memory is aligned."""
   size = int(np.prod(shape, dtype=np.int64))
   buffer = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
   start = -buffer.ctypes.data % _ALIGNMENT_BYTES

@@ -1,6 +1,7 @@
-"""Archives of the sets that are public: fetched, compared with their published SHA-256, unpacked. No TensorFlow.
+"""Download of the public data sets: fetched, compared with their published SHA-256, unpacked.
 
-Each builder's `checksums.tsv` (tfds's own format: URL, size in bytes, SHA-256, file name) is the one list of what is fetched.
+The `checksums.tsv` of each builder lists the files, in tfds's own format: URL, size in bytes,
+SHA-256, file name. TensorFlow is not needed.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tqdm
@@ -22,7 +24,14 @@ _TIMEOUT_S = 60
 
 
 class Archive(NamedTuple):
-  """One file to fetch."""
+  """A file to download.
+
+  Attributes:
+    url: its address.
+    size: in bytes.
+    sha256: in hexadecimal digits.
+    filename: its name on disk.
+  """
 
   url: str
   size: int
@@ -30,26 +39,34 @@ class Archive(NamedTuple):
   filename: str
 
 
-def archives(name):
-  """The archives of a data set, from its `checksums.tsv`; empty where it cannot be fetched."""
+def archives(name: str) -> list[Archive]:
+  """Return the archives of a data set; an empty list if it is not public."""
   path = pathlib.Path(__file__).parent / 'builders' / name / 'checksums.tsv'
-  rows = [
-    line.split('\t')
-    for line in path.read_text(encoding='utf-8').splitlines()
-    if line and not line.startswith('#')
-  ]
-  return [Archive(url, int(size), sha256, filename) for url, size, sha256, filename in rows]
+  listed = []
+  for line in path.read_text(encoding='utf-8').splitlines():
+    if line and not line.startswith('#'):
+      url, size, sha256, filename = line.split('\t')
+      listed.append(Archive(url, int(size), sha256, filename))
+  return listed
 
 
-def fetch(name, root, *, listed=None):
-  """Fetches and unpacks a set's archives into `root`, whole or not at all. A folder that holds anything is left as it is.
+def fetch(name: str, root: str | pathlib.Path, *, listed: Sequence[Archive] | None = None) -> bool:
+  """Download and unpack the archives of a data set into a folder, all of them or none.
 
-  Args: name: of the builder. root: folder. listed: `Archive`s, default those of the set.
+  Args:
+    name: name of the data set.
+    root: the folder. If it has any content, nothing is done.
+    listed: the archives, by default those of the data set.
 
-  Returns: True if it was fetched, False if there was something in `root` already.
-  Raises: UserError for a set that is not public, a failed download, or a file that is not the published one.
+  Returns:
+    Whether the set was downloaded.
+
+  Raises:
+    UserError: if the set is not public, a download fails, or a file is not the published one.
   """
-  root, listed = pathlib.Path(root), archives(name) if listed is None else listed
+  root = pathlib.Path(root)
+  if listed is None:
+    listed = archives(name)
   if not listed:
     raise UserError(
       f'{name} cannot be fetched: a3dcae_jax/data/builders/{name}/README.md says where to get it'
@@ -65,20 +82,13 @@ def fetch(name, root, *, listed=None):
   return True
 
 
-def _download(archive, path):
-  digest, size = hashlib.sha256(), 0
+def _download(archive: Archive, path: pathlib.Path) -> None:
+  """Download an archive and compare its size and SHA-256 with the published ones."""
+  digest = hashlib.sha256()
+  size = 0
   try:
-    with (
-      urllib.request.urlopen(archive.url, timeout=_TIMEOUT_S) as source,
-      open(path, 'wb') as target,
-      tqdm.tqdm(
-        desc=f'fetch {archive.filename}',
-        total=archive.size,
-        unit='B',
-        unit_scale=True,
-        dynamic_ncols=True,
-      ) as bar,
-    ):
+    source = urllib.request.urlopen(archive.url, timeout=_TIMEOUT_S)
+    with source, open(path, 'wb') as target, _progress_bar(archive) as bar:
       while block := source.read(_BLOCK_BYTES):
         target.write(block)
         digest.update(block)
@@ -88,13 +98,23 @@ def _download(archive, path):
     raise UserError(f'{archive.url} cannot be fetched: {getattr(error, "reason", error)}') from None
   if (size, digest.hexdigest()) != (archive.size, archive.sha256):
     raise UserError(
-      f'{archive.url}: got {size} bytes with SHA-256 {digest.hexdigest()}, published are {archive.size} bytes with {archive.sha256}; '
-      'nothing was kept'
+      f'{archive.url}: got {size} bytes with SHA-256 {digest.hexdigest()}, '
+      f'published are {archive.size} bytes with {archive.sha256}; nothing was kept'
     )
 
 
-def _unpack(path, folder):
-  """Members that would leave `folder` are refused by both libraries."""
+def _progress_bar(archive: Archive) -> tqdm.tqdm:
+  return tqdm.tqdm(
+    desc=f'fetch {archive.filename}',
+    total=archive.size,
+    unit='B',
+    unit_scale=True,
+    dynamic_ncols=True,
+  )
+
+
+def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
+  """Unpack an archive. Both libraries refuse members that would leave `folder`."""
   try:
     if zipfile.is_zipfile(path):
       with zipfile.ZipFile(path) as archive:

@@ -1,62 +1,116 @@
-"""One video ingested: its frames and masks, resized, in a folder of its own that a second try finds again."""
+"""Ingest of one video: its frames and masks, resized, in a folder of its own.
+
+Such a part outlives a failed ingest of the set. The next try finds it there.
+"""
 
 import hashlib
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir, read_json, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.video import resize, resize_mask
+from a3dcae_jax.data.video import Video, resize, resize_mask
 
 
-def ingest_video(video, folder, *, split, shape, on_frame=lambda: None):
-  """Writes `frames.npy`, `masks.npy` (where a test video has masks) and `part.json` for one video, whole or not at all.
+class Part(NamedTuple):
+  """An ingested video.
 
-  A part that an earlier try left, from a source that has not changed since, is used as it is.
-
-  Args: video: `footage.Video`. folder: of all parts. shape: (height, width) to resize to. on_frame: called after each frame.
-
-  Returns: (folder of the part, its `part.json`: num_frames, source_size [height, width], content (SHA-256 of the frames as shipped)).
-  Raises: UserError saying what is wrong with the video.
+  Attributes:
+    folder: has `frames.npy`, `part.json`, and `masks.npy` if the video has masks.
+    num_frames: length of the video.
+    source_size: (height, width) of the video as shipped.
+    content: SHA-256 of the frames as shipped.
   """
-  path = pathlib.Path(folder) / f'{split}-{re.sub(r"[^A-Za-z0-9_.-]", "_", video.name)}'
-  masked = split == 'test' and video.masks is not None
-  signature = [*_signature(video.source), masked]
-  if (path / 'part.json').exists():
-    part = read_json(path / 'part.json')
-    if part['signature'] == signature:
-      return path, part
-  with atomic_dir(path) as temporary:
+
+  folder: pathlib.Path
+  num_frames: int
+  source_size: tuple[int, int]
+  content: str
+
+
+def ingest_video(
+  video: Video,
+  folder: pathlib.Path,
+  *,
+  shape: tuple[int, int],
+  with_masks: bool,
+  on_frame: Callable[[], Any] = lambda: None,
+) -> Part:
+  """Write the part of one video, whole or not at all.
+
+  A part that is there already is used as it is, unless the video has changed since.
+
+  Args:
+    video: the video.
+    folder: folder of the part.
+    shape: (height, width) to resize to.
+    with_masks: whether to write the masks, too.
+    on_frame: called after each frame.
+
+  Raises:
+    UserError: if the video cannot be read, or frames and masks do not fit together.
+  """
+  signature = [*_signature(video.source), with_masks]
+  if (folder / 'part.json').exists():
+    fields = read_json(folder / 'part.json')
+    if fields.pop('signature') == signature:
+      return _part(folder, fields)
+  with atomic_dir(folder) as temporary:
     with ArrayWriter(temporary / 'frames.npy', shape) as writer:
-      count, size, content = _write_frames(video, writer, shape, on_frame)
-    if masked:
+      fields = _write_frames(video, writer, shape, on_frame)
+    if with_masks:
       with ArrayWriter(temporary / 'masks.npy', shape) as writer:
-        _write_masks(video, writer, shape, count)
-    part = {'num_frames': count, 'source_size': size, 'content': content, 'signature': signature}
-    write_json(temporary / 'part.json', part)
-  return path, part
+        _write_masks(video, writer, shape, fields['num_frames'])
+    write_json(temporary / 'part.json', fields | {'signature': signature})
+  return _part(folder, fields)
 
 
-def _signature(source):
-  """What changes when a video is mended: of a file its size and time, of a folder its files' number and newest time."""
+def part_name(split: str, video: Video) -> str:
+  """Return the folder name of a video's part."""
+  return f'{split}-{re.sub(r"[^A-Za-z0-9_.-]", "_", video.name)}'
+
+
+def _part(folder: pathlib.Path, fields: dict[str, Any]) -> Part:
+  return Part(
+    folder=folder,
+    num_frames=fields['num_frames'],
+    source_size=tuple(fields['source_size']),
+    content=fields['content'],
+  )
+
+
+def _signature(source: str) -> list[Any]:
+  """Return what changes when a video is repaired.
+
+  For a file, its size and time. For a folder, the number of its files and their latest time.
+  """
   path = pathlib.Path(source)
   if path.is_file():
-    return [source, path.stat().st_size, path.stat().st_mtime_ns]
+    status = path.stat()
+    return [source, status.st_size, status.st_mtime_ns]
   if path.is_dir():
     times = [entry.stat().st_mtime_ns for entry in path.iterdir()]
     return [source, len(times), max([path.stat().st_mtime_ns, *times])]
   return [source, 0, 0]
 
 
-def _write_frames(video, writer, shape, on_frame):
-  count, size, digest = 0, None, hashlib.sha256()
+def _write_frames(
+  video: Video, writer: ArrayWriter, shape: tuple[int, int], on_frame: Callable[[], Any]
+) -> dict[str, Any]:
+  """Write the resized frames and return the fields of `Part`."""
+  count = 0
+  size = None
+  digest = hashlib.sha256()
   for frame in video.frames():
     if size is not None and frame.shape != size:
       raise UserError(
-        f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, the ones before {size[1]}x{size[0]}'
+        f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, '
+        f'the ones before are {size[1]}x{size[0]}'
       )
     size = frame.shape
     writer.append(resize(frame, *shape))
@@ -65,13 +119,15 @@ def _write_frames(video, writer, shape, on_frame):
     on_frame()
   if not count:
     raise UserError('no frames')
-  return count, list(size), digest.hexdigest()
+  return {'num_frames': count, 'source_size': list(size), 'content': digest.hexdigest()}
 
 
-def _write_masks(video, writer, shape, count):
-  masks = 0
+def _write_masks(
+  video: Video, writer: ArrayWriter, shape: tuple[int, int], num_frames: int
+) -> None:
+  count = 0
   for mask in video.masks():
     writer.append(resize_mask(mask, *shape))
-    masks += 1
-  if masks != count:
-    raise UserError(f'{count} frames, but {masks} masks')
+    count += 1
+  if count != num_frames:
+    raise UserError(f'{num_frames} frames, but {count} masks')

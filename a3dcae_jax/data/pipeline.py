@@ -1,34 +1,59 @@
-"""The tf.data pipeline: clips read by index from the memory-mapped frame cache. The only file of the core that needs TensorFlow."""
+"""The streaming input pipeline: tf.data reads the clips of each batch from the frame cache.
+
+This is the only file outside the TFDS builders that needs TensorFlow.
+"""
 
 import collections
 import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
 
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
+from a3dcae_jax.data.windows import ClipTable
 
-# Batches read at once: a disk is fastest with many reads in flight, whatever the number of cores (measured on 2 cores, cold, clips/s of
-# 16x224x224: 2 readers 470 to 570, 4 920, 8 1330); together they take no more than this.
-_MOST_READERS, _IN_FLIGHT_BYTES = 8, 2**28
+# Batches that are read at once. A disk is fastest with many reads in flight, whatever the number of
+# cores. Measured on 2 cores with a cold cache, in clips/s of 16x224x224: 2 readers 470 to 570,
+# 4 readers 920, 8 readers 1330. All readers together use at most _IN_FLIGHT_BYTES.
+_MAX_READERS = 8
+_IN_FLIGHT_BYTES = 2**28
+_PREFETCHED_BATCHES = 2
 
 
 def stream_batches(
-  frames, table, *, batch_size, window, seed, first_step=0, rows=slice(None), prefetch_batches=2
-):
-  """Endless batches from batch `first_step` on: the same clips, bit for bit, that `resident.gather_clips` gives.
+  frames: np.ndarray,
+  table: ClipTable,
+  *,
+  batch_size: int,
+  window: int,
+  seed: int,
+  first_step: int = 0,
+  rows: slice = slice(None),
+) -> Iterator[np.ndarray]:
+  """Yield the batches from `first_step` on, without end.
 
-  Reading runs in parallel with the consumer and touches only the frames that a clip needs.
+  The clips are the same, bit for bit, as those of `device_cache.gather_clips`. Reading runs in
+  parallel with the consumer and touches only the frames that a clip needs.
 
   Args:
-    frames: uint8 [N, H, W], usually memory-mapped. table: `windows.ClipTable`. Others as in `batches.clip_batch`.
-    rows: of each batch, those that are read and given: a process's share of it.
+    frames: uint8 [N, H, W], usually memory-mapped.
+    table: the training clips.
+    batch_size: as in `clip_batch`.
+    window: frames per clip, T.
+    seed: as in `clip_batch`.
+    first_step: number of the first batch.
+    rows: the part of each batch that is read and yielded: the share of one process.
 
   Returns:
-    Iterator of uint8 arrays [B, T, H, W], B being as many as `rows` are.
+    Iterator over uint8 [B, T, H, W], where B is the number of clips in `rows`.
   """
   import tensorflow as tf
 
-  tf.config.set_visible_devices([], 'GPU')  # the accelerator is JAX's alone
-  reader, count = ClipReader(frames, window=window), len(range(batch_size)[rows])
+  tf.config.set_visible_devices([], 'GPU')  # JAX alone uses the accelerator
+  reader = ClipReader(frames, window=window)
+  count = len(range(batch_size)[rows])
 
   def read(step):
     first, stride = clip_batch(table, batch_size=batch_size, seed=seed, step=int(step))
@@ -38,22 +63,29 @@ def stream_batches(
     clips = tf.numpy_function(read, [step], tf.uint8, stateful=False)
     return tf.ensure_shape(clips, (count, window, *frames.shape[1:]))
 
-  dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
-  readers = min(_MOST_READERS, max(2, _IN_FLIGHT_BYTES // (batch_size * window * frames[0].size)))
-  dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True).prefetch(
-    prefetch_batches
-  )
+  batch_bytes = batch_size * window * frames[0].size
+  readers = min(_MAX_READERS, max(2, _IN_FLIGHT_BYTES // batch_bytes))
   options = tf.data.Options()
-  options.threading.private_threadpool_size = (
-    readers  # tf.data's own default is one thread a core, which leaves a disk idle
-  )
-  dataset = dataset.with_options(options)
+  # The default is one thread per core, which leaves a disk idle.
+  options.threading.private_threadpool_size = readers
+  dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
+  dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True)
+  dataset = dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)
   return dataset.as_numpy_iterator()
 
 
-def prefetch_to_device(batches, put, *, size=2):
-  """Keeps `size` batches on their way to the device ahead of the one in use; `put` starts a copy and returns at once."""
-  queue = collections.deque(put(batch) for batch in itertools.islice(batches, size))
+def prefetch_to_device(batches: Iterable[Any], put: Callable[[Any], Any]) -> Iterator[Any]:
+  """Yield batches on the device, with two on their way ahead of the consumer.
+
+  Args:
+    batches: batches on the host.
+    put: starts the copy of a batch to the device and returns at once.
+  """
+  batches = iter(batches)
+  queue = collections.deque()
+  for batch in itertools.islice(batches, _PREFETCHED_BATCHES):
+    queue.append(put(batch))
   while queue:
     yield queue.popleft()
-    queue.extend(put(batch) for batch in itertools.islice(batches, 1))
+    for batch in itertools.islice(batches, 1):
+      queue.append(put(batch))

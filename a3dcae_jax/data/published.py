@@ -1,107 +1,160 @@
-"""What a set's authors published of it, and where a copy differs: named clip by clip."""
+"""Published counts of a data set, and the differences of a copy from them, clip by clip."""
 
+import dataclasses
 import re
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 
-class Published(NamedTuple):
-  """Counts of a whole set, each tuple in the order of its clips; an empty one is not known.
+@dataclasses.dataclass(frozen=True)
+class Published:
+  """Published counts. An empty tuple or dict, or 0, means that the count is not known.
 
-  train, test: frames of each clip. abnormal: label set -> abnormal frames of each test clip. totals: label set -> abnormal frames of
-  all test clips, where no count of each is known. whole: frames of the one long video that is cut in two.
-  by_position: clips are numbered by their place in a whole split, not by the number in their name.
+  Attributes:
+    train: frames of each training clip, in the order of the clips.
+    test: frames of each test clip.
+    abnormal: label set -> abnormal frames of each test clip.
+    totals: label set -> abnormal frames of all test clips, if there is no count for each clip.
+    whole: frames of the one long video that is cut in two.
+    by_position: clips have no number in their name. They are counted through the whole split.
   """
 
-  train: tuple = ()
-  test: tuple = ()
-  abnormal: dict = {}
-  totals: dict = {}
+  train: tuple[int, ...] = ()
+  test: tuple[int, ...] = ()
+  abnormal: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+  totals: Mapping[str, int] = dataclasses.field(default_factory=dict)
   whole: int = 0
   by_position: bool = False
 
 
-def differences(published, index, labels):
-  """Lines on what this copy lacks and where it differs from `published`; one line that says so where it is all there and equal.
+def differences(
+  published: Published, index: Mapping[str, Any], labels: np.ndarray | None
+) -> list[str]:
+  """Describe the clips that a copy lacks and the counts in which it differs.
 
-  Args: published: `Published`. index: of the cache, with its splits. labels: uint8 [N] of the test frames, or None.
+  Args:
+    published: the published counts.
+    index: index of the frame cache, with its splits.
+    labels: uint8 [N] of the test frames, or None.
+
+  Returns:
+    Lines of text. For a whole set with the published counts, one line that says so.
   """
-  lines, missing = [], []
+  missing = []
+  lines = []
   for split in ('train', 'test'):
-    videos, lengths = index['splits'][split]['videos'], getattr(published, split)
-    numbers = numbers_of(videos, lengths, by_position=published.by_position)
-    lines += _frames(split, videos, numbers, lengths)
-    missing += _missing(split, numbers, lengths)
+    videos = index['splits'][split]['videos']
+    lengths = getattr(published, split)
+    numbers = _clip_numbers(videos, lengths, by_position=published.by_position)
+    missing += _missing_clips(split, numbers, lengths)
+    lines += _frame_counts(split, videos, numbers, lengths)
     if split == 'test' and labels is not None:
-      lines += _abnormal(
-        videos, numbers, published.abnormal.get(index['label_set'], ()), labels, index['label_set']
-      )
-  whole = not missing and bool(published.test)
-  total = published.totals.get(index['label_set'])
-  if whole and labels is not None and total is not None and labels.sum() != total:
-    lines.append(
-      f'{labels.sum():,} abnormal test frames ({index["label_set"]}), as published {total:,}'
-    )
-  lines += _whole(index, published.whole)
-  if whole and not lines:
-    frames = sum(video['num_frames'] for video in index['splits']['test']['videos'])
-    counted = '' if labels is None else f', {labels.sum():,} abnormal ({index["label_set"]})'
-    return [
-      f'a whole set with the counts published: {len(published.test)} test clips, {frames:,} frames{counted}'
-    ]
+      counts = published.abnormal.get(index['label_set'], ())
+      lines += _abnormal_counts(videos, numbers, counts, labels, index['label_set'])
+  is_whole = bool(published.test) and not missing
+  if is_whole and labels is not None:
+    lines += _abnormal_total(published, index['label_set'], labels)
+  lines += _whole_video(published, index)
+  if is_whole and not lines:
+    return [_all_equal(published, index, labels)]
   return missing + lines
 
 
-def numbers_of(videos, lengths, *, by_position):
-  """The clip number of each video, from 1; 0 where it has none (numbered by position, and not all clips are there)."""
-  if by_position:
-    return list(range(1, len(videos) + 1)) if len(videos) == len(lengths) else [0] * len(videos)
-  return [int('0' + re.sub(r'\D', '', video['name'])) for video in videos]
+def _clip_numbers(
+  videos: Sequence[Mapping[str, Any]], lengths: Sequence[int], *, by_position: bool
+) -> list[int]:
+  """Return the number of each clip, from 1.
+
+  A clip has number 0 if clips are numbered by position and the split is not complete.
+  """
+  if not by_position:
+    return [int('0' + re.sub(r'\D', '', video['name'])) for video in videos]
+  if len(videos) == len(lengths):
+    return list(range(1, len(videos) + 1))
+  return [0] * len(videos)
 
 
-def _frames(split, videos, numbers, lengths):
+def _frame_counts(
+  split: str, videos: Sequence[Mapping[str, Any]], numbers: Sequence[int], lengths: Sequence[int]
+) -> Iterator[str]:
+  """Yield a line for each clip whose number of frames differs."""
+  if not lengths:
+    return
   for video, number in zip(videos, numbers, strict=True):
-    if not lengths or (number == 0 and len(videos) < len(lengths)):
+    if number == 0 and len(videos) < len(lengths):
       continue
     published = lengths[number - 1] if 1 <= number <= len(lengths) else 'no such clip'
     if published != video['num_frames']:
-      yield f'{split} clip {video["name"]} has {video["num_frames"]} frames, as published {published}'
+      yield (
+        f'{split} clip {video["name"]} has {video["num_frames"]} frames, as published {published}'
+      )
 
 
-def _missing(split, numbers, lengths):
+def _missing_clips(split: str, numbers: Sequence[int], lengths: Sequence[int]) -> list[str]:
   absent = sorted(set(range(1, len(lengths) + 1)) - set(numbers))
   if not absent:
     return []
   if not any(numbers):
-    return [f'{split}: {len(numbers)} of the {len(lengths)} clips published are here']
+    return [f'{split}: {len(numbers)} of the {len(lengths)} published clips are here']
+  present = len(lengths) - len(absent)
   return [
-    f'{split}: {len(lengths) - len(absent)} of the {len(lengths)} clips published are here; missing are {_ranges(absent)}'
+    f'{split}: {present} of the {len(lengths)} published clips are here; '
+    f'missing are {_ranges(absent)}'
   ]
 
 
-def _abnormal(videos, numbers, counts, labels, label_set):
+def _abnormal_counts(
+  videos: Sequence[Mapping[str, Any]],
+  numbers: Sequence[int],
+  counts: Sequence[int],
+  labels: np.ndarray,
+  label_set: str,
+) -> Iterator[str]:
+  """Yield a line for each test clip whose number of abnormal frames differs."""
   first = 0
   for video, number in zip(videos, numbers, strict=True):
-    here = int(np.sum(labels[first : first + video['num_frames']]))
+    count = int(np.sum(labels[first : first + video['num_frames']]))
     first += video['num_frames']
-    if 1 <= number <= len(counts) and here != counts[number - 1]:
-      yield f'test clip {video["name"]} has {here} abnormal frames ({label_set}), as published {counts[number - 1]}'
+    if 1 <= number <= len(counts) and count != counts[number - 1]:
+      yield (
+        f'test clip {video["name"]} has {count} abnormal frames ({label_set}), '
+        f'as published {counts[number - 1]}'
+      )
 
 
-def _whole(index, whole):
-  here = sum(video['num_frames'] for split in index['splits'].values() for video in split['videos'])
-  return (
-    [f'{here:,} frames in both parts, as published {whole:,}'] if whole and here != whole else []
-  )
+def _abnormal_total(published: Published, label_set: str, labels: np.ndarray) -> list[str]:
+  total = published.totals.get(label_set)
+  if total is None or labels.sum() == total:
+    return []
+  return [f'{labels.sum():,} abnormal test frames ({label_set}), as published {total:,}']
 
 
-def _ranges(numbers):
-  """[1, 2, 3, 7] -> '1-3, 7'."""
+def _whole_video(published: Published, index: Mapping[str, Any]) -> list[str]:
+  count = 0
+  for split in index['splits'].values():
+    count += sum(video['num_frames'] for video in split['videos'])
+  if not published.whole or count == published.whole:
+    return []
+  return [f'{count:,} frames in both parts, as published {published.whole:,}']
+
+
+def _all_equal(published: Published, index: Mapping[str, Any], labels: np.ndarray | None) -> str:
+  frames = sum(video['num_frames'] for video in index['splits']['test']['videos'])
+  text = f'a whole set with the published counts: {len(published.test)} test clips, '
+  text += f'{frames:,} frames'
+  if labels is not None:
+    text += f', {labels.sum():,} abnormal ({index["label_set"]})'
+  return text
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+  """Format sorted numbers as ranges: [1, 2, 3, 7] -> '1-3, 7'."""
   spans = []
   for number in numbers:
     if spans and number == spans[-1][1] + 1:
       spans[-1][1] = number
     else:
       spans.append([number, number])
-  return ', '.join(str(a) if a == b else f'{a}-{b}' for a, b in spans)
+  return ', '.join(str(first) if first == last else f'{first}-{last}' for first, last in spans)

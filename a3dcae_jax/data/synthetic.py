@@ -1,14 +1,16 @@
-"""Synthetic footage with known abnormal events: people-like figures walking along lanes over a textured background.
+"""Synthetic videos with known abnormal events: figures that walk along lanes.
 
-What is normal: figures of one size walk along their lane at a walking pace, few or many of them. What is not, in test
-videos: one that runs, one twice the size, one that crosses the lanes, one that stops and stands. Beside the lanes an
-escalator runs, now fast, now slow, and clouds pass over everything. Both are in every training video, so they can be
-learnt, and both change far more of the picture than any event does: neither the frame difference nor the distance to
-the mean image tells events apart.
+Normal are figures of one size that walk along their lane at a walking pace, few or many of them.
+Abnormal are, in test videos only: a figure that runs, one twice the size, one that crosses the
+lanes, and a group that stops and stands. Beside the lanes an escalator runs, now fast, now slow,
+and clouds pass over the whole scene. Both are in every training video and so can be learnt. Both
+change far more of the image than an event does, so neither the frame difference nor the distance
+to the mean image separates events from normal frames.
 """
 
+import dataclasses
 import functools
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,36 +18,76 @@ from scipy import ndimage
 
 from a3dcae_jax.data.video import Region, Video
 
-KINDS = ('fast', 'large', 'across', 'still')
+EVENT_TYPES = ('fast', 'large', 'across', 'still')
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SceneSpec:
-  """The scene: sizes in pixels, speeds in pixels a frame, brightness in grey levels."""
+  """The scene. Lengths are in pixels, speeds in pixels per frame, brightness in grey levels.
+
+  Pairs are ranges, (least, most), unless stated otherwise.
+
+  Attributes:
+    height: of the frames.
+    width: of the frames.
+    lanes: horizontal lanes. Figures keep to them, and walk left in odd ones.
+    crowd: figures in view. Their number drifts within this range in each video.
+    speed: of a walking figure.
+    figure: (width, height) of a figure.
+    contrast: brightness of the background minus that of a figure.
+    texture: standard deviation of the background.
+    camera_noise: standard deviation of the noise, drawn anew for each frame.
+    clouds: amplitude of the change in brightness.
+    escalator_rows: height of the escalator, which is at the upper edge.
+    escalator_contrast: amplitude of its steps.
+    escalator_period: distance between its steps.
+    escalator_speed: of its steps.
+    events: number of events in a test video.
+    event_frames: length of an event in frames.
+    fast: (speed, size) of a cyclist, relative to a walker.
+    large: (speed, size) of a cart, relative to a walker.
+    group: figures that stop and stand together.
+  """
 
   height: int = 64
   width: int = 64
-  lanes: int = 5  # horizontal; figures keep to them, odd lanes walk left
-  crowd: tuple = (2.0, 4.0)  # figures in view, drifting between these within each video
-  speed: tuple = (0.5, 0.9)
-  figure: tuple = (4.5, 10.0)  # width, height of a figure
-  contrast: tuple = (50.0, 70.0)  # how much darker than the background a figure is
-  texture: float = 12.0  # standard deviation of the background
-  camera_noise: float = 1.5  # standard deviation, new in each frame
-  clouds: float = 15.0  # how far the light swings either way
-  escalator_rows: int = 14  # at the upper edge
+  lanes: int = 5
+  crowd: tuple[float, float] = (2.0, 4.0)
+  speed: tuple[float, float] = (0.5, 0.9)
+  figure: tuple[float, float] = (4.5, 10.0)
+  contrast: tuple[float, float] = (50.0, 70.0)
+  texture: float = 12.0
+  camera_noise: float = 1.5
+  clouds: float = 15.0
+  escalator_rows: int = 14
   escalator_contrast: float = 22.0
-  escalator_period: float = 8.0  # distance of its steps
-  escalator_speed: tuple = (0.2, 1.6)
-  events: tuple = (2, 3)  # abnormal figures in a test video
-  event_frames: tuple = (25, 45)  # how long one lasts
-  fast: tuple = (3.0, 1.5)  # a cyclist: times the walking speed, times the size
-  large: tuple = (1.5, 2.2)  # a cart
-  group: int = 3  # figures that stop and stand together
+  escalator_period: float = 8.0
+  escalator_speed: tuple[float, float] = (0.2, 1.6)
+  events: tuple[int, int] = (2, 3)
+  event_frames: tuple[float, float] = (25, 45)
+  fast: tuple[float, float] = (3.0, 1.5)
+  large: tuple[float, float] = (1.5, 2.2)
+  group: int = 3
 
 
 class Figure(NamedTuple):
-  """One figure: centre (x, y) at `start`, velocity, size, darkness, phase of its legs; it stands still from `stop` to `go`."""
+  """A figure that moves along a straight line.
+
+  Attributes:
+    start: first frame.
+    end: frame after the last one.
+    x: column of its centre at `start`.
+    y: row of its centre at `start`.
+    speed_x: in pixels per frame.
+    speed_y: in pixels per frame.
+    width: in pixels.
+    height: in pixels.
+    contrast: brightness of the background minus that of the figure.
+    phase: of its legs.
+    track: number of the event; -1 for a normal figure.
+    stop: frame from which it stands still.
+    go: frame from which it walks on.
+  """
 
   start: float
   end: float
@@ -57,28 +99,41 @@ class Figure(NamedTuple):
   height: float
   contrast: float
   phase: float
-  track: int = -1  # of an abnormal figure
+  track: int = -1
   stop: float = np.inf
   go: float = np.inf
 
-  def position(self, frame):
-    """(x, y, distance walked) at `frame`."""
+  def position(self, frame: int) -> tuple[float, float, float]:
+    """Return (x, y, number of frames walked) at a frame."""
     walked = min(frame, self.stop) - self.start + max(frame - self.go, 0.0)
     return self.x + self.speed_x * walked, self.y + self.speed_y * walked, walked
 
-  def abnormal(self, frame):
-    return self.track >= 0 and (not np.isfinite(self.stop) or self.stop <= frame < self.go)
+  def is_abnormal(self, frame: int) -> bool:
+    """Return whether the figure is abnormal at a frame."""
+    if self.track < 0:
+      return False
+    return not np.isfinite(self.stop) or self.stop <= frame < self.go
 
 
-def synthetic_videos(split, *, num_videos, frames_per_video, seed=0, spec=None):
-  """Videos of a split, the same for the same arguments.
+def synthetic_videos(
+  split: str,
+  *,
+  num_videos: int,
+  frames_per_video: int,
+  seed: int = 0,
+  spec: SceneSpec | None = None,
+) -> list[Video]:
+  """Draw the videos of a split. The same arguments give the same videos.
 
   Args:
-    split: 'train' (normal alone, no labels) or 'test' (with labels, masks and tracks).
-    num_videos, frames_per_video: how many. seed: of everything. spec: `SceneSpec`.
+    split: 'train' (normal, without labels) or 'test' (with labels, masks and tracks).
+    num_videos: number of videos.
+    frames_per_video: length of each video.
+    seed: of everything that is drawn.
+    spec: the scene.
 
   Returns:
-    list of `Video`, their label set named 'official'.
+    The videos. Their label set is 'official'.
   """
   spec = spec or SceneSpec()
   videos = []
@@ -87,132 +142,167 @@ def synthetic_videos(split, *, num_videos, frames_per_video, seed=0, spec=None):
     figures = _walkers(rng, spec, frames_per_video)
     if split == 'test':
       figures += _events(rng, spec, frames_per_video, index)
-    video = _Rendered(spec, seed, int(rng.integers(2**31)), tuple(figures), frames_per_video)
-    extra = (
-      {'labels': {'official': video.labels()}, 'masks': video.masks, 'tracks': video.tracks()}
-      if split == 'test'
-      else {}
+    drawing = _Drawing(spec, seed, int(rng.integers(2**31)), figures, frames_per_video)
+    truth = {}
+    if split == 'test':
+      truth['labels'] = {'official': drawing.labels()}
+      truth['masks'] = drawing.masks
+      truth['tracks'] = drawing.tracks()
+    video = Video(
+      name=f'{index + 1:02d}',
+      frames=drawing.frames,
+      scene='synthetic',
+      source=f'synthetic {split} video {index + 1}',
+      **truth,
     )
-    videos.append(
-      Video(
-        name=f'{index + 1:02d}',
-        frames=video.frames,
-        scene='synthetic',
-        source=f'synthetic {split} video {index + 1}',
-        **extra,
-      )
-    )
+    videos.append(video)
   return videos
 
 
 @functools.lru_cache(maxsize=4)
-def background(spec, seed):
-  """The fixed camera's view: smooth texture at two scales, float32 [H, W]."""
+def background(spec: SceneSpec, seed: int) -> np.ndarray:
+  """Draw the fixed camera's view: smooth texture at two scales, float32 [H, W]."""
   rng = np.random.default_rng([seed, 7])
-  layers = [
-    ndimage.gaussian_filter(rng.standard_normal((spec.height, spec.width)), sigma, mode='wrap')
-    for sigma in (1.0, 6.0)
-  ]
-  texture = sum(layer / layer.std() for layer in layers) / np.sqrt(2)
-  return (150 + spec.texture * texture).astype(np.float32)
+  texture = 0.0
+  for sigma in (1.0, 6.0):
+    noise = rng.standard_normal((spec.height, spec.width))
+    layer = ndimage.gaussian_filter(noise, sigma, mode='wrap')
+    texture = texture + layer / layer.std()
+  return (150 + spec.texture * (texture / np.sqrt(2))).astype(np.float32)
 
 
-def _lane_y(spec, lane):
-  return spec.escalator_rows + (spec.height - spec.escalator_rows) * (lane + 0.75) / (
-    spec.lanes + 0.5
-  )
+def event_type(spec: SceneSpec, video_index: int, track: int) -> str:
+  """Return which of `EVENT_TYPES` an event of a test video is. They take turns."""
+  return EVENT_TYPES[(video_index * spec.events[1] + track) % len(EVENT_TYPES)]
 
 
-def _wave(rng, frames, low, high, period):
-  """A slow wave between `low` and `high` with a random phase and a period up to twice as long as the shortest."""
+def _lane_y(spec: SceneSpec, lane: int) -> float:
+  """Return the row at the centre of a lane."""
+  lanes_height = spec.height - spec.escalator_rows
+  return spec.escalator_rows + lanes_height * (lane + 0.75) / (spec.lanes + 0.5)
+
+
+def _wave(
+  rng: np.random.Generator,
+  frames: int,
+  amplitude: tuple[float, float],
+  period: tuple[float, float],
+) -> np.ndarray:
+  """Draw a slow wave over the frames of a video, with a random phase and period.
+
+  Args:
+    rng: random numbers.
+    frames: length of the video.
+    amplitude: least and greatest value.
+    period: least and greatest period, in frames.
+  """
   angle = 2 * np.pi * (np.arange(frames) / rng.uniform(*period) + rng.uniform())
-  return np.interp(np.sin(angle), (-1, 1), (low, high))
+  return np.interp(np.sin(angle), (-1, 1), amplitude)
 
 
-def _light(rng, spec, frames):
-  """Brightness added by the clouds, [frames]."""
-  return _wave(rng, frames, -spec.clouds, spec.clouds, (60, 150)).astype(np.float32)
+def _light(rng: np.random.Generator, spec: SceneSpec, frames: int) -> np.ndarray:
+  """Draw the brightness that clouds add to each frame, [frames]."""
+  return _wave(rng, frames, (-spec.clouds, spec.clouds), (60, 150)).astype(np.float32)
 
 
-def _escalator(rng, spec, frames):
-  """Brightness of the escalator's steps, [frames, 1, W]: stripes that move at a speed that changes."""
-  travelled = np.cumsum(_wave(rng, frames, *spec.escalator_speed, (40, 100)))
+def _escalator(rng: np.random.Generator, spec: SceneSpec, frames: int) -> np.ndarray:
+  """Draw the brightness of the escalator, [frames, 1, W]: stripes that move at varying speed."""
+  travelled = np.cumsum(_wave(rng, frames, spec.escalator_speed, (40, 100)))
   angle = 2 * np.pi * (np.arange(spec.width) - travelled[:, None]) / spec.escalator_period
   return (spec.escalator_contrast * np.sin(angle)).astype(np.float32)[:, None]
 
 
-def _walkers(rng, spec, frames):
-  """Normal figures, arriving at random; the crowd drifts between its bounds along a slow wave."""
-  mean_speed, figures = np.mean(spec.speed), []
-  crossing = (spec.width + 2 * spec.figure[0]) / mean_speed  # frames a figure is in view
-  level, period = rng.uniform(0, 2 * np.pi), rng.uniform(80, 240)
+def _walkers(rng: np.random.Generator, spec: SceneSpec, frames: int) -> list[Figure]:
+  """Draw the normal figures. They arrive at random, and their number follows a slow wave."""
+  crossing = (spec.width + 2 * spec.figure[0]) / np.mean(spec.speed)  # frames in view
+  phase = rng.uniform(0, 2 * np.pi)
+  period = rng.uniform(80, 240)
+  figures = []
   for start in np.arange(-crossing, frames):
-    crowd = np.interp(np.sin(2 * np.pi * start / period + level), (-1, 1), spec.crowd)
+    angle = 2 * np.pi * start / period + phase
+    crowd = np.interp(np.sin(angle), (-1, 1), spec.crowd)
     for _ in range(rng.poisson(crowd / crossing)):
       figures.append(_walker(rng, spec, start))
   return figures
 
 
-def _walker(rng, spec, start, speed_factor=1.0, size_factor=1.0, track=-1):
+def _walker(
+  rng: np.random.Generator,
+  spec: SceneSpec,
+  start: float,
+  *,
+  scale: tuple[float, float] = (1.0, 1.0),
+  track: int = -1,
+) -> Figure:
+  """Draw a figure that crosses the scene along a random lane.
+
+  Args:
+    rng: random numbers.
+    spec: the scene.
+    start: first frame.
+    scale: (speed, size) relative to a normal walker.
+    track: number of the event; -1 for a normal figure.
+  """
+  speed_scale, size_scale = scale
   lane = int(rng.integers(spec.lanes))
   direction = 1 if lane % 2 == 0 else -1
-  speed = rng.uniform(*spec.speed) * speed_factor
-  width, height = (side * size_factor * rng.uniform(0.9, 1.1) for side in spec.figure)
-  x = -width if direction > 0 else spec.width + width
-  duration = (spec.width + 2 * width) / speed
+  speed = rng.uniform(*spec.speed) * speed_scale
+  width = spec.figure[0] * size_scale * rng.uniform(0.9, 1.1)
+  height = spec.figure[1] * size_scale * rng.uniform(0.9, 1.1)
   return Figure(
-    start,
-    start + duration,
-    x,
-    _lane_y(spec, lane) + rng.uniform(-1, 1),
-    direction * speed,
-    0.0,
-    width,
-    height,
-    rng.uniform(*spec.contrast),
-    rng.uniform(0, 2 * np.pi),
-    track,
+    start=start,
+    end=start + (spec.width + 2 * width) / speed,
+    x=-width if direction > 0 else spec.width + width,
+    y=_lane_y(spec, lane) + rng.uniform(-1, 1),
+    speed_x=direction * speed,
+    speed_y=0.0,
+    width=width,
+    height=height,
+    contrast=rng.uniform(*spec.contrast),
+    phase=rng.uniform(0, 2 * np.pi),
+    track=track,
   )
 
 
-def _events(rng, spec, frames, index):
-  """Abnormal figures; the kinds take turns from video to video, spread over the video's length."""
+def _events(
+  rng: np.random.Generator, spec: SceneSpec, frames: int, video_index: int
+) -> list[Figure]:
+  """Draw the abnormal figures of a video, spread over its length."""
   count = int(rng.integers(spec.events[0], spec.events[1] + 1))
   starts = (np.arange(count) + rng.uniform(0.15, 0.5, count)) * frames / count
-  kinds = [event_kind(spec, index, turn) for turn in range(count)]
-  return [
-    figure
-    for turn, start in enumerate(starts)
-    for figure in _event(rng, spec, start, kinds[turn], turn)
-  ]
+  figures = []
+  for track, start in enumerate(starts):
+    figures += _event(rng, spec, event_type(spec, video_index, track), start, track)
+  return figures
 
 
-def event_kind(spec, video_index, track):
-  """Which of `KINDS` the event `track` of test video `video_index` is."""
-  return KINDS[(video_index * spec.events[1] + track) % len(KINDS)]
-
-
-def _event(rng, spec, start, kind, track):
-  """The figures of one event: one, or a group that stands."""
-  if kind in ('fast', 'large'):
-    speed_factor, size_factor = spec.fast if kind == 'fast' else spec.large
-    return [
-      _walker(rng, spec, start, speed_factor=speed_factor, size_factor=size_factor, track=track)
-    ]
-  length, x = float(rng.uniform(*spec.event_frames)), spec.width * rng.uniform(0.25, 0.75)
+def _event(
+  rng: np.random.Generator, spec: SceneSpec, kind: str, start: float, track: int
+) -> list[Figure]:
+  """Draw the figures of one event: one, or a group that stands."""
+  if kind == 'fast':
+    return [_walker(rng, spec, start, scale=spec.fast, track=track)]
+  if kind == 'large':
+    return [_walker(rng, spec, start, scale=spec.large, track=track)]
+  length = float(rng.uniform(*spec.event_frames))
+  x = spec.width * rng.uniform(0.25, 0.75)
   if kind == 'across':
     walker = _walker(rng, spec, start, track=track)
     speed = (spec.height + 2 * walker.height) / length
     return [walker._replace(x=x, y=-walker.height, speed_x=0.0, speed_y=speed, end=start + length)]
-  return [
-    _stander(_walker(rng, spec, start, track=track), start, length, x + place * spec.figure[0])
-    for place in range(spec.group)
-  ]
+  group = []
+  for member in range(spec.group):
+    walker = _walker(rng, spec, start, track=track)
+    group.append(_with_stop(walker, start, length, x + member * spec.figure[0]))
+  return group
 
 
-def _stander(walker, start, length, x):
-  """A walker that is at `x` from `start` for `length` frames: it walks in before and walks on after."""
-  walk = abs(x - walker.x) / abs(walker.speed_x)
+def _with_stop(walker: Figure, start: float, length: float, x: float) -> Figure:
+  """Return a walker that stands at `x` from frame `start` for `length` frames.
+
+  It walks in before that and walks on afterwards.
+  """
+  walk = abs(x - walker.x) / abs(walker.speed_x)  # frames until it stands
   return walker._replace(
     start=start - walk,
     stop=start,
@@ -221,92 +311,112 @@ def _stander(walker, start, length, x):
   )
 
 
-class _Rendered:
-  """Draws the figures of one video, frame by frame."""
+class _Drawing:
+  """Draws the frames and the ground truth of one video, frame by frame.
 
-  def __init__(self, spec, seed, noise_seed, figures, num_frames):
-    self._spec, self._seed, self._noise_seed, self._figures, self._num_frames = (
-      spec,
-      seed,
-      noise_seed,
-      figures,
-      num_frames,
-    )
+  Args:
+    spec: the scene.
+    seed: of the background.
+    noise_seed: of the light, the escalator and the camera noise.
+    figures: everything that moves.
+    num_frames: length of the video.
+  """
 
-  def frames(self):
-    noise = np.random.default_rng(self._noise_seed)
-    light, escalator = (
-      _light(noise, self._spec, self._num_frames),
-      _escalator(noise, self._spec, self._num_frames),
-    )
+  def __init__(
+    self, spec: SceneSpec, seed: int, noise_seed: int, figures: list[Figure], num_frames: int
+  ):
+    self._spec = spec
+    self._seed = seed
+    self._noise_seed = noise_seed
+    self._figures = figures
+    self._num_frames = num_frames
+
+  def frames(self) -> Iterator[np.ndarray]:
+    """Yield the frames, uint8 [H, W]."""
+    spec = self._spec
+    rng = np.random.default_rng(self._noise_seed)
+    light = _light(rng, spec, self._num_frames)
+    escalator = _escalator(rng, spec, self._num_frames)
     for frame in range(self._num_frames):
-      image = background(self._spec, self._seed) + light[frame]
-      image[: self._spec.escalator_rows] += escalator[frame]
+      image = background(spec, self._seed) + light[frame]
+      image[: spec.escalator_rows] += escalator[frame]
       for figure in self._in_view(frame):
-        rows, columns, alpha = _stencil(figure, frame, self._spec)
-        image[rows, columns] -= figure.contrast * alpha
-      image += noise.normal(0, self._spec.camera_noise, image.shape)
+        rows, columns, coverage = _stencil(figure, frame, spec)
+        image[rows, columns] -= figure.contrast * coverage
+      image += rng.normal(0, spec.camera_noise, image.shape)
       yield np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
-  def masks(self):
+  def masks(self) -> Iterator[np.ndarray]:
+    """Yield the pixel masks of abnormal figures, uint8 0/1 [H, W]."""
     for frame in range(self._num_frames):
       mask = np.zeros((self._spec.height, self._spec.width), np.uint8)
-      for figure in self._in_view(frame):
-        if figure.abnormal(frame):
-          rows, columns, alpha = _stencil(figure, frame, self._spec)
-          mask[rows, columns] |= alpha > 0.5
+      for figure in self._abnormal(frame):
+        rows, columns, coverage = _stencil(figure, frame, self._spec)
+        mask[rows, columns] |= coverage > 0.5
       yield mask
 
-  def labels(self):
+  def labels(self) -> np.ndarray:
+    """Return the frame labels, uint8 [N]."""
     return np.asarray([mask.any() for mask in self.masks()], np.uint8)
 
-  def tracks(self):
+  def tracks(self) -> tuple[Region, ...]:
+    """Return the regions of abnormal figures."""
     regions = []
     for frame in range(self._num_frames):
-      for figure in self._in_view(frame):
-        if figure.abnormal(frame):
-          rows, columns, alpha = _stencil(figure, frame, self._spec)
-          ys, xs = np.nonzero(alpha > 0.5)
-          if len(ys):
-            top, left = rows.start, columns.start
-            regions.append(
-              Region(
-                figure.track,
-                frame,
-                left + xs.min(),
-                top + ys.min(),
-                left + xs.max() + 1,
-                top + ys.max() + 1,
-              )
-            )
+      for figure in self._abnormal(frame):
+        rows, columns, coverage = _stencil(figure, frame, self._spec)
+        ys, xs = np.nonzero(coverage > 0.5)
+        if not len(ys):
+          continue
+        region = Region(
+          track=figure.track,
+          frame=frame,
+          x1=columns.start + xs.min(),
+          y1=rows.start + ys.min(),
+          x2=columns.start + xs.max() + 1,
+          y2=rows.start + ys.max() + 1,
+        )
+        regions.append(region)
     return tuple(regions)
 
-  def _in_view(self, frame):
+  def _in_view(self, frame: int) -> list[Figure]:
     return [figure for figure in self._figures if figure.start <= frame < figure.end]
 
+  def _abnormal(self, frame: int) -> list[Figure]:
+    return [figure for figure in self._in_view(frame) if figure.is_abnormal(frame)]
 
-def _stencil(figure, frame, spec):
-  """(row slice, column slice, coverage 0..1) of a figure: head and body, and two legs that swing with the distance walked."""
+
+def _stencil(figure: Figure, frame: int, spec: SceneSpec) -> tuple[slice, slice, np.ndarray]:
+  """Draw a figure: head and body, and two legs that swing with the distance walked.
+
+  Returns:
+    (rows, columns, coverage of these pixels in [0, 1]).
+  """
   x, y, walked = figure.position(frame)
-  half_w, half_h = figure.width, figure.height / 2 + 1
-  top, bottom = max(int(y - half_h), 0), min(int(y + half_h) + 2, spec.height)
-  left, right = max(int(x - half_w), 0), min(int(x + half_w) + 2, spec.width)
-  rows, columns = (
-    slice(min(top, spec.height), max(bottom, 0)),
-    slice(min(left, spec.width), max(right, 0)),
-  )
+  rows = _clipped_range(y, figure.height / 2 + 1, spec.height)
+  columns = _clipped_range(x, figure.width, spec.width)
   v, u = np.mgrid[rows, columns].astype(np.float32)
-  u, v = (u - x) / figure.width, (v - y) / figure.height
-  swing = 0.22 * np.sin(figure.phase + 1.1 * walked * np.hypot(figure.speed_x, figure.speed_y))
-  body = _soft(np.hypot(u / 0.42, (v + 0.08) / 0.3), figure.width)
-  head = _soft(np.hypot(u / 0.25, (v + 0.4) / 0.12), figure.width)
-  legs = [
-    _soft(np.hypot((u - sign * swing * (v - 0.15) / 0.35) / 0.16, (v - 0.32) / 0.2), figure.width)
-    for sign in (-1, 1)
-  ]
+  u = (u - x) / figure.width
+  v = (v - y) / figure.height
+  speed = np.hypot(figure.speed_x, figure.speed_y)
+  swing = 0.22 * np.sin(figure.phase + 1.1 * walked * speed)
+  body = _ellipse(u / 0.42, (v + 0.08) / 0.3, figure.width)
+  head = _ellipse(u / 0.25, (v + 0.4) / 0.12, figure.width)
+  legs = []
+  for sign in (-1, 1):
+    shift = sign * swing * (v - 0.15) / 0.35
+    legs.append(_ellipse((u - shift) / 0.16, (v - 0.32) / 0.2, figure.width))
   return rows, columns, np.maximum.reduce([body, head, *legs])
 
 
-def _soft(radius, width):
-  """1 inside radius 1, 0 outside, with an edge about a pixel wide."""
+def _clipped_range(centre: float, reach: float, size: int) -> slice:
+  """Return the pixels within `reach` of a centre, as far as they are in an image of `size`."""
+  start = max(int(centre - reach), 0)
+  stop = min(int(centre + reach) + 2, size)
+  return slice(min(start, size), max(stop, 0))
+
+
+def _ellipse(u: np.ndarray, v: np.ndarray, width: float) -> np.ndarray:
+  """Return 1 inside the ellipse u^2 + v^2 = 1 and 0 outside, with an edge about a pixel wide."""
+  radius = np.hypot(u, v)
   return np.clip((1 - radius) * width * 0.35 + 0.5, 0, 1)

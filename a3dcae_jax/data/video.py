@@ -1,7 +1,8 @@
-"""One video as every reader yields it, and how pictures become grey frames."""
+"""A video as readers yield it, and the conversion of images to grey frames."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,17 @@ from PIL import Image, UnidentifiedImageError
 
 from a3dcae_jax.common.errors import UserError
 
+Frames = Callable[[], Iterator[np.ndarray]]  # each call gives a new iterator over uint8 [H, W]
+
 
 class Region(NamedTuple):
-  """One abnormal region: pixels x1 <= x < x2, y1 <= y < y2 of 0-based `frame`, in the footage's own resolution; `track` joins frames."""
+  """An abnormal region of one frame: the pixels x1 <= x < x2, y1 <= y < y2.
+
+  Attributes:
+    track: number of the object; regions of the same object have the same number.
+    frame: index of the frame in its video.
+    x1, y1, x2, y2: in pixels of the video's own resolution.
+  """
 
   track: int
   frame: int
@@ -21,50 +30,60 @@ class Region(NamedTuple):
   y2: float
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Video:
-  """A video of a split, read on demand.
+  """A video of a data set. Its frames are read on demand.
 
   Attributes:
-    name: unique in its split. frames: call it for an iterator over grey uint8 frames [H, W], in order.
-    labels: label set -> uint8 [N], 1 = abnormal; empty where there are no labels.
-    masks: call it for an iterator over uint8 0/1 masks [H, W], one a frame; None where there are none.
-    tracks: abnormal regions; None where there are none. scene: which camera. source: the file or folder, for messages.
-    faults: what is wrong with its labels, said together with all other faults.
+    name: unique in its split.
+    frames: gives an iterator over the frames, grey uint8 [H, W], in order.
+    labels: label set -> uint8 [N], 1 = abnormal; empty if the video has no labels.
+    masks: gives an iterator over the pixel masks, uint8 0/1 [H, W], one per frame; or None.
+    tracks: the abnormal regions; None if the set has none.
+    scene: name of the camera, '' if the set has only one.
+    source: file or folder of the video, for error messages.
+    faults: errors in its labels, to be reported with all other faults of the set.
   """
 
   name: str
-  frames: Callable[[], Iterator[np.ndarray]]
-  labels: dict = field(default_factory=dict)
-  masks: Callable[[], Iterator[np.ndarray]] | None = None
-  tracks: tuple | None = None
+  frames: Frames
+  labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  masks: Frames | None = None
+  tracks: tuple[Region, ...] | None = None
   scene: str = ''
   source: str = ''
-  faults: tuple = ()
+  faults: tuple[str, ...] = ()
 
 
-def read_grey(path):
-  """An image file as grey uint8 [H, W] (ITU-R 601 luma, as Pillow computes it)."""
+def read_grey(path: pathlib.Path) -> np.ndarray:
+  """Read an image file as grey uint8 [H, W] (luma of ITU-R 601, as Pillow computes it)."""
   try:
     with Image.open(path) as image:
       return np.asarray(image.convert('L'))
   except UnidentifiedImageError:
-    raise UserError(f'{path} is no image') from None
+    raise UserError(f'{path} is not an image') from None
   except OSError as error:
-    raise UserError(f'{path} is no readable image: {error.strerror or error}') from None
+    raise UserError(f'{path} is not a readable image: {error.strerror or error}') from None
 
 
-def read_video(path):
-  """Iterates over a video file's frames as grey uint8 [H, W]: FFmpeg's luma, by PyAV, whatever the container.
+def read_mask(path: pathlib.Path) -> np.ndarray:
+  """Read an image file as a mask, uint8 [H, W]: 1 where it is not black."""
+  return (read_grey(path) > 0).astype(np.uint8)
 
-  Frames are counted by decoding: headers are often wrong.
 
-  Raises: UserError naming the frame where decoding stops or that is damaged (after which frames may be lost without a word), or a file
-  that is cut off or no video.
+def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
+  """Yield the frames of a video file, grey uint8 [H, W].
+
+  Any container that FFmpeg reads will do. Grey is FFmpeg's luma. Frames are counted by decoding,
+  since headers are often wrong.
+
+  Raises:
+    UserError: if the file is not a video, is cut off, or does not decode to its end. A damaged
+      frame is an error, too: frames after it may be missing without notice.
   """
-  import av  # here, so that a machine that trains from a frame cache needs no FFmpeg
+  import av  # imported here: training from a frame cache needs no FFmpeg
 
-  _check_whole(path)
+  _check_avi_size(path)
   count = 0
   try:
     with av.open(str(path)) as container:
@@ -74,7 +93,8 @@ def read_video(path):
       for frame in container.decode(video=0):
         if frame.is_corrupt:
           raise UserError(
-            f'{path} is damaged at frame {count}, frames may be lost there; to take it all the same, re-encode it'
+            f'{path} is damaged at frame {count}, frames may be missing there; '
+            'to use it nevertheless, re-encode it'
           )
         yield frame.to_ndarray(format='gray')
         count += 1
@@ -84,29 +104,34 @@ def read_video(path):
     raise UserError(f'{path} has no frames')
 
 
-def _check_whole(path):
-  """An AVI file says in its first bytes how long it is; FFmpeg plays a shorter one to its end without a word."""
+def _check_avi_size(path: pathlib.Path) -> None:
+  """Check that an AVI file has the size that its header states.
+
+  FFmpeg plays a shorter file to its end without an error.
+  """
   with open(path, 'rb') as file:
-    head = file.read(12)
+    header = file.read(12)
     file.seek(0, 2)
     size = file.tell()
-  if (
-    head[:4] == b'RIFF'
-    and head[8:] == b'AVI '
-    and int.from_bytes(head[4:8], 'little') + 8 > size + 1
-  ):
-    raise UserError(
-      f'{path} is cut off: it has {size} of {int.from_bytes(head[4:8], "little") + 8} bytes'
-    )
+  if header[:4] != b'RIFF' or header[8:] != b'AVI ':
+    return
+  stated = int.from_bytes(header[4:8], 'little') + 8
+  if stated > size + 1:
+    raise UserError(f'{path} is cut off: it has {size} of {stated} bytes')
 
 
-def resize(frame, height, width):
-  """A grey uint8 frame [H, W] at another size, antialiased bilinear: a triangle over the area it covers."""
+def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Resize a grey uint8 frame [H, W] with an antialiased bilinear filter.
+
+  When the image shrinks, the filter is a triangle over the area that a pixel covers.
+  """
   if frame.shape == (height, width):
     return frame
-  return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
+  image = Image.fromarray(frame)
+  return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def resize_mask(mask, height, width):
-  """A 0/1 mask [H, W] at another size: 1 where at least half of the area is."""
-  return (resize((mask > 0).astype(np.uint8) * 255, height, width) >= 128).astype(np.uint8)
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Resize a 0/1 mask [H, W]. A pixel is 1 where the mask covers at least half of its area."""
+  image = (mask > 0).astype(np.uint8) * 255
+  return (resize(image, height, width) >= 128).astype(np.uint8)

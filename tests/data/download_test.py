@@ -1,4 +1,4 @@
-"""Fetching a public set: from file:// addresses, so without a network; checksums decide, and what is there already is left alone."""
+"""Download of public sets from file:// addresses: checksums decide, existing content is kept."""
 
 import hashlib
 import importlib
@@ -11,10 +11,18 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import NAMES, check_root
 from a3dcae_jax.data.download import Archive, archives, fetch
 
+PUBLIC = ('ucsd_ped1', 'ucsd_ped2', 'avenue')
+
+
+def archive_of(path):
+  content = path.read_bytes()
+  sha256 = hashlib.sha256(content).hexdigest()
+  return Archive(path.as_uri(), len(content), sha256, path.name)
+
 
 @pytest.fixture
 def listed(tmp_path):
-  """A zip and a tar.gz with a file each, and their true checksums."""
+  """A zip and a tar.gz with a file each."""
   (tmp_path / 'a.txt').write_text('videos')
   with zipfile.ZipFile(tmp_path / 'one.zip', 'w') as archive:
     archive.write(tmp_path / 'a.txt', 'training_videos/a.txt')
@@ -23,68 +31,80 @@ def listed(tmp_path):
   return [archive_of(tmp_path / name) for name in ('one.zip', 'two.tar.gz')]
 
 
-def archive_of(path):
-  return Archive(
-    path.as_uri(), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest(), path.name
-  )
-
-
 def test_archives_are_unpacked_and_not_kept(tmp_path, listed):
-  assert fetch('avenue', tmp_path / 'avenue', listed=listed)
-  assert sorted(
-    str(path.relative_to(tmp_path / 'avenue'))
-    for path in (tmp_path / 'avenue').rglob('*')
-    if path.is_file()
-  ) == ['labels/b.txt', 'training_videos/a.txt']
+  root = tmp_path / 'avenue'
+  assert fetch('avenue', root, listed=listed)
+  files = [path for path in root.rglob('*') if path.is_file()]
+  names = sorted(str(path.relative_to(root)) for path in files)
+  assert names == ['labels/b.txt', 'training_videos/a.txt']
 
 
-def test_what_is_there_is_left_alone(tmp_path, listed):
-  (tmp_path / 'avenue').mkdir()
-  (tmp_path / 'avenue' / 'mine').write_text('')
-  assert not fetch('avenue', tmp_path / 'avenue', listed=listed)
-  assert [path.name for path in (tmp_path / 'avenue').iterdir()] == ['mine']
+def test_a_folder_with_content_is_kept(tmp_path, listed):
+  root = tmp_path / 'avenue'
+  root.mkdir()
+  (root / 'mine').write_text('')
+  assert not fetch('avenue', root, listed=listed)
+  assert list(root.iterdir()) == [root / 'mine']
 
 
 @pytest.mark.parametrize(
-  'wrong, message',
+  'changes, message',
   [
     ({'sha256': '0' * 64}, 'published are .* with 0000'),
     ({'size': 3}, 'published are 3 bytes'),
     ({'url': 'file:///no/such/file.zip'}, 'cannot be fetched'),
   ],
 )
-def test_a_file_that_is_not_the_published_one_leaves_nothing(tmp_path, listed, wrong, message):
+def test_a_file_other_than_the_published_one_leaves_nothing(tmp_path, listed, changes, message):
+  wrong = [listed[0], listed[1]._replace(**changes)]
   with pytest.raises(UserError, match=message):
-    fetch('avenue', tmp_path / 'avenue', listed=[listed[0], listed[1]._replace(**wrong)])
-  assert not (tmp_path / 'avenue').exists() and not list(tmp_path.glob('.avenue*'))
+    fetch('avenue', tmp_path / 'avenue', listed=wrong)
+  assert not (tmp_path / 'avenue').exists()
+  assert not list(tmp_path.glob('.avenue*'))
 
 
-def test_what_is_no_archive_is_named(tmp_path):
+def test_files_that_are_not_archives_are_named(tmp_path):
   (tmp_path / 'page.zip').write_text('<html>moved</html>')
   with pytest.raises(UserError, match='page.zip cannot be unpacked'):
     fetch('avenue', tmp_path / 'avenue', listed=[archive_of(tmp_path / 'page.zip')])
 
 
-def test_a_set_that_is_not_public_says_where_to_look(tmp_path):
-  with pytest.raises(
-    UserError, match=r'subway_exit cannot be fetched: .*builders/subway_exit/README.md'
-  ):
+def test_a_set_that_is_not_public_is_not_fetched(tmp_path):
+  with pytest.raises(UserError, match='subway_exit cannot be fetched: .*subway_exit/README.md'):
     fetch('subway_exit', tmp_path / 'x')
-  with pytest.raises(UserError, match='data.root is empty: .*README.md says where to get it$'):
-    check_root('shanghaitech', '')
-  with pytest.raises(UserError, match='data.root is empty: .*--download'):
-    check_root('avenue', '')
 
 
-def test_every_checksum_is_well_formed():
-  public = {name: archives(name) for name in NAMES if archives(name)}
-  assert set(public) == {'ucsd_ped1', 'ucsd_ped2', 'avenue'}
-  for archive in (archive for listed in public.values() for archive in listed):
-    assert (
-      archive.url.endswith(archive.filename)
-      and archive.size > 0
-      and len(bytes.fromhex(archive.sha256)) == 32
-    )
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'synthetic'])
+def test_a_missing_folder_says_how_to_get_the_set(name):
+  with pytest.raises(UserError) as error:
+    check_root(name, f'data/{name}')
+  message = str(error.value)
+  assert f'there is no folder data/{name}' in message
+  assert '--config.data.root=FOLDER' in message
+  assert len(message.splitlines()) == 1
+  if name in PUBLIC:
+    assert f'python -m a3dcae_jax.prepare --config=configs/{name}.py --download' in message
+  else:
+    assert '--download' not in message
+    assert f'builders/{name}/README.md' in message
+
+
+def test_a_missing_folder_of_your_own_is_fetched_there(tmp_path):
+  folder = tmp_path / 'mine'
+  with pytest.raises(UserError, match=f'--config.data.root={folder} --download'):
+    check_root('avenue', folder)
+  check_root('avenue', tmp_path)
+  check_root('synthetic', '')
+
+
+def test_checksums_are_well_formed():
+  listed = {name: archives(name) for name in NAMES}
+  assert tuple(name for name in NAMES if listed[name]) == PUBLIC
+  for name in PUBLIC:
+    for archive in listed[name]:
+      assert archive.url.endswith(archive.filename)
+      assert archive.size > 0
+      assert len(bytes.fromhex(archive.sha256)) == 32
 
 
 @pytest.mark.slow
@@ -92,18 +112,14 @@ def test_every_checksum_is_well_formed():
 def test_tfds_reads_the_same_checksums(name):
   from tensorflow_datasets.core.download import checksums
 
-  module = importlib.import_module(f'a3dcae_jax.data.builders.{name}.{name}_dataset_builder')
-  builder = next(
-    value
-    for value in vars(module).values()
-    if isinstance(value, type) and getattr(value, 'name', None) == name
-  )
+  from tests.data.builders.tfds_test import builder_class
+
+  builder = builder_class(name)
   folder = importlib.import_module(f'a3dcae_jax.data.builders.{name}').__path__[0]
   infos = checksums.load_url_infos(f'{folder}/checksums.tsv')
-  assert {url: (int(info.size), info.checksum) for url, info in infos.items()} == {
-    a.url: (a.size, a.sha256) for a in archives(name)
-  }
-  assert set(builder.DOWNLOADS.values()) == set(infos) and builder.url_infos.keys() == infos.keys()
-  assert (
-    bool(builder.DOWNLOADS) or name == 'synthetic' or len(builder.MANUAL_DOWNLOAD_INSTRUCTIONS) > 20
-  )
+  read = {url: (int(info.size), info.checksum) for url, info in infos.items()}
+  assert read == {archive.url: (archive.size, archive.sha256) for archive in archives(name)}
+  assert set(builder.DOWNLOADS.values()) == set(infos)
+  assert builder.url_infos.keys() == infos.keys()
+  if not builder.DOWNLOADS and name != 'synthetic':
+    assert len(builder.MANUAL_DOWNLOAD_INSTRUCTIONS) > 20

@@ -1,4 +1,4 @@
-"""Cell arrays read one entry at a time: the same as scipy reads whole."""
+"""Cell arrays read one entry at a time, compared with scipy, which reads them whole."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,12 @@ import scipy.io
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.mat import read_cells
+from tests.data.dummy_sets import cells_of, damage
 
 
 @pytest.fixture
 def cells(rng):
-  """Entries of several types and sizes, an empty one among them; small ones stand in their tags."""
+  """Entries of several types and sizes, among them an empty one and some that fit into tags."""
   entries = [
     rng.integers(0, 2, (36, 64), dtype=np.uint8),
     rng.normal(size=(3, 5)),
@@ -20,45 +21,41 @@ def cells(rng):
     rng.integers(0, 2, (5, 3)).astype(bool),
     np.float32([[1.5, 2.5]]),
   ]
-  array = np.empty((1, len(entries)), object)
-  array[0] = entries
-  return array
+  return cells_of(entries)
 
 
 @pytest.mark.parametrize('compress', [True, False])
-def test_as_scipy_reads_it(tmp_path, cells, compress):
-  scipy.io.savemat(
-    tmp_path / 'a.mat',
-    {'before': np.arange(100), 'gt': cells, 'after': np.arange(3)},
-    do_compression=compress,
-  )
-  expected = scipy.io.loadmat(tmp_path / 'a.mat')['gt'].ravel()
-  got = list(read_cells(tmp_path / 'a.mat', 'gt', 'intervals'))
-  assert len(got) == len(expected)
-  for one, other in zip(got, expected, strict=True):
-    np.testing.assert_array_equal(one, other)
+def test_entries_are_those_that_scipy_reads(tmp_path, cells, compress):
+  path = tmp_path / 'a.mat'
+  variables = {'before': np.arange(100), 'gt': cells, 'after': np.arange(3)}
+  scipy.io.savemat(path, variables, do_compression=compress)
+  expected = scipy.io.loadmat(path)['gt'].ravel()
+  entries = list(read_cells(path, 'gt', 'intervals'))
+  assert len(entries) == len(expected)
+  for entry, other in zip(entries, expected, strict=True):
+    np.testing.assert_array_equal(entry, other)
 
 
 @pytest.mark.parametrize('compress', [True, False])
 @pytest.mark.parametrize(
-  'damage, message',
+  'change, message',
   [
-    (lambda data: data[: len(data) // 2], 'holds no intervals named gt'),
-    (lambda data: b'nothing of the kind' * 20, 'not a MATLAB 5 file'),
-    (lambda data: data[:130], 'holds no intervals named gt'),
-    (lambda data: data[:128], 'there is no such cell array'),
-    (lambda data: data[:200] + bytes(len(data) - 200), 'holds no intervals named gt'),
+    (lambda content: content[: len(content) // 2], 'holds no intervals named gt'),
+    (lambda content: b'something else' * 20, 'not a MATLAB 5 file'),
+    (lambda content: content[:130], 'holds no intervals named gt'),
+    (lambda content: content[:128], 'there is no such cell array'),
+    (lambda content: content[:200] + bytes(len(content) - 200), 'holds no intervals named gt'),
   ],
 )
-def test_other_files_are_named(tmp_path, cells, compress, damage, message):
+def test_damaged_and_foreign_files_are_named(tmp_path, cells, compress, change, message):
   path = tmp_path / 'a.mat'
   scipy.io.savemat(path, {'gt': cells}, do_compression=compress)
-  path.write_bytes(damage(path.read_bytes()))
+  damage(path, change)
   with pytest.raises(UserError, match=f'a.mat .*{message}'):
     list(read_cells(path, 'gt', 'intervals'))
 
 
-def test_a_file_without_the_variable(tmp_path):
+def test_a_file_without_the_variable_is_named(tmp_path):
   scipy.io.savemat(tmp_path / 'a.mat', {'gt': np.arange(3)})
   with pytest.raises(UserError, match='there is no such cell array'):
     list(read_cells(tmp_path / 'a.mat', 'gt', 'intervals'))

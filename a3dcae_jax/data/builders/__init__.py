@@ -1,8 +1,23 @@
-"""One folder a data set, as tfds lays them out; here is the table of their names."""
+"""The data sets: one folder each, laid out as tfds wants it.
+
+The module `reader` of a folder has
+
+    LABEL_SETS                       names of its label sets; the first one is the default
+    layout(root)                     describes the files in a folder, or raises a `UserError`
+    videos(root, split, **options)   the `Video`s of 'train' or 'test'
+
+and, where they make sense,
+
+    label_sets(root)                 the label sets whose files are there
+    notes(root)                      differences between its label sets, as lines of text
+    PUBLISHED                        `Published` counts
+    HOW_TO_GET                       what to do to get the set, if it cannot be downloaded
+"""
 
 import difflib
 import importlib
 import pathlib
+from types import ModuleType
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data import download
@@ -19,34 +34,47 @@ NAMES = (
 )
 
 
-def reader(name):
-  """The module `builders.NAME.reader`: `videos(root, split, **options)`, `LABEL_SETS` (its first is the default)."""
+def reader(name: str) -> ModuleType:
+  """Return the module `builders.NAME.reader`.
+
+  Raises:
+    UserError: if there is no such data set.
+  """
   if name not in NAMES:
     near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f'; did you mean {near[0]!r}?' if near else ''
+    hint = f'; did you mean {near[0]!r}?' if near else '.'
     raise UserError(f'data.name: unknown data set {name!r}{hint} Known: {", ".join(NAMES)}')
   return importlib.import_module(f'a3dcae_jax.data.builders.{name}.reader')
 
 
-def default_label_set(reader_module, root):
-  """The first of a reader's label sets that the footage in `root` has; its first one where that cannot be told."""
-  known = getattr(reader_module, 'label_sets', None)
-  found = known(root) if known and root and pathlib.Path(root).exists() else ()
-  return next(
-    (name for name in reader_module.LABEL_SETS if name in found), reader_module.LABEL_SETS[0]
-  )
+def default_label_set(reader_module: ModuleType, root: str | pathlib.Path) -> str:
+  """Return the first label set whose file is in `root`, or else the reader's first."""
+  found = ()
+  if hasattr(reader_module, 'label_sets') and root and pathlib.Path(root).exists():
+    found = reader_module.label_sets(root)
+  for name in reader_module.LABEL_SETS:
+    if name in found:
+      return name
+  return reader_module.LABEL_SETS[0]
 
 
-def check_root(name, root):
-  """Raises a `UserError` that says how to get the set, unless `root` is there (or none is needed)."""
-  if name == 'synthetic':
+def check_root(name: str, root: str | pathlib.Path) -> None:
+  """Check that the folder of a data set exists.
+
+  Raises:
+    UserError: saying how to get the set.
+  """
+  if name == 'synthetic' or (root and pathlib.Path(root).exists()):
     return
-  how = f'a3dcae_jax/data/builders/{name}/README.md says where to get it'
+  root = root or f'data/{name}'
   if download.archives(name):
-    how += ', and `prepare --download` with data.root set fetches it there'
-  if not root:
-    raise UserError(
-      f'data.root is empty: give the folder of {name}, as in --config.data.root=FOLDER; {how}'
-    )
-  if not pathlib.Path(root).exists():
-    raise UserError(f'data.root {root}: there is no such folder; {how}')
+    command = f'python -m a3dcae_jax.prepare --config=configs/{name}.py'
+    if str(root) != f'data/{name}':  # the default of the config
+      command += f' --config.data.root={root}'
+    how = f'`{command} --download` fetches the set there'
+  else:
+    how = reader(name).HOW_TO_GET
+    how += f' (more in a3dcae_jax/data/builders/{name}/README.md)'
+  raise UserError(
+    f'data.root: there is no folder {root}; {how}; --config.data.root=FOLDER names another folder'
+  )

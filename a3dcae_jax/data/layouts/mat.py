@@ -1,18 +1,26 @@
-"""Cell arrays of MATLAB 5 files, one entry at a time: Avenue's `volLabel` is 0.35 GB unpacked, and one of its masks is in memory at once.
+"""Cell arrays of MATLAB 5 files, read one entry at a time.
 
-Source: MathWorks, "MAT-File Format", level 5: a file is a header of 128 bytes and elements, each a tag (type, bytes) and data padded to 8
-bytes; a matrix is an element of elements (flags, dimensions, name, data), and a cell array's data are matrices.
+Avenue's `volLabel` is 0.35 GB when unpacked. Here only one of its masks is in memory at once.
+
+Source: MathWorks, "MAT-File Format", level 5. A file is a header of 128 bytes and a sequence of
+elements. An element is a tag (type, number of bytes) and data, padded to a multiple of 8 bytes. A
+matrix is an element whose data are elements: flags, dimensions, name and values. The values of a
+cell array are matrices.
 """
 
 import io
+import pathlib
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 
-_TYPES = {
+_HEADER_BYTES = 128
+_DTYPES = {
   1: 'i1',
   2: 'u1',
   3: 'i2',
@@ -24,14 +32,23 @@ _TYPES = {
   12: 'i8',
   13: 'u8',
 }
-_MATRIX, _COMPRESSED, _CELL = 14, 15, 1
-_BLOCK_BYTES = 2**16
+_MATRIX = 14  # type of an element
+_COMPRESSED = 15  # type of an element
+_CELL = 1  # class of a matrix
+_READ_BYTES = 2**16
+_UNPACKED_BYTES = 2**22
 
 
-def read_cells(path, variable, what):
-  """Iterates over the entries of a cell array, as arrays; `what` says in the error what was looked for.
+def read_cells(path: pathlib.Path, variable: str, what: str) -> Iterator[np.ndarray]:
+  """Yield the entries of a cell array.
 
-  Raises: UserError for a file without it, of another format, or cut off.
+  Args:
+    path: the file.
+    variable: name of the cell array.
+    what: the content in plain words, for the error message.
+
+  Raises:
+    UserError: if the file has no such array, has another format, or is cut off.
   """
   try:
     with open(path, 'rb') as file:
@@ -48,63 +65,78 @@ def read_cells(path, variable, what):
     raise UserError(f'{path} holds no {what} named {variable}: {error}') from None
 
 
-def _cells(file, variable):
-  order = {b'IM': '<', b'MI': '>'}.get(file.read(128)[126:])
+def _cells(file: BinaryIO, variable: str) -> Iterator[np.ndarray]:
+  endian_mark = file.read(_HEADER_BYTES)[_HEADER_BYTES - 2 :]
+  order = {b'IM': '<', b'MI': '>'}.get(endian_mark)
   if order is None:
     raise ValueError('not a MATLAB 5 file')
   while tag := file.read(8):
     kind, size = struct.unpack(f'{order}II', tag)
-    after = file.tell() + size
-    stream = _Inflated(file, size) if kind == _COMPRESSED else file
+    end = file.tell() + size
+    stream = file
     if kind == _COMPRESSED:
-      kind, _ = struct.unpack(f'{order}II', _exactly(stream, 8))
+      stream = _Inflated(file, size)
+      kind, _ = _read_tag(stream, order)
     if kind == _MATRIX:
-      array_class, shape, name = _head(stream, order)
+      array_class, shape, name = _read_head(stream, order)
       if name == variable and array_class == _CELL:
         for _ in range(int(np.prod(shape))):
-          yield _matrix(stream, order)
+          yield _read_matrix(stream, order)
         return
-    file.seek(after)
+    file.seek(end)
   raise KeyError('there is no such cell array')
 
 
-def _head(stream, order):
-  """(class, shape, name) of a matrix whose tag has been read."""
-  flags, shape, name = (_element(stream, order) for _ in range(3))
-  return (
-    int(flags[0]) & 0xFF,
-    tuple(map(int, shape)),
-    name.astype(np.uint8).tobytes().decode('latin1'),
-  )
+def _read_tag(stream: BinaryIO, order: str) -> tuple[int, int]:
+  """Read the tag of an element: (type, number of bytes)."""
+  return struct.unpack(f'{order}II', _read_exactly(stream, 8))
 
 
-def _matrix(stream, order):
-  """A numeric matrix as an array; MATLAB caches columns one after another."""
-  kind, size = struct.unpack(f'{order}II', _exactly(stream, 8))
+def _read_head(stream: BinaryIO, order: str) -> tuple[int, tuple[int, ...], str]:
+  """Read the head of a matrix after its tag: (class, shape, name)."""
+  flags = _read_element(stream, order)
+  shape = _read_element(stream, order)
+  name = _read_element(stream, order)
+  array_class = int(flags[0]) & 0xFF
+  text = name.astype(np.uint8).tobytes().decode('latin1')
+  return array_class, tuple(int(size) for size in shape), text
+
+
+def _read_matrix(stream: BinaryIO, order: str) -> np.ndarray:
+  """Read a numeric matrix. MATLAB stores it column by column."""
+  kind, size = _read_tag(stream, order)
   if kind != _MATRIX:
-    raise ValueError('an entry is no matrix')
+    raise ValueError('an entry is not a matrix')
   if not size:
     return np.zeros((0, 0))
-  array_class, shape, _ = _head(stream, order)
+  array_class, shape, _ = _read_head(stream, order)
   if array_class == _CELL:
     raise ValueError('an entry is itself a cell array')
-  return _element(stream, order).reshape(shape, order='F')
+  return _read_element(stream, order).reshape(shape, order='F')
 
 
-def _element(stream, order):
-  """One element of numbers: [n]. Up to four bytes stand in the tag itself."""
-  (first,) = struct.unpack(f'{order}I', _exactly(stream, 4))
-  if first >> 16:
-    kind, size = first & 0xFFFF, first >> 16
-    data = _exactly(stream, 4)[:size]
+def _read_element(stream: BinaryIO, order: str) -> np.ndarray:
+  """Read an element of numbers, [n].
+
+  Up to four bytes of data are in the tag itself. The upper half of its first word is then their
+  number, which is 0 otherwise.
+  """
+  (first_word,) = struct.unpack(f'{order}I', _read_exactly(stream, 4))
+  small_size = first_word >> 16
+  if small_size:
+    kind = first_word & 0xFFFF
+    data = _read_exactly(stream, 4)[:small_size]
   else:
-    kind, (size,) = first, struct.unpack(f'{order}I', _exactly(stream, 4))
-    data = _exactly(stream, size)
-    _exactly(stream, -size % 8)
-  return np.frombuffer(data, np.dtype(order + _TYPES[kind])) if data else np.zeros(0)
+    kind = first_word
+    (size,) = struct.unpack(f'{order}I', _read_exactly(stream, 4))
+    data = _read_exactly(stream, size)
+    _read_exactly(stream, -size % 8)
+  if not data:
+    return np.zeros(0)
+  return np.frombuffer(data, np.dtype(order + _DTYPES[kind]))
 
 
-def _exactly(stream, size):
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
   data = stream.read(size)
   if len(data) != size:
     raise EOFError('the file is cut off')
@@ -112,22 +144,23 @@ def _exactly(stream, size):
 
 
 class _Inflated(io.RawIOBase):
-  """`size` bytes of `file`, unpacked as they are read."""
+  """The next `size` bytes of a file, unpacked while they are read."""
 
-  def __init__(self, file, size):
-    self._file, self._left, self._inflate, self._ready = (
-      file,
-      size,
-      zlib.decompressobj(),
-      bytearray(),
-    )
+  def __init__(self, file: BinaryIO, size: int):
+    self._file = file
+    self._left = size
+    self._inflate = zlib.decompressobj()
+    self._unpacked = bytearray()
 
-  def read(self, size=-1):
-    while len(self._ready) < size and (self._left or self._inflate.unconsumed_tail):
-      block = self._inflate.unconsumed_tail or self._file.read(min(_BLOCK_BYTES, self._left))
-      if not block:
+  def read(self, size: int = -1) -> bytes:
+    while len(self._unpacked) < size:
+      packed = self._inflate.unconsumed_tail
+      if not packed:
+        packed = self._file.read(min(_READ_BYTES, self._left))
+        self._left -= len(packed)
+      if not packed:
         break
-      self._left -= 0 if self._inflate.unconsumed_tail else len(block)
-      self._ready += self._inflate.decompress(block, 2**22)
-    taken, self._ready = bytes(self._ready[:size]), self._ready[size:]
+      self._unpacked += self._inflate.decompress(packed, _UNPACKED_BYTES)
+    taken = bytes(self._unpacked[:size])
+    self._unpacked = self._unpacked[size:]
     return taken

@@ -1,115 +1,168 @@
-"""Subway entrance and exit: one long video a gate, from its authors on request, or the community's frames; ground truth by the user."""
+"""Subway entrance and exit: one long video per gate, or the community's clips.
+
+The video comes from its authors on request. The ground truth is given by the user.
+"""
 
 import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community
-from a3dcae_jax.data.layouts.cut import count_frames, part
-from a3dcae_jax.data.layouts.ground_truth import labels_of, read_intervals, read_tracks
-from a3dcae_jax.data.layouts.intervals import interval_labels, read_mat
-from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
-from a3dcae_jax.data.layouts.rows import read_rows
-from a3dcae_jax.data.video import Video
+from a3dcae_jax.data.layouts.ground_truth import read_intervals, read_tracks
+from a3dcae_jax.data.layouts.intervals import (
+  interval_labels,
+  read_all_labels,
+  read_row,
+  split_row,
+)
+from a3dcae_jax.data.layouts.media import count_frames, media_in, name_of, part, reader_of
+from a3dcae_jax.data.video import Frames, Region, Video
 
 LABEL_SETS = ('user',)
+HOW_TO_GET = (
+  'ask the authors for the video (A. Adam et al., IEEE TPAMI 30(3), 2008) and put it there alone'
+)
 
 
-def layout(root):
-  """The video that is used, by name, or the community's frames."""
+class _Clip(NamedTuple):
+  """A clip: the frames of a video from `start` on.
+
+  Attributes:
+    path: file or folder of the whole video.
+    start: first frame of the clip.
+    frames: the frames of the clip.
+  """
+
+  path: pathlib.Path
+  start: int
+  frames: Frames
+
+
+class _Truth(NamedTuple):
+  """Ground truth over the frames of a whole video: labels uint8 [N], and regions or None."""
+
+  labels: np.ndarray
+  tracks: tuple[Region, ...] | None = None
+
+
+def layout(root: str | pathlib.Path) -> str:
+  """Describe the layout of a copy."""
   if community.is_community(root):
-    return 'community (training/frames/NN, testing/frames/NN)'
+    return community.DESCRIPTION
   return f'one long video ({_only_video(root).name})'
 
 
-def videos(root, split, *, train_frames, test_start, labels=''):
-  """The gate's video, cut in two; or the community's clips, which are cut already.
+def videos(
+  root: str | pathlib.Path, split: str, *, train_frames: int, test_start: int, labels: str = ''
+) -> list[Video]:
+  """Return the training or the test part of the gate's video, or the community's clips.
 
   Args:
-    root: folder with one video (a file or a folder of frames), or with training/frames and testing/frames. split: 'train' or 'test'.
-    train_frames: length of the training part, from frame 0. test_start: first frame of the test part. (Not used for the community's clips.)
-    labels: ground truth over the frames of the whole video (of each test clip): .csv or .json of intervals (video,start,end), .txt of
-      track,frame,x1,y1,x2,y2, .mat of intervals (gt, 1-based, inclusive), or .npy of a label a frame, which may be of the test part
+    root: folder with one video (a file or a folder of images), or with training/frames and
+      testing/frames.
+    split: 'train' or 'test'.
+    train_frames: length of the training part, which begins at frame 0. Not used for clips.
+    test_start: first frame of the test part. Not used for clips.
+    labels: file of the ground truth over the frames of the whole video, or of each test clip. One
+      of: .csv or .json of intervals (video,start,end); .txt of track,frame,x1,y1,x2,y2; .mat of
+      intervals (`gt`, 1-based, inclusive); .npy of a label per frame, possibly of the test part
       alone. '' for none.
   """
-  if community.is_community(root):
-    clips = [(path, 0, community.frames_of(path)) for path in community.clip_folders(root, split)]
-  else:
-    if not 0 < train_frames <= test_start:
-      raise UserError(
-        f'data.options: train_frames (={train_frames}) must be positive and at most test_start (={test_start})'
-      )
-    path = _only_video(root)
-    start, end = (0, train_frames) if split == 'train' else (test_start, None)
-    clips = [(path, start, part(reader_of(path), start, end))]
+  clips = _clips(root, split, train_frames, test_start)
   if split == 'train' or not labels or not clips:
-    return [Video(name=name_of(path), frames=frames, source=str(path)) for path, _, frames in clips]
-  totals = [count_frames(reader_of(path), path) for path, _, _ in clips]
-  found = _labels(
-    pathlib.Path(labels), [name_of(path) for path, _, _ in clips], totals, clips[0][1]
-  )
-  return [
-    Video(
-      name=name_of(path),
-      frames=frames,
-      labels={'user': marked[start:]},
-      tracks=_moved(tracks, start),
-      source=str(path),
+    return [_video(clip) for clip in clips]
+  truths = _read_truth(pathlib.Path(labels), clips)
+  found = []
+  for clip, truth in zip(clips, truths, strict=True):
+    tracks = None
+    if truth.tracks is not None:
+      tracks = _tracks_from(truth.tracks, clip.start)
+    found.append(_video(clip, labels={'user': truth.labels[clip.start :]}, tracks=tracks))
+  return found
+
+
+def _video(clip: _Clip, **fields) -> Video:
+  return Video(name=name_of(clip.path), frames=clip.frames, source=str(clip.path), **fields)
+
+
+def _clips(root: str | pathlib.Path, split: str, train_frames: int, test_start: int) -> list[_Clip]:
+  if community.is_community(root):
+    folders = community.clip_folders(root, split)
+    return [_Clip(path, 0, community.frames_of(path)) for path in folders]
+  if not 0 < train_frames <= test_start:
+    raise UserError(
+      f'data.options.train_frames (={train_frames}) must be positive and at most '
+      f'data.options.test_start (={test_start})'
     )
-    for (path, start, frames), (marked, tracks) in zip(clips, found, strict=True)
-  ]
+  path = _only_video(root)
+  if split == 'train':
+    return [_Clip(path, 0, part(reader_of(path), 0, train_frames))]
+  return [_Clip(path, test_start, part(reader_of(path), test_start, None))]
 
 
-def _only_video(root):
+def _only_video(root: str | pathlib.Path) -> pathlib.Path:
   found = media_in(root)
   if len(found) != 1:
+    names = ', '.join(path.name for path in found[:5])
     raise UserError(
-      f'{root}: one video is wanted (a file or a folder of frames), found {len(found)}: {", ".join(p.name for p in found[:5])}'
+      f'{root}: there must be one video (a file or a folder of images), found {len(found)}: {names}'
     )
   return found[0]
 
 
-def _labels(path, names, totals, start):
-  """[(uint8 [N] over the whole video, its regions or None), ...], one a video. `start`: of the test part, which a .npy may be cut to."""
+def _read_truth(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
+  """Read the ground truth of the test part, one entry per video."""
+  names = [name_of(clip.path) for clip in clips]
+  lengths = [count_frames(clip.path) for clip in clips]
   if path.suffix == '.txt':
-    return [_of_tracks(path, names, totals[0])]
+    return [_read_track_file(path, names, lengths[0])]
   if path.suffix == '.npy':
-    whole = not path.exists() or np.load(path, mmap_mode='r').size != sum(totals) - start
-    rows = read_rows(path, totals if whole else [totals[0] - start, *totals[1:]])
-    return [(row if whole else np.r_[np.zeros(start, np.uint8), row], None) for row in rows]
+    return [_Truth(labels) for labels in _read_row_file(path, lengths, clips[0].start)]
   if path.suffix == '.mat':
-    clips = read_mat(path)
-    if len(clips) != len(names):
-      raise UserError(f'{path}: intervals of {len(clips)} videos, there are {len(names)}')
-    return [
-      (interval_labels(clip, total, source=f'{path}, video {name}'), None)
-      for clip, name, total in zip(clips, names, totals, strict=True)
-    ]
+    return [_Truth(labels) for labels in read_all_labels(path, lengths)]
+  return [_Truth(labels) for labels in _read_interval_file(path, names, lengths)]
+
+
+def _read_row_file(path: pathlib.Path, lengths: Sequence[int], start: int) -> list[np.ndarray]:
+  """Read one label per frame, of the whole video or of its part from `start` on."""
+  row = read_row(path)
+  if len(row) == sum(lengths) - start:
+    row = np.concatenate([np.zeros(start, np.uint8), row])
+  return split_row(row, lengths, source=path)
+
+
+def _read_interval_file(
+  path: pathlib.Path, names: Sequence[str], lengths: Sequence[int]
+) -> list[np.ndarray]:
+  """Read intervals by video. For a single video its name in the file does not matter."""
   intervals = read_intervals(path)
+  if len(names) == 1 and len(intervals) == 1:
+    intervals = {names[0]: next(iter(intervals.values()))}
   unknown = sorted(intervals.keys() - set(names))
-  if unknown and not (len(intervals) == len(names) == 1):
+  if unknown:
     raise UserError(f'{path}: intervals of {", ".join(unknown)}; there are {", ".join(names)}')
-  given = (
-    [next(iter(intervals.values()))] if unknown else [intervals.get(name, []) for name in names]
-  )
-  return [(labels_of(spans, total, path), None) for spans, total in zip(given, totals, strict=True)]
+  labels = []
+  for name, length in zip(names, lengths, strict=True):
+    labels.append(interval_labels(intervals.get(name, []), length, source=path))
+  return labels
 
 
-def _of_tracks(path, names, total):
+def _read_track_file(path: pathlib.Path, names: Sequence[str], num_frames: int) -> _Truth:
   if len(names) != 1:
-    raise UserError(f'{path}: tracks are of one video, there are {len(names)}')
-  regions, labels = read_tracks(path), np.zeros(total, np.uint8)
-  if any(not 0 <= region.frame < total for region in regions):
-    raise UserError(f'{path}: a region reaches beyond the {total} frames of the video')
-  labels[[region.frame for region in regions]] = 1
-  return labels, regions
+    raise UserError(f'{path}: tracks are for one video, but there are {len(names)}')
+  regions = read_tracks(path)
+  frames = [region.frame for region in regions]
+  if any(not 0 <= frame < num_frames for frame in frames):
+    raise UserError(f'{path}: a region reaches beyond the {num_frames} frames of the video')
+  labels = np.zeros(num_frames, np.uint8)
+  labels[frames] = 1
+  return _Truth(labels, regions)
 
 
-def _moved(tracks, start):
-  """Regions of the test part, with frames counted from its start."""
-  return (
-    None
-    if tracks is None
-    else tuple(r._replace(frame=r.frame - start) for r in tracks if r.frame >= start)
-  )
+def _tracks_from(tracks: Sequence[Region], start: int) -> tuple[Region, ...]:
+  """Return the regions from a frame on, with frames counted from there."""
+  later = [region for region in tracks if region.frame >= start]
+  return tuple(region._replace(frame=region.frame - start) for region in later)

@@ -1,195 +1,203 @@
-"""UCSD Ped1 and Ped2: the authors' archive and the community's copy; which files hold frames, labels and masks."""
+"""UCSD Ped1 and Ped2: files of the authors' archive and of the community's copies.
+
+Label sets: `official` from the authors' script `NAME.m`, `community` from `pedN.mat`, `row` from
+`frame_labels_pedN.npy`. NAME is UCSDped1 or UCSDped2.
+"""
 
 import pathlib
 import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community, intervals
-from a3dcae_jax.data.layouts.rows import read_rows
-from a3dcae_jax.data.video import Video, read_grey
+from a3dcae_jax.data.video import Frames, Video
 
 LABEL_SETS = ('official', 'community', 'row')
 
+_ClipLabels = intervals.Intervals | np.ndarray  # of one clip, as its file has them
 
-def layout(root, *, name):
-  """The layout that `root` has; `name` (UCSDped1, UCSDped2) is the set's folder in the authors' archive. A `UserError` says what was looked for."""
+
+def layout(root: str | pathlib.Path, *, name: str) -> str:
+  """Describe the layout of a copy.
+
+  Args:
+    root: folder of the copy.
+    name: UCSDped1 or UCSDped2, the set's folder in the authors' archive.
+
+  Raises:
+    UserError: if the layout is not known.
+  """
   if community.is_community(root):
-    return 'community (training/frames/NN, testing/frames/NN)'
+    return community.DESCRIPTION
   if official_folder(root, name):
     return 'official (Train/TrainNNN, Test/TestNNN)'
   raise UserError(
-    f'{root}: no known layout; looked for training/frames/NN/NNN.jpg (community) and Train/Train001/001.tif (official)'
+    f'{root}: unknown layout; looked for training/frames/NN/NNN.jpg (community) and '
+    'Train/Train001/001.tif (official)'
   )
 
 
-def official_folder(root, name):
-  """The folder that has `Train` and `Test`: `root` itself, `root/UCSDpedN` or `root/*/UCSDpedN`; None if there is none."""
+def official_folder(root: str | pathlib.Path, name: str) -> pathlib.Path | None:
+  """Find the folder that has `Train` or `Test`: `root`, `root/NAME` or `root/*/NAME`."""
   root = pathlib.Path(root)
-  return next(
-    (
-      path
-      for path in (root, root / name, *sorted(root.glob(f'*/{name}')))
-      if (path / 'Train').is_dir() or (path / 'Test').is_dir()
-    ),
-    None,
-  )
+  for path in (root, root / name, *sorted(root.glob(f'*/{name}'))):
+    if (path / 'Train').is_dir() or (path / 'Test').is_dir():
+      return path
+  return None
 
 
-def label_sets(root, *, name):
-  """The label sets whose file is there."""
-  return tuple(_label_files(_folder(root, name), name))
+def label_sets(root: str | pathlib.Path, *, name: str) -> tuple[str, ...]:
+  """Return the label sets whose file is in a copy."""
+  return tuple(_label_files(root, name))
 
 
-def videos(root, split, *, name, lengths):
-  """The clips of a split.
+def videos(
+  root: str | pathlib.Path, split: str, *, name: str, lengths: Sequence[int]
+) -> list[Video]:
+  """Return the clips of a split, with the labels of each label set whose file is there.
 
   Args:
-    root: the set's folder. split: 'train' or 'test'. name: UCSDped1 or UCSDped2. lengths: frames of all test clips, as published.
-
-  Labels: set 'official' from `NAME.m`, 'community' from `pedN.mat`, 'row' from `frame_labels_pedN.npy`; a clip has those whose file is there.
+    root: folder of the copy.
+    split: 'train' or 'test'.
+    name: UCSDped1 or UCSDped2.
+    lengths: published number of frames of each test clip.
   """
-  official, folder = not community.is_community(root), _folder(root, name)
-  labels = (
-    {
-      label_set: read(path, lengths)
-      for label_set, (path, read) in _label_files(folder, name).items()
-    }
-    if split == 'test'
-    else {}
-  )
+  if split == 'train':
+    return [_clip(path) for path in _clip_folders(root, name, split)]
+  labels = _read_labels(root, name, lengths)
   clips = []
-  for path in _official_clips(folder, split) if official else community.clip_folders(root, split):
-    found, faults = {}, []
-    for label_set, of_clip in labels.items():
+  for path in _clip_folders(root, name, split):
+    clip_labels = {}
+    faults = []
+    for label_set, entries in labels.items():
       try:
-        found[label_set] = of_clip(path.name, num_frames(path), f'{label_set} labels')
+        clip_labels[label_set] = _labels_of_clip(
+          entries, path.name, community.num_images(path), f'{label_set} labels'
+        )
       except UserError as error:
         faults.append(str(error))
-    masks = (
-      (_official_masks(path) if official else community.masks_of(root, path.name))
-      if split == 'test'
-      else None
-    )
-    clips.append(
-      Video(
-        name=path.name,
-        frames=community.frames_of(path),
-        labels=found,
-        masks=masks,
-        source=str(path),
-        faults=tuple(faults),
-      )
-    )
+    masks = _masks(root, path)
+    clips.append(_clip(path, labels=clip_labels, masks=masks, faults=tuple(faults)))
   return clips
 
 
-def notes(root, *, name, lengths):
-  """Where another label file here differs from the authors' script, clip by clip over all clips it lists, on disk or not."""
-  files = _label_files(_folder(root, name), name)
-  labels = {label_set: read(path, lengths) for label_set, (path, read) in files.items()}
-  if 'official' not in labels:
+def notes(root: str | pathlib.Path, *, name: str, lengths: Sequence[int]) -> list[str]:
+  """Describe where other label files differ from the authors' script.
+
+  All clips are compared that the files list, whether their frames are there or not.
+  """
+  files = _label_files(root, name)
+  labels = _read_labels(root, name, lengths)
+  official = labels.pop('official', None)
+  if official is None:
     return []
   found = []
-  for label_set in labels.keys() - {'official'}:
-    counts = [
-      (f'{number:02d}', _differing(labels['official'], labels[label_set], f'{number:02d}', count))
-      for number, count in enumerate(lengths, start=1)
-    ]
-    if any(count for _, count in counts):
-      clips = ', '.join(f'{clip} ({count} frames)' for clip, count in counts if count)
+  for label_set, entries in labels.items():
+    clips = []
+    for number, length in enumerate(lengths, start=1):
+      count = _count_differences(official, entries, f'{number:02d}', length)
+      if count:
+        clips.append(f'{number:02d} ({count} frames)')
+    if clips:
       found.append(
-        f'{files[label_set][0].name} (label set {label_set}) differs from {files["official"][0].name} in test clips {clips}'
+        f'{files[label_set].name} (label set {label_set}) differs from {files["official"].name} '
+        f'in test clips {", ".join(clips)}'
       )
   return sorted(found)
 
 
-def _differing(one, other, clip, count):
-  """On how many frames two label files differ; 0 where either does not list the clip."""
-  try:
-    return int((one(clip, count, '') != other(clip, count, '')).sum())
-  except UserError:
-    return 0
+def _clip(path: pathlib.Path, **fields) -> Video:
+  return Video(name=path.name, frames=community.frames_of(path), source=str(path), **fields)
 
 
-def num_frames(folder):
-  """How many images a clip has; 0 where its folder is faulty, which `Video.frames` says later, together with all other faults."""
-  try:
-    return len(community.image_files(folder))
-  except UserError:
-    return 0
-
-
-def _folder(root, name):
+def _folder(root: str | pathlib.Path, name: str) -> pathlib.Path | None:
+  """Return the folder that has the clips and labels of a copy."""
   return pathlib.Path(root) if community.is_community(root) else official_folder(root, name)
 
 
-def _official_clips(folder, split):
-  """Train001 .. or Test001 ..; `Test001_gt` holds masks, not frames."""
-  parent = folder / {'train': 'Train', 'test': 'Test'}[split]
-  return (
-    sorted(
-      path
-      for path in parent.iterdir()
-      if path.is_dir() and re.fullmatch(r'(Train|Test)\d+', path.name)
-    )
-    if parent.is_dir()
-    else []
-  )
+def _clip_folders(root: str | pathlib.Path, name: str, split: str) -> list[pathlib.Path]:
+  """Return the folders of a split's clips. `Test001_gt` is not one: it has masks."""
+  if community.is_community(root):
+    return community.clip_folders(root, split)
+  parent = official_folder(root, name) / {'train': 'Train', 'test': 'Test'}[split]
+  if not parent.is_dir():
+    return []
+  folders = [path for path in parent.iterdir() if path.is_dir()]
+  return sorted(path for path in folders if re.fullmatch(r'(Train|Test)\d+', path.name))
 
 
-def _official_masks(clip):
-  """Masks of `TestNNN_gt`, named 001.bmp or frame001.bmp; None where the authors drew none (of Ped1 they drew ten clips')."""
+def _masks(root: str | pathlib.Path, clip: pathlib.Path) -> Frames | None:
+  """Return the masks of a test clip; None if it has none.
+
+  The authors' are in `TestNNN_gt`, named 001.bmp or frame001.bmp. Of Ped1 they drew ten clips.
+  """
+  if community.is_community(root):
+    return community.masks_of(root, clip.name)
   folder = clip.with_name(f'{clip.name}_gt')
   if not folder.is_dir() or not any(community.is_image(path) for path in folder.iterdir()):
     return None
-  return lambda: ((read_grey(path) > 0).astype('uint8') for path in community.image_files(folder))
+  return community.masks_in(folder)
 
 
-def _label_files(root, name):
-  """Label set -> (file, its reader), for the files that are there. A reader gives a function (clip name, frames, what) -> uint8 [N]."""
-  short = name.removeprefix('UCSD')
-  known = {
-    'official': (f'{name}.m', _script),
-    'community': (f'{short}.mat', _mat),
-    'row': (f'frame_labels_{short}.npy', _row),
+def _label_files(root: str | pathlib.Path, name: str) -> dict[str, pathlib.Path]:
+  """Return label set -> file, for the files that are there."""
+  folder = _folder(root, name)
+  short_name = name.removeprefix('UCSD')
+  names = {
+    'official': f'{name}.m',
+    'community': f'{short_name}.mat',
+    'row': f'frame_labels_{short_name}.npy',
   }
-  places = (
-    {
-      label_set: [path / file for path in (root, root / 'Test')]
-      for label_set, (file, _) in known.items()
-    }
-    if root
-    else {}
-  )
-  return {
-    label_set: (next(path for path in paths if path.exists()), known[label_set][1])
-    for label_set, paths in places.items()
-    if any(path.exists() for path in paths)
-  }
+  files = {}
+  if folder is None:
+    return files
+  for label_set, filename in names.items():
+    for path in (folder / filename, folder / 'Test' / filename):
+      if path.exists():
+        files[label_set] = path
+        break
+  return files
 
 
-def _script(path, lengths):
-  return _of_intervals(intervals.read_matlab_script(path))
+def _read_labels(
+  root: str | pathlib.Path, name: str, lengths: Sequence[int]
+) -> dict[str, Sequence[_ClipLabels]]:
+  """Return label set -> the labels of each clip, for the files that are there."""
+  labels = {}
+  for label_set, path in _label_files(root, name).items():
+    if label_set == 'official':
+      labels[label_set] = intervals.read_matlab_script(path)
+    elif label_set == 'community':
+      labels[label_set] = intervals.read_mat(path)
+    else:
+      row = intervals.read_row(path)
+      labels[label_set] = intervals.split_row(row, lengths, source=path)
+  return labels
 
 
-def _mat(path, lengths):
-  return _of_intervals(intervals.read_mat(path))
+def _labels_of_clip(
+  entries: Sequence[_ClipLabels], clip: str, num_frames: int, source: str
+) -> np.ndarray:
+  """Return the labels of a clip. Files list clips by number; not all clips need be on disk."""
+  number = int(re.sub(r'\D', '', clip) or 0)
+  if not 1 <= number <= len(entries):
+    raise UserError(f'the {source} have {len(entries)} clips')
+  labels = entries[number - 1]
+  if isinstance(labels, np.ndarray):
+    return labels
+  if not num_frames:  # the clip is faulty, which is reported when its frames are read
+    return np.zeros(0, np.uint8)
+  return intervals.interval_labels(labels, num_frames, source=source)
 
 
-def _of_intervals(clips):
-  return lambda name, count, what: intervals.interval_labels(
-    _of_clip(clips, name, what), count, source=what
-  )
-
-
-def _row(path, lengths):
-  clips = read_rows(path, lengths)
-  return lambda name, count, what: _of_clip(clips, name, what)
-
-
-def _of_clip(clips, name, what):
-  """Labels are listed by clip number; clips may be absent from disk."""
-  number = int(re.sub(r'\D', '', name) or 0)
-  if not 1 <= number <= len(clips):
-    raise UserError(f'the {what} have {len(clips)} clips')
-  return clips[number - 1]
+def _count_differences(
+  one: Sequence[_ClipLabels], other: Sequence[_ClipLabels], clip: str, num_frames: int
+) -> int:
+  """Count the frames of a clip on which two files differ; 0 if a file does not list it."""
+  try:
+    labels = [_labels_of_clip(entries, clip, num_frames, '') for entries in (one, other)]
+  except UserError:
+    return 0
+  return int((labels[0] != labels[1]).sum())

@@ -1,4 +1,4 @@
-"""The TFDS builders, offline: what as_dataset gives is what the reader gave, in its order; public sets come through tfds's downloads."""
+"""The TFDS builders without a network: their examples are what the readers give, in order."""
 
 import importlib
 
@@ -7,30 +7,36 @@ import pytest
 import tensorflow_datasets as tfds
 
 from a3dcae_jax.data.builders import NAMES
-from tests.data.footage_helper import write_frames, write_ucsd, write_video, write_vol_label
+from tests.data.dummy_sets import noise, write_frames, write_ucsd, write_video, write_vol_label
 
 pytestmark = pytest.mark.slow
 
 
-def noise(rng, frames=4):
-  return rng.integers(0, 256, (frames, 12, 18), dtype=np.uint8)
+def write_nothing(root, rng):
+  """The synthetic set has no files."""
+
+
+def write_ped1(root, rng):
+  write_ucsd(root, rng, script='UCSDped1.m', frames=12)
+
+
+def write_ped2(root, rng):
+  write_ucsd(root, rng, frames=12)
 
 
 def write_avenue(root, rng):
   write_video(root / 'training_videos' / '01.avi', rng, frames=3)
   write_video(root / 'testing_videos' / '08.avi', rng, frames=4)
-  write_vol_label(
-    root / 'ground_truth_demo' / 'testing_label_mask' / '8_label.mat', np.arange(4) > 2
-  )
+  masks = root / 'ground_truth_demo' / 'testing_label_mask'
+  write_vol_label(masks / '8_label.mat', np.arange(4) > 2)
 
 
 def write_shanghaitech(root, rng):
-  write_frames(root / 'training' / 'frames' / '01_001', noise(rng))
-  write_frames(root / 'testing' / 'frames' / '02_0014', noise(rng))
-  for folder, array in (
-    ('test_frame_mask', np.arange(4) > 1),
-    ('test_pixel_mask', (np.arange(4) > 1)[:, None, None] * np.ones((1, 12, 18), np.uint8)),
-  ):
+  labels = np.arange(4) > 1
+  masks = labels[:, None, None] * np.ones((1, 12, 18), np.uint8)
+  write_frames(root / 'training' / 'frames' / '01_001', noise(rng, 4))
+  write_frames(root / 'testing' / 'frames' / '02_0014', noise(rng, 4))
+  for folder, array in (('test_frame_mask', labels), ('test_pixel_mask', masks)):
     (root / 'testing' / folder).mkdir()
     np.save(root / 'testing' / folder / '02_0014.npy', array)
 
@@ -41,96 +47,111 @@ def write_subway(root, rng):
 
 
 def write_folder(root, rng):
-  write_frames(root / 'training' / 'monday', noise(rng))
-  write_frames(root / 'testing' / 'tuesday', noise(rng))
+  write_frames(root / 'training' / 'monday', noise(rng, 4))
+  write_frames(root / 'testing' / 'tuesday', noise(rng, 4))
 
 
-MADE = {
-  'ucsd_ped1': lambda root, rng: write_ucsd(root, rng, script='UCSDped1.m'),
-  'ucsd_ped2': write_ucsd,
+WRITERS = {
+  'ucsd_ped1': write_ped1,
+  'ucsd_ped2': write_ped2,
   'avenue': write_avenue,
   'shanghaitech': write_shanghaitech,
   'subway_entrance': write_subway,
   'subway_exit': write_subway,
   'video_folder': write_folder,
-  'synthetic': lambda root, rng: None,
+  'synthetic': write_nothing,
 }
 
 
-def builder_of(name, **arguments):
+def options_of(name, root):
+  if name == 'synthetic':
+    return {'num_videos': 2, 'frames_per_video': 5, 'height': 16, 'width': 24}
+  if name.startswith('subway'):
+    return {'train_frames': 4, 'test_start': 5, 'labels': str(root / 'truth.csv')}
+  return {}
+
+
+def builder_class(name):
   module = importlib.import_module(f'a3dcae_jax.data.builders.{name}.{name}_dataset_builder')
-  made = next(
-    value
-    for value in vars(module).values()
-    if isinstance(value, type) and getattr(value, 'name', None) == name
-  )
-  return made(**arguments)
+  for value in vars(module).values():
+    if isinstance(value, type) and getattr(value, 'name', None) == name:
+      return value
+  raise AssertionError(f'no builder of {name}')
+
+
+def examples_of(builder, split):
+  return list(builder.as_dataset(split=split).as_numpy_iterator())
+
+
+def expected_examples(builder, split):
+  """Return (video, frame number, frame, label) of each frame, as the reader gives them."""
+  examples = []
+  for video in builder.videos(split):
+    labels = video.labels.get(builder.reader.LABEL_SETS[0])
+    for index, frame in enumerate(video.frames()):
+      label = -1 if labels is None else labels[index]
+      examples.append((video.name, index, frame, label))
+  return examples
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_records_equal_the_reader(tmp_path, rng, name):
-  root = tmp_path / 'footage'
+def test_examples_are_what_the_reader_gives(tmp_path, rng, name):
+  root = tmp_path / 'videos'
   root.mkdir()
-  MADE[name](root, rng)
-  options = {'synthetic': {'num_videos': 2, 'frames_per_video': 5, 'height': 16, 'width': 24}}.get(
-    name, {}
+  WRITERS[name](root, rng)
+  builder = builder_class(name)(
+    root=root, options=options_of(name, root), data_dir=str(tmp_path / 'tfds')
   )
-  if name.startswith('subway'):
-    options = {'train_frames': 4, 'test_start': 5, 'labels': str(root / 'truth.csv')}
-  builder = builder_of(name, root=root, options=options, data_dir=str(tmp_path / 'tfds'))
   builder.download_and_prepare()
   for split in ('train', 'test'):
-    examples = list(builder.as_dataset(split=split).as_numpy_iterator())
-    videos = builder.videos(split)
-    expected = [
-      (video, index, frame) for video in videos for index, frame in enumerate(video.frames())
-    ]
-    assert expected and [(e['video'].decode(), e['frame']) for e in examples] == [
-      (video.name, index) for video, index, _ in expected
-    ]
-    for example, (video, index, frame) in zip(examples, expected, strict=True):
+    examples = examples_of(builder, split)
+    expected = expected_examples(builder, split)
+    assert expected
+    for example, (video, index, frame, label) in zip(examples, expected, strict=True):
+      assert (example['video'].decode(), example['frame']) == (video, index)
       np.testing.assert_array_equal(example['image'][..., 0], frame)
-      labels = video.labels.get(builder.reader.LABEL_SETS[0])
-      assert example['label'] == (-1 if labels is None else labels[index])
-    if split == 'test' and videos[0].masks:
-      masks = [mask for video in videos for mask in video.masks()]
-      np.testing.assert_array_equal(
-        [example['mask'][..., 0] for example in examples], 255 * np.asarray(masks)
-      )
+      assert example['label'] == label
+  videos = builder.videos('test')
+  if videos[0].masks:
+    masks = [255 * mask for video in videos for mask in video.masks()]
+    read = [example['mask'][..., 0] for example in examples]
+    np.testing.assert_array_equal(read, masks)
 
 
-@pytest.mark.parametrize('name', ['ucsd_ped2', 'avenue'])
-def test_public_sets_come_from_where_tfds_unpacks_them(tmp_path, rng, name, monkeypatch):
-  """tfds gives each archive a folder of its own; the reader finds the set in them."""
-  asked = {}
-  if name == 'avenue':
-    write_avenue(tmp_path / 'whole', rng)
-    (tmp_path / 'one' / 'Avenue Dataset').mkdir(parents=True)
-    for part in ('training_videos', 'testing_videos'):
-      (tmp_path / 'whole' / part).rename(tmp_path / 'one' / 'Avenue Dataset' / part)
-    (tmp_path / 'two').mkdir()
-    (tmp_path / 'whole' / 'ground_truth_demo').rename(tmp_path / 'two' / 'ground_truth_demo')
-    folders = {'videos': tmp_path / 'one', 'labels': tmp_path / 'two'}
-  else:
-    for split in ('Train', 'Test'):
-      write_frames(
-        tmp_path / 'one' / 'UCSD_Anomaly_Dataset.v1p2' / 'UCSDped2' / split / f'{split}001',
-        noise(rng),
-        '.tif',
-      )
-    (
-      tmp_path / 'one' / 'UCSD_Anomaly_Dataset.v1p2' / 'UCSDped2' / 'Test' / 'UCSDped2.m'
-    ).write_text('T{end+1}.gt_frame = [4:4];\n')
-    folders = {'archive': tmp_path / 'one'}
-  monkeypatch.setattr(
-    tfds.download.DownloadManager,
-    'download_and_extract',
-    lambda _, urls: asked.update(urls) or folders,
-  )
-  builder = builder_of(name, data_dir=str(tmp_path / 'tfds'))
+def unpack_avenue(tmp_path, rng):
+  """Write the set as tfds unpacks it: each archive in a folder of its own."""
+  write_avenue(tmp_path / 'whole', rng)
+  videos = tmp_path / 'one' / 'Avenue Dataset'
+  labels = tmp_path / 'two'
+  videos.mkdir(parents=True)
+  labels.mkdir()
+  for folder in ('training_videos', 'testing_videos'):
+    (tmp_path / 'whole' / folder).rename(videos / folder)
+  (tmp_path / 'whole' / 'ground_truth_demo').rename(labels / 'ground_truth_demo')
+  return {'videos': videos.parent, 'labels': labels}
+
+
+def unpack_ped2(tmp_path, rng):
+  archive = tmp_path / 'one'
+  root = archive / 'UCSD_Anomaly_Dataset.v1p2' / 'UCSDped2'
+  for split in ('Train', 'Test'):
+    write_frames(root / split / f'{split}001', noise(rng, 4), '.tif')
+  (root / 'Test' / 'UCSDped2.m').write_text('T{end+1}.gt_frame = [4:4];\n')
+  return {'archive': archive}
+
+
+@pytest.mark.parametrize('name, unpack', [('ucsd_ped2', unpack_ped2), ('avenue', unpack_avenue)])
+def test_public_sets_are_found_where_tfds_unpacks_them(tmp_path, rng, name, unpack, monkeypatch):
+  folders = unpack(tmp_path, rng)
+  requested = {}
+
+  def download_and_extract(manager, urls):
+    requested.update(urls)
+    return folders
+
+  monkeypatch.setattr(tfds.download.DownloadManager, 'download_and_extract', download_and_extract)
+  builder = builder_class(name)(data_dir=str(tmp_path / 'tfds'))
   builder.download_and_prepare()
-  assert asked == builder.DOWNLOADS and set(asked.values()) == set(builder.url_infos)
-  labels = [
-    int(example['label']) for example in builder.as_dataset(split='test').as_numpy_iterator()
-  ]
-  assert labels == [0, 0, 0, 1]
+  assert requested == builder.DOWNLOADS
+  assert set(requested.values()) == set(builder.url_infos)
+  assert [int(example['label']) for example in examples_of(builder, 'test')] == [0, 0, 0, 1]

@@ -1,22 +1,29 @@
 """TFDS builder of CUHK Avenue."""
 
-from a3dcae_jax.data.builders.base import FootageBuilder
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from a3dcae_jax.data.builders.base import ReaderBuilder
+
+_PROJECT = 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal'
 
 
-class Avenue(FootageBuilder):
-  """CUHK Avenue: one example a frame; see README.md beside this file."""
+class Avenue(ReaderBuilder):
+  """CUHK Avenue, one example per frame. See README.md in this folder."""
 
   name = 'avenue'
   HAS_MASKS = True
   DESCRIPTION = (
-    'An avenue on a campus: 16 training and 21 test videos, 640x360, 25 frames/s. Running, throwing, '
-    'loitering and walking in the wrong direction are abnormal. '
+    'An avenue on a campus: 16 training and 21 test videos, 640x360, 25 frames/s. Running, '
+    'throwing, loitering and walking in the wrong direction are abnormal.'
   )
-  HOMEPAGE = 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/dataset.html'
+  HOMEPAGE = f'{_PROJECT}/dataset.html'
   DOWNLOADS = {
-    'videos': 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/Avenue_Dataset.zip',
-    'labels': 'http://www.cse.cuhk.edu.hk/leojia/projects/detectabnormal/ground_truth_demo.zip',
+    'videos': f'{_PROJECT}/Avenue_Dataset.zip',
+    'labels': f'{_PROJECT}/ground_truth_demo.zip',
   }
 
-  def unpacked(self, folders):
+  def unpacked(self, folders: Mapping[str, pathlib.Path]) -> tuple[str, dict[str, Any]]:
+    """Return (root, options): the masks are in a download of their own."""
     return str(folders['videos']), {'ground_truth': str(folders['labels'])}

@@ -1,21 +1,21 @@
-"""TFDS builder of Subway entrance."""
+"""TFDS builder of the subway entrance."""
 
-from a3dcae_jax.data.builders.base import FootageBuilder
+from a3dcae_jax.data.builders.base import ReaderBuilder
 
 
-class SubwayEntrance(FootageBuilder):
-  """Subway entrance: one example a frame; see README.md beside this file."""
+class SubwayEntrance(ReaderBuilder):
+  """The subway entrance, one example per frame. See README.md in this folder."""
 
   name = 'subway_entrance'
-  HAS_MASKS = False
   DESCRIPTION = (
-    'One long video of a subway entrance, 144,249 frames. Wrong direction, no payment and loitering are '
-    'abnormal. '
+    'One long video of a subway entrance, 144,249 frames. Wrong direction, no payment and '
+    'loitering are abnormal.'
   )
-  HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    'There is no public address. Ask the authors for the video of the subway entrance: A. Adam, E. Rivlin, I. Shimshoni, D. Reinitz, "Robust '
-    'real-time unusual event detection using multiple fixed-location monitors", IEEE TPAMI 30(3), 2008; write to the corresponding author '
-    'named there. Put the video, alone, into the manual folder, or give its folder as `root`. Ground truth, lengths and the start of the '
-    'test part go into `options`; README.md beside this file explains them.'
+    'There is no public address. Ask the authors for the video of the subway entrance: A. Adam, '
+    'E. Rivlin, I. Shimshoni, D. Reinitz, "Robust real-time unusual event detection using multiple '
+    'fixed-location monitors", IEEE TPAMI 30(3), 2008; write to the corresponding author named '
+    'there. Put the video, alone, into the manual folder, or give its folder as `root`. Ground '
+    'truth, lengths and the start of the test part go into `options`; see README.md in this '
+    'folder.'
   )

@@ -1,90 +1,135 @@
-"""Your own footage: `training/*` and optionally `testing/*`, each a video file or a folder of frames; optional `labels.csv`."""
+"""Your own videos: `training/*` and optionally `testing/*`, and labels in `labels.csv`.
+
+Each video is a file or a folder of images. Videos can also be cut in two.
+"""
 
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.cut import count_frames, part
-from a3dcae_jax.data.layouts.ground_truth import labels_of, read_intervals
-from a3dcae_jax.data.layouts.media import is_video, media_in, name_of, reader_of
-from a3dcae_jax.data.video import Video
+from a3dcae_jax.data.layouts.ground_truth import read_intervals
+from a3dcae_jax.data.layouts.intervals import Intervals, interval_labels
+from a3dcae_jax.data.layouts.media import (
+  count_frames,
+  is_video,
+  media_in,
+  name_of,
+  part,
+  reader_of,
+)
+from a3dcae_jax.data.video import Frames, Video
 
 LABEL_SETS = ('user',)
+HOW_TO_GET = 'put your videos there, into training/ and testing/'
+_FOLDERS = {'train': 'training', 'test': 'testing'}
 
 
-def layout(root):
-  """What `root` is, by name."""
+class _Truth(NamedTuple):
+  """Intervals given by the user: the file, and video name -> its intervals."""
+
+  source: str
+  intervals: Mapping[str, Intervals]
+
+
+def layout(root: str | pathlib.Path) -> str:
+  """Describe the videos in a folder."""
   root = pathlib.Path(root)
-  if media_in(root / 'training'):
-    return (
-      'training and testing folders'
-      if media_in(root / 'testing')
-      else 'training folder alone: no test part'
-    )
-  return 'videos cut in two by data.options.train_fraction'
+  if not media_in(root / 'training'):
+    return 'videos cut in two by data.options.train_fraction'
+  if media_in(root / 'testing'):
+    return 'training and testing folders'
+  return 'training folder alone: no test part'
 
 
-def videos(root, split, *, train_fraction=0.0, labels=''):
-  """The videos of a split.
+def videos(
+  root: str | pathlib.Path, split: str, *, train_fraction: float = 0.0, labels: str = ''
+) -> list[Video]:
+  """Return the videos of a split.
 
   Args:
-    root: folder with `training/` and `testing/`; or, with `train_fraction`, a folder of videos or one video file, whose first
-      `train_fraction` of each trains while the rest is the test.
-    labels: file of intervals `video,start,end` (0-based, end exclusive) over the frames of each test video (of the whole video
-      where it is cut); '' looks for labels.csv in `root`. Without one there are no labels.
+    root: folder with `training/` and `testing/`; or, with `train_fraction`, a folder of videos or a
+      single video.
+    split: 'train' or 'test'.
+    train_fraction: the first part of each video that is for training, above 0 and below 1; the rest
+      is for the test. 0: videos are not cut.
+    labels: file of intervals `video,start,end` (0-based, end exclusive) over the frames of each
+      test video, or of the whole video if it is cut. '' looks for labels.csv in `root`. Without
+      such a file there are no labels.
   """
   root = pathlib.Path(root)
-  labels = labels or (str(root / 'labels.csv') if (root / 'labels.csv').exists() else '')
-  found = read_intervals(labels) if labels and split == 'test' else None
+  if not labels and (root / 'labels.csv').exists():
+    labels = str(root / 'labels.csv')
+  truth = None
+  if labels and split == 'test':
+    truth = _Truth(labels, read_intervals(labels))
   if media_in(root / 'training'):
-    paths = media_in(root / {'train': 'training', 'test': 'testing'}[split])
-    _check_names(found, paths, labels)
-    return [_video(path, reader_of(path), found, 0, labels) for path in paths]
+    paths = media_in(root / _FOLDERS[split])
+    _check_names(truth, paths)
+    return [_video(path, reader_of(path), 0, truth) for path in paths]
   if not 0 < train_fraction < 1:
     raise UserError(
-      f'{root}: no training/ folder with videos in it; to cut videos in two, set data.options.train_fraction between 0 and 1'
+      f'{root}: no training/ folder with videos in it; to cut videos in two, set '
+      'data.options.train_fraction between 0 and 1'
     )
-  paths = (
-    [root]
-    if is_video(root)
-    else [path for path in media_in(root) if path.name not in ('training', 'testing')]
-  )
-  if not paths:
-    raise UserError(f'{root}: no video')
-  _check_names(found, paths, labels)
-  return [_cut(path, split, train_fraction, found, labels) for path in paths]
+  paths = _videos_to_cut(root)
+  _check_names(truth, paths)
+  return [_cut(path, split, train_fraction, truth) for path in paths]
 
 
-def _cut(path, split, fraction, found, labels):
-  frames = reader_of(path)
-  try:
-    border = int(count_frames(frames, path) * fraction)
-  except UserError:
-    return Video(
-      name=name_of(path), frames=frames, source=str(path)
-    )  # reading it says what is wrong, together with all other faults
-  if split == 'train':
-    return Video(name=name_of(path), frames=part(frames, 0, border), source=str(path))
-  return _video(path, part(frames, border, None), found, border, labels)
+def _check_names(truth: _Truth | None, paths: Iterable[pathlib.Path]) -> None:
+  """Check that each interval is of a video that is there.
 
-
-def _video(path, frames, found, start, source):
-  if found is None:
-    return Video(name=name_of(path), frames=frames, source=str(path))
-  try:
-    total = start + count_frames(frames, path)
-  except UserError:
-    return Video(name=name_of(path), frames=frames, source=str(path))
-  try:
-    labels = {'user': labels_of(found.get(name_of(path), []), total, source)[start:]}
-  except UserError as error:
-    return Video(name=name_of(path), frames=frames, source=str(path), faults=(str(error),))
-  return Video(name=name_of(path), frames=frames, labels=labels, source=str(path))
-
-
-def _check_names(found, paths, source):
-  """Intervals of a video that is not there are a slip of the pen that would pass as a video without events."""
-  unknown = sorted(set(found or ()) - {name_of(path) for path in paths})
+  A misspelt name would otherwise pass as a video without events.
+  """
+  names = [name_of(path) for path in paths]
+  unknown = sorted(set(truth.intervals) - set(names)) if truth else []
   if unknown:
     raise UserError(
-      f'{source}: intervals of {", ".join(unknown)}, which is no test video; there are {", ".join(map(name_of, paths)) or "none"}'
+      f'{truth.source}: intervals of {", ".join(unknown)}, which is not a test video; '
+      f'there are {", ".join(names) or "none"}'
     )
+
+
+def _videos_to_cut(root: pathlib.Path) -> Sequence[pathlib.Path]:
+  if is_video(root):
+    return [root]
+  paths = [path for path in media_in(root) if path.name not in _FOLDERS.values()]
+  if not paths:
+    raise UserError(f'{root}: no video')
+  return paths
+
+
+def _cut(path: pathlib.Path, split: str, train_fraction: float, truth: _Truth | None) -> Video:
+  """Return the training or the test part of a video."""
+  frames = reader_of(path)
+  try:
+    end = int(count_frames(path) * train_fraction)
+  except UserError:
+    # Reading its frames reports the fault, with all other faults.
+    return _video(path, frames, 0, None)
+  if split == 'train':
+    return _video(path, part(frames, 0, end), 0, None)
+  return _video(path, part(frames, end, None), end, truth)
+
+
+def _video(path: pathlib.Path, frames: Frames, start: int, truth: _Truth | None) -> Video:
+  """Return a video whose frames begin at frame `start` of the file."""
+  labels = {}
+  faults = ()
+  num_frames = _count_or_zero(path) if truth else 0
+  if num_frames:
+    intervals = truth.intervals.get(name_of(path), [])
+    try:
+      labels['user'] = interval_labels(intervals, num_frames, source=truth.source)[start:]
+    except UserError as error:
+      faults = (str(error),)
+  return Video(name=name_of(path), frames=frames, labels=labels, source=str(path), faults=faults)
+
+
+def _count_or_zero(path: pathlib.Path) -> int:
+  """Count the frames of a video; 0 if it is faulty, which is reported when it is read."""
+  try:
+    return count_frames(path)
+  except UserError:
+    return 0

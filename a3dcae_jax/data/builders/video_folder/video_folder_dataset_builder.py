@@ -1,15 +1,11 @@
-"""TFDS builder of Your own footage."""
+"""TFDS builder of your own videos."""
 
-from a3dcae_jax.data.builders.base import FootageBuilder
+from a3dcae_jax.data.builders.base import ReaderBuilder
 
 
-class VideoFolder(FootageBuilder):
-  """Your own footage: one example a frame; see README.md beside this file."""
+class VideoFolder(ReaderBuilder):
+  """Your own videos, one example per frame. See README.md in this folder."""
 
   name = 'video_folder'
-  HAS_MASKS = False
-  DESCRIPTION = 'Videos of normal days to train on, and others to score. '
-  HOMEPAGE = ''
-  MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    'Put your videos under training/ and testing/ in the manual folder. '
-  )
+  DESCRIPTION = 'Videos of normal days to train on, and others to score.'
+  MANUAL_DOWNLOAD_INSTRUCTIONS = 'Put your videos into training/ and testing/ in the manual folder.'
