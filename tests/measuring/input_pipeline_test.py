@@ -6,7 +6,7 @@ import pytest
 
 from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.measuring import input_pipeline
-from tests.data.footage_helper import write_ucsd
+from tests.data.dummy_sets import write_ucsd
 
 
 @pytest.fixture

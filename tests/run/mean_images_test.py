@@ -18,7 +18,7 @@ from a3dcae_jax.evaluation.scorer import MeanInputScorer
 from a3dcae_jax.evaluation.window_errors import window_errors, window_list
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
 from a3dcae_jax.run import session, train
-from tests.data.footage_helper import write_frames
+from tests.data.dummy_sets import write_frames
 
 SHADES = {'01': 60, '02': 190}  # grey levels of the two cameras
 
