@@ -1,87 +1,139 @@
-"""Score a trained run again: errors, metrics, report, from its workdir alone.
+"""Score a trained run again, a bundle, or the sum of several runs; compare runs.
 
   python -m a3dcae_jax.evaluate --workdir=runs/ped2
-  python -m a3dcae_jax.evaluate --workdir=runs/ped2 --normalisation=train
-
+  python -m a3dcae_jax.evaluate --workdir=runs/ped2 --override=eval.smoothing_mode=causal
   python -m a3dcae_jax.evaluate --compare runs/a runs/b --page=compare.html
-
   python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=runs/ped2_bundle
+  python -m a3dcae_jax.evaluate --sum runs/ped2 runs/ped2_flow --workdir=runs/ped2_sum
 
-  python -m a3dcae_jax.evaluate --sum runs/ped2 runs/ped2_flow --workdir=runs/ped2_both
+A run is scored from its workdir alone: its config names the frame cache, and nothing is trained.
 
---compare puts runs that are scored already into one table; those under different protocols get tables of their own.
---bundle scores an exported bundle on its run's data set, into a folder of its own; the scores are those of the run.
---sum scores the frames by the sum of several runs' errors, each by its training mean, as the paper adds optical flow to frames (Table IX).
-The frame cache is found by the run's own config; nothing is trained.
+--compare tabulates runs that are scored already. Runs under different protocols get tables of
+their own.
+--bundle scores an exported bundle on the data set of its run, with the same scores as the run.
+--sum adds the errors of several runs, each divided by its mean training error, as the paper adds
+optical flow to frames (Table IX).
 """
+
+import functools
+from collections.abc import Sequence
 
 from absl import flags
 
-from a3dcae_jax.cli.command import run_command
+from a3dcae_jax.cli.command import define_compilation_cache, parse_overrides, run_command
 from a3dcae_jax.cli.pod import define_pod_flags, join_pod, run_in_pod
 from a3dcae_jax.common.errors import UserError
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+_WORKDIR = flags.DEFINE_string(
+  'workdir', '', 'Folder of the run; with --bundle or --sum, a folder for the results.'
+)
 _NORMALISATION = flags.DEFINE_string(
   'normalisation',
   '',
-  "Whose figures head the report: eq14, minmax, psnr, none, train. Default: the run's own.",
+  "Heads the report: eq14, minmax, psnr, raw or zscore. By default the run's own.",
 )
-_ROOT = flags.DEFINE_string(
-  'data_root', '', 'Folder of the footage, if it has moved since training.'
+_OVERRIDE = flags.DEFINE_multi_string(
+  'override',
+  [],
+  'FIELD=VALUE, several with commas or by repeating the flag: fields of eval and events, '
+  'data.label_set and data.options.',
+)
+_DATA_ROOT = flags.DEFINE_string(
+  'data_root', '', 'Folder of the videos, if it has moved since training.'
 )
 _CACHE = flags.DEFINE_string(
-  'cache', '', 'With --bundle: frame cache to score, if it has moved since training.'
+  'cache', '', 'With --bundle: the frame cache, if it has moved since training.'
 )
-_BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle; results go to --workdir.')
+_BUNDLE = flags.DEFINE_string('bundle', '', 'Score this bundle.')
 _COMPARE = flags.DEFINE_bool('compare', False, 'Compare the runs whose folders follow.')
-_SUM = flags.DEFINE_bool(
-  'sum',
-  False,
-  'Score by the sum of the errors of the runs whose folders follow; results go to --workdir.',
-)
-_PAGE = flags.DEFINE_string('page', '', 'Write the comparison to this HTML file too.')
+_SUM = flags.DEFINE_bool('sum', False, 'Add the errors of the runs whose folders follow.')
+_PAGE = flags.DEFINE_string('page', '', 'With --compare: write the tables to this HTML file too.')
+define_compilation_cache()
 define_pod_flags()
 
 
-def main(folders):
-  if not (_COMPARE.value or _BUNDLE.value or _SUM.value):
-    join_pod()
-  from a3dcae_jax.run.session import compare_runs, evaluate_again
-
+def main(folders: Sequence[str]) -> int | None:
+  """Run the command on the folders that follow the flags; return the exit status."""
+  overrides = parse_overrides(_OVERRIDE.value)
+  _check_flags(folders, overrides)
   if _COMPARE.value:
-    return compare_runs(folders, page=_PAGE.value)
+    _compare(folders)
+    return None
+  if _BUNDLE.value:
+    _score_bundle()
+    return None
+  if _SUM.value:
+    _score_sum(folders)
+    return None
+  return _score_run(overrides)
+
+
+def _check_flags(folders: Sequence[str], overrides: dict[str, str]) -> None:
+  """Check that the flags fit each other."""
+  modes = {'--compare': _COMPARE.value, '--bundle': bool(_BUNDLE.value), '--sum': _SUM.value}
+  chosen = [name for name, is_chosen in modes.items() if is_chosen]
+  if len(chosen) > 1:
+    raise UserError(f'{" and ".join(chosen)} do not go together')
+  if folders and not (_COMPARE.value or _SUM.value):
+    raise UserError(f'{folders[0]!r} is not a flag; --compare and --sum take folders of runs')
   if _CACHE.value and not _BUNDLE.value:
     raise UserError(
       '--cache goes with --bundle; a run finds its frames by its config, or by --data_root'
     )
-  if not _WORKDIR.value:
-    wanted = (
-      ': a folder for the results, as in --workdir=runs/ped2_results'
-      if _BUNDLE.value or _SUM.value
-      else ', as in --workdir=runs/ped2'
-    )
-    raise UserError(f'--workdir is missing{wanted}')
-  if _BUNDLE.value:
-    from a3dcae_jax.exporting.bundle import evaluate_bundle
+  if overrides and chosen:
+    raise UserError(f'--override does not go with {chosen[0]}: it changes the settings of one run')
+  if not _WORKDIR.value and not _COMPARE.value:
+    example = ', as in --workdir=runs/ped2'
+    if chosen:
+      example = ': a folder for the results, as in --workdir=runs/ped2_results'
+    raise UserError(f'--workdir is missing{example}')
 
-    evaluate_bundle(
-      _BUNDLE.value,
+
+# The functions below import the session after the flags are parsed, so that --help and mistakes
+# are quick.
+
+
+def _score_run(overrides: dict[str, str]) -> int | None:
+  join_pod()
+  from a3dcae_jax.run.session import evaluate_again
+
+  return run_in_pod(
+    functools.partial(
+      evaluate_again,
       _WORKDIR.value,
       normalisation=_NORMALISATION.value,
-      data_root=_ROOT.value,
-      cache=_CACHE.value,
+      data_root=_DATA_ROOT.value,
+      overrides=overrides,
     )
-    return None
-  if _SUM.value:
-    from a3dcae_jax.evaluation.combine import evaluate_sum
+  )
 
-    evaluate_sum(folders, _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value)
-    return None
-  return run_in_pod(
-    lambda: evaluate_again(
-      _WORKDIR.value, normalisation=_NORMALISATION.value, data_root=_ROOT.value
-    )
+
+def _compare(folders: Sequence[str]) -> None:
+  from a3dcae_jax.run.session import compare_runs
+
+  compare_runs(folders, page=_PAGE.value)
+
+
+def _score_bundle() -> None:
+  from a3dcae_jax.run.session import evaluate_bundle
+
+  evaluate_bundle(
+    _BUNDLE.value,
+    _WORKDIR.value,
+    normalisation=_NORMALISATION.value,
+    data_root=_DATA_ROOT.value,
+    cache=_CACHE.value,
+  )
+
+
+def _score_sum(folders: Sequence[str]) -> None:
+  from a3dcae_jax.run.session import evaluate_sum
+
+  evaluate_sum(
+    folders,
+    _WORKDIR.value,
+    normalisation=_NORMALISATION.value,
+    data_root=_DATA_ROOT.value,
   )
 
 

@@ -1,49 +1,51 @@
-"""Turn a run's newest checkpoint into a portable detector bundle, and say how to load it.
+"""Turn a run's newest checkpoint into a portable detector bundle.
 
   python -m a3dcae_jax.export --workdir=runs/ped2 --bundle=ped2.bundle
-  python -m a3dcae_jax.export --workdir=runs/ped2 --bundle=ped2.bundle --format=onnx      (needs pip install -e '.[onnx]')
+  python -m a3dcae_jax.export --workdir=runs/ped2 --bundle=ped2.bundle --format=onnx
 
-The bundle is a folder: model.stablehlo (the scoring program, for CPUs, CUDA GPUs and TPUs, any number of clips), model_float.stablehlo,
-weights.npz, mean_image.npy, detector.json (geometry, training-error statistics, threshold, provenance, SHA-256 of each file).
-Loading it takes jax, numpy and flatbuffers, not this project's other dependencies:
+ONNX needs `pip install -e '.[onnx]'`. An older bundle of the same name is replaced.
+
+The bundle is a folder with the scoring program for CPUs, CUDA GPUs and TPUs, its weights, and
+detector.json with the calibration and the threshold; see docs/reference/bundle.md. Loading it
+takes jax, numpy and flatbuffers, not this project's other dependencies:
 
   from a3dcae_jax.serving.bundle import load_bundle
   detector = load_bundle('ped2.bundle')
-  errors, maps = detector(clips)                                # uint8 [B, T, H, W], or float32 in [0, 1]
-  abnormal = detector.scores(errors) > detector.threshold       # bool [B, T]
+  abnormal = detector.score_video(frames) > detector.threshold    # frames uint8 [N, H, W]
 
-The training frames are read again, to calibrate the threshold and to compare the bundle with the checkpoint; test labels are not.
-`python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=FOLDER` scores a bundle. An older bundle of the same name is replaced.
+Training videos are read only if the run has no calibration yet. Test labels are not read.
 """
 
 from absl import flags
 
-from a3dcae_jax.cli.command import run_command
+from a3dcae_jax.cli.command import define_compilation_cache, run_command
 from a3dcae_jax.common.errors import UserError
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
-_BUNDLE = flags.DEFINE_string('bundle', None, 'Folder to write: new, empty, or an older bundle.')
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
+_BUNDLE = flags.DEFINE_string('bundle', '', 'Folder to write: new, empty, or an older bundle.')
 _FORMAT = flags.DEFINE_enum(
-  'format', 'stablehlo', ['stablehlo', 'onnx'], 'onnx adds model.onnx, checked against onnxruntime.'
+  'format', 'stablehlo', ['stablehlo', 'onnx'], 'onnx adds model.onnx, checked by onnxruntime.'
 )
-_ROOT = flags.DEFINE_string(
-  'data_root', '', 'Folder of the footage, if it has moved since training.'
+_DATA_ROOT = flags.DEFINE_string(
+  'data_root', '', 'Folder of the videos, if it has moved since training.'
 )
-_CACHE = flags.DEFINE_string(
-  'cache', '', 'Frame cache of the training frames, if it has moved since training.'
-)
+_CACHE = flags.DEFINE_string('cache', '', 'The frame cache, if it has moved since training.')
+define_compilation_cache()
 
 
-def main():
-  for flag, example in ((_WORKDIR, 'runs/ped2'), (_BUNDLE, 'ped2.bundle')):
-    if not flag.value:
-      raise UserError(f'--{flag.name} is missing, as in --{flag.name}={example}')
-  from a3dcae_jax.exporting.bundle import export_run
+def main() -> None:
+  """Run the command."""
+  if not _WORKDIR.value:
+    raise UserError('--workdir is missing, as in --workdir=runs/ped2')
+  if not _BUNDLE.value:
+    raise UserError('--bundle is missing, as in --bundle=ped2.bundle')
+  # Imported after the flags are parsed, so that --help and mistakes are quick.
+  from a3dcae_jax.run.session import export_run
 
   export_run(
     _WORKDIR.value,
     _BUNDLE.value,
-    data_root=_ROOT.value,
+    data_root=_DATA_ROOT.value,
     cache=_CACHE.value,
     onnx=_FORMAT.value == 'onnx',
   )

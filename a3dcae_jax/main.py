@@ -1,48 +1,71 @@
-"""Train the auto-encoder on a data set's normal days, score its test videos, write the report. The same command again resumes.
+"""Train on normal videos, score the test videos and write the report.
 
-  python -m a3dcae_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
-  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.root=FOLDER --workdir=runs/ped2
+  python -m a3dcae_jax.main --config=configs/synthetic.py
+  python -m a3dcae_jax.main --config=configs/avenue.py:small --workdir=runs/first
 
-  --config=FILE.py[:VARIANT]  which data set, which size; configs/ has one file a data set
-  --config.FIELD=VALUE        any field of it, as in --config.train.steps=100; all are explained in configs/common.py
-  --profile=START:STOP        trace these updates: WORKDIR/profile opens in TensorBoard and in ui.perfetto.dev
+The same command again resumes a run that was interrupted.
 
-On several hosts: the same command on each, by srun, mpirun, a Cloud TPU slice, a JobSet (launch/README.md), or with
-  --coordinator=HOST:PORT --num_processes=N --process_id=I
+  --config=FILE.py[:VARIANTS]  the data set; variants are listed below
+  --config.FIELD=VALUE         any field, as in --config.train.steps=100; docs/reference/config.md
 
-SIGTERM saves after the next step and ends with status 75; 76 and 134 say that another process of the pod was lost. Run it again
-in either case. Two runs in one workdir are refused.
+On several hosts, run the same command on each: by srun, mpirun, a Cloud TPU slice, a JobSet
+(launch/README.md), or with --coordinator=HOST:PORT --num_processes=N --process_id=I.
 
-What it leaves in the workdir: config.json, checkpoints/, metrics.jsonl, tensorboard/, mean_image.npy, scores.csv, metrics.json,
-report.html, provenance.json.
+SIGTERM saves after the next step and ends with status 75. Status 76 and 134 mean that another
+process of the pod was lost. In either case the same command resumes the run. A second run in the
+same workdir is refused.
+
+The workdir gets config.json, provenance.json, checkpoints/, calibration/, metrics.jsonl,
+tensorboard/, scores.csv, metrics.json and report.html; see docs/reference/outputs.md.
 """
 
-from absl import flags
+import functools
 
-from a3dcae_jax.cli.command import define_config, run_command
+from absl import flags
+from ml_collections import config_flags
+
+from a3dcae_jax.cli.command import (
+  default_workdir,
+  define_compilation_cache,
+  define_config,
+  read_settings,
+  run_command,
+)
 from a3dcae_jax.cli.pod import define_pod_flags, join_pod, run_in_pod
+from a3dcae_jax.config.variants import variants_help
 
 _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Folder of this run; made if it is not there, resumed if it is.'
+  'workdir',
+  '',
+  'Folder of the run; made or resumed. By default runs/NAME_VARIANTS, by the name of the config '
+  'file.',
 )
 _PROFILE = flags.DEFINE_string(
   'profile',
   '',
-  'START:STOP: trace these updates into WORKDIR/profile, for TensorBoard or Perfetto.',
+  'START:STOP: trace these updates into WORKDIR/profile, for TensorBoard or ui.perfetto.dev.',
 )
-flags.mark_flags_as_required(['config', 'workdir'])
+define_compilation_cache()
 define_pod_flags()
 
 
-def main():
+def main() -> int | None:
+  """Run the command; return the exit status."""
+  settings = read_settings(_CONFIG)
+  workdir = _WORKDIR.value or default_workdir(
+    config_flags.get_config_filename(flags.FLAGS['config'])
+  )
   join_pod()
-  from a3dcae_jax.run.session import train_and_evaluate  # after the flags: --help stays quick
+  # Imported after the flags are parsed, so that --help and mistakes are quick.
+  from a3dcae_jax.run.session import train_and_evaluate
+  from a3dcae_jax.training import processes
 
+  processes.log_once(f'workdir {workdir}')
   return run_in_pod(
-    lambda: train_and_evaluate(_CONFIG.value, _WORKDIR.value, profile=_PROFILE.value)
+    functools.partial(train_and_evaluate, settings, workdir, profile=_PROFILE.value)
   )
 
 
 if __name__ == '__main__':
-  run_command(main, usage=__doc__)
+  run_command(main, usage=__doc__, epilogue=f'Variants, joined by commas:\n\n{variants_help()}')

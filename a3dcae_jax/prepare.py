@@ -1,26 +1,32 @@
-"""Ingest a data set and print what was found: clips, frames, sizes, abnormal frames. What is wrong is listed in one go.
+"""Read a data set into a frame cache and print what was found.
 
+  python -m a3dcae_jax.prepare --config=configs/avenue.py --download
   python -m a3dcae_jax.prepare --config=configs/ucsd_ped2.py --config.data.root=FOLDER
-  python -m a3dcae_jax.prepare --config=configs/avenue.py --config.data.root=FOLDER --download
 
-Writes the frame cache that `main` and `evaluate` read; a cache that is there already is checked and shown.
-With --download a public set (UCSD, Avenue) is first fetched into FOLDER, if that is empty or not there, and compared with its published SHA-256.
+Prints videos, frames, sizes and abnormal frames, and lists everything that is wrong in one go.
+`main` and `evaluate` read the frame cache. A cache that exists already is verified and shown.
+
+With --download a public set (UCSD, Avenue) is first fetched into data.root, if that folder is
+empty or does not exist, and compared with its published SHA-256.
 """
 
 from absl import flags
 
-from a3dcae_jax.cli.command import define_config, run_command
+from a3dcae_jax.cli.command import define_config, read_settings, run_command
 
 _CONFIG = define_config()
 _DOWNLOAD = flags.DEFINE_bool(
-  'download', False, 'Fetch the set into data.root first, where there is nothing yet.'
+  'download', False, 'Fetch the set into data.root first, if there is nothing yet.'
 )
 
 
-def main():
+def main() -> None:
+  """Run the command."""
+  settings = read_settings(_CONFIG)
+  # Imported after the flags are parsed, so that --help and mistakes are quick.
   from a3dcae_jax.run.session import prepare_and_show
 
-  prepare_and_show(_CONFIG.value, download=_DOWNLOAD.value)
+  prepare_and_show(settings, download=_DOWNLOAD.value)
 
 
 if __name__ == '__main__':

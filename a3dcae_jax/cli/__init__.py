@@ -1,1 +1,1 @@
-"""Command line: flags, one-line errors, joining a pod."""
+"""The command line: flags, one-line errors, joining a pod."""

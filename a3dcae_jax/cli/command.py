@@ -1,111 +1,217 @@
-"""What every command does around its one call: flags in, one line for what a person can mend, exit status out."""
+"""The frame of every command: flags, `--help`, errors as one line, exit status."""
 
+import difflib
 import inspect
 import pathlib
 import re
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.tuning import tune_process
+from a3dcae_jax.config import Config, checked
+from a3dcae_jax.config.fields import subtrees
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+_HELP = ('-h', '-?', '-help', '--help', '-helpshort', '--helpshort')
+_REFERENCE = 'docs/reference/config.md'
+
+# Flags that functions of this file define are listed under the command that calls them.
+flags.disclaim_key_flags()
 
 
-def define_config():
-  """Defines `--config=FILE.py[:VARIANT]`, whose fields `--config.FIELD=VALUE` override."""
+def define_config() -> flags.FlagHolder:
+  """Define `--config=FILE.py[:VARIANTS]`, whose fields `--config.FIELD=VALUE` sets."""
   return config_flags.DEFINE_config_file(
     'config',
     None,
-    'Config file, with a variant after a colon: configs/ucsd_ped2.py:small. Any field can be set: '
-    '--config.train.steps=100. All fields, with their meaning and unit, are in configs/common.py.',
+    'Config file, with variants after a colon: configs/avenue.py:small,without_gan. Any field can '
+    f'be set, as in --config.train.steps=100; {_REFERENCE} lists all fields.',
     lock_config=True,
   )
 
 
-def run_command(body, *, usage, compiles_ahead=False):
-  """Parses the flags, runs `body()`, or `body(arguments)` if it takes what follows the flags, and ends the process.
+def define_compilation_cache() -> flags.FlagHolder:
+  """Define `--[no]compilation_cache`, which `run_command` obeys."""
+  return flags.DEFINE_bool(
+    'compilation_cache',
+    True,
+    "Keep compiled programs between runs, in the user's cache folder or in "
+    'JAX_COMPILATION_CACHE_DIR.',
+  )
 
-  `UserError`s and mistakes in flags become one line on standard error and exit status 2. `usage` is what `--help` shows first.
-  compiles_ahead: see `common.tuning.tune_process`.
+
+def read_settings(config: flags.FlagHolder) -> Config:
+  """Return the checked settings of the flag `--config`.
+
+  Raises:
+    UserError: if the flag is missing or a field is wrong.
+  """
+  if config.value is None:
+    raise UserError('--config is missing, as in --config=configs/avenue.py')
+  return checked(config.value)
+
+
+def default_workdir(config: str) -> pathlib.Path:
+  """Return the folder of a run by its config file and variants.
+
+  Args:
+    config: the value of `--config`. 'configs/avenue.py' has runs/avenue,
+      'configs/avenue.py:small,flow' has runs/avenue_small-flow.
+  """
+  file, _, variants = config.partition(':')
+  name = pathlib.Path(file).stem
+  if variants:
+    name += '_' + variants.replace(' ', '').replace(',', '-')
+  return pathlib.Path('runs') / name
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, str]:
+  """Return field -> value as text, for `--override`.
+
+  Args:
+    texts: 'FIELD=VALUE', or several of them with commas in between. A value may have commas.
+
+  Raises:
+    UserError: for a text without '='.
+  """
+  overrides = {}
+  for text in texts:
+    for part in re.split(r',(?=\s*[\w.]+=)', text):
+      field, equals, value = part.partition('=')
+      if not equals:
+        raise UserError(f'--override={text}: {part!r} is not FIELD=VALUE')
+      overrides[field.strip()] = value.strip()
+  return overrides
+
+
+def run_command(
+  body: Callable[..., int | None],
+  *,
+  usage: str,
+  epilogue: str = '',
+  compiles_ahead: bool = False,
+) -> None:
+  """Parse the flags, run `body` and end the process.
+
+  A `UserError` and a mistake in the flags become one line on standard error and exit status 2.
+
+  Args:
+    body: called without arguments, or with the list of arguments that follow the flags if it
+      takes one. It returns the exit status, or None for 0.
+    usage: shown first by `--help`.
+    epilogue: shown last by `--help`.
+    compiles_ahead: see `common.tuning.tune_process`.
   """
   tune_process(compiles_ahead)
   logging.set_verbosity(logging.ERROR)
-  sys.modules['__main__'].__doc__ = usage
+
+  def parse(argv: Sequence[str]) -> list[str]:
+    if any(argument in _HELP for argument in argv[1:]):
+      print(_help_text(usage, epilogue))
+      sys.exit(0)
+    return _parse(argv)
+
+  def run(argv: Sequence[str]) -> None:
+    sys.exit(_run(body, argv[1:]))
+
   try:
-    app.run(lambda argv: sys.exit(_guarded(body, argv[1:])), flags_parser=_parse)
+    app.run(run, flags_parser=parse)
   except UserError as error:
-    sys.exit(_say(error))
+    sys.exit(_report(error))
 
 
-def _guarded(body, arguments):
+def _run(body: Callable[..., int | None], arguments: Sequence[str]) -> int | None:
+  """Run `body` and return the exit status."""
   try:
+    _apply_compilation_cache()
     if inspect.signature(body).parameters:
       return body(arguments)
     if arguments:
-      raise UserError(f'{arguments[0]!r} is no flag: flags begin with --')
+      raise UserError(f'{arguments[0]!r} is not a flag: flags begin with --')
     return body()
   except UserError as error:
-    return _say(error)
+    return _report(error)
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
-    return 130
+    return EXIT_INTERRUPTED
 
 
-def _say(error):
+def _apply_compilation_cache() -> None:
+  if 'compilation_cache' not in flags.FLAGS:
+    return
+  from a3dcae_jax.common.compilation_cache import use_compilation_cache  # imports jax
+
+  use_compilation_cache(flags.FLAGS.compilation_cache)
+
+
+def _report(error: UserError) -> int:
   print(f'error: {error}', file=sys.stderr)
   return EXIT_USER_ERROR
 
 
-def _parse(argv):
-  """absl's parser, with the mistakes that it leaves as tracebacks turned into `UserError`s."""
-  config_file = _config_file(argv)
-  if config_file:
-    path = pathlib.Path(config_file)
-    if not path.is_file():
-      raise UserError(f'--config: there is no file {path}')
-    sys.path.insert(
-      0, str(path.resolve().parent.parent)
-    )  # configs import their neighbours as `configs.NAME`
+def _help_text(usage: str, epilogue: str) -> str:
+  """Return usage, the flags of this command and the epilogue."""
+  _, _, flags_text = flags.FLAGS.main_module_help().strip().partition('\n')
+  parts = [usage.strip(), f'Flags:\n\n{flags_text}', epilogue.strip('\n')]
+  return '\n\n'.join(part for part in parts if part)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Parse flags as absl does, with all mistakes as `UserError`s."""
+  _check_config_file(argv)
+  _check_fields(argv)
   try:
     return flags.FLAGS(argv)
-  except UserError:
-    raise
   except flags.Error as error:
     if isinstance(error.__cause__, UserError):
       raise error.__cause__ from None
     raise UserError(str(error)) from None
   except (AttributeError, KeyError) as error:
-    raise UserError(_unknown_field(str(error), argv)) from None
+    # An option of the data set: all other fields have been checked.
+    message = str(error).strip('"').splitlines()[0]
+    raise UserError(f'--config: {message} All fields are in {_REFERENCE}') from None
   except (TypeError, ValueError) as error:
     raise UserError(f'--config: {error}') from None
 
 
-def _config_file(argv):
+def _check_config_file(argv: Sequence[str]) -> None:
   for argument, following in zip(argv, [*argv[1:], ''], strict=True):
     match = re.fullmatch(r'--?config(?:=(.*))?', argument)
-    if match:
-      return (match.group(1) if match.group(1) is not None else following).partition(':')[0]
-  return ''
+    if not match:
+      continue
+    text = following if match[1] is None else match[1]
+    file = text.partition(':')[0]
+    if not pathlib.Path(file).is_file():
+      raise UserError(f'--config: there is no file {file}')
 
 
-def _unknown_field(message, argv):
-  """One line that names the flag at fault and the nearest known field."""
-  near = re.search(r'Did you mean "([^"]+)"(?: instead of "([^"]+)")?', message)
-  name = (
-    near.group(2)
-    if near and near.group(2)
-    else next(iter(re.findall(r'[\'"]([A-Za-z_0-9]+)[\'"]', message)), message)
-  )
-  given = next(
-    (
-      a.partition('=')[0]
-      for a in argv
-      if a.startswith('--config.') and name in a.partition('=')[0].split('.')
-    ),
-    name,
-  )
-  hint = f'; did you mean {near.group(1)!r}?' if near else '.'
-  return f'{given}: no field {name!r}{hint} All fields are in configs/common.py'
+def _check_fields(argv: Sequence[str]) -> None:
+  """Check the names of all `--config.FIELD` flags, except for options of the data set."""
+  known = _field_names()
+  for argument in argv:
+    match = re.match(r'--?config\.([\w.]+)', argument)
+    if not match:
+      continue
+    field = match[1]
+    if field in known or field.startswith('data.options.'):
+      continue
+    near = difflib.get_close_matches(field, known, n=1)
+    hint = f'; did you mean {near[0]!r}?' if near else '.'
+    raise UserError(f'--config.{field}: no field {field!r}{hint} All fields are in {_REFERENCE}')
+
+
+def _field_names() -> list[str]:
+  """Return the names of all fields of a config, as 'train.steps'."""
+  settings = Config()
+  parts: dict[str, Any] = subtrees(settings)
+  names = [name for name in vars(settings) if name not in parts]
+  for part, values in parts.items():
+    for name in vars(values):
+      names.append(f'{part}.{name}')
+  return names

@@ -1,21 +1,30 @@
-"""How a command joins a pod, and how its process ends there: flags, detection, exit status.
+"""How a command joins a pod and how its process ends: flags, detection, exit status.
 
-Exit status: 0 done; 2 a mistake that a person can mend; 75 asked to end by SIGTERM, saved, run the same command again; 76 another process of the
-pod was lost, run the same command again (134 where JAX noticed it first). Launchers may restart on 75, 76, 134, never on 2.
+Exit status:
+  0: done.
+  2: a mistake that the user can mend.
+  75: SIGTERM asked the run to end, and it has saved. The same command resumes it.
+  76: another process of the pod was lost (134 where JAX has noticed it first). The same command
+    resumes the run.
+
+Launchers may restart on 75, 76 and 134, never on 2.
 """
 
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from absl import flags
 
+from a3dcae_jax.cli.command import EXIT_USER_ERROR
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.training.peer_monitor import EXIT_PEER_LOST
-from a3dcae_jax.training.preemption import Preempted
 
 EXIT_PREEMPTED = 75
-_LOST = (
+
+# Words in the messages of JAX and its libraries when another process is lost.
+_SIGNS_OF_LOSS = (
   'Gloo',
   'NCCL',
   'UNAVAILABLE',
@@ -27,29 +36,32 @@ _LOST = (
   'coordination',
 )
 
+# Flags that functions of this file define are listed under the command that calls them.
+flags.disclaim_key_flags()
 
-def define_pod_flags():
-  """Defines the flags of a pod; without them it is looked for in the environment."""
+
+def define_pod_flags() -> None:
+  """Define the flags of a pod; without them the environment is searched for one."""
   flags.DEFINE_string(
     'coordinator',
     '',
-    'HOST:PORT of process 0. With the next two: joins a pod by hand; without: looks for one in the environment.',
+    'HOST:PORT of process 0. Joins a pod by hand, with the next two flags; without them the '
+    'environment is searched for a pod.',
   )
-  flags.DEFINE_integer('num_processes', 0, 'How many processes the pod has; one on each host.')
-  flags.DEFINE_integer('process_id', -1, 'Which of them this is, from 0.')
+  flags.DEFINE_integer('num_processes', 0, 'Number of processes of the pod; one on each host.')
+  flags.DEFINE_integer('process_id', -1, 'Number of this process, from 0.')
   flags.DEFINE_integer(
-    'heartbeat_s',
-    100,
-    'The pod ends after so many seconds without a sign of life from one of its processes.',
+    'heartbeat_s', 100, 'Seconds without a sign of life from a process after which the pod ends.'
   )
-  flags.DEFINE_integer(
-    'join_timeout_s', 300, 'How long to wait for the other processes to come, seconds.'
-  )
+  flags.DEFINE_integer('join_timeout_s', 300, 'Seconds to wait for the other processes to join.')
 
 
-def join_pod():
-  """Joins the pod that the flags or the environment show, and says which; to be called before anything touches a device."""
-  from a3dcae_jax.training import cluster, processes  # after the flags: --help stays quick
+def join_pod() -> None:
+  """Join the pod that the flags or the environment show, and print which.
+
+  To be called before anything uses a device.
+  """
+  from a3dcae_jax.training import cluster, processes  # import jax, which --help does without
 
   values = flags.FLAGS
   pod = cluster.detect(
@@ -60,7 +72,8 @@ def join_pod():
   )
   if pod.coordinator:
     print(
-      f'process {pod.process_id} of {pod.num_processes}, coordinator {pod.coordinator} ({pod.note})',
+      f'process {pod.process_id} of {pod.num_processes}, coordinator {pod.coordinator} '
+      f'({pod.note})',
       flush=True,
     )
   elif pod.note:
@@ -68,18 +81,26 @@ def join_pod():
   processes.join(pod, heartbeat_s=values.heartbeat_s, join_timeout_s=values.join_timeout_s)
 
 
-def run_in_pod(body):
-  """Runs `body()`; an error in a pod ends this process at once, with a status that says why: leaving politely would wait for the others.
+def run_in_pod(body: Callable[[], Any]) -> int | None:
+  """Run `body()` and leave the pod.
 
-  Returns: the exit status of a run that was preempted, else None. Raises: what `body` raises, in a process by itself.
+  After an error in a pod this process ends at once, with a status that says why. A normal end
+  would wait for the other processes.
+
+  Returns:
+    The exit status of a run that was preempted, otherwise None.
+
+  Raises:
+    Exception: an error of `body`, in a process by itself.
   """
   from a3dcae_jax.training import processes
+  from a3dcae_jax.training.preemption import Preempted
 
   try:
     body()
-  except Preempted as notice:
+  except Preempted as preempted:
     processes.leave()
-    print(f'{notice}. The same command goes on from there.', file=sys.stderr, flush=True)
+    print(f'{preempted}. The same command resumes from there.', file=sys.stderr, flush=True)
     return EXIT_PREEMPTED
   except Exception as error:
     if processes.count() == 1:
@@ -89,15 +110,19 @@ def run_in_pod(body):
   return None
 
 
-def _end(error, process):
+def _end(error: Exception, process: int) -> NoReturn:
+  """Print an error and end this process of a pod."""
+  from a3dcae_jax.training.peer_monitor import EXIT_PEER_LOST
+
   status = 1
   if isinstance(error, UserError):
-    status = 2
+    status = EXIT_USER_ERROR
     print(f'error: {error}', file=sys.stderr)
-  elif any(sign in str(error) for sign in _LOST):
+  elif any(sign in str(error) for sign in _SIGNS_OF_LOSS):
     status = EXIT_PEER_LOST
+    reason = str(error).splitlines()[0][:200]
     print(
-      f'error: process {process} lost a process of the pod ({str(error).splitlines()[0][:200]}); everything up to the last '
+      f'error: process {process} lost a process of the pod ({reason}); everything up to the last '
       'checkpoint is saved: run the same command again',
       file=sys.stderr,
     )

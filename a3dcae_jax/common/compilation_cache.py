@@ -1,47 +1,76 @@
-"""Compiled programs kept on disk, so that the next run does not compile them again."""
+"""Compiled programs kept on disk, so that the next run does not compile them again.
+
+Results do not depend on it: JAX finds a program by a hash of its code, the versions of JAX and the
+compiler, the compiler's flags and the kind of device, which for CPUs has their instruction sets.
+"""
 
 import os
 import pathlib
+import sys
 import tempfile
+import time
+import warnings
 
 import jax
 
 MIN_COMPILE_S = 1.0  # programs that compile faster than this are not kept
+KEEP_DAYS = 90  # older programs are removed; where they are still in use they are compiled again
+_SECONDS_PER_DAY = 24 * 3600
 
 
 def use_compilation_cache(enabled: bool) -> None:
   """Keep compiled programs between runs, or do not.
 
-  To be called before the first program is compiled. Programs are kept in `default_folder()`, or
-  where JAX_COMPILATION_CACHE_DIR says; then JAX's own settings hold. A folder that cannot be
-  written is no error: the run continues without.
+  To be called before the first program is compiled. The folder is `default_folder()`, or the one
+  that JAX_COMPILATION_CACHE_DIR names; then all of JAX's own settings hold. A folder that cannot
+  be written is no error: a note is printed and programs are not kept.
 
   Args:
-    enabled: False turns off JAX_COMPILATION_CACHE_DIR too.
+    enabled: False turns off the folder of JAX_COMPILATION_CACHE_DIR too.
   """
   if not enabled:
     jax.config.update('jax_enable_compilation_cache', False)
     return
+  # JAX compiles a program again if its file is damaged, and continues if it cannot write one.
+  warnings.filterwarnings('ignore', 'Error (reading|writing) persistent compilation cache')
   if jax.config.jax_compilation_cache_dir:
     return
-  folder = default_folder()
   try:
+    folder = default_folder()
     _check_writable(folder)
-  except OSError as error:
-    print(f'compiled programs are not kept: {folder}: {error.strerror}', flush=True)
+    _remove_old(folder)
+  except (OSError, RuntimeError) as error:
+    print(f'compiled programs are not kept: {error}', file=sys.stderr, flush=True)
     return
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_COMPILE_S)
 
 
 def default_folder() -> pathlib.Path:
-  """Return `a3dcae_jax/compiled` in the user's cache folder."""
-  base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(base).expanduser() / 'a3dcae_jax' / 'compiled'
+  """Return `a3dcae_jax/compiled` in the user's cache folder.
+
+  Raises:
+    RuntimeError: if the user has no home.
+  """
+  base = os.environ.get('XDG_CACHE_HOME')
+  cache = pathlib.Path(base) if base else pathlib.Path.home() / '.cache'
+  return cache / 'a3dcae_jax' / 'compiled'
 
 
 def _check_writable(folder: pathlib.Path) -> None:
-  """Make the folder and write a file into it; raise OSError where that is not possible."""
+  """Make the folder and write a file into it.
+
+  Raises:
+    OSError: if that is not possible.
+  """
   folder.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryFile(dir=folder):
     pass
+
+
+def _remove_old(folder: pathlib.Path) -> None:
+  """Remove programs of more than `KEEP_DAYS`, such as those of older versions of JAX."""
+  oldest = time.time() - KEEP_DAYS * _SECONDS_PER_DAY
+  for path in folder.glob('*-cache'):
+    if path.stat().st_mtime < oldest:
+      path.unlink(missing_ok=True)
