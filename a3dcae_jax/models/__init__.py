@@ -1,1 +1,1 @@
-"""The paper's two networks as Flax linen modules over `ops`; no logic of their own."""
+"""The two networks of the paper as Flax modules, over the operators of `ops`."""

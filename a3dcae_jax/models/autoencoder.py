@@ -1,69 +1,93 @@
-"""The 3D convolutional auto-encoder of Fig. 2: un-pooling at the recorded places of the maxima."""
+"""The 3D convolutional auto-encoder of Fig. 2."""
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
-from a3dcae_jax.models.blocks import ConvBlock, DeconvBlock, rematerialised, torch_uniform
+from a3dcae_jax.models.blocks import (
+  FIRST_KERNEL,
+  INNER_KERNEL,
+  ConvBlock,
+  DeconvBlock,
+  rematerialised,
+  torch_uniform,
+)
 from a3dcae_jax.ops.conv3d import deconv3d
 from a3dcae_jax.ops.polyphase import deconv_unpooled
 from a3dcae_jax.ops.pooling import max_unpool3d
 
 UNPOOLING = ('recorded', 'fixed')
-FIRST_KERNEL = (1, 3, 3)  # Conv1 and the last deconvolution, Fig. 2
 
 
-def pool_windows(layers):
-  """The pool after each encoder layer but the last: 1x2x2 after Conv1, 2x2x2 after the others (Fig. 2)."""
+def pool_windows(layers: int) -> tuple[tuple[int, int, int], ...]:
+  """Return the pool after each encoder layer but the last, Fig. 2.
+
+  It is 1x2x2 after Conv1 and 2x2x2 after the others.
+
+  Args:
+    layers: encoder layers, n.
+  """
   return ((1, 2, 2),) + ((2, 2, 2),) * (layers - 2)
 
 
-def size_multiples(layers):
-  """(frames, pixels) that the window length and the image size must be multiples of, for an encoder of `layers` layers."""
-  return 2 ** (layers - 2), 2 ** (layers - 1)
-
-
 class AutoEncoder(nn.Module):
-  """R_theta: encoder Conv1..n with pools, decoder De-Conv1..n with un-pooling (n = 5 is the 10-layer model, n = 3 the 6-layer one).
+  """R_theta: encoder Conv1..n with pools, decoder De-Conv1..n with un-pooling.
+
+  n = 5 is the 10-layer network of the paper, n = 3 the 6-layer one.
 
   Attributes:
     widths: channels of Conv1..n. The decoder mirrors them.
-    first_kernel: (kt, kh, kw) of Conv1 and of the last deconvolution: 1x3x3 in Fig. 2.
-    places: 'recorded' un-pools at the maxima's places, 'fixed' at the upper left of each window (Table V, w/o recording).
-    polyphase: compute the two outer layers by phases (exact, see `ops.outer`); needs one time tap in `first_kernel`.
-    conv_algorithm: see `ops.conv_algorithm`. dtype: of the computation; parameters and statistics are float32.
+    unpooling: 'recorded' un-pools at the recorded pool indices, 'fixed' at the upper left of each
+      window (Table V, without recording).
+    polyphase: compute the first and last layer by `ops.polyphase`, which is exact.
+    conv_algorithm: see `ops.conv_algorithm`.
+    dtype: of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
-    output_gain: what the last layer's output is multiplied by. Where bn_scale_init times it is about a zero-mean pixel's standard deviation (0.04), the
-      network starts at the size of what it is to reconstruct, and steps of one size for all weights, as RMSprop's are, are not too long for that layer.
-    bn_scale_init: what the scales of batch normalisation start from. At 1 nearly all of a frame's energy, the few people in it, lies where tanh saturates, and
-      the network cannot say how bright they are; at 0.2 tanh still rises there. The scales are learnt as before.
-    remat: 'none', or 'blocks': keep only what goes into each block and compute the rest again on the way back; see `blocks`.
+    output_gain: factor on the output of the last layer. If bn_scale_init * output_gain is about
+      0.04, the standard deviation of a zero-mean pixel, the reconstruction starts at the size of
+      the clips. Updates of one size for all weights, as those of RMSprop, are then not too large
+      for the last layer.
+    bn_scale_init: initial scale of batch normalisation. At 1, nearly all energy of a frame, that of
+      the few people in it, lies where tanh is saturated, and the network cannot represent their
+      brightness; at 0.2 tanh still increases there. The scales are learnt either way.
+    remat: 'none', or 'blocks' to keep only the input of each block and recompute the rest for the
+      gradient; see `blocks.rematerialised`.
   """
 
-  widths: tuple
+  widths: tuple[int, ...]
   unpooling: str = 'recorded'
   polyphase: bool = True
   conv_algorithm: str = 'auto'
-  dtype: Any = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   output_gain: float = 1.0
   bn_scale_init: float = 1.0
   remat: str = 'none'
 
   @nn.compact
-  def __call__(self, clips, train=False):
-    """Reconstructs clips: [B, T, H, W, 1] float32, zero-mean -> [B, T, H, W, 1] float32.
+  def __call__(self, clips: jax.Array, train: bool = False) -> jax.Array:
+    """Reconstruct clips.
 
-    T must be divisible by 2**(n-2), H and W by 2**(n-1). With `train`, batch statistics are used and the running ones
-    (collection 'batch_stats') updated. The pooled maps of Conv1.. are sown as conv1_map.. in 'intermediates'.
+    The pooled maps of Conv1.. are sown as conv1_map.. in the collection 'intermediates'.
+
+    Args:
+      clips: float32 [B, T, H, W, 1], zero-mean. T must be divisible by 2**(n-2), H and W by
+        2**(n-1).
+      train: use batch statistics and update the running ones (collection 'batch_stats').
+
+    Returns:
+      float32 [B, T, H, W, 1].
     """
     if self.unpooling not in UNPOOLING:
       raise ValueError(f'unpooling must be one of {UNPOOLING}, got {self.unpooling!r}')
-    features, places = self._encode(clips, train)
-    return self._decode(features, places, train)
+    features, pool_indices = self._encode(clips, train)
+    return self._decode(features, pool_indices, train)
 
-  def _common(self):
+  def _common(self) -> dict[str, Any]:
+    """Return the attributes that all blocks share."""
     return {
       'conv_algorithm': self.conv_algorithm,
       'dtype': self.dtype,
@@ -71,56 +95,67 @@ class AutoEncoder(nn.Module):
       'bn_scale_init': self.bn_scale_init,
     }
 
-  def _encode(self, x, train):
-    all_places, at_rest = [], None
-    for layer, (width, window) in enumerate(
-      zip(self.widths, (*pool_windows(len(self.widths)), None), strict=True)
-    ):
-      kernel = FIRST_KERNEL if layer == 0 else (3, 3, 3)
-      block = rematerialised(ConvBlock, self.remat)(
+  def _encode(self, x: jax.Array, train: bool) -> tuple[jax.Array, list[jax.Array]]:
+    """Return the features of the last layer and the pool indices of the others."""
+    block_type = rematerialised(ConvBlock, self.remat)
+    windows = pool_windows(len(self.widths))
+    all_indices = []
+    bias_activation = None
+    for layer, width in enumerate(self.widths):
+      first = layer == 0
+      last = layer == len(windows)
+      block = block_type(
         width,
-        kernel,
-        window,
-        polyphase=self.polyphase and layer == 0,
+        FIRST_KERNEL if first else INNER_KERNEL,
+        None if last else windows[layer],
+        polyphase=self.polyphase and first,
         name=f'conv{layer + 1}',
         **self._common(),
       )
-      x, places, at_rest = block(x, train, at_rest)
+      x, pool_indices, bias_activation = block(x, train, bias_activation)
       self.sow('intermediates', f'conv{layer + 1}_map', x)
-      all_places.append(
-        jnp.zeros_like(places) if self.unpooling == 'fixed' and places is not None else places
-      )
-    return x, all_places[:-1]
+      if last:
+        break
+      if self.unpooling == 'fixed':
+        pool_indices = jnp.zeros_like(pool_indices)
+      all_indices.append(pool_indices)
+    return x, all_indices
 
-  def _decode(self, x, all_places, train):
+  def _decode(self, x: jax.Array, all_indices: list[jax.Array], train: bool) -> jax.Array:
+    """Return the reconstruction from the features and pool indices of the encoder."""
+    block_type = rematerialised(DeconvBlock, self.remat)
     layers = len(self.widths)
     windows = pool_windows(layers)
     for layer in range(layers - 2, -1, -1):
-      unpooled = layer < layers - 2  # nothing was pooled after the encoder's last layer
-      block = rematerialised(DeconvBlock, self.remat)(
+      # The last layer of the encoder has no pool, so the first of the decoder undoes none.
+      window, pool_indices = None, None
+      if layer < layers - 2:
+        window, pool_indices = windows[layer + 1], all_indices[layer + 1]
+      block = block_type(
         self.widths[layer],
-        (3, 3, 3),
-        windows[layer + 1] if unpooled else None,
+        INNER_KERNEL,
+        window,
         name=f'deconv{layers - 1 - layer}',
         **self._common(),
       )
-      x = block(x, train, all_places[layer + 1] if unpooled else None)
-    return self._last(x, all_places[0], windows[0])
+      x = block(x, train, pool_indices)
+    return self._last_layer(x, all_indices[0], windows[0])
 
-  def _last(self, x, places, window):
-    kernel = self.param(
-      f'deconv{len(self.widths)}_kernel', torch_uniform, (*FIRST_KERNEL, x.shape[-1], 1)
-    )
-    bias = self.param(f'deconv{len(self.widths)}_bias', nn.initializers.zeros, (1,))
+  def _last_layer(
+    self, x: jax.Array, pool_indices: jax.Array, window: tuple[int, int, int]
+  ) -> jax.Array:
+    name = f'deconv{len(self.widths)}'
+    kernel = self.param(f'{name}_kernel', torch_uniform, (*FIRST_KERNEL, x.shape[-1], 1))
+    bias = self.param(f'{name}_bias', nn.initializers.zeros, (1,))
 
-    def layer(x, places, kernel):
+    def layer(x: jax.Array, pool_indices: jax.Array, kernel: jax.Array) -> jax.Array:
       if self.polyphase:
-        return deconv_unpooled(x, places, kernel)
-      return deconv3d(
-        max_unpool3d(x, places, window),
-        kernel.astype(self.dtype),
-        conv_algorithm=self.conv_algorithm,
-      )
+        return deconv_unpooled(x, pool_indices, kernel)
+      unpooled = max_unpool3d(x, pool_indices, window)
+      return deconv3d(unpooled, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
 
-    recon = rematerialised(layer, self.remat)(x, places, kernel).astype(jnp.float32) + bias
-    return recon if self.output_gain == 1.0 else recon * self.output_gain
+    recon = rematerialised(layer, self.remat)(x, pool_indices, kernel)
+    recon = recon.astype(jnp.float32) + bias
+    if self.output_gain == 1.0:
+      return recon
+    return recon * self.output_gain

@@ -1,10 +1,12 @@
-"""Layers of the two networks: kernels as parameters, batch normalisation as PyTorch sets it."""
+"""Layers of the two networks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from a3dcae_jax.models.norm import Norm, apply_affine, moments_of
 from a3dcae_jax.ops.conv3d import conv3d, deconv3d
@@ -12,110 +14,175 @@ from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.polyphase import extract_patches, patch_moments, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_unpool3d
 
-# Uniform in +-1/sqrt(fan in): what PyTorch's convolutions and linear layers start from.
-torch_uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+# Size (kt, kh, kw) of the kernels next to the images, Fig. 2: Conv1, the last deconvolution and the
+# first convolution of the discriminator.
+FIRST_KERNEL = (1, 3, 3)
 
+# Size of all other kernels.
+INNER_KERNEL = (3, 3, 3)
+
+# Uniform in +-1/sqrt(fan in), as PyTorch initialises convolutions and linear layers.
+torch_uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 REMAT = ('none', 'blocks')
 
 
-def rematerialised(layer, remat):
-  """`layer`, or with `remat` 'blocks' the same without its intermediate results: they are computed again for its gradient.
+def rematerialised(layer: Callable[..., Any], remat: str) -> Callable[..., Any]:
+  """Return `layer`, with `remat` 'blocks' one that recomputes its results for the gradient.
 
-  Args: layer: a linen module whose call takes (x, train, ...), or a function of arrays. remat: one of `REMAT`.
+  Args:
+    layer: a linen module whose call takes (x, train, ...), or a function of arrays.
+    remat: one of `REMAT`.
+
+  Raises:
+    ValueError: for any other `remat`.
+
   Source: Chen et al. 2016, arXiv:1604.06174.
   """
   if remat not in REMAT:
     raise ValueError(f'remat must be one of {REMAT}, got {remat!r}')
   if remat == 'none':
     return layer
-  return nn.remat(layer, static_argnums=(2,)) if isinstance(layer, type) else jax.checkpoint(layer)
+  if isinstance(layer, type):
+    # Argument 0 is the module itself, argument 2 is `train`.
+    return nn.remat(layer, static_argnums=(2,))
+  return jax.checkpoint(layer)
 
 
 class ConvBlock(nn.Module):
-  """Convolution, batch normalisation, pooling, tanh: one row of the encoder of Fig. 2.
+  """One layer of the encoder of Fig. 2: convolution, batch normalisation, pool, tanh.
 
-  Tanh rises everywhere and the normalisation is affine, so pooling before both gives the same values at the same places,
-  with 4 to 8 times fewer of either to compute. Where a channel's scale is negative, its kernel's sign is turned first.
+  Tanh increases and the normalisation is affine, so the pool may come before both. This gives the
+  same values at the same positions, and leaves 4 to 8 times fewer values to normalise. Where the
+  scale of a channel is negative, the sign of its kernel is changed first.
 
   Attributes:
-    features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) or None for no pooling.
-    polyphase: compute a one-channel convolution before a 1x2x2 pool by phases (`ops.outer`). bn_scale_init: what the normalisation's scale starts from.
+    features: output channels.
+    kernel: size (kt, kh, kw).
+    window: (pt, ph, pw) of the pool, or None for no pool.
+    polyphase: compute a one-channel convolution before a 1x2x2 pool by `ops.polyphase`.
+    conv_algorithm: see `ops.conv_algorithm`.
+    dtype: of the computation.
+    axis_name: the mapped axis over which batch statistics are averaged, or None.
+    bn_scale_init: initial scale of the normalisation.
   """
 
   features: int
-  kernel: tuple
-  window: tuple | None
+  kernel: tuple[int, int, int]
+  window: tuple[int, int, int] | None
   polyphase: bool = False
   conv_algorithm: str = 'auto'
-  dtype: Any = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   bn_scale_init: float = 1.0
 
   @nn.compact
-  def __call__(self, x, train, at_rest=None):
-    """x [B, T, H, W, Cin] -> (values [B, T/pt, H/ph, W/pw, features], places of the same shape or None, values at rest [features]).
+  def __call__(
+    self, x: jax.Array, train: bool, centre: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """Apply the layer.
 
-    at_rest: what the block before gave as its own, None for zero. Where nothing happens y is near its mean, so a value near tanh(bias).
+    Args:
+      x: [B, T, H, W, Cin].
+      train: use batch statistics and update the running ones.
+      centre: bias activation of the layer before, a value that most of `x` is near to; None for
+        zero. See `ops.conv_pool`.
+
+    Returns:
+      Values [B, T/pt, H/ph, W/pw, features], pool indices of the same shape or None, and the bias
+      activation [features].
     """
     kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
     norm = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm')
     if self.polyphase:
-      return *self._split(x, kernel, norm, train), norm.at_rest()
+      values, pool_indices = self._polyphase(x, kernel, norm, train)
+      return values, pool_indices, norm.bias_activation()
     x = x.astype(self.dtype)
     sign = norm.sign()
     kernel = kernel * sign
     if self.window:
-      y, places, moments = conv_pool3d(
-        x, kernel, self.window, moments=train, at_rest=at_rest, conv_algorithm=self.conv_algorithm
+      y, pool_indices, moments = conv_pool3d(
+        x,
+        kernel,
+        self.window,
+        moments=train,
+        centre=centre,
+        conv_algorithm=self.conv_algorithm,
       )
     else:
-      y, places = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm), None
+      y = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
+      pool_indices = None
       moments = moments_of(y) if train else None
-    gain, offset = norm.affine(moments and (sign * moments[0], moments[1]))
-    return jnp.tanh(apply_affine(y, sign * gain, offset)), places, norm.at_rest()
+    if moments:
+      mean, mean_square = moments
+      moments = (sign * mean, mean_square)
+    gain, offset = norm.affine(moments)
+    values = jnp.tanh(apply_affine(y, sign * gain, offset))
+    return values, pool_indices, norm.bias_activation()
 
-  def _split(self, x, kernel, norm, train):
-    parts = self._parts(x)
-    patches = jnp.concatenate([extract_patches(part, self.kernel[1:]) for part in parts], axis=-1)
+  def _polyphase(
+    self, x: jax.Array, kernel: jax.Array, norm: Norm, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Return values and pool indices by the polyphase method."""
+    parts = self._rounded_parts(x)
+    patches = [extract_patches(part, self.kernel[1:]) for part in parts]
+    patches = jnp.concatenate(patches, axis=-1)
     weights = jnp.concatenate([phase_weights(kernel)] * len(parts))
-    gain, offset = norm.affine(patch_moments(patches, weights) if train else None)
+    moments = patch_moments(patches, weights) if train else None
+    gain, offset = norm.affine(moments)
     return pool_patches(patches, weights * gain, offset, 'tanh')
 
-  def _parts(self, x):
-    """What adds up to x: in bfloat16 x rounded and what rounding took from it, which says where pixels hardly differ which is brightest."""
+  def _rounded_parts(self, x: jax.Array) -> list[jax.Array]:
+    """Return arrays of the layer's data type that add up to `x`.
+
+    In bfloat16 these are the rounded `x` and the rounding error. Without the error the pool could
+    not tell the brightest of pixels that hardly differ.
+    """
     rounded = x.astype(self.dtype)
-    return (
-      [x]
-      if rounded.dtype == x.dtype
-      else [rounded, (x - rounded.astype(x.dtype)).astype(self.dtype)]
-    )
+    if rounded.dtype == x.dtype:
+      return [x]
+    error = x - rounded.astype(x.dtype)
+    return [rounded, error.astype(self.dtype)]
 
 
 class DeconvBlock(nn.Module):
-  """Un-pooling, stride-1 deconvolution, batch normalisation, tanh: one row of the decoder of Fig. 2.
+  """One layer of the decoder of Fig. 2: un-pooling, deconvolution, normalisation, tanh.
 
-  Attributes: features: channels out. kernel: (kt, kh, kw). window: (pt, ph, pw) of the pool to undo, or None for none. bn_scale_init: as in `ConvBlock`.
+  Attributes:
+    features: output channels.
+    kernel: size (kt, kh, kw).
+    window: (pt, ph, pw) of the pool to undo, or None.
+    conv_algorithm: see `ops.conv_algorithm`.
+    dtype: of the computation.
+    axis_name: the mapped axis over which batch statistics are averaged, or None.
+    bn_scale_init: initial scale of the normalisation.
   """
 
   features: int
-  kernel: tuple
-  window: tuple | None = None
+  kernel: tuple[int, int, int]
+  window: tuple[int, int, int] | None = None
   conv_algorithm: str = 'auto'
-  dtype: Any = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   bn_scale_init: float = 1.0
 
   @nn.compact
-  def __call__(self, x, train, places=None):
-    """x [B, T, H, W, Cin], and with a window its places -> [B, T*pt, H*ph, W*pw, features]."""
+  def __call__(self, x: jax.Array, train: bool, pool_indices: jax.Array | None = None) -> jax.Array:
+    """Apply the layer.
+
+    Args:
+      x: [B, T, H, W, Cin].
+      train: use batch statistics and update the running ones.
+      pool_indices: shape of `x`, of the pool to undo; only with a window.
+
+    Returns:
+      [B, T*pt, H*ph, W*pw, features].
+    """
     if self.window:
-      x = max_unpool3d(x, places, self.window)
-    kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features)).astype(
-      self.dtype
-    )
+      x = max_unpool3d(x, pool_indices, self.window)
+    kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
+    kernel = kernel.astype(self.dtype)
     y = deconv3d(x.astype(self.dtype), kernel, conv_algorithm=self.conv_algorithm)
-    gain, offset = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm').affine(
-      moments_of(y) if train else None
-    )
+    norm = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm')
+    gain, offset = norm.affine(moments_of(y) if train else None)
     return jnp.tanh(apply_affine(y, gain, offset))

@@ -1,4 +1,4 @@
-"""The discriminator of Fig. 2: three convolutions with pools, two fully connected layers, a logit out."""
+"""The discriminator of Fig. 2."""
 
 import functools
 from typing import Any
@@ -6,76 +6,96 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
-from a3dcae_jax.models.blocks import rematerialised, torch_uniform
+from a3dcae_jax.models.blocks import FIRST_KERNEL, INNER_KERNEL, rematerialised, torch_uniform
 from a3dcae_jax.ops.conv3d import conv3d
 from a3dcae_jax.ops.factored_gradient import factored_product
 from a3dcae_jax.ops.polyphase import extract_patches, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_pool3d_argmax
 
-FIRST_KERNEL = (1, 3, 3)
-
 
 class Discriminator(nn.Module):
-  """D_phi: Conv 1x3x3 - pool 1x2x2 - Conv 3x3x3 - pool 2x2x2 - Conv 3x3x3 - pool 2x2x2 - FC - FC 1; ReLU, no normalisation.
+  """D_phi: three convolutions with pools, then two fully connected layers.
 
-  ReLU rises, so it is applied after each pool: the same values from a quarter to an eighth of the work.
+  Conv 1x3x3, pool 1x2x2, Conv 3x3x3, pool 2x2x2, Conv 3x3x3, pool 2x2x2, FC, FC 1, with ReLU and no
+  normalisation. ReLU does not decrease, so it is applied after each pool: the same values for a
+  quarter to an eighth of the work.
 
   Attributes:
-    widths: channels of the three convolutions. units: of the first fully connected layer.
-    axis_name: the mapped axis of the replicas, over which FC4's gradient is summed by `factored_product`; None for one.
-    polyphase, conv_algorithm, dtype, remat: as in `AutoEncoder`.
+    widths: channels of the convolutions.
+    units: of the first fully connected layer.
+    axis_name: the mapped axis of the replicas, over which `factored_product` sums the gradient of
+      FC4; None for a single replica.
+    polyphase: compute the first layer by `ops.polyphase`, which is exact.
+    conv_algorithm: see `ops.conv_algorithm`.
+    dtype: of the computation; parameters are float32.
+    remat: as in `AutoEncoder`.
   """
 
-  widths: tuple
+  widths: tuple[int, ...]
   units: int
   axis_name: str | None = None
   polyphase: bool = True
   conv_algorithm: str = 'auto'
-  dtype: Any = jnp.float32
+  dtype: DTypeLike = jnp.float32
   remat: str = 'none'
 
   @nn.compact
-  def __call__(self, clips):
-    """[B, T, H, W, 1] float32 -> logits [B] float32: log D / (1 - D); the sigmoid lives in the loss."""
+  def __call__(self, clips: jax.Array) -> jax.Array:
+    """Return the logits log D / (1 - D) of clips; the sigmoid is part of the loss.
+
+    Args:
+      clips: float32 [B, T, H, W, 1].
+
+    Returns:
+      float32 [B].
+    """
     x = clips.astype(self.dtype)
     for layer, width in enumerate(self.widths):
-      kernel_size = FIRST_KERNEL if layer == 0 else (3, 3, 3)
-      kernel = self.param(
-        f'conv{layer + 1}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width)
-      )
-      bias = self.param(f'conv{layer + 1}_bias', nn.initializers.zeros, (width,))
-      x = rematerialised(functools.partial(self._layer, first=layer == 0), self.remat)(
-        x, kernel, bias
-      )
+      first = layer == 0
+      kernel_size = FIRST_KERNEL if first else INNER_KERNEL
+      name = f'conv{layer + 1}'
+      kernel = self.param(f'{name}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width))
+      bias = self.param(f'{name}_bias', nn.initializers.zeros, (width,))
+      convolve = functools.partial(self._convolve, first=first)
+      x = rematerialised(convolve, self.remat)(x, kernel, bias)
     x = x.reshape(x.shape[0], -1)
-    product = self._exchanged if self.axis_name else None  # None: the plain one
-    x = jax.nn.relu(
-      nn.Dense(
-        self.units, kernel_init=torch_uniform, dtype=self.dtype, dot_general=product, name='fc4'
-      )(x)
+    fc4 = nn.Dense(
+      self.units,
+      kernel_init=torch_uniform,
+      dtype=self.dtype,
+      dot_general=self._factored_dot_general if self.axis_name else None,
+      name='fc4',
     )
-    # One output: float32, since the loss is.
-    return nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')(
-      x.astype(jnp.float32)
-    )[:, 0]
+    x = jax.nn.relu(fc4(x))
+    # The loss is float32, and this layer has a single output.
+    fc5 = nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')
+    return fc5(x.astype(jnp.float32))[:, 0]
 
   @property
-  def summed_gradients(self):
-    """Names of the parameters whose gradient comes summed over the replicas: nearly all parameters are FC4's (`factored_product`)."""
+  def summed_gradients(self) -> tuple[tuple[str, ...], ...]:
+    """Paths of the parameters whose gradient is already summed over the replicas.
+
+    `factored_product` does this for the weights of FC4, which has nearly all parameters.
+    """
     return (('fc4', 'kernel'),) if self.axis_name else ()
 
-  def _exchanged(self, x, kernel, dimensions, precision=None):
-    """What `nn.Dense` asks of a `dot_general`, for [B, F] and [F, U] at the default precision."""
+  def _factored_dot_general(
+    self, x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any = None
+  ) -> jax.Array:
+    """Multiply [B, F] and [F, U], with the signature that `nn.Dense` calls."""
     return factored_product(x, kernel, self.axis_name)
 
-  def _layer(self, x, kernel, bias, *, first):
+  def _convolve(
+    self, x: jax.Array, kernel: jax.Array, bias: jax.Array, *, first: bool
+  ) -> jax.Array:
+    """Apply a convolution, a pool and ReLU."""
     if first and self.polyphase:
-      return pool_patches(
-        extract_patches(x, kernel.shape[1:3]), phase_weights(kernel), bias, 'relu'
-      )[0]
+      patches = extract_patches(x, kernel.shape[1:3])
+      values, _ = pool_patches(patches, phase_weights(kernel), bias, 'relu')
+      return values
     y = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
     pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if first else (2, 2, 2))
-    return jax.nn.relu(
-      pooled + bias.astype(self.dtype)
-    )  # a channel's bias moves all its places alike: it may follow the pool
+    # A bias shifts all positions of its channel alike, so it may follow the pool.
+    return jax.nn.relu(pooled + bias.astype(self.dtype))

@@ -1,41 +1,87 @@
-"""What the networks see of clips: frames, or their optical flow, less a mean image."""
+"""Input of the networks: frames or optical flow, minus a mean image."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.common.frame_rms import squared_gain
 from a3dcae_jax.common.optical_flow import flow_images
 
-KINDS = {'frames': lambda pixels: pixels, 'flow': flow_images}
-UNIFORM_ROWS = (1.0, 1.0)  # rows whose speeds are not told apart
+# A `row_scale` that leaves all rows as they are.
+UNIFORM_ROWS = (1.0, 1.0)
 
 
-def network_input(clips, mean_image, *, kind='frames', target_rms=0.0, row_scale=UNIFORM_ROWS):
-  """Images minus the training images' mean image [H, W]: clips [B, T, H, W], uint8 or float32 in [0, 1], -> float32 [B, T, H, W, 1].
+def network_input(
+  clips: jax.Array,
+  mean_image: jax.Array,
+  *,
+  kind: str = 'frames',
+  target_rms: float = 0.0,
+  row_scale: tuple[float, float] = UNIFORM_ROWS,
+) -> jax.Array:
+  """Compute zero-mean images from clips.
 
-  `kind` 'frames' are pixels in [0, 1]; 'flow' is the magnitude of the clips' optical flow (`common.optical_flow`; the paper's Table IX), and the
-  mean image that of flow. `row_scale`, of flow, are the speeds that are usual at the top and at the bottom of the image, by the usual one: each
-  row is divided by what lies between them on a line, since who is near moves more pixels.
+  With target_rms c > 0 each frame S is also normalised by itself, to
 
-  With target_rms c > 0 each frame S is also normalised by itself, to S sqrt(2 c^2 / (mean(S^2) + c^2)): a frame of root mean square c stays as it
-  is (usual are 0.02 to 0.06), a crowded one is drawn in, and an empty one grows by sqrt(2) at most, so that its noise stays noise. The smaller c, the
-  less crowds and empty scenes differ.
+      S sqrt(2 c^2 / (mean(S^2) + c^2))
+
+  A frame of root mean square c keeps its size (0.02 to 0.06 are usual), a crowded frame is
+  reduced, and an empty one grows by sqrt(2) at most, so that its noise stays small. The smaller c,
+  the less crowded and empty frames differ.
+
+  Args:
+    clips: [B, T, H, W], uint8, or float32 in [0, 1].
+    mean_image: mean of the training images, frames or flow: [H, W], or [B, 1, H, W] from
+      `clip_means`.
+    kind: 'frames' for pixels in [0, 1]; 'flow' for the magnitude of optical flow
+      (`common.optical_flow`; Table IX of the paper).
+    target_rms: root mean square c that frames are normalised towards; 0 for no normalisation.
+    row_scale: of flow, see `scale_rows`.
+
+  Returns:
+    float32 [B, T, H, W, 1].
   """
-  pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
-  frames = scale_rows(KINDS[kind](pixels) - mean_image, row_scale)[..., None]
+  images = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
+  if kind == 'flow':
+    images = flow_images(images)
+  elif kind != 'frames':
+    raise ValueError(f"kind must be 'frames' or 'flow', got {kind!r}")
+  frames = scale_rows(images - mean_image, row_scale)[..., None]
   if not target_rms:
     return frames
   energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
   return frames * jnp.sqrt(squared_gain(energy, target_rms))
 
 
-def scale_rows(images, row_scale=UNIFORM_ROWS):
-  """Images [..., H, W], each row divided by the speed that is usual in it: on a line from the first of `row_scale` at the top row to the second."""
+def scale_rows(
+  images: jax.Array | np.ndarray, row_scale: tuple[float, float] = UNIFORM_ROWS
+) -> jax.Array | np.ndarray:
+  """Divide each row of flow images by the usual speed of that row.
+
+  People near the camera move more pixels per frame than those far away.
+
+  Args:
+    images: [..., H, W].
+    row_scale: usual speed in the top and in the bottom row, relative to the usual speed of the
+      image; linear in between.
+
+  Returns:
+    [..., H, W].
+  """
   if row_scale == UNIFORM_ROWS:
     return images
-  return images / np.linspace(*row_scale, images.shape[-2], dtype=np.float32)[:, None]
+  speeds = np.linspace(*row_scale, images.shape[-2], dtype=np.float32)
+  return images / speeds[:, None]
 
 
-def clip_means(mean_images, ids):
-  """Each clip's own mean image, where there is one a scene: [S, H, W], int [B] -> [B, 1, H, W], which `network_input` takes as well."""
+def clip_means(mean_images: jax.Array, ids: jax.Array) -> jax.Array:
+  """Return the mean image of each clip, as `network_input` takes it.
+
+  Args:
+    mean_images: [S, H, W].
+    ids: int [B], index of the mean image of each clip.
+
+  Returns:
+    [B, 1, H, W].
+  """
   return mean_images[ids][:, None]

@@ -1,21 +1,30 @@
-"""Batch normalisation as the affine map it is, so that a layer may apply it where the map is smallest."""
+"""Batch normalisation as an affine map, which a layer applies where its map is smallest."""
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-MOMENTUM, EPS = 0.9, 1e-5  # PyTorch's momentum of 0.1 counts the other way
-STATISTICS = 'batch_statistics'  # marks in a compiled program what is sent for them
+# PyTorch writes the same momentum as 0.1, the weight of the new value.
+MOMENTUM = 0.9
+EPS = 1e-5
+
+# Scope of the all-reduce of batch statistics, by which compiled programs name it.
+STATISTICS = 'batch_statistics'
 
 
 class Norm(nn.Module):
-  """Batch normalisation of y [..., features]: gain * y + offset, with PyTorch's eps and momentum.
+  """Batch normalisation of y [..., C] as gain * y + offset.
 
       gain = scale / sqrt(var + eps),   offset = bias - mean * gain
 
-  Parameters 'scale', 'bias' and running statistics 'mean', 'var' (collection 'batch_stats') are float32.
+  eps and momentum are those of PyTorch. Parameters 'scale' and 'bias' and the running statistics
+  'mean' and 'var' (collection 'batch_stats') are float32.
 
-  Attributes: features: C. axis_name: the mapped axis over which moments are averaged, or None. initial_scale: what 'scale' starts from.
+  Attributes:
+    features: C.
+    axis_name: the mapped axis over which moments are averaged, or None.
+    initial_scale: initial value of 'scale'.
+
   Source: Ioffe and Szegedy, arXiv:1502.03167.
   """
 
@@ -23,48 +32,69 @@ class Norm(nn.Module):
   axis_name: str | None = None
   initial_scale: float = 1.0
 
-  def setup(self):
-    self.scale = self.param('scale', nn.initializers.constant(self.initial_scale), (self.features,))
-    self.bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    self.mean = self.variable('batch_stats', 'mean', jnp.zeros, (self.features,))
-    self.var = self.variable('batch_stats', 'var', jnp.ones, (self.features,))
+  def setup(self) -> None:
+    """Create parameters and running statistics."""
+    shape = (self.features,)
+    self.scale = self.param('scale', nn.initializers.constant(self.initial_scale), shape)
+    self.bias = self.param('bias', nn.initializers.zeros, shape)
+    self.mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
+    self.var = self.variable('batch_stats', 'var', jnp.ones, shape)
 
-  def sign(self):
-    """+-1 [C]: of `scale`. What rises with sign * y rises with the normalised y, so a pool may go first."""
+  def sign(self) -> jax.Array:
+    """Return the sign of the scale, 1 or -1 per channel.
+
+    sign * y has its maximum where the normalised y has it, so a pool may come before the
+    normalisation.
+    """
     return jnp.where(self.scale < 0, -1.0, 1.0)
 
-  def at_rest(self):
-    """tanh(bias) [C]: what the layer gives where y is its mean, as nearly everywhere in a map of few people. For rounding, so without a gradient."""
+  def bias_activation(self) -> jax.Array:
+    """Return tanh(bias) [C], the layer's value where y is its mean.
+
+    Most of a map with few people has about this value. It only serves rounding, so it has no
+    gradient.
+    """
     return jnp.tanh(jax.lax.stop_gradient(self.bias))
 
-  def affine(self, moments=None):
-    """(gain [C], offset [C]) float32.
+  def affine(
+    self, moments: tuple[jax.Array, jax.Array] | None = None
+  ) -> tuple[jax.Array, jax.Array]:
+    """Return gain and offset, both float32 [C].
 
-    Args: moments: (mean [C], mean square [C]) of y in training, by which the running statistics are updated; None takes these.
+    Args:
+      moments: in training (mean [C], mean square [C]) of y, which also update the running
+        statistics; None uses the running statistics.
     """
-    mean, var = (
-      (self.mean.value, self.var.value) if moments is None else self._batch_statistics(*moments)
-    )
+    if moments is None:
+      mean, var = self.mean.value, self.var.value
+    else:
+      mean, var = self._batch_statistics(*moments)
     gain = self.scale * jax.lax.rsqrt(var + EPS)
     return gain, self.bias - mean * gain
 
-  def _batch_statistics(self, mean, mean_square):
-    if self.axis_name and not self.is_initializing():
+  def _batch_statistics(
+    self, mean: jax.Array, mean_square: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Return mean and variance over all replicas, and update the running ones."""
+    initializing = self.is_initializing()
+    if self.axis_name and not initializing:
       with jax.named_scope(STATISTICS):
         mean, mean_square = jax.lax.pmean((mean, mean_square), self.axis_name)
+    # Rounding may make the difference negative.
     var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
-    if not self.is_initializing():
+    if not initializing:
       self.mean.value = MOMENTUM * self.mean.value + (1 - MOMENTUM) * mean
       self.var.value = MOMENTUM * self.var.value + (1 - MOMENTUM) * var
     return mean, var
 
 
-def moments_of(y):
-  """(mean, mean square) float32 [C] of y [..., C]."""
-  y, axes = y.astype(jnp.float32), tuple(range(y.ndim - 1))
+def moments_of(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Return the mean and mean square of y [..., C], both float32 [C]."""
+  y = y.astype(jnp.float32)
+  axes = tuple(range(y.ndim - 1))
   return y.mean(axes), jnp.square(y).mean(axes)
 
 
-def apply_affine(y, gain, offset):
-  """gain * y + offset, computed in float32, in the dtype of y."""
+def apply_affine(y: jax.Array, gain: jax.Array, offset: jax.Array) -> jax.Array:
+  """Return gain * y + offset in the data type of y, computed in float32."""
   return (y.astype(jnp.float32) * gain + offset).astype(y.dtype)

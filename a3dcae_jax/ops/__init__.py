@@ -1,4 +1,5 @@
-"""The network's operators: convolutions and their transposes, pooling that remembers places, the phase-split outer layers.
+"""Operators of the networks: convolution, pooling with indices, polyphase layers.
 
-Arrays are `[B, T, H, W, C]`. Each operator has a slow float64 twin in `reference` and its shapes in `cases`.
+Arrays are [B, T, H, W, C]: batch, frames, height, width, channels. Each operator has a slow
+float64 version in `reference`, and the shapes it is tested with in `cases`.
 """

@@ -1,23 +1,50 @@
-"""Named shapes of every operator, read by the tests and by the benchmark."""
+"""Named shapes of every operator, for the tests and the checks on devices."""
 
 from typing import NamedTuple
 
 
 class ConvCase(NamedTuple):
-  """One convolution: `shape` [B, T, H, W, Cin], `kernel` (kt, kh, kw), `features` out."""
+  """One convolution.
+
+  Attributes:
+    name: of the test.
+    shape: [B, T, H, W, Cin] of the input.
+    kernel: size (kt, kh, kw).
+    features: output channels.
+  """
 
   name: str
-  shape: tuple
-  kernel: tuple
+  shape: tuple[int, ...]
+  kernel: tuple[int, int, int]
   features: int
 
 
 class PoolCase(NamedTuple):
-  """One pooling: `shape` [B, T, H, W, C], `window` (pt, ph, pw)."""
+  """One pooling.
+
+  Attributes:
+    name: of the test.
+    shape: [B, T, H, W, C] of the input.
+    window: (pt, ph, pw).
+  """
 
   name: str
-  shape: tuple
-  window: tuple
+  shape: tuple[int, ...]
+  window: tuple[int, int, int]
+
+
+class PolyphaseCase(NamedTuple):
+  """One polyphase layer.
+
+  Attributes:
+    shape: [B, T, H, W, 1] of the images.
+    kernel: size (kh, kw).
+    features: channels on the other side of the kernel.
+  """
+
+  shape: tuple[int, ...]
+  kernel: tuple[int, int]
+  features: int
 
 
 CONV_CASES = (
@@ -38,14 +65,10 @@ POOL_CASES = (
   PoolCase('sixteen_channels', (2, 4, 8, 12, 16), (2, 2, 2)),
 )
 
-# (shape [B, T, H, W, 1], kernel (kh, kw), features) of the phase-split outer layers.
-OUTER_CASES = (
-  ((2, 3, 6, 8, 1), (3, 3), 4),
-  ((1, 2, 4, 4, 1), (2, 2), 3),
-  ((1, 1, 8, 6, 1), (5, 3), 2),
-  (
-    (1, 2, 16, 16, 1),
-    (3, 3),
-    16,
-  ),  # of a size that Triton's products take: 128 windows, 16 taps, 16 channels
+POLYPHASE_CASES = (
+  PolyphaseCase((2, 3, 6, 8, 1), (3, 3), 4),
+  PolyphaseCase((1, 2, 4, 4, 1), (2, 2), 3),
+  PolyphaseCase((1, 1, 8, 6, 1), (5, 3), 2),
+  # Triton's matrix products take this size: 128 windows, 16 taps, 16 channels.
+  PolyphaseCase((1, 2, 16, 16, 1), (3, 3), 16),
 )

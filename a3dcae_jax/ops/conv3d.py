@@ -1,88 +1,127 @@
-"""3D convolution and stride-1 deconvolution, each the other's adjoint."""
+"""3D convolution and stride-1 deconvolution, which are adjoint to each other."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
-from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS, choose_lowering, laid_out
+from a3dcae_jax.ops.conv_algorithm import CONV_ALGORITHMS, choose_conv_algorithm, materialise
 from a3dcae_jax.ops.shapes import check_rank
 from a3dcae_jax.ops.winograd import convolve_time, tile_frames
 
+Pads = Sequence[tuple[int, int]]
 
-def conv3d(x, kernel, *, conv_algorithm='auto'):
-  """Stride-1 3D convolution (cross-correlation) that keeps the size of its input; zeros beyond the border.
 
-      y[b, t, h, w, f] = sum over i, j, k, c of x[b, t + i - lt, h + j - lh, w + k - lw, c] kernel[i, j, k, c, f]
+def conv3d(x: jax.Array, kernel: jax.Array, *, conv_algorithm: str = 'auto') -> jax.Array:
+  """Compute a stride-1 3D convolution (cross-correlation) with zero padding.
 
-  with l = (size - 1) // 2 along each axis.
+      y[b, t, h, w, f] = sum over i, j, k, c of
+          x[b, t + i - lt, h + j - lh, w + k - lw, c] kernel[i, j, k, c, f]
+
+  where l = (size - 1) // 2 along each axis, so the output has the size of the input.
 
   Args:
-    x: [B, T, H, W, Cin] floating.
-    kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
-    conv_algorithm: 'auto' (see `choose_lowering`) or one of `CONV_ALGORITHMS`, which `ops.conv_algorithm` explains.
+    x: [B, T, H, W, Cin], floating point.
+    kernel: [kt, kh, kw, Cin, Cout], data type of `x`.
+    conv_algorithm: one of `CONV_ALGORITHMS`, which `ops.conv_algorithm` explains; 'auto' takes
+      the one of `choose_conv_algorithm`.
 
   Returns:
-    [B, T, H, W, Cout], dtype of `x`.
+    [B, T, H, W, Cout], data type of `x`.
 
-  Raises: ValueError naming the shape at fault.
+  Raises:
+    ValueError: if the shapes do not fit together or the algorithm is unknown.
   """
   return correlate(x, kernel, same_pads(kernel), conv_algorithm)
 
 
-def deconv3d(x, kernel, *, conv_algorithm='auto'):
-  """Stride-1 3D deconvolution: the full convolution of `x` with `kernel`, cropped to the size of `x`.
+def deconv3d(x: jax.Array, kernel: jax.Array, *, conv_algorithm: str = 'auto') -> jax.Array:
+  """Compute a stride-1 3D deconvolution.
 
-      y[b, t, h, w, f] = sum over i, j, k, c of x[b, t - i + lt, h - j + lh, w - k + lw, c] kernel[i, j, k, c, f]
+  It is the full convolution of `x` with `kernel`, cropped to the size of `x`:
 
-  It is the adjoint of `conv3d`: <conv3d(x, K), y> = <x, deconv3d(y, K with its two channel axes swapped)>.
+      y[b, t, h, w, f] = sum over i, j, k, c of
+          x[b, t - i + lt, h - j + lh, w - k + lw, c] kernel[i, j, k, c, f]
+
+  It is the adjoint of `conv3d`: <conv3d(x, K), y> = <x, deconv3d(y, K')>, where K' is K with its
+  two channel axes swapped.
 
   Args:
-    x: [B, T, H, W, Cin] floating.
-    kernel: [kt, kh, kw, Cin, Cout], dtype of `x`.
+    x: [B, T, H, W, Cin], floating point.
+    kernel: [kt, kh, kw, Cin, Cout], data type of `x`.
     conv_algorithm: as in `conv3d`.
 
   Returns:
-    [B, T, H, W, Cout], dtype of `x`.
+    [B, T, H, W, Cout], data type of `x`.
 
-  Source: Zeiler et al., Deconvolutional networks, CVPR 2010; the decoder of Fig. 2 in Sun et al. 2021.
+  Raises:
+    ValueError: as in `conv3d`.
+
+  Source: Zeiler et al., Deconvolutional networks, CVPR 2010; decoder of Fig. 2, Sun et al. 2021.
   """
-  return correlate(
-    x, kernel[::-1, ::-1, ::-1], [pad[::-1] for pad in same_pads(kernel)], conv_algorithm
-  )
+  pads = _reversed_pads(same_pads(kernel))
+  return correlate(x, kernel[::-1, ::-1, ::-1], pads, conv_algorithm)
 
 
-def same_pads(kernel):
-  """Zeros (before, after) along time, height and width with which `conv3d` keeps the size of its input."""
+def same_pads(kernel: jax.Array) -> list[tuple[int, int]]:
+  """Return the padding with which a convolution keeps the size of its input.
+
+  Returns:
+    Number of zeros (before, after) along time, height and width.
+  """
   return [((size - 1) // 2, size // 2) for size in kernel.shape[:3]]
 
 
-def correlate(x, kernel, pads, conv_algorithm='auto', out_dtype=None):
-  """What `conv3d` computes, with other pads; `out_dtype`, without a gradient if it is another than that of `x`, is what sums are given in."""
+def correlate(
+  x: jax.Array,
+  kernel: jax.Array,
+  pads: Pads,
+  conv_algorithm: str = 'auto',
+  out_dtype: DTypeLike | None = None,
+) -> jax.Array:
+  """Compute `conv3d` with the given padding and output data type.
+
+  Args:
+    x: [B, T, H, W, Cin], floating point.
+    kernel: [kt, kh, kw, Cin, Cout], data type of `x`.
+    pads: zeros (before, after) along time, height and width.
+    conv_algorithm: as in `conv3d`.
+    out_dtype: data type of the sums; None for that of `x`. With any other there is no gradient.
+
+  Returns:
+    [B, T', H', W', Cout].
+
+  Raises:
+    ValueError: as in `conv3d`.
+  """
   check_rank('x', x, 'BTHWC')
   check_rank('kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
   if x.shape[-1] != kernel.shape[3]:
     raise ValueError(
-      f'x has {x.shape[-1]} channels (shape {x.shape}), the kernel takes {kernel.shape[3]} (shape {kernel.shape})'
+      f'x has {x.shape[-1]} channels (shape {x.shape}), '
+      f'the kernel takes {kernel.shape[3]} (shape {kernel.shape})'
     )
   if conv_algorithm == 'auto':
-    conv_algorithm = choose_lowering(kernel.shape, x.shape[1], x.dtype)
+    conv_algorithm = choose_conv_algorithm(kernel.shape, x.shape[1], x.dtype)
   if conv_algorithm not in CONV_ALGORITHMS:
-    raise ValueError(
-      f'conv_algorithm must be auto, {", ".join(CONV_ALGORITHMS)}; got {conv_algorithm!r}'
-    )
-  convolve = {
-    'direct': _direct,
-    'adjoint': _adjoint,
-    'folded': _folded,
-    'summed': _summed,
-    'winograd': _winograd,
-  }[conv_algorithm]
-  return laid_out(convolve(x, kernel, pads, None if out_dtype == x.dtype else out_dtype))
+    known = ', '.join(CONV_ALGORITHMS)
+    raise ValueError(f'conv_algorithm must be auto, {known}; got {conv_algorithm!r}')
+  if out_dtype == x.dtype:
+    out_dtype = None
+  convolve = _CONVOLVE[conv_algorithm]
+  return materialise(convolve(x, kernel, pads, out_dtype))
 
 
-def _direct(x, kernel, pads, out_dtype=None):
+def _reversed_pads(pads: Pads) -> list[tuple[int, int]]:
+  return [(after, before) for before, after in pads]
+
+
+def _direct(
+  x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None = None
+) -> jax.Array:
   return lax.conv_general_dilated(
     x,
     kernel,
@@ -93,39 +132,53 @@ def _direct(x, kernel, pads, out_dtype=None):
   )
 
 
-def _adjoint(x, kernel, pads, out_dtype):
-  return (
-    _direct(x, kernel, pads, out_dtype)
-    if out_dtype
-    else _with_adjoint_gradient(x, kernel, tuple(pads))
-  )
+def _adjoint(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None) -> jax.Array:
+  if out_dtype:
+    # There is no gradient then, so the way of computing it does not matter.
+    return _direct(x, kernel, pads, out_dtype)
+  return _with_adjoint_gradient(x, kernel, tuple(pads))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _with_adjoint_gradient(x, kernel, pads):
-  """`_direct` with the kernel's gradient taken from the adjoint.
+def _with_adjoint_gradient(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+  """Compute `_direct`, with the gradient of the kernel taken from the adjoint.
 
-  The form <convolve(x, K), y> is <x, adjoint(y, K)>, so either gives the gradient of K. Through the adjoint y is what is convolved and x the
-  cotangent: of a convolution to fewer channels it is the gradient of one to more.
+  <convolve(x, K), y> equals <x, adjoint(y, K)>, so both give the same gradient of K. In the
+  adjoint, y is the input and x is the cotangent: the gradient of a convolution to fewer channels
+  becomes that of a convolution to more channels.
   """
   return _direct(x, kernel, pads)
 
 
-def _adjoint_bwd(pads, residuals, cotangent):
+def _with_adjoint_gradient_fwd(
+  x: jax.Array, kernel: jax.Array, pads: Pads
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  return _with_adjoint_gradient(x, kernel, pads), (x, kernel)
+
+
+def _with_adjoint_gradient_bwd(
+  pads: Pads, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   x, kernel = residuals
-  towards_x = jax.vjp(lambda x: _direct(x, kernel, pads), x)[1](cotangent)
-  adjoint = lambda k: _direct(
-    cotangent, k[::-1, ::-1, ::-1].swapaxes(3, 4), [pad[::-1] for pad in pads]
-  )  # noqa: E731
-  return *towards_x, *jax.vjp(adjoint, kernel)[1](x)
+
+  def convolve(x: jax.Array) -> jax.Array:
+    return _direct(x, kernel, pads)
+
+  def adjoint(kernel: jax.Array) -> jax.Array:
+    transposed = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+    return _direct(cotangent, transposed, _reversed_pads(pads))
+
+  _, pull_x = jax.vjp(convolve, x)
+  (x_grad,) = pull_x(cotangent)
+  _, pull_kernel = jax.vjp(adjoint, kernel)
+  (kernel_grad,) = pull_kernel(x)
+  return x_grad, kernel_grad
 
 
-_with_adjoint_gradient.defvjp(
-  lambda x, kernel, pads: (_with_adjoint_gradient(x, kernel, pads), (x, kernel)), _adjoint_bwd
-)
+_with_adjoint_gradient.defvjp(_with_adjoint_gradient_fwd, _with_adjoint_gradient_bwd)
 
 
-def _conv2d(x, kernel, pads, out_dtype):
+def _conv2d(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None) -> jax.Array:
   return lax.conv_general_dilated(
     x,
     kernel,
@@ -136,35 +189,53 @@ def _conv2d(x, kernel, pads, out_dtype):
   )
 
 
-def _time_taps(x, taps, pad):
+def _shifted_frames(x: jax.Array, taps: int, pad: tuple[int, int]) -> list[jax.Array]:
+  """Return the frames that each time tap reads, [B, T, H, W, C] per tap."""
   frames = x.shape[1]
   padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
   return [lax.slice_in_dim(padded, i, i + frames, axis=1) for i in range(taps)]
 
 
-def _folded(x, kernel, pads, out_dtype):
+def _folded(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None) -> jax.Array:
   batch, frames, height, width, features = x.shape
-  taps, kernel_h, kernel_w, _, out = kernel.shape
-  folded = jnp.concatenate(_time_taps(x, taps, pads[0]), axis=-1) if taps > 1 else x
-  flat_kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(kernel_h, kernel_w, taps * features, out)
-  y = _conv2d(
-    folded.reshape(batch * frames, height, width, taps * features), flat_kernel, pads[1:], out_dtype
-  )
-  return y.reshape(batch, frames, height, width, out)
+  taps, kernel_h, kernel_w, _, features_out = kernel.shape
+  if taps > 1:
+    x = jnp.concatenate(_shifted_frames(x, taps, pads[0]), axis=-1)
+  # The taps are part of the input channels now.
+  folded_features = taps * features
+  kernel = kernel.transpose(1, 2, 0, 3, 4)
+  kernel = kernel.reshape(kernel_h, kernel_w, folded_features, features_out)
+  images = x.reshape(batch * frames, height, width, folded_features)
+  y = _conv2d(images, kernel, pads[1:], out_dtype)
+  return y.reshape(batch, frames, height, width, features_out)
 
 
-def _summed(x, kernel, pads, out_dtype):
+def _summed(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None) -> jax.Array:
   batch, frames, height, width, features = x.shape
-  taps = _time_taps(x, kernel.shape[0], pads[0])
-  flat = (batch * frames, height, width, features)
-  y = sum(_conv2d(tap.reshape(flat), kernel[i], pads[1:], out_dtype) for i, tap in enumerate(taps))
-  return y.reshape(batch, frames, height, width, kernel.shape[-1])
+  total = 0
+  for i, tap in enumerate(_shifted_frames(x, kernel.shape[0], pads[0])):
+    images = tap.reshape(batch * frames, height, width, features)
+    total = total + _conv2d(images, kernel[i], pads[1:], out_dtype)
+  return total.reshape(batch, frames, height, width, kernel.shape[-1])
 
 
-def _winograd(x, kernel, pads, out_dtype):
+def _winograd(
+  x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None
+) -> jax.Array:
   tile = tile_frames(kernel.shape[0], x.shape[1])
   if not tile:
     return _folded(x, kernel, pads, out_dtype)
-  return convolve_time(
-    x, kernel, pads[0], lambda frames, taps: _conv2d(frames, taps, pads[1:], out_dtype), tile
-  )
+
+  def convolve(images: jax.Array, taps: jax.Array) -> jax.Array:
+    return _conv2d(images, taps, pads[1:], out_dtype)
+
+  return convolve_time(x, kernel, pads[0], convolve, tile)
+
+
+_CONVOLVE = {
+  'direct': _direct,
+  'adjoint': _adjoint,
+  'folded': _folded,
+  'summed': _summed,
+  'winograd': _winograd,
+}

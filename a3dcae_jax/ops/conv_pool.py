@@ -1,16 +1,23 @@
-"""Convolution and the pool that follows it, for operands of 16 bits: maxima are looked for before anything is rounded to these.
+"""Convolution followed by a pool, for 16-bit operands, without rounding before the pool.
 
-Where a map is flat, bfloat16's 8 bits make neighbours equal, the first of them wins, and the decoder un-pools there: that is what moves ranks of
-frames, not what rounding does to values. So a pool sees the sums as they are added up, in float32. On GPUs XLA convolves operands of 16 bits to results
-of 16 bits only (asked for float32 it converts the operands first, at half the rate of the tensor cores). There they are float16, of 11 bits, and
-of what is left when from every channel its value at rest has been taken:
+Rounding to bfloat16, which has 8 bits, makes neighbours in a flat map equal. The first of them then
+wins the pool, and the decoder un-pools at its position. Wrong pool indices change the ranking of
+frames; the rounding of the values themselves does not. So the pool reads the sums of the
+convolution in float32, before they are rounded.
+
+On GPUs XLA gives 16-bit results for 16-bit operands only. If float32 is asked for, it converts the
+operands first and runs at half the rate of the tensor cores. There the sums are float16, which has
+11 bits, and each input channel has a constant r, its centre, subtracted first:
 
     conv(x) = conv(x - r) + c,   c = sum over taps and input channels of kernel r
 
-with -r beyond the border, so that c is the same everywhere. What hardly differs from rest is then small, and hardly rounded.
+The padding is -r, so that c is the same at every position. Values near the centre become small, and
+small values are hardly rounded.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,83 +34,151 @@ from a3dcae_jax.ops.pooling import (
 
 _F32 = jnp.float32
 
+Moments = tuple[jax.Array, jax.Array]
+
+
+class _Options(NamedTuple):
+  """The static arguments of `conv_pool3d`."""
+
+  window: tuple[int, ...]
+  moments: bool
+  conv_algorithm: str
+  implementation: str
+
 
 def conv_pool3d(
-  x, kernel, window, *, moments=False, at_rest=None, conv_algorithm='auto', implementation=None
-):
-  """`max_pool3d_argmax(conv3d(x, kernel), window)`, with places as of float32.
+  x: jax.Array,
+  kernel: jax.Array,
+  window: Sequence[int],
+  *,
+  moments: bool = False,
+  centre: jax.Array | None = None,
+  conv_algorithm: str = 'auto',
+  implementation: str | None = None,
+) -> tuple[jax.Array, jax.Array, Moments | None]:
+  """Compute `max_pool3d_argmax(conv3d(x, kernel), window)`, pooled before rounding.
+
+  The gradient is computed in the data type of `x`.
 
   Args:
-    x: [B, T, H, W, Cin], float32 or bfloat16. kernel: [kt, kh, kw, Cin, Cout] float32, computed with in the dtype of `x`. window: static (pt, ph, pw).
-    moments: whether to give the moments of the convolution's output, as `max_pool3d_moments`.
-    at_rest: float32 [Cin], any value that most of `x` is near to, or None for zero: changes what is rounded away on GPUs, and nothing else.
-    conv_algorithm: as in `conv3d`. implementation: of pooling, as in `max_pool3d_argmax`.
+    x: [B, T, H, W, Cin], float32 or bfloat16.
+    kernel: float32 [kt, kh, kw, Cin, Cout], rounded to the data type of `x`.
+    window: static (pt, ph, pw).
+    moments: also return the moments of the convolution's output, as in `max_pool3d_moments`.
+    centre: float32 [Cin], a value that most of `x` is near to; None for zero. It changes the
+      rounding on GPUs and nothing else.
+    conv_algorithm: as in `conv3d`.
+    implementation: of the pool, as in `max_pool3d_argmax`.
 
-  Returns: (values, dtype of `x`; places, uint8; (mean [Cout], mean square [Cout]) float32, or None).
-  Gradient: computed in the dtype of `x`.
+  Returns:
+    Values in the data type of `x`, pool indices in uint8, and with `moments` (mean [Cout], mean
+    square [Cout]) in float32, otherwise None.
+
+  Raises:
+    ValueError: as in `conv3d` and `max_pool3d_argmax`.
   """
-  if (
-    x.dtype == _F32
-  ):  # nothing is rounded: the two one after the other, whose gradients keep what they need of either
+  if x.dtype == _F32:
+    # Nothing is rounded, so plain operators do; they also keep less for their gradients.
     y = conv3d(x, kernel, conv_algorithm=conv_algorithm)
-    values, places, *found = (max_pool3d_moments if moments else max_pool3d_argmax)(
-      y, window, implementation
-    )
-    return values, places, tuple(found) or None
+    if not moments:
+      values, pool_indices = max_pool3d_argmax(y, window, implementation)
+      return values, pool_indices, None
+    values, pool_indices, mean, mean_square = max_pool3d_moments(y, window, implementation)
+    return values, pool_indices, (mean, mean_square)
   check_window('conv_pool3d', x, window)
-  implementation = implementation or implementation_for((*x.shape[:-1], kernel.shape[-1]))
-  return _conv_pool(x, kernel, at_rest, tuple(window), moments, conv_algorithm, implementation)
+  if not implementation:
+    implementation = implementation_for((*x.shape[:-1], kernel.shape[-1]))
+  options = _Options(tuple(window), moments, conv_algorithm, implementation)
+  return _conv_pool(x, kernel, centre, options)
 
 
-def fine_sums(x, kernel, at_rest, conv_algorithm):
-  """(y, c): conv3d(x, kernel) = y + c with y as fine as the platform gives it; c is None for zero."""
+def precise_sums(
+  x: jax.Array, kernel: jax.Array, centre: jax.Array | None, conv_algorithm: str
+) -> tuple[jax.Array, jax.Array | None]:
+  """Compute a convolution as precisely as the platform can without losing speed.
+
+  Args:
+    x: [B, T, H, W, Cin], 16-bit.
+    kernel: float32 [kt, kh, kw, Cin, Cout].
+    centre: as in `conv_pool3d`.
+    conv_algorithm: as in `conv3d`.
+
+  Returns:
+    (y, c) such that conv3d(x, kernel) = y + c. y is [B, T, H, W, Cout]: float16 where a GPU runs
+    a 3D convolution, otherwise float32. c is float32 [Cout], or None for zero.
+  """
+  pads = same_pads(kernel)
   if target_platform() != 'gpu' or conv_algorithm not in ('auto', 'direct', 'adjoint'):
-    return correlate(x, kernel.astype(x.dtype), same_pads(kernel), conv_algorithm, _F32), None
+    return correlate(x, kernel.astype(x.dtype), pads, conv_algorithm, _F32), None
   kernel = kernel.astype(jnp.float16)
-  if at_rest is None:
-    return correlate(x.astype(jnp.float16), kernel, same_pads(kernel), conv_algorithm), None
-  at_rest = at_rest.astype(jnp.float16).astype(_F32)  # the same number is taken off and added again
-  padded = jnp.pad(x, ((0, 0), *same_pads(kernel), (0, 0))).astype(_F32) - at_rest
+  if centre is None:
+    return correlate(x.astype(jnp.float16), kernel, pads, conv_algorithm), None
+  # Rounded first, so that the number subtracted from x is the number in c.
+  centre = centre.astype(jnp.float16).astype(_F32)
+  padded = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(_F32) - centre
   y = correlate(padded.astype(jnp.float16), kernel, [(0, 0)] * 3, 'direct')
-  return y, jnp.einsum('ijkcf,c->f', kernel.astype(_F32), at_rest, precision='highest')
+  constant = jnp.einsum('ijkcf,c->f', kernel.astype(_F32), centre, precision='highest')
+  return y, constant
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
-def _conv_pool(x, kernel, at_rest, window, moments, conv_algorithm, implementation):
-  return _conv_pool_fwd(x, kernel, at_rest, window, moments, conv_algorithm, implementation)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _conv_pool(
+  x: jax.Array, kernel: jax.Array, centre: jax.Array | None, options: _Options
+) -> tuple[jax.Array, jax.Array, Moments | None]:
+  results, _ = _conv_pool_fwd(x, kernel, centre, options)
+  return results
 
 
-def _conv_pool_fwd(x, kernel, at_rest, window, moments, conv_algorithm, implementation):
-  y, constant = fine_sums(x, kernel, at_rest, conv_algorithm)
-  values, places, *sums = IMPLEMENTATIONS[implementation].pool(
-    y, window, x.dtype if constant is None else y.dtype, sums=moments
-  )
-  found = tuple(total / (y.size // y.shape[-1]) for total in sums)  # none without `moments`
+def _conv_pool_fwd(
+  x: jax.Array, kernel: jax.Array, centre: jax.Array | None, options: _Options
+) -> tuple[Any, Any]:
+  y, constant = precise_sums(x, kernel, centre, options.conv_algorithm)
+  pool = IMPLEMENTATIONS[options.implementation].pool
+  dtype = x.dtype if constant is None else y.dtype
+  values, pool_indices, *sums = pool(y, options.window, dtype, sums=options.moments)
+  count = y.size // y.shape[-1]
+  moments = tuple(total / count for total in sums)
   if constant is not None:
-    values, places = jax.lax.optimization_barrier(
-      (values, places)
-    )  # else XLA reads all of y twice: for places, and for what the next layer pads
+    # Without the barrier XLA reads all of y twice: once for the pool indices, and once for the
+    # values, which it fuses into the padding of the next layer.
+    values, pool_indices = jax.lax.optimization_barrier((values, pool_indices))
     values = (values.astype(_F32) + constant).astype(x.dtype)
-    found = found and _moved(*found, constant)
-  return (values, places, found or None), (x, kernel, y, constant, places)
+    if moments:
+      moments = _shifted_moments(*moments, constant)
+  residuals = (x, kernel, y, constant, pool_indices)
+  return (values, pool_indices, moments or None), residuals
 
 
-def _moved(mean, square, constant):
-  """(mean, mean square) of y + constant from those of y."""
-  return mean + constant, square + constant * (2 * mean + constant)
+def _shifted_moments(mean: jax.Array, mean_square: jax.Array, constant: jax.Array) -> Moments:
+  """Return the moments of y + constant from those of y."""
+  return mean + constant, mean_square + constant * (2 * mean + constant)
 
 
-def _conv_pool_bwd(window, moments, conv_algorithm, implementation, residuals, cotangents):
-  """As of a convolution and a pool one after the other, whose map y + c has d/dy = 1: c stands for no more than the digits that y has no room for."""
-  x, kernel, y, constant, places = residuals
-  values, _, of_moments = cotangents
+def _conv_pool_bwd(
+  options: _Options, residuals: tuple[Any, ...], cotangents: tuple[Any, ...]
+) -> tuple[jax.Array, jax.Array, None]:
+  """Compute the gradients of a pool and of a convolution, one after the other.
+
+  The map is y + c, whose derivative by y is 1. c needs no gradient: it only makes up for what was
+  subtracted from x.
+  """
+  x, kernel, y, constant, pool_indices = residuals
+  values_grad, _, moments_grad = cotangents
   affine = None
-  if moments:
-    mean, square = (cotangent / (y.size // y.shape[-1]) for cotangent in of_moments)
-    affine = (y, mean + (0 if constant is None else 2 * constant * square), 2 * square)
-  towards_y = IMPLEMENTATIONS[implementation].spread(values, places, window, affine=affine)
-  convolve = lambda x, kernel: conv3d(x, kernel.astype(x.dtype), conv_algorithm=conv_algorithm)  # noqa: E731
-  return *jax.vjp(convolve, x, kernel)[1](towards_y), None
+  if options.moments:
+    count = y.size // y.shape[-1]
+    mean_grad, square_grad = (grad / count for grad in moments_grad)
+    offset = mean_grad + (0 if constant is None else 2 * constant * square_grad)
+    affine = (y, offset, 2 * square_grad)
+  unpool = IMPLEMENTATIONS[options.implementation].unpool
+  y_grad = unpool(values_grad, pool_indices, options.window, affine=affine)
+
+  def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return conv3d(x, kernel.astype(x.dtype), conv_algorithm=options.conv_algorithm)
+
+  _, pull = jax.vjp(convolve, x, kernel)
+  x_grad, kernel_grad = pull(y_grad)
+  return x_grad, kernel_grad, None
 
 
 _conv_pool.defvjp(_conv_pool_fwd, _conv_pool_bwd)

@@ -1,18 +1,25 @@
-"""The outermost layers, split by pool phase, so that the widest and emptiest map of the network is never laid out.
+"""First and last layer by the polyphase method, without the largest map of the network.
 
-Conv1 has one input channel and is followed by a 1x2x2 pool; De-Conv5 has one output channel and follows a 1x2x2
-un-pool. A 3x3 kernel at the four places of a 2x2 window reads a 4x4 patch, so each of the two layers is one matrix
-product between the K = 16 numbers of a patch and 4 phases x F features, at half the resolution. All of it is exact.
+Conv1 has one input channel and is followed by a 1x2x2 pool. The last deconvolution has one output
+channel and follows a 1x2x2 un-pooling. At the four positions (phases) of a 2x2 window a 3x3 kernel
+reads a patch of 4x4 pixels. So each of these layers is one matrix product at half the resolution,
+between the K = 16 pixels of a patch and 4 phases x F features. The result is exact.
 
     weights = phase_weights(kernel)                     [K, 4, F]
-    conv, then pool:    pool_patches(extract_patches(x, size), weights, shift, activation)
-    un-pool, then deconv:   overlap_add(spread_patches(values, places, weights), size)
+    conv, then pool:
+      pool_patches(extract_patches(x, size), weights, shift, activation)
+    un-pool, then deconv:
+      overlap_add(unpool_patches(values, pool_indices, weights), size)
 
-The products have three implementations with the same four functions: `outer_xla`, `outer_pallas` on TPUs, `outer_triton` on GPUs.
+Three implementations of the products have the same functions `pool`, `unpool`, `gather` and
+`weight_gradient`: `polyphase_xla` for every platform, `polyphase_pallas` for TPUs,
+`polyphase_triton` for GPUs.
 """
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,152 +29,269 @@ from a3dcae_jax.ops.conv_algorithm import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 WINDOW = (1, 2, 2)
-# Both rise, and their derivatives can be had from their values: (function, derivative at the value).
+
+Residuals = tuple[jax.Array, ...]
+
+
+class Activation(NamedTuple):
+  """A non-decreasing activation, whose derivative follows from its value.
+
+  Attributes:
+    function: the activation.
+    slope: its derivative, from the value of `function`.
+  """
+
+  function: Callable[[jax.Array], jax.Array]
+  slope: Callable[[jax.Array], jax.Array]
+
+
+def _tanh_slope(value: jax.Array) -> jax.Array:
+  return 1 - jnp.square(value)
+
+
+def _relu_slope(value: jax.Array) -> jax.Array:
+  return (value > 0).astype(value.dtype)
+
+
+def _identity(x: jax.Array) -> jax.Array:
+  return x
+
+
 ACTIVATIONS = {
-  'tanh': (jnp.tanh, lambda value: 1 - jnp.square(value)),
-  'relu': (jax.nn.relu, lambda value: (value > 0).astype(value.dtype)),
-  'none': (lambda x: x, jnp.ones_like),
+  'tanh': Activation(jnp.tanh, _tanh_slope),
+  'relu': Activation(jax.nn.relu, _relu_slope),
+  'none': Activation(_identity, jnp.ones_like),
 }
 IMPLEMENTATIONS = {'xla': polyphase_xla, 'pallas': polyphase_pallas, 'triton': polyphase_triton}
 
 
-def extract_patches(x, kernel_size):
-  """The (kh+1) x (kw+1) pixels that a kernel reads from the four places of each 2x2 window.
+def extract_patches(x: jax.Array, kernel_size: Sequence[int]) -> jax.Array:
+  """Return the pixels that a kernel reads at the four positions of each 2x2 window.
 
-  Args: x: [B, T, H, W, 1]; H, W even. kernel_size: static (kh, kw).
-  Returns: [B, T, H/2, W/2, K], K = (kh+1) (kw+1), row-major; zeros beyond the border.
+  Args:
+    x: [B, T, H, W, 1]; H and W even.
+    kernel_size: static (kh, kw).
+
+  Returns:
+    [B, T, H/2, W/2, K] with K = (kh+1) (kw+1), row-major; zeros beyond the border.
+
+  Raises:
+    ValueError: naming the axis that is odd.
   """
   check_rank('extract_patches: x', x, 'BTHWC')
   check_divisible('extract_patches', x, WINDOW)
   return polyphase_patches.extract(x.squeeze(-1), tuple(kernel_size))
 
 
-def phase_weights(kernel):
-  """[1, kh, kw, 1, F] or [1, kh, kw, F, 1] -> [K, 4, F]: the kernel moved to each of the four places of a window."""
+def phase_weights(kernel: jax.Array) -> jax.Array:
+  """Return the kernel, moved to each of the four positions of a 2x2 window.
+
+  Args:
+    kernel: [1, kh, kw, 1, F] or [1, kh, kw, F, 1].
+
+  Returns:
+    [K, 4, F].
+
+  Raises:
+    ValueError: if the kernel has another form.
+  """
   check_rank('phase_weights: kernel', kernel, ('kt', 'kh', 'kw', 'Cin', 'Cout'))
-  if kernel.shape[0] != 1 or 1 not in kernel.shape[3:]:
+  taps, kernel_h, kernel_w, *channels = kernel.shape
+  if taps != 1 or 1 not in channels:
     raise ValueError(
-      f'phase_weights: the kernel must have one time tap and one input or output channel, got shape {kernel.shape}'
+      'phase_weights: the kernel must have one time tap and one input or output channel, '
+      f'got shape {kernel.shape}'
     )
-  flat = kernel.reshape(kernel.shape[1], kernel.shape[2], -1)
-  moved = jnp.stack(
-    [jnp.pad(flat, ((j, 1 - j), (k, 1 - k), (0, 0))) for j, k in polyphase_patches.PHASES], axis=2
-  )
-  return moved.reshape(-1, 4, flat.shape[-1])
+  flat = kernel.reshape(kernel_h, kernel_w, -1)
+  moved = []
+  for row, column in polyphase_patches.PHASES:
+    moved.append(jnp.pad(flat, ((row, 1 - row), (column, 1 - column), (0, 0))))
+  return jnp.stack(moved, axis=2).reshape(-1, 4, flat.shape[-1])
 
 
-def patch_moments(patches, weights):
-  """Mean and mean square of the convolution's whole output, all four phases, without computing it.
+def patch_moments(patches: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Compute mean and mean square of a convolution's output, without the output.
 
-  y = w^T p for a patch p and a phase's weights w, so over all windows and phases mean(y) = mean_k w_k^T mean(p) and
-  mean(y^2) = mean_k w_k^T mean(p p^T) w_k: K + K^2 numbers hold all that is asked of the patches.
+  For a patch p and the weights w_k of phase k, y = w_k^T p. So over all windows and phases
 
-  Args: patches: [B, T, H, W, K]. weights: [K, 4, F] float32. Returns: two float32 [F].
+      mean(y) = mean_k w_k^T mean(p)
+      mean(y^2) = mean_k w_k^T mean(p p^T) w_k
+
+  and K + K^2 numbers are all that is needed of the patches.
+
+  Args:
+    patches: [B, T, H, W, K].
+    weights: float32 [K, 4, F].
+
+  Returns:
+    Two float32 [F].
   """
   flat = patches.reshape(-1, patches.shape[-1])
   second = jnp.einsum('nk,nl->kl', flat, flat, preferred_element_type=jnp.float32) / len(flat)
   first = flat.mean(0, dtype=jnp.float32)
-  return (
-    jnp.einsum('k,kpf->f', first, weights, precision='highest') / 4,
-    jnp.einsum('kpf,kl,lpf->f', weights, second, weights, precision='highest') / 4,
-  )
+  mean = jnp.einsum('k,kpf->f', first, weights, precision='highest') / 4
+  mean_square = jnp.einsum('kpf,kl,lpf->f', weights, second, weights, precision='highest') / 4
+  return mean, mean_square
 
 
-def pool_patches(patches, weights, shift, activation='none', implementation=None):
-  """Convolution, shift, 1x2x2 pool and activation in one: places as in `max_pool3d_argmax`.
+def pool_patches(
+  patches: jax.Array,
+  weights: jax.Array,
+  shift: jax.Array,
+  activation: str = 'none',
+  implementation: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+  """Compute convolution, shift, 1x2x2 pool and activation in one.
 
-      values[..., f] = activation(max over p of sum over k of patches[..., k] weights[k, p, f] + shift[f])
+      values[..., f] = activation(max over p of sum over k of patches[..., k] weights[k, p, f]
+                                  + shift[f])
+
+  The activation does not decrease, so it may follow the pool. The gradient goes through the
+  recorded pool indices.
 
   Args:
-    patches: [B, T, H, W, K]. weights: [K, 4, F] float32, computed with in the dtype of `patches`. shift: [F].
-    activation: of `ACTIVATIONS`; being monotone it may follow the pool. implementation: of `IMPLEMENTATIONS`; None chooses by platform.
+    patches: [B, T, H, W, K], from `extract_patches`.
+    weights: float32 [K, 4, F], from `phase_weights`; rounded to the data type of `patches`.
+    shift: [F].
+    activation: one of `ACTIVATIONS`.
+    implementation: one of `IMPLEMENTATIONS`; None chooses by platform.
 
-  Returns: (values [B, T, H, W, F], dtype of `patches`; places uint8 0..3). Gradient: through the recorded places.
+  Returns:
+    Values [B, T, H, W, F] in the data type of `patches`, and pool indices in uint8, 0 to 3, as in
+    `max_pool3d_argmax`.
   """
-  return _pool(
-    patches, weights, shift, activation, implementation or _implementation(patches, weights)
-  )
+  implementation = implementation or _implementation(patches, weights)
+  return _pool(patches, weights, shift, activation, implementation)
 
 
-def spread_patches(values, places, weights, implementation=None):
-  """What each un-pooled value gives to the patch of its window.
+def unpool_patches(
+  values: jax.Array,
+  pool_indices: jax.Array,
+  weights: jax.Array,
+  implementation: str | None = None,
+) -> jax.Array:
+  """Compute what each un-pooled value adds to the patch of its window.
 
-      patches[..., k] = sum over f of values[..., f] weights[k, places[..., f], f]
+      patches[..., k] = sum over f of values[..., f] weights[k, pool_indices[..., f], f]
 
-  Args: values: [B, T, H, W, F]. places: uint8 [B, T, H, W, F], 0..3. weights: [K, 4, F] float32. Returns: [B, T, H, W, K].
+  Args:
+    values: [B, T, H, W, F].
+    pool_indices: uint8 [B, T, H, W, F], 0 to 3.
+    weights: float32 [K, 4, F], from `phase_weights`.
+    implementation: as in `pool_patches`.
+
+  Returns:
+    [B, T, H, W, K].
   """
-  return _spread(values, places, weights, implementation or _implementation(values, weights))
+  implementation = implementation or _implementation(values, weights)
+  return _unpool(values, pool_indices, weights, implementation)
 
 
-def deconv_unpooled(values, places, kernel, implementation=None):
-  """`deconv3d(max_unpool3d(values, places, (1, 2, 2)), kernel)` for one output channel, without the un-pooled map.
+def deconv_unpooled(
+  values: jax.Array,
+  pool_indices: jax.Array,
+  kernel: jax.Array,
+  implementation: str | None = None,
+) -> jax.Array:
+  """Compute 1x2x2 un-pooling and a deconvolution to one channel in one.
 
-  Args: values: [B, T, H, W, F] floating. places: [B, T, H, W, F] uint8, 0..3. kernel: [1, kh, kw, F, 1] float32.
-  Returns: [B, T, 2*H, 2*W, 1], dtype of `values`.
+  It equals `deconv3d(max_unpool3d(values, pool_indices, (1, 2, 2)), kernel)`, without the un-pooled
+  map.
+
+  Args:
+    values: [B, T, H, W, F], floating point.
+    pool_indices: uint8 [B, T, H, W, F], 0 to 3.
+    kernel: float32 [1, kh, kw, F, 1].
+    implementation: as in `pool_patches`.
+
+  Returns:
+    [B, T, 2*H, 2*W, 1], data type of `values`.
   """
-  return overlap_add(
-    spread_patches(values, places, phase_weights(kernel), implementation), kernel.shape[1:3]
-  )
+  patches = unpool_patches(values, pool_indices, phase_weights(kernel), implementation)
+  return overlap_add(patches, kernel.shape[1:3])
 
 
-def overlap_add(patches, kernel_size):
-  """The transpose of `extract_patches`: [B, T, H, W, K] -> [B, T, 2*H, 2*W, 1]. Neighbouring patches are added where they overlap."""
+def overlap_add(patches: jax.Array, kernel_size: Sequence[int]) -> jax.Array:
+  """Add overlapping patches up to an image: the transpose of `extract_patches`.
+
+  Args:
+    patches: [B, T, H, W, K].
+    kernel_size: static (kh, kw).
+
+  Returns:
+    [B, T, 2*H, 2*W, 1].
+  """
   return polyphase_patches.overlap_add(patches, tuple(kernel_size))[..., None]
 
 
-def _implementation(windows, weights):
-  if target_platform() == 'gpu' and polyphase_triton.fits(
-    math.prod(windows.shape[:-1]), weights.shape[0], weights.shape[2]
-  ):
+def _implementation(windows: jax.Array, weights: jax.Array) -> str:
+  taps, _, features = weights.shape
+  platform = target_platform()
+  if platform == 'gpu' and polyphase_triton.fits(math.prod(windows.shape[:-1]), taps, features):
     return 'triton'
-  return 'pallas' if target_platform() == 'tpu' else 'xla'
+  if platform == 'tpu':
+    return 'pallas'
+  return 'xla'
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _pool(patches, weights, shift, activation, implementation):
-  return IMPLEMENTATIONS[implementation].pool(
-    patches, weights.astype(patches.dtype), shift, ACTIVATIONS[activation][0]
-  )
+def _pool(
+  patches: jax.Array, weights: jax.Array, shift: jax.Array, activation: str, implementation: str
+) -> tuple[jax.Array, jax.Array]:
+  pool = IMPLEMENTATIONS[implementation].pool
+  return pool(patches, weights.astype(patches.dtype), shift, ACTIVATIONS[activation].function)
 
 
-def _pool_fwd(patches, weights, shift, activation, implementation):
-  values, places = _pool(patches, weights, shift, activation, implementation)
-  return (values, places), (patches, weights, shift, values, places)
+def _pool_fwd(
+  patches: jax.Array, weights: jax.Array, shift: jax.Array, activation: str, implementation: str
+) -> tuple[tuple[jax.Array, jax.Array], Residuals]:
+  values, pool_indices = _pool(patches, weights, shift, activation, implementation)
+  return (values, pool_indices), (patches, weights, shift, values, pool_indices)
 
 
-def _pool_bwd(activation, implementation, residuals, cotangents):
-  patches, weights, shift, values, places = residuals
-  kernels, cotangent = (
-    IMPLEMENTATIONS[implementation],
-    cotangents[0] * ACTIVATIONS[activation][1](values),
-  )
-  return (
-    kernels.spread(cotangent, places, weights.astype(cotangent.dtype)),
-    kernels.weight_gradient(patches, cotangent, places).astype(weights.dtype),
-    cotangent.sum((0, 1, 2, 3), dtype=jnp.float32).astype(shift.dtype),
-  )
+def _pool_bwd(
+  activation: str,
+  implementation: str,
+  residuals: Residuals,
+  cotangents: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  patches, weights, shift, values, pool_indices = residuals
+  values_grad, _ = cotangents
+  kernels = IMPLEMENTATIONS[implementation]
+  sums_grad = values_grad * ACTIVATIONS[activation].slope(values)
+  patches_grad = kernels.unpool(sums_grad, pool_indices, weights.astype(sums_grad.dtype))
+  weights_grad = kernels.weight_gradient(patches, sums_grad, pool_indices)
+  weights_grad = weights_grad.astype(weights.dtype)
+  shift_grad = sums_grad.sum((0, 1, 2, 3), dtype=jnp.float32).astype(shift.dtype)
+  return patches_grad, weights_grad, shift_grad
 
 
 _pool.defvjp(_pool_fwd, _pool_bwd)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _spread(values, places, weights, implementation):
-  return IMPLEMENTATIONS[implementation].spread(values, places, weights.astype(values.dtype))
+def _unpool(
+  values: jax.Array, pool_indices: jax.Array, weights: jax.Array, implementation: str
+) -> jax.Array:
+  unpool = IMPLEMENTATIONS[implementation].unpool
+  return unpool(values, pool_indices, weights.astype(values.dtype))
 
 
-def _spread_fwd(values, places, weights, implementation):
-  return _spread(values, places, weights, implementation), (values, places, weights)
+def _unpool_fwd(
+  values: jax.Array, pool_indices: jax.Array, weights: jax.Array, implementation: str
+) -> tuple[jax.Array, Residuals]:
+  patches = _unpool(values, pool_indices, weights, implementation)
+  return patches, (values, pool_indices, weights)
 
 
-def _spread_bwd(implementation, residuals, cotangent):
-  values, places, weights = residuals
+def _unpool_bwd(
+  implementation: str, residuals: Residuals, cotangent: jax.Array
+) -> tuple[jax.Array, None, jax.Array]:
+  values, pool_indices, weights = residuals
   kernels = IMPLEMENTATIONS[implementation]
-  return (
-    kernels.select(cotangent, weights.astype(cotangent.dtype), places),
-    None,
-    kernels.weight_gradient(cotangent, values, places).astype(weights.dtype),
-  )
+  values_grad = kernels.gather(cotangent, weights.astype(cotangent.dtype), pool_indices)
+  weights_grad = kernels.weight_gradient(cotangent, values, pool_indices)
+  return values_grad, None, weights_grad.astype(weights.dtype)
 
 
-_spread.defvjp(_spread_fwd, _spread_bwd)
+_unpool.defvjp(_unpool_fwd, _unpool_bwd)

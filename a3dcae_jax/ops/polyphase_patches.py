@@ -1,98 +1,166 @@
-"""Patches that the phase-split outer layers read, and their transpose: `ops.outer` says what they are for."""
+"""Patches of the polyphase layers, and the transpose of extracting them.
+
+`ops.polyphase` explains the layers.
+"""
 
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.ops.conv_algorithm import laid_out, target_platform
+from a3dcae_jax.ops.conv_algorithm import materialise, target_platform
 from a3dcae_jax.ops.shapes import sliced
 
+# The (row, column) of each phase in a 2x2 window.
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
+_ALL = slice(None)
 
-def _patch(kernel_size):
-  """((rows, columns) of a patch, (rows, columns) of it before its window)."""
-  return tuple(k + 1 for k in kernel_size), tuple((k - 1) // 2 for k in kernel_size)
+Size = tuple[int, int]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def extract(x, kernel_size):
-  """[B, T, H, W] -> [B, T, H/2, W/2, K]: see `ops.outer.extract_patches`."""
+def extract(x: jax.Array, kernel_size: Size) -> jax.Array:
+  """Extract the patches of all 2x2 windows, see `polyphase.extract_patches`.
+
+  Args:
+    x: [B, T, H, W].
+    kernel_size: (kh, kw).
+
+  Returns:
+    [B, T, H/2, W/2, K].
+  """
   height, width = x.shape[2:]
-  size, low = _patch(kernel_size)
-  high = [s - 2 - l for s, l in zip(size, low, strict=True)]
-  padded = jnp.pad(x, ((0, 0), (0, 0), (low[0], high[0]), (low[1], high[1])))
-  if target_platform() == 'cpu':
-    return _by_pairs(padded, size, height, width)
-  taps = [
-    sliced(padded, slice(None), slice(i, i + height - 1, 2), slice(j, j + width - 1, 2))
-    for i, j in np.ndindex(*size)
-  ]
-  if (
-    target_platform() == 'gpu'
-  ):  # as `outer_triton` reads them: XLA then copies planes, and transposes nothing
+  rows, columns = _patch_size(kernel_size)
+  top, left = _margin(kernel_size)
+  bottom, right = rows - 2 - top, columns - 2 - left
+  padded = jnp.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+  platform = target_platform()
+  if platform == 'cpu':
+    return _extract_pairs(padded, (rows, columns), height, width)
+  taps = []
+  for i, j in np.ndindex(rows, columns):
+    tap = sliced(padded, _ALL, slice(i, i + height - 1, 2), slice(j, j + width - 1, 2))
+    taps.append(tap)
+  if platform == 'gpu':
+    # `polyphase_triton` reads one plane per tap. Stacked this way XLA copies planes and
+    # transposes nothing.
     return jnp.moveaxis(jnp.stack(taps, axis=0), 0, -1)
   return jnp.stack(taps, axis=-1)
 
 
-def _by_pairs(padded, size, height, width):
-  """Patches of `size` from rows of `padded [B, T, H', W']`: two neighbouring pixels are copied at a time, first along a row, then row by row.
+def _patch_size(kernel_size: Size) -> Size:
+  """Return the rows and columns of a patch."""
+  kernel_h, kernel_w = kernel_size
+  return kernel_h + 1, kernel_w + 1
 
-  The same as the stack of strided taps, which XLA's CPU back end gathers pixel by pixel: a sixth of its time.
+
+def _margin(kernel_size: Size) -> Size:
+  """Return how many rows and columns a patch begins before its window."""
+  kernel_h, kernel_w = kernel_size
+  return (kernel_h - 1) // 2, (kernel_w - 1) // 2
+
+
+def _extract_pairs(padded: jax.Array, size: Size, height: int, width: int) -> jax.Array:
+  """Extract patches by copies of two neighbouring pixels, along rows, then row by row.
+
+  The result is that of the stack of strided taps. The CPU back end of XLA gathers those pixel by
+  pixel, which takes six times as long.
+
+  Args:
+    padded: [B, T, H', W'].
+    size: rows and columns of a patch.
+    height: H of the image without padding.
+    width: W of the image without padding.
   """
-  batch, frames, rows, columns = padded.shape
-  pairs = (size[1] + 1) // 2
-  padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 0), (0, width + 2 * pairs - 2 - columns)))
-  grid = laid_out(padded).reshape(batch, frames, rows, -1, 2)
-  along = laid_out(
-    jnp.concatenate(
-      [sliced(grid, slice(None), slice(None), slice(j, j + width // 2)) for j in range(pairs)],
-      axis=-1,
-    )[..., : size[1]]
-  )
-  return jnp.concatenate(
-    [sliced(along, slice(None), slice(i, i + height - 1, 2)) for i in range(size[0])], axis=-1
-  )
+  batch, frames, padded_height, padded_width = padded.shape
+  rows, columns = size
+  pairs = (columns + 1) // 2
+  missing = width + 2 * pairs - 2 - padded_width
+  padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 0), (0, missing)))
+  grid = materialise(padded).reshape(batch, frames, padded_height, -1, 2)
+  parts = [sliced(grid, _ALL, _ALL, slice(j, j + width // 2)) for j in range(pairs)]
+  # An odd number of columns has half a pair too many.
+  patch_rows = materialise(jnp.concatenate(parts, axis=-1)[..., :columns])
+  parts = [sliced(patch_rows, _ALL, slice(i, i + height - 1, 2)) for i in range(rows)]
+  return jnp.concatenate(parts, axis=-1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def overlap_add(patches, kernel_size):
-  """[B, T, H/2, W/2, K] -> [B, T, H, W], the transpose of `extract`.
+def overlap_add(patches: jax.Array, kernel_size: Size) -> jax.Array:
+  """Add overlapping patches up to an image: the transpose of `extract`.
 
-  Output row 2h + a collects patch row i of window h + (a + low - i) / 2, for every i of the parity of a + low.
+  Patch row i of window h lies in image row 2 h + i - low, where low is the margin. So image row
+  2 h + a collects patch row i of window h + (a + low - i) / 2, for every i that makes this a whole
+  number.
+
+  Args:
+    patches: [B, T, H/2, W/2, K].
+    kernel_size: (kh, kw).
+
+  Returns:
+    [B, T, H, W].
   """
   batch, frames, height, width, _ = patches.shape
-  size, low = _patch(kernel_size)
+  size = _patch_size(kernel_size)
   grid = patches.reshape(batch, frames, height, width, *size)
-  margin = max(size)
-  padded = jnp.pad(grid, ((0, 0), (0, 0), (margin, margin), (margin, margin), (0, 0), (0, 0)))
-  rows = []
-  for a, b in PHASES:
+  border = max(size)
+  pads = (border, border)
+  padded = jnp.pad(grid, ((0, 0), (0, 0), pads, pads, (0, 0), (0, 0)))
+  phases = []
+  for phase in PHASES:
     total = 0
-    for i in range((a + low[0]) % 2, size[0], 2):
-      for j in range((b + low[1]) % 2, size[1], 2):
-        top, left = margin + (a + low[0] - i) // 2, margin + (b + low[1] - j) // 2
-        window = (
-          slice(None),
-          slice(top, top + height),
-          slice(left, left + width),
-          slice(i, i + 1),
-          slice(j, j + 1),
-        )
-        total = total + sliced(padded, *window).squeeze((4, 5))
-    rows.append(total)
-  stacked = jnp.stack(rows, axis=-1).reshape(batch, frames, height, width, 2, 2)
+    for (i, row), (j, column) in _contributions(phase, kernel_size):
+      top, left = border + row, border + column
+      pixel = sliced(
+        padded,
+        _ALL,
+        slice(top, top + height),
+        slice(left, left + width),
+        slice(i, i + 1),
+        slice(j, j + 1),
+      )
+      total = total + pixel.squeeze((4, 5))
+    phases.append(total)
+  stacked = jnp.stack(phases, axis=-1).reshape(batch, frames, height, width, 2, 2)
   return stacked.transpose(0, 1, 2, 4, 3, 5).reshape(batch, frames, 2 * height, 2 * width)
 
 
-# Each is linear and the other's transpose.
-extract.defvjp(
-  lambda x, kernel_size: (extract(x, kernel_size), None),
-  lambda kernel_size, _, cotangent: (overlap_add(cotangent, kernel_size),),
-)
-overlap_add.defvjp(
-  lambda patches, kernel_size: (overlap_add(patches, kernel_size), None),
-  lambda kernel_size, _, cotangent: (extract(cotangent, kernel_size),),
-)
+def _contributions(phase: Size, kernel_size: Size) -> Iterator[tuple[Size, Size]]:
+  """Yield the patch pixels that add to one phase of a window.
+
+  Yields:
+    ((i, row), (j, column)): pixel (i, j) of the patch of the window that lies `row` windows further
+    down and `column` windows further right.
+  """
+  rows, columns = _patch_size(kernel_size)
+  low_h, low_w = _margin(kernel_size)
+  a, b = phase
+  for i in range((a + low_h) % 2, rows, 2):
+    for j in range((b + low_w) % 2, columns, 2):
+      yield (i, (a + low_h - i) // 2), (j, (b + low_w - j) // 2)
+
+
+# Both functions are linear, and each is the transpose of the other.
+
+
+def _extract_fwd(x: jax.Array, kernel_size: Size) -> tuple[jax.Array, None]:
+  return extract(x, kernel_size), None
+
+
+def _extract_bwd(kernel_size: Size, _: None, cotangent: jax.Array) -> tuple[jax.Array]:
+  return (overlap_add(cotangent, kernel_size),)
+
+
+def _overlap_add_fwd(patches: jax.Array, kernel_size: Size) -> tuple[jax.Array, None]:
+  return overlap_add(patches, kernel_size), None
+
+
+def _overlap_add_bwd(kernel_size: Size, _: None, cotangent: jax.Array) -> tuple[jax.Array]:
+  return (extract(cotangent, kernel_size),)
+
+
+extract.defvjp(_extract_fwd, _extract_bwd)
+overlap_add.defvjp(_overlap_add_fwd, _overlap_add_bwd)

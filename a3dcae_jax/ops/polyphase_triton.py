@@ -1,188 +1,258 @@
-"""The products of the phase-split outer layers as GPU kernels: four phases a value live in registers, never in memory.
+"""Products of the polyphase layers as GPU kernels, with the four phases in registers.
 
-XLA writes the four phases of the first layer before it takes their maximum (4 x F numbers a window) and those of the last before it multiplies
-them: at `paper` half of all bytes that inference moves. Here a block of windows is multiplied and reduced, or masked and multiplied, where it is.
+XLA writes the four phases of the first layer, 4 x F numbers per window, before it takes their
+maximum, and those of the last layer before it multiplies them. In the network `paper` this is half
+of all bytes that inference moves. These kernels multiply and reduce, or mask and multiply, a block
+of windows in registers.
 
-Maps are rows of windows, [B * T * H * W, F], which is how they lie in memory on GPUs (channels last). Patches have their numbers before their windows,
-[K, B * T * H * W]: each is then a strided copy of the image, where 16 numbers side by side are gathered pixel by pixel, at a twentieth of the
-memory's rate.
-`ops.outer` says what each computes; `weights` are [K, 4, F]. Off GPUs they run interpreted, for tests.
+Maps are [B * T * H * W, F], the layout of maps on GPUs (channels last). Patches are
+[K, B * T * H * W]: each of their K rows is a strided copy of the image. With the K = 16 numbers of
+a patch side by side, XLA gathers single pixels, at a twentieth of the memory bandwidth.
+
+`ops.polyphase` explains the layers. On other platforms kernels are interpreted, for tests.
 """
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
+from jax.typing import DTypeLike
 
-from a3dcae_jax.ops.triton_backend import available, power_of_two, quick, settings
+from a3dcae_jax.ops.triton_backend import available, fast_tanh, is_block_size, pallas_options
+from a3dcae_jax.ops.window_phases import masked_phases, update_argmax
 
 _F32 = jnp.float32
-_ROWS = 64  # windows a block: its accumulators stay in registers; 32 and 128 are as fast
-_PROGRAMS = 1024  # of `weight_gradient` at most, each with a sum of its own: several for each of a card's multiprocessors
+
+# Windows per block, so that its accumulators stay in registers; 32 and 128 are as fast.
+_BLOCK_WINDOWS = 64
+
+# Largest number of programs of `weight_gradient`, each with a sum of its own. It gives each
+# multiprocessor of a card several programs.
+_MAX_PROGRAMS = 1024
 
 
-def fits(windows, taps, features):
-  """Whether Triton's matrix products take blocks of these sizes, powers of two from 16 on, and its 32-bit offsets reach the end of the map."""
-  return (
-    available
-    and windows % _ROWS == 0
-    and windows * features < 2**31
-    and power_of_two(taps)
-    and power_of_two(features)
-  )
+class _Sizes(NamedTuple):
+  """Sizes of the arrays of one kernel.
+
+  Attributes:
+    windows: B * T * H * W.
+    taps: numbers per patch, K.
+    features: F.
+  """
+
+  windows: int
+  taps: int
+  features: int
 
 
-def pool(patches, weights, shift, activation):
-  """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
+def fits(windows: int, taps: int, features: int) -> bool:
+  """Return whether these kernels can compute a layer.
+
+  `taps` and `features` must be block sizes of Triton's matrix products, and its 32-bit offsets
+  must reach the end of the map.
+
+  Args:
+    windows: number of windows of the map.
+    taps: numbers per patch, K.
+    features: F.
+  """
+  if windows % _BLOCK_WINDOWS or windows * features >= 2**31:
+    return False
+  return available and is_block_size(taps) and is_block_size(features)
+
+
+def pool(
+  patches: jax.Array,
+  weights: jax.Array,
+  shift: jax.Array,
+  activation: Callable[[jax.Array], jax.Array],
+) -> tuple[jax.Array, jax.Array]:
+  """Compute a pooled convolution, see `polyphase_xla.pool`."""
   shape = (*patches.shape[:-1], weights.shape[2])
-  kernel = functools.partial(_pool_kernel, activation=quick(activation, patches.dtype))
-  values, places = _by_blocks(
-    kernel,
-    [(_taps(patches), 'taps')],
-    [_by_phase(weights), shift.reshape(1, -1).astype(_F32)],
-    [(weights.shape[2], patches.dtype, 'rows'), (weights.shape[2], jnp.uint8, 'rows')],
-  )
-  return values.reshape(shape), places.reshape(shape)
+  inputs = [
+    (_patch_rows(patches), 'patches'),
+    (_phases_first(weights), 'shared'),
+    (shift.reshape(1, -1).astype(_F32), 'shared'),
+  ]
+  kernel = functools.partial(_pool_kernel, activation=fast_tanh(activation, patches.dtype))
+  outputs = [(patches.dtype, 'map'), (jnp.uint8, 'map')]
+  values, pool_indices = _run(kernel, _sizes(shape, weights), inputs, outputs)
+  return values.reshape(shape), pool_indices.reshape(shape)
 
 
-def select(patches, weights, places):
-  """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
-  (result,) = _by_blocks(
-    _select_kernel,
-    [(_taps(patches), 'taps'), (_rows(places), 'rows')],
-    [_by_phase(weights)],
-    [(weights.shape[2], patches.dtype, 'rows')],
-  )
-  return result.reshape(places.shape)
+def gather(patches: jax.Array, weights: jax.Array, pool_indices: jax.Array) -> jax.Array:
+  """Compute the recorded phase of a product, see `polyphase_xla.gather`."""
+  inputs = [
+    (_patch_rows(patches), 'patches'),
+    (_window_rows(pool_indices), 'map'),
+    (_phases_first(weights), 'shared'),
+  ]
+  sizes = _sizes(pool_indices.shape, weights)
+  (result,) = _run(_gather_kernel, sizes, inputs, [(patches.dtype, 'map')])
+  return result.reshape(pool_indices.shape)
 
 
-def spread(values, places, weights):
-  """Patches [B, T, H, W, K]: every value times the weights of its place."""
-  (result,) = _by_blocks(
-    _spread_kernel,
-    [(_rows(values), 'rows'), (_rows(places), 'rows')],
-    [weights.transpose(1, 2, 0)],
-    [(weights.shape[0], values.dtype, 'taps')],
-  )
+def unpool(values: jax.Array, pool_indices: jax.Array, weights: jax.Array) -> jax.Array:
+  """Compute the patches of un-pooled values, see `polyphase_xla.unpool`."""
+  inputs = [
+    (_window_rows(values), 'map'),
+    (_window_rows(pool_indices), 'map'),
+    (weights.transpose(1, 2, 0), 'shared'),
+  ]
+  sizes = _sizes(values.shape, weights)
+  (result,) = _run(_unpool_kernel, sizes, inputs, [(values.dtype, 'patches')])
   return result.T.reshape(*values.shape[:-1], weights.shape[0])
 
 
-def weight_gradient(patches, values, places):
-  """[K, 4, F] float32: the sum over windows of patches times values, each value at its place."""
-  rows, taps, features = _rows(values).shape[0], patches.shape[-1], values.shape[-1]
-  block = math.gcd(rows, _ROWS)
-  blocks = rows // block
-  programs = next(count for count in range(min(blocks, _PROGRAMS), 0, -1) if blocks % count == 0)
+def weight_gradient(patches: jax.Array, values: jax.Array, pool_indices: jax.Array) -> jax.Array:
+  """Compute the gradient of the weights, see `polyphase_xla.weight_gradient`.
+
+  Each program adds up its own blocks; the sums of all programs are added at the end.
+  """
+  taps = patches.shape[-1]
+  features = values.shape[-1]
+  windows = values.size // features
+  block = math.gcd(windows, _BLOCK_WINDOWS)
+  blocks = windows // block
+  programs = _largest_divisor(blocks, _MAX_PROGRAMS)
   kernel = functools.partial(_weight_kernel, block=block, blocks=blocks // programs)
-  whole = [pl.BlockSpec(memory_space=pl.ANY)] * 3
   sums = pl.pallas_call(
     kernel,
     grid=(programs,),
-    in_specs=whole,
+    in_specs=[pl.BlockSpec(memory_space=pl.ANY)] * 3,
     out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
     out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32),
-    **settings(),
-  )(_taps(patches), _rows(values), _rows(places))
+    **pallas_options(),
+  )(_patch_rows(patches), _window_rows(values), _window_rows(pool_indices))
   return sums.sum(0).transpose(1, 0, 2)
 
 
-def _pool_kernel(patches_ref, weights_ref, shift_ref, values_ref, places_ref, *, activation):
+def _largest_divisor(number: int, limit: int) -> int:
+  for divisor in range(min(number, limit), 1, -1):
+    if number % divisor == 0:
+      return divisor
+  return 1
+
+
+def _pool_kernel(
+  patches_ref, weights_ref, shift_ref, values_ref, indices_ref, *, activation
+) -> None:
   patches = patches_ref[...].T
-  best = places = None
-  for place in range(4):
-    phase = _dot(patches, weights_ref[place])
-    if best is None:
-      best, places = phase, jnp.zeros(phase.shape, jnp.int32)
-    else:
-      better = (phase > best) | ((phase != phase) & (best == best))  # a NaN wins over every number
-      best, places = jnp.where(better, phase, best), jnp.where(better, place, places)
-  values_ref[...] = activation(best + shift_ref[...]).astype(values_ref.dtype)
-  places_ref[...] = places.astype(jnp.uint8)
+  best = None
+  for index in range(4):
+    best = update_argmax(best, _dot(patches, weights_ref[index]), index)
+  maximum, indices = best
+  values_ref[...] = activation(maximum + shift_ref[...]).astype(values_ref.dtype)
+  indices_ref[...] = indices.astype(jnp.uint8)
 
 
-def _select_kernel(patches_ref, places_ref, weights_ref, out_ref):
-  patches, places, total = patches_ref[...].T, places_ref[...].astype(jnp.int32), 0.0
-  for place in range(4):
-    total += jnp.where(places == place, _dot(patches, weights_ref[place]), 0.0)
+def _gather_kernel(patches_ref, indices_ref, weights_ref, out_ref) -> None:
+  patches = patches_ref[...].T
+  indices = indices_ref[...].astype(jnp.int32)
+  total = 0.0
+  for index in range(4):
+    recorded = indices == index
+    phase = _dot(patches, weights_ref[index])
+    total += jnp.where(recorded, phase, 0.0)
   out_ref[...] = total.astype(out_ref.dtype)
 
 
-def _spread_kernel(values_ref, places_ref, weights_ref, out_ref):
+def _unpool_kernel(values_ref, indices_ref, weights_ref, out_ref) -> None:
   total = 0.0
-  for place, phase in enumerate(_phases(values_ref[...], places_ref[...])):
-    total += _dot(phase, weights_ref[place])
+  for index, phase in enumerate(masked_phases(values_ref[...], indices_ref[...])):
+    total += _dot(phase, weights_ref[index])
   out_ref[...] = total.astype(out_ref.dtype).T
 
 
-def _weight_kernel(patches_ref, values_ref, places_ref, out_ref, *, block, blocks):
+def _weight_kernel(
+  patches_ref, values_ref, indices_ref, out_ref, *, block: int, blocks: int
+) -> None:
   first = pl.program_id(0) * blocks
 
-  def add(index, totals):
-    rows = pl.ds((first + index) * block, block)
-    patches = patches_ref[:, rows]
-    return tuple(
-      total + _dot(patches, phase)
-      for total, phase in zip(
-        totals, _phases(values_ref[rows, :], places_ref[rows, :]), strict=True
-      )
-    )
+  def add_block(number, totals):
+    windows = pl.ds((first + number) * block, block)
+    patches = patches_ref[:, windows]
+    phases = masked_phases(values_ref[windows, :], indices_ref[windows, :])
+    return tuple(total + _dot(patches, phase) for total, phase in zip(totals, phases, strict=True))
 
   zeros = (jnp.zeros(out_ref.shape[2:], _F32),) * 4
-  for place, total in enumerate(lax.fori_loop(0, blocks, add, zeros)):
-    out_ref[0, place] = total
+  totals = lax.fori_loop(0, blocks, add_block, zeros)
+  for index, total in enumerate(totals):
+    out_ref[0, index] = total
 
 
-def _phases(values, places):
-  places = places.astype(jnp.int32)
-  return [jnp.where(places == place, values, jnp.zeros((), values.dtype)) for place in range(4)]
-
-
-def _dot(a, b):
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
   precision = lax.Precision.HIGHEST if a.dtype == _F32 else None
   return jnp.dot(a, b, precision=precision, preferred_element_type=_F32)
 
 
-def _by_blocks(kernel, arrays, whole, outputs):
-  """Runs `kernel` over blocks of windows. arrays: (array, kind); whole: read by every block; outputs: (size, dtype, kind).
+def _run(
+  kernel: Callable[..., None],
+  sizes: _Sizes,
+  inputs: Sequence[tuple[jax.Array, str]],
+  outputs: Sequence[tuple[DTypeLike, str]],
+) -> list[jax.Array]:
+  """Run `kernel` over blocks of windows.
 
-  Kind 'rows' is [windows, size], 'taps' is [size, windows].
+  Kinds of arrays:
+
+  - 'map' [windows, F] and 'patches' [K, windows], divided into blocks;
+  - 'shared', which every block reads whole.
+
+  Args:
+    kernel: takes references to the inputs and outputs.
+    sizes: of the arrays.
+    inputs: (array, kind) pairs.
+    outputs: (data type, kind) pairs.
   """
-  windows = arrays[0][0].size // arrays[0][0].shape[0 if arrays[0][1] == 'taps' else 1]
-  height = math.gcd(windows, _ROWS)
-  shape = lambda count, size, kind: (count, size) if kind == 'rows' else (size, count)  # noqa: E731
-
-  def spec(size, kind):
-    return pl.BlockSpec(
-      shape(height, size, kind), (lambda i: (i, 0)) if kind == 'rows' else (lambda i: (0, i))
-    )
-
+  windows, taps, features = sizes
+  shapes = {'map': (windows, features), 'patches': (taps, windows)}
+  block = math.gcd(windows, _BLOCK_WINDOWS)
+  specs = {
+    'map': pl.BlockSpec((block, features), lambda i: (i, 0)),
+    'patches': pl.BlockSpec((taps, block), lambda i: (0, i)),
+  }
+  in_specs = []
+  for array, kind in inputs:
+    if kind == 'shared':
+      in_specs.append(_whole(array))
+    else:
+      in_specs.append(specs[kind])
   return pl.pallas_call(
     kernel,
-    grid=(windows // height,),
-    out_shape=[
-      jax.ShapeDtypeStruct(shape(windows, size, kind), dtype) for size, dtype, kind in outputs
-    ],
-    in_specs=[
-      *(spec(x.size // windows, kind) for x, kind in arrays),
-      *(pl.BlockSpec(x.shape, lambda i, rank=x.ndim: (0,) * rank) for x in whole),
-    ],
-    out_specs=[spec(size, kind) for size, _, kind in outputs],
-    **settings(),
-  )(*(x for x, _ in arrays), *whole)
+    grid=(windows // block,),
+    out_shape=[jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs],
+    in_specs=in_specs,
+    out_specs=[specs[kind] for _, kind in outputs],
+    **pallas_options(),
+  )(*(array for array, _ in inputs))
 
 
-def _rows(x):
-  """[B, T, H, W, F] -> [windows, F]."""
+def _whole(array: jax.Array) -> pl.BlockSpec:
+  """Return the block of an array that every program reads whole."""
+  return pl.BlockSpec(array.shape, lambda i: (0,) * array.ndim)
+
+
+def _sizes(map_shape: tuple[int, ...], weights: jax.Array) -> _Sizes:
+  taps, _, features = weights.shape
+  return _Sizes(math.prod(map_shape[:-1]), taps, features)
+
+
+def _window_rows(x: jax.Array) -> jax.Array:
+  """Reshape [B, T, H, W, F] to [windows, F]."""
   return x.reshape(-1, x.shape[-1])
 
 
-def _taps(patches):
-  """[B, T, H, W, K] -> [K, windows]."""
+def _patch_rows(patches: jax.Array) -> jax.Array:
+  """Transpose [B, T, H, W, K] to [K, windows]."""
   return jnp.moveaxis(patches, -1, 0).reshape(patches.shape[-1], -1)
 
 
-def _by_phase(weights):
+def _phases_first(weights: jax.Array) -> jax.Array:
+  """Transpose [K, 4, F] to [4, K, F]."""
   return weights.transpose(1, 0, 2)

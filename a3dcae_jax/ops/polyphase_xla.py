@@ -1,61 +1,112 @@
-"""The products of the phase-split outer layers as XLA computes them: one matrix product over the four phases side by side.
+"""Products of the polyphase layers for XLA: one matrix product over all four phases.
 
-`ops.outer` says what each computes; `weights` are [K, 4, F]. `ops.outer_pallas` has the same four for TPUs.
+`ops.polyphase` explains the layers.
 """
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
-from a3dcae_jax.ops.conv_algorithm import laid_out
+from a3dcae_jax.ops.conv_algorithm import materialise
 from a3dcae_jax.ops.pooling_xla import running_argmax
 
 _F32 = jnp.float32
 
 
-def pool(patches, weights, shift, activation):
-  """(values, places): activation(max over phases of patches @ weights + shift) and the phase that had it."""
-  values, places = laid_out(running_argmax(_phases(patches, weights, _F32)))
-  return activation(values + shift).astype(patches.dtype), places
+def pool(
+  patches: jax.Array,
+  weights: jax.Array,
+  shift: jax.Array,
+  activation: Callable[[jax.Array], jax.Array],
+) -> tuple[jax.Array, jax.Array]:
+  """Compute activation(max over phases of patches @ weights + shift).
+
+  Args:
+    patches: [B, T, H, W, K].
+    weights: [K, 4, F].
+    shift: [F].
+    activation: does not decrease.
+
+  Returns:
+    Values [B, T, H, W, F] in the data type of `patches`, and the phase that has the maximum.
+  """
+  maxima, pool_indices = materialise(running_argmax(_phases(patches, weights, _F32)))
+  return activation(maxima + shift).astype(patches.dtype), pool_indices
 
 
-def select(patches, weights, places):
-  """patches @ weights, of each four phases the one at `places`: [B, T, H, W, F]."""
+def gather(patches: jax.Array, weights: jax.Array, pool_indices: jax.Array) -> jax.Array:
+  """Compute patches @ weights, of the four phases only the recorded one.
+
+  Args:
+    patches: [B, T, H, W, K].
+    weights: [K, 4, F].
+    pool_indices: [B, T, H, W, F].
+
+  Returns:
+    [B, T, H, W, F], data type of `patches`.
+  """
   zero = jnp.zeros((), patches.dtype)
-  return sum(
-    jnp.where(places == place, phase, zero)
-    for place, phase in enumerate(_phases(patches, weights, patches.dtype))
-  )
+  total = 0
+  for index, phase in enumerate(_phases(patches, weights, patches.dtype)):
+    total = total + jnp.where(pool_indices == index, phase, zero)
+  return total
 
 
-def spread(values, places, weights):
-  """Patches [B, T, H, W, K]: every value times the weights of its place."""
-  return laid_out(_masked(values, places) @ weights.reshape(weights.shape[0], -1).T)
+def unpool(values: jax.Array, pool_indices: jax.Array, weights: jax.Array) -> jax.Array:
+  """Multiply every value by the weights of its recorded phase.
+
+  Args:
+    values: [B, T, H, W, F].
+    pool_indices: [B, T, H, W, F].
+    weights: [K, 4, F].
+
+  Returns:
+    Patches [B, T, H, W, K].
+  """
+  value_rows = _in_phases(values, pool_indices)
+  flat_weights = weights.reshape(weights.shape[0], -1)
+  return materialise(value_rows @ flat_weights.T)
 
 
-def weight_gradient(patches, values, places):
-  """[K, 4, F] float32: the sum over windows of patches times values, each value at its place."""
-  rows, masked = patches.reshape(-1, patches.shape[-1]), _masked(values, places)
-  product = jnp.einsum(
-    'nk,nf->kf', rows, masked.reshape(len(rows), -1), preferred_element_type=_F32
-  )
-  return product.reshape(patches.shape[-1], 4, values.shape[-1])
+def weight_gradient(patches: jax.Array, values: jax.Array, pool_indices: jax.Array) -> jax.Array:
+  """Add up patches times values over all windows, each value in its recorded phase.
+
+  Args:
+    patches: [B, T, H, W, K].
+    values: [B, T, H, W, F].
+    pool_indices: [B, T, H, W, F].
+
+  Returns:
+    float32 [K, 4, F].
+  """
+  taps = patches.shape[-1]
+  features = values.shape[-1]
+  patch_rows = patches.reshape(-1, taps)
+  value_rows = _in_phases(values, pool_indices).reshape(len(patch_rows), -1)
+  product = jnp.einsum('nk,nf->kf', patch_rows, value_rows, preferred_element_type=_F32)
+  return product.reshape(taps, 4, features)
 
 
-def _phases(patches, weights, dtype):
+def _phases(patches: jax.Array, weights: jax.Array, dtype: DTypeLike) -> list[jax.Array]:
+  """Compute patches @ weights, one array [B, T, H, W, F] per phase."""
   taps, _, features = weights.shape
-  product = laid_out(
-    jnp.matmul(patches, weights.reshape(taps, 4 * features), preferred_element_type=dtype)
-  )
-  return [
-    lax.slice_in_dim(product, place * features, (place + 1) * features, axis=-1)
-    for place in range(4)
-  ]
+  flat_weights = weights.reshape(taps, 4 * features)
+  product = materialise(jnp.matmul(patches, flat_weights, preferred_element_type=dtype))
+  phases = []
+  for start in range(0, 4 * features, features):
+    phases.append(lax.slice_in_dim(product, start, start + features, axis=-1))
+  return phases
 
 
-def _masked(values, places):
-  """[..., F] -> [..., 4 * F]: each value in the phase of its place, zero in the others. Laid out once for whoever reads it."""
+def _in_phases(values: jax.Array, pool_indices: jax.Array) -> jax.Array:
+  """Return [..., 4 * F]: each value in its recorded phase, zero in the others."""
   phases = jnp.arange(4, dtype=jnp.uint8)[:, None]
-  spread_out = jnp.where(
-    jnp.expand_dims(places, -2) == phases, jnp.expand_dims(values, -2), jnp.zeros((), values.dtype)
+  selected = jnp.where(
+    jnp.expand_dims(pool_indices, -2) == phases,
+    jnp.expand_dims(values, -2),
+    jnp.zeros((), values.dtype),
   )
-  return laid_out(spread_out.reshape(*values.shape[:-1], 4 * values.shape[-1]))
+  return materialise(selected.reshape(*values.shape[:-1], 4 * values.shape[-1]))

@@ -1,15 +1,21 @@
-"""Max-pooling that records where each maximum stood, and un-pooling that puts values back there.
+"""Max-pooling that records where each maximum is, and un-pooling at these positions.
 
-Places are window-local: `places[...] = (i * ph + j) * pw + k` for the maximum at offset (i, j, k) of its window, one
-byte each. A flat index into the whole volume, as other libraries record it, takes four and needs a global scatter;
-with local places both directions are a select inside the window: un-pooling spreads each value over its window and
-keeps it at one place, its gradient gathers from that place. Pool and un-pool are each other's transpose.
+A pool index is the position of a maximum within its window, in row-major order:
 
-Three implementations have the same three functions: `pooling_xla`, `pooling_pallas` on TPUs, `pooling_triton` on GPUs.
+    pool_indices[...] = (i * ph + j) * pw + k   for the maximum at offset (i, j, k)
+
+It takes one byte. Other libraries record a flat index into the whole volume, which takes four bytes
+and needs a global scatter. With indices within the window, both directions are a select: un-pooling
+copies each value to all positions of its window and keeps it at one, and its gradient reads from
+that one. Pooling and un-pooling are each other's transpose.
+
+Three implementations have the same functions `pool`, `unpool` and `gather`: `pooling_xla` for every
+platform, `pooling_pallas` for TPUs, `pooling_triton` for GPUs.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 
@@ -19,146 +25,225 @@ from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 IMPLEMENTATIONS = {'xla': pooling_xla, 'pallas': pooling_pallas, 'triton': pooling_triton}
 
+Window = tuple[int, ...]
 
-def max_pool3d_argmax(x, window, implementation=None):
-  """Maximum over disjoint windows, and where in its window each maximum stood.
+
+def max_pool3d_argmax(
+  x: jax.Array, window: Sequence[int], implementation: str | None = None
+) -> tuple[jax.Array, jax.Array]:
+  """Compute the maximum over disjoint windows, and its position in the window.
 
       values[b, t, h, w, c] = max over (i, j, k) of x[b, t*pt + i, h*ph + j, w*pw + k, c]
 
+  The gradient of the values goes to the recorded positions. Pool indices have no gradient.
+
   Args:
-    x: [B, T, H, W, C] floating; T, H, W divisible by the window.
-    window: static (pt, ph, pw), at most 256 places. implementation: of `IMPLEMENTATIONS`; None chooses by platform.
+    x: [B, T, H, W, C], floating point; the window divides T, H and W.
+    window: static (pt, ph, pw), at most 256 positions.
+    implementation: one of `IMPLEMENTATIONS`; None chooses by platform.
 
   Returns:
-    (values [B, T/pt, H/ph, W/pw, C], dtype of `x`; places, same shape, uint8). Among equal maxima the first in
-    row-major order of the window wins, as in PyTorch; a NaN wins over every number.
+    Values [B, T/pt, H/ph, W/pw, C] in the data type of `x`, and pool indices of the same shape in
+    uint8. Among equal maxima the first in row-major order wins, as in PyTorch; a NaN wins over
+    every number.
 
-  Gradient: that of the values goes to the recorded places; `places` has none.
-  Raises: ValueError naming the axis whose size does not divide.
+  Raises:
+    ValueError: naming the axis that the window does not divide.
   """
   check_window('max_pool3d_argmax', x, window)
   return _pool(x, tuple(window), implementation or implementation_for(x.shape))
 
 
-def max_pool3d_moments(x, window, implementation=None):
-  """`max_pool3d_argmax`, and the moments of `x` for the normalisation that follows, from one pass over `x`.
+def max_pool3d_moments(
+  x: jax.Array, window: Sequence[int], implementation: str | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Compute `max_pool3d_argmax` and the moments of `x` in one pass over `x`.
 
-  Returns: (values, places, mean [C], mean square [C]), the moments float32 over all of B, T, H, W.
+  The moments are those of the batch normalisation that follows.
+
+  Args:
+    x: as in `max_pool3d_argmax`.
+    window: as in `max_pool3d_argmax`.
+    implementation: as in `max_pool3d_argmax`.
+
+  Returns:
+    Values, pool indices, mean [C] and mean square [C]. Moments are float32, over B, T, H and W.
   """
   check_window('max_pool3d_moments', x, window)
-  values, places, total, squares = _pool_sums(
-    x, tuple(window), implementation or implementation_for(x.shape)
-  )
+  implementation = implementation or implementation_for(x.shape)
+  values, pool_indices, total, squares = _pool_sums(x, tuple(window), implementation)
   count = x.size // x.shape[-1]
-  return values, places, total / count, squares / count
+  return values, pool_indices, total / count, squares / count
 
 
-def max_unpool3d(values, places, window, implementation=None):
-  """Puts each pooled value back at the recorded place of its window; zero elsewhere.
+def max_unpool3d(
+  values: jax.Array,
+  pool_indices: jax.Array,
+  window: Sequence[int],
+  implementation: str | None = None,
+) -> jax.Array:
+  """Put each value at its recorded position in its window, and zero elsewhere.
 
-      y[b, t*pt + i, h*ph + j, w*pw + k, c] = values[b, t, h, w, c] if places[b, t, h, w, c] = (i*ph + j)*pw + k else 0
+      y[b, t*pt + i, h*ph + j, w*pw + k, c] =
+          values[b, t, h, w, c] if pool_indices[b, t, h, w, c] = (i*ph + j)*pw + k, else 0
+
+  The gradient is the cotangent, gathered at `pool_indices`.
 
   Args:
-    values: [B, T, H, W, C] floating.
-    places: [B, T, H, W, C] uint8, from `max_pool3d_argmax`; all zeros puts the value at the upper left.
+    values: [B, T, H, W, C], floating point.
+    pool_indices: uint8 [B, T, H, W, C], from `max_pool3d_argmax`; zeros put every value at the
+      upper left of its window.
     window: static (pt, ph, pw).
+    implementation: as in `max_pool3d_argmax`.
 
   Returns:
-    [B, T*pt, H*ph, W*pw, C], dtype of `values`.
+    [B, T*pt, H*ph, W*pw, C], data type of `values`.
 
-  Gradient: the cotangent gathered at `places`.
+  Raises:
+    ValueError: naming both shapes if they differ.
+
   Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 2.1; Sun et al. 2021, sec. III-B.
-  Raises: ValueError naming both shapes if they differ.
   """
   check_rank('max_unpool3d: values', values, 'BTHWC')
-  if values.shape != places.shape:
+  if values.shape != pool_indices.shape:
     raise ValueError(
-      f'max_unpool3d: values {values.shape} and places {places.shape} must have the same shape'
+      f'max_unpool3d: values {values.shape} and pool_indices {pool_indices.shape} '
+      'must have the same shape'
     )
-  return _unpool(values, places, tuple(window), implementation or implementation_for(values.shape))
+  implementation = implementation or implementation_for(values.shape)
+  return _unpool(values, pool_indices, tuple(window), implementation)
 
 
-def gather_places(x, places, window, implementation=None):
-  """Reads from each window of `x` the value at its recorded place: the transpose of `max_unpool3d`.
+def gather_pooled(
+  x: jax.Array,
+  pool_indices: jax.Array,
+  window: Sequence[int],
+  implementation: str | None = None,
+) -> jax.Array:
+  """Read one value per window at its recorded position: transpose of `max_unpool3d`.
 
   Args:
-    x: [B, T*pt, H*ph, W*pw, C]. places: [B, T, H, W, C] uint8. window: static (pt, ph, pw).
+    x: [B, T*pt, H*ph, W*pw, C].
+    pool_indices: uint8 [B, T, H, W, C].
+    window: static (pt, ph, pw).
+    implementation: as in `max_pool3d_argmax`.
 
   Returns:
-    [B, T, H, W, C], dtype of `x`.
+    [B, T, H, W, C], data type of `x`.
   """
-  return IMPLEMENTATIONS[implementation or implementation_for(places.shape)].gather(
-    x, places, tuple(window)
-  )
+  implementation = implementation or implementation_for(pool_indices.shape)
+  return IMPLEMENTATIONS[implementation].gather(x, pool_indices, tuple(window))
 
 
-def check_window(name, x, window):
-  """Raises ValueError unless `x` is a map that can be pooled by `window`."""
+def check_window(name: str, x: jax.Array, window: Sequence[int]) -> None:
+  """Check that `x` can be pooled by `window`.
+
+  Args:
+    name: of the operation, for the message.
+    x: the array to pool.
+    window: (pt, ph, pw).
+
+  Raises:
+    ValueError: if it cannot.
+  """
   check_rank(f'{name}: x', x, 'BTHWC')
   check_divisible(name, x, window)
-  if math.prod(window) > 256:
+  positions = math.prod(window)
+  if positions > 256:
     raise ValueError(
-      f'{name}: window {tuple(window)} has {math.prod(window)} places, a byte holds 256'
+      f'{name}: window {tuple(window)} has {positions} positions; a pool index holds at most 256'
     )
 
 
-def implementation_for(shape):
-  """Name of the implementation for a map of this shape, pooled or not, on `target_platform()`."""
-  if target_platform() == 'gpu' and pooling_triton.fits(shape):
+def implementation_for(shape: Sequence[int]) -> str:
+  """Return the name of the implementation for a map on `target_platform()`.
+
+  Args:
+    shape: [B, T, H, W, C] of the map, pooled or not.
+  """
+  platform = target_platform()
+  if platform == 'gpu' and pooling_triton.fits(shape):
     return 'triton'
-  return 'pallas' if target_platform() == 'tpu' else 'xla'
+  if platform == 'tpu':
+    return 'pallas'
+  return 'xla'
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _pool(x, window, implementation):
+def _pool(x: jax.Array, window: Window, implementation: str) -> tuple[jax.Array, jax.Array]:
   return IMPLEMENTATIONS[implementation].pool(x, window, x.dtype)
 
 
-def _pool_fwd(x, window, implementation):
-  values, places = _pool(x, window, implementation)
-  return (values, places), places
+def _pool_fwd(
+  x: jax.Array, window: Window, implementation: str
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+  values, pool_indices = _pool(x, window, implementation)
+  return (values, pool_indices), pool_indices
 
 
-def _pool_bwd(window, implementation, places, cotangents):
-  return (IMPLEMENTATIONS[implementation].spread(cotangents[0], places, window),)
+def _pool_bwd(
+  window: Window,
+  implementation: str,
+  pool_indices: jax.Array,
+  cotangents: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array]:
+  values_grad, _ = cotangents
+  return (IMPLEMENTATIONS[implementation].unpool(values_grad, pool_indices, window),)
 
 
 _pool.defvjp(_pool_fwd, _pool_bwd)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _pool_sums(x, window, implementation):
+def _pool_sums(x: jax.Array, window: Window, implementation: str) -> tuple[jax.Array, ...]:
   return IMPLEMENTATIONS[implementation].pool(x, window, x.dtype, sums=True)
 
 
-def _pool_sums_fwd(x, window, implementation):
+def _pool_sums_fwd(
+  x: jax.Array, window: Window, implementation: str
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, jax.Array]]:
   results = _pool_sums(x, window, implementation)
-  return results, (x, results[1])
+  _, pool_indices, _, _ = results
+  return results, (x, pool_indices)
 
 
-def _pool_sums_bwd(window, implementation, residuals, cotangents):
-  """d/dx of a sum is 1, of a sum of squares 2 x: added to the un-pooled cotangent in the same pass."""
-  x, places = residuals
-  values, _, total, squares = cotangents
-  return (
-    IMPLEMENTATIONS[implementation].spread(values, places, window, affine=(x, total, 2 * squares)),
-  )
+def _pool_sums_bwd(
+  window: Window,
+  implementation: str,
+  residuals: tuple[jax.Array, jax.Array],
+  cotangents: tuple[jax.Array, ...],
+) -> tuple[jax.Array]:
+  """Add the gradients of both sums to the un-pooled cotangent in the same pass.
+
+  The derivative of a sum by x is 1, that of a sum of squares 2 x.
+  """
+  x, pool_indices = residuals
+  values_grad, _, total_grad, squares_grad = cotangents
+  affine = (x, total_grad, 2 * squares_grad)
+  unpool = IMPLEMENTATIONS[implementation].unpool
+  return (unpool(values_grad, pool_indices, window, affine=affine),)
 
 
 _pool_sums.defvjp(_pool_sums_fwd, _pool_sums_bwd)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _unpool(values, places, window, implementation):
-  return IMPLEMENTATIONS[implementation].spread(values, places, window)
+def _unpool(
+  values: jax.Array, pool_indices: jax.Array, window: Window, implementation: str
+) -> jax.Array:
+  return IMPLEMENTATIONS[implementation].unpool(values, pool_indices, window)
 
 
-def _unpool_fwd(values, places, window, implementation):
-  return _unpool(values, places, window, implementation), places
+def _unpool_fwd(
+  values: jax.Array, pool_indices: jax.Array, window: Window, implementation: str
+) -> tuple[jax.Array, jax.Array]:
+  return _unpool(values, pool_indices, window, implementation), pool_indices
 
 
-def _unpool_bwd(window, implementation, places, cotangent):
-  return gather_places(cotangent, places, window, implementation), None
+def _unpool_bwd(
+  window: Window, implementation: str, pool_indices: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+  return gather_pooled(cotangent, pool_indices, window, implementation), None
 
 
 _unpool.defvjp(_unpool_fwd, _unpool_bwd)

@@ -1,94 +1,113 @@
-"""Pooling, un-pooling and their transposes as TPU kernels: each reads and writes every map once.
+"""Pooling, un-pooling and their transposes as TPU kernels.
 
-XLA writes the broadcasts of an un-pooling to memory, and reads a convolution's output once for the statistics of its normalisation and
-once for its maxima. Here maps are laid out [T, H, W, B, C], as XLA lays them out for its convolutions: a (B, C) plane is what fits
-the chip's registers, so the phases of a window are whole planes and nothing is shuffled inside one.
+Each kernel reads and writes every map once. XLA instead writes the broadcasts of an un-pooling to
+memory, and reads the output of a convolution twice: for the statistics of its normalisation and for
+its maxima.
 
-`ops.pooling` says what each computes. Off TPUs they run interpreted, for tests.
+Maps are [T, H, W, B, C], the layout that XLA gives the maps of its convolutions. A (B, C) plane
+fits the registers of the chip, so the phases of a window are whole planes and no values are moved
+within a plane.
+
+`ops.pooling` explains the functions. On other platforms kernels are interpreted, for tests.
 """
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
+from jax.typing import DTypeLike
 
 from a3dcae_jax.ops import tpu_memory
 from a3dcae_jax.ops.conv_algorithm import target_platform
-from a3dcae_jax.ops.tpu_memory import LANES, SUBLANES, filled
+from a3dcae_jax.ops.pooling_xla import Affine
+from a3dcae_jax.ops.tpu_memory import LANES, SUBLANES, round_up
+from a3dcae_jax.ops.window_phases import update_argmax
 
 _F32 = jnp.float32
-_COMPUTED = 14  # float32 values a window beside its maps: what the compiler asked for where a row did not fit (16.01 MiB at 17 clips)
+
+# Further float32 values per window that the compiler keeps on chip. Found from its message for a
+# row that did not fit: 16.01 MiB for 17 clips.
+_EXTRA_VALUES = 14
+
+_MAPS = ('full', 'pooled')
 
 
-def pool(x, window, dtype, *, sums=False):
-  """(values in `dtype`, places[, sum [C], sum of squares [C] of `x` in float32]) of x [B, T, H, W, C]."""
+def pool(
+  x: jax.Array, window: Sequence[int], dtype: DTypeLike, *, sums: bool = False
+) -> tuple[jax.Array, ...]:
+  """Pool a map, see `pooling_xla.pool`."""
   batch, frames, height, width, channels = x.shape
-  out = (frames // window[0], height // window[1], width // window[2], batch, channels)
-  planes = ((batch, channels), _F32)
-  results = _call(
-    functools.partial(_pool_kernel, window=window),
-    out,
-    window,
-    [(x, 'full')],
-    [(dtype, 'pooled'), (jnp.uint8, 'pooled'), *([planes] * 2 if sums else [])],
-  )
-  values, places, *totals = results
-  return (_batch_first(values), _batch_first(places), *(total.sum(0) for total in totals))
+  pooled = (frames // window[0], height // window[1], width // window[2], batch, channels)
+  outputs = [(dtype, 'pooled'), (jnp.uint8, 'pooled')]
+  if sums:
+    outputs += [(_F32, 'sums'), (_F32, 'sums')]
+  kernel = functools.partial(_pool_kernel, window=window)
+  values, pool_indices, *totals = _run(kernel, pooled, window, [(x, 'full')], outputs)
+  results = [_batch_first(values), _batch_first(pool_indices)]
+  for total in totals:
+    # The kernel adds up over positions only, not over the batch.
+    results.append(total.sum(0))
+  return tuple(results)
 
 
-def spread(values, places, window, *, affine=None):
-  """Un-pooled map [B, T*pt, H*ph, W*pw, C]. affine: (y, a, b) adds a + b y, for y of that shape and a, b [C]."""
+def unpool(
+  values: jax.Array,
+  pool_indices: jax.Array,
+  window: Sequence[int],
+  *,
+  affine: Affine | None = None,
+) -> jax.Array:
+  """Un-pool a map, see `pooling_xla.unpool`."""
   batch, frames, height, width, channels = values.shape
-  arrays = [(values, 'pooled'), (places, 'pooled')]
+  inputs = [(values, 'pooled'), (pool_indices, 'pooled')]
   if affine:
     y, offset, slope = affine
-    arrays += [(y, 'full'), (offset.reshape(1, -1), None), (slope.reshape(1, -1), None)]
-  (result,) = _call(
-    functools.partial(_spread_kernel, window=window),
-    (frames, height, width, batch, channels),
-    window,
-    arrays,
-    [(values.dtype, 'full')],
-  )
+    inputs += [
+      (y, 'full'),
+      (offset.reshape(1, -1), 'channels'),
+      (slope.reshape(1, -1), 'channels'),
+    ]
+  kernel = functools.partial(_unpool_kernel, window=window)
+  pooled = (frames, height, width, batch, channels)
+  (result,) = _run(kernel, pooled, window, inputs, [(values.dtype, 'full')])
   return _batch_first(result)
 
 
-def gather(x, places, window):
-  """Values [B, T, H, W, C] of x [B, T*pt, H*ph, W*pw, C] at their places."""
-  batch, frames, height, width, channels = places.shape
-  (result,) = _call(
-    functools.partial(_gather_kernel, window=window),
-    (frames, height, width, batch, channels),
-    window,
-    [(x, 'full'), (places, 'pooled')],
-    [(x.dtype, 'pooled')],
-  )
+def gather(x: jax.Array, pool_indices: jax.Array, window: Sequence[int]) -> jax.Array:
+  """Read one value per window at its recorded position, see `pooling_xla.gather`."""
+  batch, frames, height, width, channels = pool_indices.shape
+  inputs = [(x, 'full'), (pool_indices, 'pooled')]
+  kernel = functools.partial(_gather_kernel, window=window)
+  pooled = (frames, height, width, batch, channels)
+  (result,) = _run(kernel, pooled, window, inputs, [(x.dtype, 'pooled')])
   return _batch_first(result)
 
 
-def _pool_kernel(x_ref, values_ref, places_ref, *total_refs, window):
-  best = places = total = squares = None
-  for index, at in enumerate(np.ndindex(*window)):
-    phase = _phase(x_ref, at).astype(_F32)
-    if best is None:
-      best, places = phase, jnp.zeros(phase.shape, jnp.int32)
-    else:
-      better = (phase > best) | ((phase != phase) & (best == best))  # a NaN wins over every number
-      best, places = jnp.where(better, phase, best), jnp.where(better, index, places)
-    if total_refs:
-      total = phase.sum(0) + (0 if total is None else total)
-      squares = (phase * phase).sum(0) + (0 if squares is None else squares)
-  values_ref[0, 0] = best.astype(values_ref.dtype)
-  places_ref[0, 0] = places.astype(jnp.uint8)
-  for ref, value in zip(total_refs, (total, squares), strict=False):
-    _accumulate(ref, value)
+def _pool_kernel(x_ref, values_ref, indices_ref, *sum_refs, window) -> None:
+  best = None
+  total = 0
+  squares = 0
+  for index, position in enumerate(np.ndindex(*window)):
+    phase = _read_phase(x_ref, position).astype(_F32)
+    best = update_argmax(best, phase, index)
+    if sum_refs:
+      total = phase.sum(0) + total
+      squares = (phase * phase).sum(0) + squares
+  maximum, indices = best
+  values_ref[0, 0] = maximum.astype(values_ref.dtype)
+  indices_ref[0, 0] = indices.astype(jnp.uint8)
+  if sum_refs:
+    total_ref, squares_ref = sum_refs
+    _accumulate(total_ref, total)
+    _accumulate(squares_ref, squares)
 
 
-def _accumulate(ref, value):
-  """Adds to a block that stays in place over the whole grid."""
+def _accumulate(ref, value) -> None:
+  """Add `value` to a block that stays on chip over the whole grid."""
   first = (pl.program_id(0) == 0) & (pl.program_id(1) == 0) & (pl.program_id(2) == 0)
 
   @pl.when(first)
@@ -100,109 +119,143 @@ def _accumulate(ref, value):
     ref[...] += value
 
 
-def _spread_kernel(values_ref, places_ref, *refs, window):
-  *affine, out_ref = refs
-  values, places = values_ref[0, 0].astype(_F32), places_ref[0, 0].astype(jnp.int32)
-  for index, at in enumerate(np.ndindex(*window)):
-    phase = jnp.where(places == index, values, 0.0)
-    if affine:
-      y_ref, offset_ref, slope_ref = affine
-      phase += offset_ref[...] + slope_ref[...] * _phase(y_ref, at).astype(_F32)
-    i, j, k = at
+def _unpool_kernel(values_ref, indices_ref, *refs, window) -> None:
+  *affine_refs, out_ref = refs
+  values = values_ref[0, 0].astype(_F32)
+  indices = indices_ref[0, 0].astype(jnp.int32)
+  for index, position in enumerate(np.ndindex(*window)):
+    phase = jnp.where(indices == index, values, 0.0)
+    if affine_refs:
+      y_ref, offset_ref, slope_ref = affine_refs
+      phase += offset_ref[...] + slope_ref[...] * _read_phase(y_ref, position).astype(_F32)
+    i, j, k = position
     out_ref[0, i, 0, j, :, k] = phase.astype(out_ref.dtype)
 
 
-def _gather_kernel(x_ref, places_ref, out_ref, *, window):
-  places, total = places_ref[0, 0].astype(jnp.int32), 0.0
-  for index, at in enumerate(np.ndindex(*window)):
-    total += jnp.where(places == index, _phase(x_ref, at).astype(_F32), 0.0)
+def _gather_kernel(x_ref, indices_ref, out_ref, *, window) -> None:
+  indices = indices_ref[0, 0].astype(jnp.int32)
+  total = 0.0
+  for index, position in enumerate(np.ndindex(*window)):
+    recorded = indices == index
+    phase = _read_phase(x_ref, position).astype(_F32)
+    total += jnp.where(recorded, phase, 0.0)
   out_ref[0, 0] = total.astype(out_ref.dtype)
 
 
-def _phase(ref, at):
-  """[W, B, C]: one phase of a row of windows."""
-  i, j, k = at
+def _read_phase(ref, position: tuple[int, int, int]) -> jax.Array:
+  """Read one position of every window of a row: [W, B, C]."""
+  i, j, k = position
   return ref[0, i, 0, j, :, k]
 
 
-def _call(kernel, pooled, window, arrays, outputs):
-  """Runs `kernel` once for each row of windows, or part of one, (frame, row, part) of `pooled` = (T, H, W, B, C) of the smaller map.
+def _run(
+  kernel: Callable[..., None],
+  pooled: tuple[int, ...],
+  window: Sequence[int],
+  inputs: Sequence[tuple[jax.Array, str]],
+  outputs: Sequence[tuple[DTypeLike, str]],
+) -> list[jax.Array]:
+  """Run `kernel` once per row of windows, or per part of a row if it does not fit.
 
-  arrays: (array, kind) with kind 'full' or 'pooled' for maps [B, ..., C], None for what every row reads whole. outputs: (dtype, kind),
-  or (shape, dtype) for what is summed over all rows.
+  Kinds of arrays:
+
+  - 'full' and 'pooled': maps, given as [B, T, H, W, C];
+  - 'channels': [1, C], which every call reads whole;
+  - 'sums': [B, C], to which every call adds.
+
+  Args:
+    kernel: takes references to the inputs and outputs.
+    pooled: (T, H, W, B, C) of the pooled maps.
+    window: (pt, ph, pw).
+    inputs: (array, kind) pairs.
+    outputs: (data type, kind) pairs.
+
+  Returns:
+    The outputs; maps are [T, H, W, B, C].
   """
-  (step_t, step_h, step_w), (frames, height, width, batch, channels) = window, pooled
+  frames, height, width, batch, channels = pooled
+  step_t, step_h, step_w = window
   shapes = {
     'full': (frames, step_t, height, step_h, width, step_w, batch, channels),
     'pooled': pooled,
+    'channels': (1, channels),
+    'sums': (batch, channels),
   }
-  part = _part_of_row(
-    width,
-    [(array.dtype, kind) for array, kind in arrays] + outputs,
-    math.prod(window),
-    batch,
-    channels,
-  )
-  specs = {
-    'full': pl.BlockSpec(
-      (1, step_t, 1, step_h, part, step_w, batch, channels),
-      lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0),
-    ),
-    'pooled': pl.BlockSpec((1, 1, part, batch, channels), lambda t, h, w: (t, h, w, 0, 0)),
-  }
-
-  def whole(shape):
-    return pl.BlockSpec(shape, lambda t, h, w: (0,) * len(shape))
-
-  inputs = [
-    array if kind is None else _batch_last(array).reshape(shapes[kind]) for array, kind in arrays
-  ]
-  out_shape = [
-    jax.ShapeDtypeStruct(shapes[b], a) if isinstance(b, str) else jax.ShapeDtypeStruct(a, b)
-    for a, b in outputs
-  ]
-  moved = sum(
-    x.size * x.dtype.itemsize for x in (*inputs, *out_shape)
-  )  # XLA counts nothing for a kernel that does not say
-  cost = pl.CostEstimate(
-    flops=batch * frames * height * width * channels * step_t * step_h * step_w,
-    bytes_accessed=moved,
-    transcendentals=0,
-  )
+  maps = [(array.dtype, kind) for array, kind in inputs if kind in _MAPS]
+  maps += [(dtype, kind) for dtype, kind in outputs if kind in _MAPS]
+  part = _windows_per_block(pooled, window, maps)
+  specs = _block_specs(pooled, window, part)
+  arrays = []
+  for array, kind in inputs:
+    if kind in _MAPS:
+      array = _batch_last(array).reshape(shapes[kind])
+    arrays.append(array)
+  out_shape = [jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs]
   results = pl.pallas_call(
     kernel,
     grid=(frames, height, width // part),
     out_shape=out_shape,
     interpret=target_platform() != 'tpu',
-    cost_estimate=cost,
-    in_specs=[whole(array.shape) if kind is None else specs[kind] for array, kind in arrays],
-    out_specs=[specs[b] if isinstance(b, str) else whole(a) for a, b in outputs],
-  )(*inputs)
+    cost_estimate=_cost(math.prod(shapes['full']), (*arrays, *out_shape)),
+    in_specs=[specs[kind] for _, kind in inputs],
+    out_specs=[specs[kind] for _, kind in outputs],
+  )(*arrays)
+  unsplit = (frames * step_t, height * step_h, width * step_w, batch, channels)
   return [
-    r.reshape(frames * step_t, height * step_h, width * step_w, batch, channels)
-    if r.shape == shapes['full']
-    else r
-    for r in results
+    result.reshape(unsplit) if kind == 'full' else result
+    for result, (_, kind) in zip(results, outputs, strict=True)
   ]
 
 
-def _part_of_row(width, maps, windows, batch, channels):
-  """Windows of a row that are read at once: the most that divide it and fit the chip with (dtype, kind) `maps`, each of which is there twice."""
-  places = {'full': windows, 'pooled': 1}
-  values = sum(
-    jnp.dtype(dtype).itemsize * places[kind] for dtype, kind in maps if isinstance(kind, str)
-  )
-  window_bytes = (2 * values + 4 * _COMPUTED) * filled(batch, SUBLANES) * filled(channels, LANES)
-  return next(
-    part
-    for part in range(width, 0, -1)
-    if width % part == 0 and (part == 1 or part * window_bytes <= tpu_memory.ON_CHIP_BYTES)
-  )
+def _block_specs(
+  pooled: tuple[int, ...], window: Sequence[int], part: int
+) -> dict[str, pl.BlockSpec]:
+  """Return the block of each kind of array that one call reads or writes."""
+  _, _, _, batch, channels = pooled
+  step_t, step_h, step_w = window
+  full = (1, step_t, 1, step_h, part, step_w, batch, channels)
+  return {
+    'full': pl.BlockSpec(full, lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0)),
+    'pooled': pl.BlockSpec((1, 1, part, batch, channels), lambda t, h, w: (t, h, w, 0, 0)),
+    'channels': pl.BlockSpec((1, channels), lambda t, h, w: (0, 0)),
+    'sums': pl.BlockSpec((batch, channels), lambda t, h, w: (0, 0)),
+  }
 
 
-def _batch_last(x):
+def _cost(flops: int, arrays: Sequence[jax.Array | jax.ShapeDtypeStruct]) -> pl.CostEstimate:
+  """Return the cost of a kernel; XLA assumes no cost for a kernel without it."""
+  moved = sum(array.size * array.dtype.itemsize for array in arrays)
+  return pl.CostEstimate(flops=flops, bytes_accessed=moved, transcendentals=0)
+
+
+def _windows_per_block(
+  pooled: tuple[int, ...], window: Sequence[int], maps: Sequence[tuple[DTypeLike, str]]
+) -> int:
+  """Return how many windows of a row are read at once.
+
+  It is the largest number that divides the row and fits the chip, or 1.
+
+  Args:
+    pooled: (T, H, W, B, C) of the pooled maps.
+    window: (pt, ph, pw).
+    maps: (data type, kind) of each map. Each takes its space twice.
+  """
+  _, _, width, batch, channels = pooled
+  values_per_window = {'full': math.prod(window), 'pooled': 1}
+  map_bytes = 0
+  for dtype, kind in maps:
+    map_bytes += jnp.dtype(dtype).itemsize * values_per_window[kind]
+  plane = round_up(batch, SUBLANES) * round_up(channels, LANES)
+  window_bytes = (2 * map_bytes + 4 * _EXTRA_VALUES) * plane
+  for part in range(width, 1, -1):
+    if width % part == 0 and part * window_bytes <= tpu_memory.ON_CHIP_BYTES:
+      return part
+  return 1
+
+
+def _batch_last(x: jax.Array) -> jax.Array:
   return x.transpose(1, 2, 3, 0, 4)
 
 
-def _batch_first(x):
+def _batch_first(x: jax.Array) -> jax.Array:
   return x.transpose(3, 0, 1, 2, 4)

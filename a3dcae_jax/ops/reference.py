@@ -1,60 +1,98 @@
-"""Slow, obvious NumPy float64 versions of every operator: what the tests and a reader trust."""
+"""Slow, simple NumPy float64 versions of the operators, for the tests and the reader."""
 
-import itertools
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def conv3d(x, kernel):
-  """Loops over the taps of Eq. (conv3d): x [B, T, H, W, Cin], kernel [kt, kh, kw, Cin, Cout] -> [B, T, H, W, Cout]."""
-  x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+def conv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
+  """Compute `ops.conv3d.conv3d` by a loop over the taps of the kernel.
+
+  Args:
+    x: [B, T, H, W, Cin].
+    kernel: [kt, kh, kw, Cin, Cout].
+
+  Returns:
+    [B, T, H, W, Cout].
+  """
+  x = np.asarray(x, np.float64)
+  kernel = np.asarray(kernel, np.float64)
   sizes = kernel.shape[:3]
-  padded = np.pad(x, [(0, 0), *[((s - 1) // 2, s // 2) for s in sizes], (0, 0)])
+  frames, height, width = x.shape[1:4]
+  pads = [((size - 1) // 2, size // 2) for size in sizes]
+  padded = np.pad(x, [(0, 0), *pads, (0, 0)])
   y = np.zeros((*x.shape[:4], kernel.shape[-1]))
   for i, j, k in np.ndindex(*sizes):
-    y += padded[:, i : i + x.shape[1], j : j + x.shape[2], k : k + x.shape[3]] @ kernel[i, j, k]
+    y += padded[:, i : i + frames, j : j + height, k : k + width] @ kernel[i, j, k]
   return y
 
 
-def deconv3d(x, kernel):
-  """Full convolution by scattering every input over the kernel, then cropped to the input's size."""
-  x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+def deconv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
+  """Compute `ops.conv3d.deconv3d`: add the kernel up at every input, then crop.
+
+  Args:
+    x: [B, T, H, W, Cin].
+    kernel: [kt, kh, kw, Cin, Cout].
+
+  Returns:
+    [B, T, H, W, Cout].
+  """
+  x = np.asarray(x, np.float64)
+  kernel = np.asarray(kernel, np.float64)
   sizes = kernel.shape[:3]
-  frames, height, width = x.shape[1:4]
-  full = np.zeros(
-    (x.shape[0], *[n + s - 1 for n, s in zip(x.shape[1:4], sizes, strict=True)], kernel.shape[-1])
-  )
+  batch, frames, height, width, _ = x.shape
+  full_size = [length + size - 1 for length, size in zip(x.shape[1:4], sizes, strict=True)]
+  full = np.zeros((batch, *full_size, kernel.shape[-1]))
   for i, j, k in np.ndindex(*sizes):
     full[:, i : i + frames, j : j + height, k : k + width] += x @ kernel[i, j, k]
-  low_t, low_h, low_w = [(s - 1) // 2 for s in sizes]
+  low_t, low_h, low_w = [(size - 1) // 2 for size in sizes]
   return full[:, low_t : low_t + frames, low_h : low_h + height, low_w : low_w + width]
 
 
-def max_pool3d_argmax(x, window):
-  """One window at a time; the first maximum in row-major order wins."""
+def max_pool3d_argmax(x: ArrayLike, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+  """Compute `ops.pooling.max_pool3d_argmax`, one window at a time.
+
+  Args:
+    x: [B, T, H, W, C].
+    window: (pt, ph, pw).
+
+  Returns:
+    Values and uint8 pool indices, [B, T/pt, H/ph, W/pw, C]. The first of equal maxima wins.
+  """
   x = np.asarray(x, np.float64)
-  out = (x.shape[0], *[n // p for n, p in zip(x.shape[1:4], window, strict=True)], x.shape[4])
-  values, places = np.zeros(out), np.zeros(out, np.uint8)
-  for b, t, h, w, c in itertools.product(*map(range, out)):
-    cell = x[
-      b,
-      t * window[0] : (t + 1) * window[0],
-      h * window[1] : (h + 1) * window[1],
-      w * window[2] : (w + 1) * window[2],
-      c,
-    ].ravel()
-    places[b, t, h, w, c] = np.argmax(cell)
-    values[b, t, h, w, c] = cell[np.argmax(cell)]
-  return values, places
+  step_t, step_h, step_w = window
+  batch, frames, height, width, channels = x.shape
+  shape = (batch, frames // step_t, height // step_h, width // step_w, channels)
+  values = np.zeros(shape)
+  pool_indices = np.zeros(shape, np.uint8)
+  for b, t, h, w, c in np.ndindex(*shape):
+    times = slice(t * step_t, (t + 1) * step_t)
+    rows = slice(h * step_h, (h + 1) * step_h)
+    columns = slice(w * step_w, (w + 1) * step_w)
+    cell = x[b, times, rows, columns, c].ravel()
+    index = np.argmax(cell)
+    pool_indices[b, t, h, w, c] = index
+    values[b, t, h, w, c] = cell[index]
+  return values, pool_indices
 
 
-def max_unpool3d(values, places, window):
-  """One value at a time, to `divmod` of its place."""
+def max_unpool3d(values: ArrayLike, pool_indices: ArrayLike, window: Sequence[int]) -> np.ndarray:
+  """Compute `ops.pooling.max_unpool3d`, one value at a time.
+
+  Args:
+    values: [B, T, H, W, C].
+    pool_indices: [B, T, H, W, C].
+    window: (pt, ph, pw).
+
+  Returns:
+    [B, T*pt, H*ph, W*pw, C].
+  """
   values = np.asarray(values, np.float64)
+  step_t, step_h, step_w = window
   batch, frames, height, width, channels = values.shape
-  y = np.zeros((batch, frames * window[0], height * window[1], width * window[2], channels))
-  for b, t, h, w, c in itertools.product(*map(range, values.shape)):
-    i, rest = divmod(int(places[b, t, h, w, c]), window[1] * window[2])
-    j, k = divmod(rest, window[2])
-    y[b, t * window[0] + i, h * window[1] + j, w * window[2] + k, c] = values[b, t, h, w, c]
+  y = np.zeros((batch, frames * step_t, height * step_h, width * step_w, channels))
+  for b, t, h, w, c in np.ndindex(*values.shape):
+    i, j, k = np.unravel_index(int(pool_indices[b, t, h, w, c]), window)
+    y[b, t * step_t + i, h * step_h + j, w * step_w + k, c] = values[b, t, h, w, c]
   return y

@@ -1,29 +1,50 @@
-"""Checks of static shapes, with messages that name the axis, its size and the rule; and slices that keep an open batch open."""
+"""Checks of static shapes, and slices that keep a symbolic batch symbolic."""
 
+from collections.abc import Sequence
+
+import jax
 from jax import lax
 
 
-def check_rank(name, array, axes):
-  """Raises `ValueError` unless `array` has one axis for each letter of `axes` (such as 'BTHWC')."""
+def check_rank(name: str, array: jax.Array, axes: Sequence[str]) -> None:
+  """Check that `array` has the expected number of axes.
+
+  Args:
+    name: of the array, for the message.
+    array: the array to check.
+    axes: one name per axis, such as 'BTHWC'.
+
+  Raises:
+    ValueError: if it has another number of axes.
+  """
   if array.ndim != len(axes):
     raise ValueError(f'{name} must be [{", ".join(axes)}], got shape {tuple(array.shape)}')
 
 
-def check_divisible(name, array, window):
-  """Raises `ValueError` unless T, H and W of `array [B, T, H, W, C]` are multiples of `window (pt, ph, pw)`."""
+def check_divisible(name: str, array: jax.Array, window: Sequence[int]) -> None:
+  """Check that a pool window divides the size of an array.
+
+  Args:
+    name: of the operation, for the message.
+    array: [B, T, H, W, C].
+    window: (pt, ph, pw).
+
+  Raises:
+    ValueError: naming the axis that the window does not divide.
+  """
   for axis, size, step in zip('THW', array.shape[1:4], window, strict=True):
     if size % step:
       raise ValueError(f'{name}: {axis} (={size}) must be divisible by the pool window (={step})')
 
 
-def sliced(x, *slices):
-  """`x[:, *slices]`, as one `lax.slice` even where the first axis is symbolic: jnp's indexing makes gathers of it there, which are slow everywhere."""
-  bounds = [part.indices(size) for part, size in zip(slices, x.shape[1:], strict=False)]
-  rest = x.shape[1 + len(slices) :]
-  starts, limits, strides = ([bound[i] for bound in bounds] for i in range(3))
-  return lax.slice(
-    x,
-    (0, *starts, *(0 for _ in rest)),
-    (x.shape[0], *limits, *rest),
-    (1, *strides, *(1 for _ in rest)),
-  )
+def sliced(x: jax.Array, *slices: slice) -> jax.Array:
+  """Return `x[:, *slices]`, always as one `lax.slice`.
+
+  If the first axis is symbolic, indexing makes a gather instead, which is slow on all platforms.
+  """
+  starts = [0] * x.ndim
+  limits = list(x.shape)
+  strides = [1] * x.ndim
+  for axis, part in enumerate(slices, start=1):
+    starts[axis], limits[axis], strides[axis] = part.indices(x.shape[axis])
+  return lax.slice(x, starts, limits, strides)

@@ -1,9 +1,14 @@
-"""What TPU kernels may hold on chip: how much, and what an array takes there."""
+"""On-chip memory of TPUs: how much a kernel may use, and how much an array takes."""
 
-ON_CHIP_BYTES = 14_500_000  # of the 16 MiB that a v5e gives a kernel; every map is there twice, since its next block is fetched meanwhile
-LANES, SUBLANES = 128, 8  # that the last axis of an array fills, and the one before it
+# A v5e gives a kernel 16 MiB. Every array takes its space twice, since the next block is fetched
+# while this one is computed.
+ON_CHIP_BYTES = 14_500_000
+
+# The last axis of an array is padded to a multiple of LANES, the one before it of SUBLANES.
+LANES = 128
+SUBLANES = 8
 
 
-def filled(size, unit):
-  """`size` up to a multiple of `unit`."""
+def round_up(size: int, unit: int) -> int:
+  """Round `size` up to a multiple of `unit`."""
   return -(-size // unit) * unit

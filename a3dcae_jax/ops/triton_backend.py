@@ -1,9 +1,15 @@
-"""Pallas's Triton back end, for `outer_triton` and `pooling_triton`: where this JAX has it, and how kernels are run.
+"""Pallas's Triton back end for `polyphase_triton` and `pooling_triton`.
 
-JAX has announced that it will be removed. Without it `available` is False, GPUs get XLA's own programs, and the numbers stay the same.
+JAX has announced that this back end will be removed. Without it `available` is False and GPUs run
+programs of XLA alone, which give the same numbers.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from a3dcae_jax.ops.conv_algorithm import target_platform
 
@@ -15,23 +21,37 @@ except ImportError:
 available = triton is not None
 
 
-def settings():
-  """Further arguments of `pallas_call`. Off GPUs kernels run interpreted, for tests."""
-  return {
-    'interpret': target_platform() != 'gpu',
-    'compiler_params': triton.CompilerParams(num_warps=4, num_stages=2) if available else None,
-  }
+def pallas_options() -> dict[str, Any]:
+  """Return the arguments of `pallas_call` that select this back end.
+
+  On other platforms than GPUs kernels are interpreted, which serves the tests.
+  """
+  params = None
+  if available:
+    params = triton.CompilerParams(num_warps=4, num_stages=2)
+  return {'interpret': target_platform() != 'gpu', 'compiler_params': params}
 
 
-def quick(activation, dtype):
-  """The chip's own tanh, right to 11 bits, where the result is rounded to bfloat16's 8; `activation` otherwise."""
-  return (
-    triton.approx_tanh
-    if activation is jnp.tanh and dtype == jnp.bfloat16 and target_platform() == 'gpu'
-    else activation
-  )
+def fast_tanh(
+  activation: Callable[[jax.Array], jax.Array], dtype: DTypeLike
+) -> Callable[[jax.Array], jax.Array]:
+  """Replace `jnp.tanh` by the instruction of the GPU where its precision is enough.
+
+  The instruction is correct to 11 bits, and bfloat16 keeps 8.
+
+  Args:
+    activation: any activation; all but `jnp.tanh` are returned unchanged.
+    dtype: to which the result is rounded.
+  """
+  rounds = dtype == jnp.bfloat16 and target_platform() == 'gpu'
+  if rounds and activation is jnp.tanh:
+    return triton.approx_tanh
+  return activation
 
 
-def power_of_two(size):
-  """Whether Triton takes a block of this size, for a matrix product too: a power of two, from 16 on."""
+def is_block_size(size: int) -> bool:
+  """Return whether Triton takes blocks of this size, also for matrix products.
+
+  These are powers of two from 16 on.
+  """
   return size >= 16 and size & (size - 1) == 0

@@ -1,15 +1,18 @@
-"""Winograd's minimal filtering along time: a 3-tap convolution over frames with half to two thirds of the multiplications.
+"""Minimal filtering along time (Winograd) for convolutions with 3 time taps.
 
     F(m, 3):  y = A^T [(G k) * (B^T x)]
 
-Tiles of m output frames read m + 2 input frames x. Their m + 2 combinations B^T x meet the combinations G k of the kernel's
-three taps in as many 2D convolutions, and A^T adds the products up: m + 2 instead of 3 m convolutions of a frame, 1/2 of
-the work for m = 4 and 2/3 for m = 2. Space is left alone: there the transforms would cost more than they save.
+A tile of m output frames reads m + 2 input frames x. Their m + 2 combinations B^T x are convolved
+in 2D with the m + 2 combinations G k of the kernel's taps, and A^T adds the products up. This takes
+m + 2 instead of 3 m convolutions of a frame: 1/2 of the work for m = 4, 2/3 for m = 2. Height and
+width are not transformed, since there the transforms would cost more than they save.
 
-Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016, arXiv:1509.09308, sec. 4.
+Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016,
+arXiv:1509.09308, sec. 4.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,13 +20,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from a3dcae_jax.ops.conv_algorithm import batch_parts, laid_out, side_by_side
+from a3dcae_jax.ops.conv_algorithm import keep_operands, materialise, split_batch
 
 TAPS = 3
 
+# (frames [N, H, W, Cin], kernel [kh, kw, Cin, Cout]) -> [N, H', W', Cout]
+Convolve = Callable[[jax.Array, jax.Array], jax.Array]
+Arrays = Sequence[jax.Array]
+
 
 class Transforms(NamedTuple):
-  """Matrices of F(m, 3): `data` B^T [m+2, m+2], `kernel` G [m+2, 3], `output` A^T [m, m+2]."""
+  """The matrices of F(m, 3).
+
+  Attributes:
+    data: B^T [m + 2, m + 2].
+    kernel: G [m + 2, 3].
+    output: A^T [m, m + 2].
+  """
 
   data: np.ndarray
   kernel: np.ndarray
@@ -31,12 +44,12 @@ class Transforms(NamedTuple):
 
 
 F2 = Transforms(
-  np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-  np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-  np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+  data=np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+  kernel=np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+  output=np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
 )
 F4 = Transforms(
-  np.array(
+  data=np.array(
     [
       [4, 0, -5, 0, 1, 0],
       [0, -4, -4, 1, 1, 0],
@@ -46,81 +59,126 @@ F4 = Transforms(
       [0, 4, 0, -5, 0, 1],
     ]
   ),
-  np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
-  np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]),
+  kernel=np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
+  output=np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+  ),
 )
 
 
-def tile_frames(kernel_t, frames):
-  """Frames a tile for a kernel of `kernel_t` taps over `frames` frames: 4, 2, or 0 where the method does not apply."""
-  if kernel_t != TAPS:
-    return 0
-  return next((tile for tile in (4, 2) if frames % tile == 0), 0)
-
-
-def convolve_time(x, kernel, pad, convolve, tile):
-  """Stride-1 convolution over frames by F(tile, 3); `convolve(frames [N, H, W, Cin], kernel [kh, kw, Cin, Cout])` does the space.
+def tile_frames(taps: int, frames: int) -> int:
+  """Return the number of output frames per tile, m.
 
   Args:
-    x: [B, T, H, W, Cin], T divisible by `tile`. kernel: [3, kh, kw, Cin, Cout]. pad: zero frames (before, after), 2 together.
+    taps: time taps of the kernel.
+    frames: T of the input.
 
   Returns:
-    [B, T, H', W', Cout]; equal to the sum over taps of the shifted 2D convolutions up to rounding (about 1e-5 relative for
-    tile 4 in float32).
+    4 or 2; 0 where the method does not apply.
+  """
+  if taps != TAPS:
+    return 0
+  for tile in (4, 2):
+    if frames % tile == 0:
+      return tile
+  return 0
+
+
+def convolve_time(
+  x: jax.Array, kernel: jax.Array, pad: tuple[int, int], convolve: Convolve, tile: int
+) -> jax.Array:
+  """Convolve over time by minimal filtering, and over space by `convolve`.
+
+  Args:
+    x: [B, T, H, W, Cin], T divisible by `tile`.
+    kernel: [3, kh, kw, Cin, Cout].
+    pad: zero frames (before, after), 2 in all.
+    convolve: the 2D convolution.
+    tile: 2 or 4, see `tile_frames`.
+
+  Returns:
+    [B, T, H', W', Cout]. It equals the sum over taps of the shifted 2D convolutions up to rounding
+    (about 1e-5 relative for tile 4 in float32).
   """
   transforms = {2: F2, 4: F4}[tile]
-  kernels = laid_out(_combine(transforms.kernel, list(kernel)))
-  outputs = [_convolve_tiles(part, kernels, pad, convolve, transforms) for part in batch_parts(x)]
-  return outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs)
+  kernels = materialise(_combine(transforms.kernel, list(kernel)))
+  outputs = []
+  for part in split_batch(x):
+    outputs.append(_convolve_tiles(part, kernels, pad, convolve, transforms))
+  if len(outputs) == 1:
+    return outputs[0]
+  return jnp.concatenate(outputs)
 
 
-def _convolve_tiles(x, kernels, pad, convolve, transforms):
+def _convolve_tiles(
+  x: jax.Array,
+  kernels: list[jax.Array],
+  pad: tuple[int, int],
+  convolve: Convolve,
+  transforms: Transforms,
+) -> jax.Array:
   tile = len(transforms.output)
   batch, frames = x.shape[:2]
   padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
-  columns = [
-    lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1) for i in range(tile + 2)
-  ]
-  combined = [
-    column.reshape(-1, *x.shape[2:]) for column in laid_out(_combine(transforms.data, columns))
-  ]
-  outputs = jnp.stack(
-    _combine(transforms.output, _products(combined, kernels, convolve)), axis=1
-  )  # [B * T / tile, tile, H', W', Cout]
+  # Column i has frame i of every tile.
+  columns = []
+  for i in range(tile + 2):
+    column = lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1)
+    columns.append(column)
+  combined = materialise(_combine(transforms.data, columns))
+  images = [column.reshape(-1, *x.shape[2:]) for column in combined]
+  products = _products(images, kernels, convolve)
+  # [B * T / tile, tile, H', W', Cout]
+  outputs = jnp.stack(_combine(transforms.output, products), axis=1)
   return outputs.reshape(batch, frames, *outputs.shape[2:])
 
 
-def _each(frames, kernels, convolve):
-  return [convolve(f, k) for f, k in zip(frames, kernels, strict=True)]
+def _convolve_each(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:
+  return [convolve(image, kernel) for image, kernel in zip(images, kernels, strict=True)]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _products(frames, kernels, convolve):
-  """`convolve` of each pair, and on the way back the gradients of each, such that none waits for another (`conv_algorithm.side_by_side`)."""
-  return side_by_side(_each(frames, kernels, convolve), frames)
+def _products(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:
+  """Convolve each pair such that no product and no gradient waits for another.
+
+  See `conv_algorithm.keep_operands`.
+  """
+  return keep_operands(_convolve_each(images, kernels, convolve), images)
 
 
-def _products_bwd(convolve, residuals, cotangents):
-  gradients = jax.vjp(lambda frames, kernels: _each(frames, kernels, convolve), *residuals)[1](
-    cotangents
-  )
-  return side_by_side(gradients, (cotangents, residuals[0]))
+def _products_fwd(
+  images: Arrays, kernels: Arrays, convolve: Convolve
+) -> tuple[list[jax.Array], tuple[Arrays, Arrays]]:
+  return _products(images, kernels, convolve), (images, kernels)
 
 
-_products.defvjp(
-  lambda frames, kernels, convolve: (_products(frames, kernels, convolve), (frames, kernels)),
-  _products_bwd,
-)
+def _products_bwd(
+  convolve: Convolve, residuals: tuple[Arrays, Arrays], cotangents: Arrays
+) -> tuple[Arrays, Arrays]:
+  images, kernels = residuals
+
+  def convolve_each(images: Arrays, kernels: Arrays) -> list[jax.Array]:
+    return _convolve_each(images, kernels, convolve)
+
+  _, pull = jax.vjp(convolve_each, images, kernels)
+  return keep_operands(pull(cotangents), (cotangents, images))
 
 
-def _combine(matrix, arrays):
-  """The rows of `matrix` as linear combinations of `arrays`, without the products by 0 and 1."""
+_products.defvjp(_products_fwd, _products_bwd)
+
+
+def _combine(matrix: np.ndarray, arrays: Arrays) -> list[jax.Array]:
+  """Return the linear combinations of `arrays` that the rows of `matrix` give.
+
+  Products by 0 and 1 are left out.
+  """
   rows = []
   for row in matrix:
     total = None
     for weight, array in zip(row, arrays, strict=True):
-      if weight:
-        term = array if weight == 1 else float(weight) * array
-        total = term if total is None else total + term
+      if not weight:
+        continue
+      term = array if weight == 1 else float(weight) * array
+      total = term if total is None else total + term
     rows.append(total)
   return rows

@@ -1,0 +1,41 @@
+"""Steps that the kernels of pooling and of polyphase layers share.
+
+A phase is one position in the pool window: the values of a map at that position of every window.
+These functions run inside Pallas kernels, so they keep to operations that its back ends know.
+"""
+
+import jax
+import jax.numpy as jnp
+
+Argmax = tuple[jax.Array, jax.Array]
+
+
+def update_argmax(best: Argmax | None, phase: jax.Array, index: int) -> Argmax:
+  """Take one more phase into a running maximum.
+
+  Args:
+    best: the maximum so far and the int32 index of its phase; None before the first phase.
+    phase: the next values.
+    index: of this phase.
+
+  Returns:
+    The new maximum and index. The first of equal maxima wins, and a NaN wins over every number.
+  """
+  if best is None:
+    return phase, jnp.zeros(phase.shape, jnp.int32)
+  maximum, indices = best
+  # A NaN differs from itself.
+  better = (phase > maximum) | ((phase != phase) & (maximum == maximum))
+  return jnp.where(better, phase, maximum), jnp.where(better, index, indices)
+
+
+def masked_phases(values: jax.Array, pool_indices: jax.Array) -> list[jax.Array]:
+  """Return `values` once per position of a 1x2x2 window, zero where it is elsewhere.
+
+  Args:
+    values: any shape.
+    pool_indices: same shape, 0 to 3.
+  """
+  pool_indices = pool_indices.astype(jnp.int32)
+  zero = jnp.zeros((), values.dtype)
+  return [jnp.where(pool_indices == index, values, zero) for index in range(4)]
