@@ -1,35 +1,60 @@
-"""Times every 3D convolution of the paper's networks on this machine's accelerator, forward and both gradients, in each conv_algorithm: which is best?
+"""Time each 3D convolution of the paper's networks on this machine's accelerator.
 
-  python tools/conv_rates.py --json=FILE [--batch=32] [--conv_algorithms=direct,folded,summed] [--torch]
+  python -m tools.conv_rates --json=FILE [--batch=32] \\
+    [--conv_algorithms=direct,folded,summed] [--torch]
 
-Of those that a pool follows also as `ops.conv_pool` computes them: to float32, and as this platform does it (on GPUs to float16, about rest; with the padding
-that takes). TFLOP/s are of the direct method's products. --torch times PyTorch's convolution (channels last, cuDNN's best algorithm) of the same sizes too.
+The forward pass and both gradients are timed, with each algorithm of `ops.conv_algorithm`.
+Convolutions that are followed by a pool are also timed as `ops.conv_pool` computes them: in
+float32, and as it does on this platform, on GPUs in float16 with centring and padding. TFLOP/s
+refer to the products of the direct method. --torch also times PyTorch's convolutions of the same
+sizes, channels last, with cuDNN's best algorithm.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from a3dcae_jax.common.tuning import tune_process
 
-# name, (T, H, W), Cin, Cout of the convolutions between the two outermost ones; De-Conv n has the sizes of Conv 6 - n, channels exchanged. XLA
-# asks cuDNN for a deconvolution as the gradient of a convolution; 'narrow' is the same size asked for as a convolution.
+
+class Layer(NamedTuple):
+  """A convolution of 3x3x3 taps.
+
+  Attributes:
+    name: as in Fig. 2, or 'narrow'.
+    size: (T, H, W) of the maps.
+    features_in: input channels.
+    features_out: output channels.
+    pooled: whether a pool follows.
+  """
+
+  name: str
+  size: tuple[int, int, int]
+  features_in: int
+  features_out: int
+  pooled: bool = False
+
+
+# All layers but the first and last one. De-Conv n has the sizes of Conv 6 - n with its channels
+# swapped. XLA asks cuDNN for a deconvolution as the gradient of a convolution; 'narrow' is
+# De-Conv 4 as a convolution.
 LAYERS = (
-  ('conv2', (16, 112, 112), 64, 128),
-  ('deconv4', (16, 112, 112), 128, 64),
-  ('narrow', (16, 112, 112), 128, 64),
-  ('conv3', (8, 56, 56), 128, 256),
-  ('deconv3', (8, 56, 56), 256, 128),
-  ('conv4', (4, 28, 28), 256, 512),
-  ('conv5', (2, 14, 14), 512, 512),
+  Layer('conv2', (16, 112, 112), 64, 128, pooled=True),
+  Layer('deconv4', (16, 112, 112), 128, 64),
+  Layer('narrow', (16, 112, 112), 128, 64),
+  Layer('conv3', (8, 56, 56), 128, 256, pooled=True),
+  Layer('deconv3', (8, 56, 56), 256, 128),
+  Layer('conv4', (4, 28, 28), 256, 512, pooled=True),
+  Layer('conv5', (2, 14, 14), 512, 512),
 )
 
-POOLED = ('conv2', 'conv3', 'conv4')
 
-
-def seconds_of(run, wait, reps):
-  """Seconds of one of `reps` runs handed out one after another."""
+def seconds_of(run: Callable[[], Any], wait: Callable[[Any], Any], reps: int) -> float:
+  """Return the mean seconds of a run, with `reps` runs handed out one after another."""
   wait(run())
   wait(run())
   start = time.perf_counter()
@@ -39,141 +64,158 @@ def seconds_of(run, wait, reps):
   return (time.perf_counter() - start) / reps
 
 
-def jax_times(name, size, features_in, features_out, batch, conv_algorithm, reps):
+def jax_times(layer: Layer, conv_algorithm: str, batch: int, reps: int) -> dict[str, float]:
+  """Time the forward pass and the gradients of the input and the kernel, in bfloat16."""
   import jax
   import jax.numpy as jnp
 
   from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 
-  x_key, k_key, y_key = jax.random.split(jax.random.key(0), 3)
-  convolve = deconv3d if name.startswith('deconv') else conv3d
-  x = jax.random.normal(x_key, (batch, *size, features_in), jnp.bfloat16)
-  kernel = jax.random.normal(k_key, (3, 3, 3, features_in, features_out), jnp.bfloat16)
-  y = jax.random.normal(y_key, (batch, *size, features_out), jnp.bfloat16)
-  f = lambda x, kernel: convolve(x, kernel, conv_algorithm=conv_algorithm)  # noqa: E731
-  programs = {
-    'forward': lambda: forward(x, kernel),
-    'input': lambda: to_input(y, kernel),
-    'kernel': lambda: to_kernel(y, x),
+  convolve = deconv3d if layer.name.startswith('deconv') else conv3d
+  forward = functools.partial(convolve, conv_algorithm=conv_algorithm)
+  x, kernel, y = _jax_operands(layer, batch)
+
+  # A convolution is linear in each operand, so the gradients do not need its own result.
+  def input_gradient(y: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.vjp(lambda x: forward(x, kernel), jnp.zeros_like(x))[1](y)
+
+  def kernel_gradient(y: jax.Array, x: jax.Array) -> jax.Array:
+    return jax.vjp(lambda kernel: forward(x, kernel), jnp.zeros_like(kernel))[1](y)
+
+  runs = {
+    'forward': functools.partial(jax.jit(forward), x, kernel),
+    'input': functools.partial(jax.jit(input_gradient), y, kernel),
+    'kernel': functools.partial(jax.jit(kernel_gradient), y, x),
   }
-  forward = jax.jit(f)
-  to_input = jax.jit(lambda y, kernel: jax.vjp(lambda x: f(x, kernel), jnp.zeros_like(x))[1](y))
-  to_kernel = jax.jit(
-    lambda y, x: jax.vjp(lambda k: f(x, k), jnp.zeros_like(kernel))[1](y)
-  )  # linear: the forward pass is not computed
-  return {name: seconds_of(run, jax.block_until_ready, reps) for name, run in programs.items()}
+  return {part: seconds_of(run, jax.block_until_ready, reps) for part, run in runs.items()}
 
 
-def pooled_times(size, features_in, features_out, batch, reps):
+def _jax_operands(layer: Layer, batch: int) -> tuple[Any, Any, Any]:
+  """Return random (x, kernel, y) in bfloat16."""
+  import jax
+  import jax.numpy as jnp
+
+  x_key, kernel_key, y_key = jax.random.split(jax.random.key(0), 3)
+  kernel_shape = (3, 3, 3, layer.features_in, layer.features_out)
+  x = jax.random.normal(x_key, (batch, *layer.size, layer.features_in), jnp.bfloat16)
+  kernel = jax.random.normal(kernel_key, kernel_shape, jnp.bfloat16)
+  y = jax.random.normal(y_key, (batch, *layer.size, layer.features_out), jnp.bfloat16)
+  return x, kernel, y
+
+
+def pooled_times(layer: Layer, batch: int, reps: int) -> dict[str, float]:
+  """Time the convolution that `ops.conv_pool` pools, as it is computed here and in float32."""
   import jax
   import jax.numpy as jnp
 
   from a3dcae_jax.ops.conv3d import correlate, same_pads
-  from a3dcae_jax.ops.conv_pool import fine_sums
+  from a3dcae_jax.ops.conv_pool import precise_sums
 
-  x_key, k_key = jax.random.split(jax.random.key(0))
-  x = jax.random.normal(x_key, (batch, *size, features_in), jnp.bfloat16)
-  kernel, at_rest = (
-    jax.random.normal(k_key, (3, 3, 3, features_in, features_out)),
-    jnp.full(features_in, 0.5),
-  )
-  as_used = jax.jit(lambda x, kernel: fine_sums(x, kernel, at_rest, 'auto'))
-  to_float32 = jax.jit(
-    lambda x, kernel: correlate(x, kernel.astype(x.dtype), same_pads(kernel), 'direct', jnp.float32)
-  )
-  return {
-    'as_used': seconds_of(lambda: as_used(x, kernel), jax.block_until_ready, reps),
-    'float32': seconds_of(lambda: to_float32(x, kernel), jax.block_until_ready, reps),
+  x, kernel, _ = _jax_operands(layer, batch)
+  kernel = kernel.astype(jnp.float32)
+  centre = jnp.full(layer.features_in, 0.5)
+
+  def as_used(x: jax.Array, kernel: jax.Array) -> Any:
+    return precise_sums(x, kernel, centre, 'auto')
+
+  def in_float32(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return correlate(x, kernel.astype(x.dtype), same_pads(kernel), 'direct', jnp.float32)
+
+  runs = {
+    'as_used': functools.partial(jax.jit(as_used), x, kernel),
+    'float32': functools.partial(jax.jit(in_float32), x, kernel),
   }
+  return {part: seconds_of(run, jax.block_until_ready, reps) for part, run in runs.items()}
 
 
-def torch_times(size, features_in, features_out, batch, reps):
+def torch_times(layer: Layer, batch: int, reps: int) -> dict[str, float]:
+  """Time PyTorch's convolution and its gradients, in bfloat16 with channels last."""
   import torch
 
   torch.backends.cudnn.benchmark = True
-  options = {'device': 'cuda', 'dtype': torch.bfloat16}
-  draw = lambda *shape: torch.randn(*shape, **options).contiguous(
-    memory_format=torch.channels_last_3d
-  )  # noqa: E731
-  x, kernel, y = (
-    draw(batch, features_in, *size),
-    draw(features_out, features_in, 3, 3, 3),
-    draw(batch, features_out, *size),
-  )
-  back = lambda wanted: torch.ops.aten.convolution_backward(  # noqa: E731
-    y,
-    x,
-    kernel,
-    None,
-    (1, 1, 1),
-    (1, 1, 1),
-    (1, 1, 1),
-    False,
-    (0, 0, 0),
-    1,
-    (wanted == 'input', wanted == 'kernel', False),
-  )
-  programs = {
+
+  def draw(*shape: int) -> Any:
+    array = torch.randn(*shape, device='cuda', dtype=torch.bfloat16)
+    return array.contiguous(memory_format=torch.channels_last_3d)
+
+  x = draw(batch, layer.features_in, *layer.size)
+  kernel = draw(layer.features_out, layer.features_in, 3, 3, 3)
+  y = draw(batch, layer.features_out, *layer.size)
+
+  def gradient(of_input: bool, of_kernel: bool) -> Any:
+    ones = (1, 1, 1)  # stride, padding and dilation
+    wanted = (of_input, of_kernel, False)
+    return torch.ops.aten.convolution_backward(
+      y, x, kernel, None, ones, ones, ones, False, (0, 0, 0), 1, wanted
+    )
+
+  runs = {
     'forward': lambda: torch.conv3d(x, kernel, padding=1),
-    'input': lambda: back('input'),
-    'kernel': lambda: back('kernel'),
-  }
-  return {
-    name: seconds_of(run, lambda _: torch.cuda.synchronize(), reps)
-    for name, run in programs.items()
+    'input': lambda: gradient(True, False),
+    'kernel': lambda: gradient(False, True),
   }
 
+  def wait(_: Any) -> None:
+    torch.cuda.synchronize()
 
-def main(argv=None):
+  return {part: seconds_of(run, wait, reps) for part, run in runs.items()}
+
+
+def times_of(layer: Layer, algorithm: str, batch: int, reps: int) -> dict[str, float]:
+  """Return the seconds of each part of a layer, for an algorithm, 'pooled' or 'torch'."""
+  if algorithm == 'pooled':
+    return pooled_times(layer, batch, reps)
+  if algorithm == 'torch':
+    return torch_times(layer, batch, reps)
+  return jax_times(layer, algorithm, batch, reps)
+
+
+def describe(layer: Layer, algorithm: str, batch: int, times: dict[str, float]) -> str:
+  """Return the times of a layer as one line."""
+  frames, height, width = layer.size
+  pixels = batch * frames * height * width
+  flops = 2 * 27 * layer.features_in * layer.features_out * pixels
+  text = f'{layer.name:8s} {algorithm:7s}'
+  for part, seconds in times.items():
+    text += f' {part} {1e3 * seconds:7.3f} ms {flops / seconds / 1e12:4.0f} TFLOP/s'
+  return text
+
+
+def main(argv: list[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--json', type=pathlib.Path, required=True)
-  parser.add_argument('--batch', type=int, default=32)
-  parser.add_argument('--reps', type=int, default=10)
-  parser.add_argument('--conv_algorithms', default='direct,folded,summed')
-  parser.add_argument('--torch', action='store_true')
+  parser.add_argument('--json', type=pathlib.Path, required=True, help='file for the times')
+  parser.add_argument('--batch', type=int, default=32, help='clips')
+  parser.add_argument('--reps', type=int, default=10, help='timed runs of each')
+  parser.add_argument(
+    '--conv_algorithms', default='direct,folded,summed', help='names, with commas'
+  )
+  parser.add_argument('--torch', action='store_true', help='time PyTorch too')
   arguments = parser.parse_args(argv)
   rows = []
-  for name, size, features_in, features_out in LAYERS:
-    flops = 2 * 27 * features_in * features_out * arguments.batch * size[0] * size[1] * size[2]
-    pooled = ['pooled'] if name in POOLED else []
-    for conv_algorithm in [
-      *arguments.conv_algorithms.split(','),
-      *pooled,
-      *(['torch'] if arguments.torch else []),
-    ]:
-      sizes = (size, features_in, features_out, arguments.batch)
+  for layer in LAYERS:
+    algorithms = arguments.conv_algorithms.split(',')
+    if layer.pooled:
+      algorithms.append('pooled')
+    if arguments.torch:
+      algorithms.append('torch')
+    for algorithm in algorithms:
       try:
-        if conv_algorithm in ('pooled', 'torch'):
-          times = {'pooled': pooled_times, 'torch': torch_times}[conv_algorithm](
-            *sizes, arguments.reps
-          )
-        else:
-          times = jax_times(name, *sizes, conv_algorithm, arguments.reps)
-      except (
-        Exception
-      ) as error:  # one conv_algorithm that does not run says so; the others are still measured
-        print(
-          f'{name:8s} {conv_algorithm:7s} {type(error).__name__}: {str(error).splitlines()[0]}',
-          flush=True,
-        )
+        times = times_of(layer, algorithm, arguments.batch, arguments.reps)
+      except Exception as error:  # one that fails is reported; the others are still measured
+        message = str(error).splitlines()[0]
+        print(f'{layer.name:8s} {algorithm:7s} {type(error).__name__}: {message}', flush=True)
         continue
       rows.append(
         {
-          'layer': name,
-          'conv_algorithm': conv_algorithm,
+          'layer': layer.name,
+          'conv_algorithm': algorithm,
           'batch': arguments.batch,
           'seconds': times,
         }
       )
-      print(
-        f'{name:8s} {conv_algorithm:7s}'
-        + ''.join(
-          f' {part} {1e3 * t:7.3f} ms {flops / t / 1e12:4.0f} TFLOP/s' for part, t in times.items()
-        ),
-        flush=True,
-      )
+      print(describe(layer, algorithm, arguments.batch, times), flush=True)
       arguments.json.write_text(json.dumps({'rows': rows}, indent=1) + '\n')
 
 
