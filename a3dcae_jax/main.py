@@ -53,9 +53,8 @@ define_pod_flags()
 def main() -> int | None:
   """Run the command; return the exit status."""
   settings = read_settings(_CONFIG)
-  workdir = _WORKDIR.value or default_workdir(
-    config_flags.get_config_filename(flags.FLAGS['config'])
-  )
+  config_file = config_flags.get_config_filename(flags.FLAGS['config'])
+  workdir = _WORKDIR.value or default_workdir(config_file)
   join_pod()
   # Imported after the flags are parsed, so that --help and mistakes are quick.
   from a3dcae_jax.run.session import train_and_evaluate

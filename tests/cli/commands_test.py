@@ -1,46 +1,203 @@
-"""Commands as processes: help that teaches, mistakes in one line with exit status 2."""
+"""Commands as processes: a list, help that teaches, mistakes as one line with exit status 2."""
 
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-MAIN = [sys.executable, '-m', 'a3dcae_jax.main']
+import a3dcae_jax
+from a3dcae_jax.cli.command import default_workdir, parse_overrides
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import VARIANTS
+
 CONFIG = '--config=configs/synthetic.py'
+COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'benchmark', 'aot')
 
-pytestmark = pytest.mark.slow
+# Runs a module as a command in a process where importing TensorFlow fails.
+WITHOUT_TENSORFLOW = """
+import runpy, sys
+
+class Blocker:
+  def find_spec(self, name, path=None, target=None):
+    if name.partition('.')[0] in ('tensorflow', 'tensorflow_datasets'):
+      raise ImportError(f'{name} is blocked')
+
+sys.meta_path.insert(0, Blocker())
+module = sys.argv[1]
+sys.argv = sys.argv[1:]
+runpy.run_module(module, run_name='__main__', alter_sys=True)
+"""
 
 
-def run(*arguments):
+def run(module, *arguments):
+  """Run a module without TensorFlow."""
   return subprocess.run(
-    [*MAIN, *arguments], capture_output=True, text=True, timeout=120, check=False
+    [sys.executable, '-c', WITHOUT_TENSORFLOW, module, *arguments],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
   )
 
 
-def test_help_shows_the_command():
-  assert '--config=configs/synthetic.py --workdir=runs/synthetic' in run('--help').stdout
+def one_error(result):
+  """Check that a command has ended with one line of error, and return it."""
+  assert result.returncode == 2
+  lines = result.stderr.strip().splitlines()
+  assert len(lines) == 1 and lines[0].startswith('error: ')
+  return lines[0]
+
+
+def test_the_package_lists_all_commands():
+  result = run('a3dcae_jax')
+  assert result.returncode == 0
+  listed = [line.split()[0] for line in result.stdout.splitlines() if line.startswith('  ')]
+  assert listed == list(COMMANDS)
+  folder = pathlib.Path(a3dcae_jax.__file__).parent
+  modules = {path.stem for path in folder.glob('[!_]*.py')}
+  assert modules == set(COMMANDS)
+
+
+def test_the_list_runs_a_command():
+  result = run('a3dcae_jax', 'export', '--workdir=x')
+  assert '--bundle' in one_error(result)
+
+
+def test_an_unknown_command_is_named():
+  assert "did you mean 'evaluate'?" in one_error(run('a3dcae_jax', 'evalute'))
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_needs_no_tensorflow_and_shows_the_command(command):
+  result = run(f'a3dcae_jax.{command}', '--help')
+  assert result.returncode == 0, result.stderr
+  assert f'python -m a3dcae_jax.{command}' in result.stdout
+  assert 'Flags:' in result.stdout
+
+
+def test_help_of_main_ends_with_the_variants():
+  lines = run('a3dcae_jax.main', '--help').stdout.splitlines()
+  named = [line.split()[0] for line in lines[-len(VARIANTS) :]]
+  assert named == list(VARIANTS)
+
+
+@pytest.mark.parametrize('command', ['main', 'evaluate', 'export', 'benchmark'])
+def test_commands_that_compile_have_the_switch_of_the_compilation_cache(command):
+  assert '--[no]compilation_cache' in run(f'a3dcae_jax.{command}', '--help').stdout
 
 
 @pytest.mark.parametrize(
-  'arguments, line',
+  'arguments, words',
   [
+    ([], ['--config is missing']),
+    ([CONFIG, '--config.train.stepz=3'], ['--config.train.stepz', "did you mean 'train.steps'?"]),
+    ([CONFIG, '--config.trains.steps=3'], ['trains.steps', 'docs/reference/config.md']),
+    ([CONFIG, '--config.data.options.speed=3'], ['speed', 'docs/reference/config.md']),
+    ([f'{CONFIG}:huge'], ["unknown variant 'huge'", 'small']),
+    ([f'{CONFIG}:tiny,hug'], ["unknown variant 'hug'"]),
+    (['--config=configs/none.py'], ['there is no file configs/none.py']),
+    ([CONFIG, '--config.train.steps=many'], ["invalid literal for int() with base 10: 'many'"]),
+    ([CONFIG, '--config.eval.error=foo'], ['eval.error', "'foo'", 'eq13']),
+    ([CONFIG, '--config.train.steps=0'], ['train.steps', '0', 'at least 1']),
+    ([CONFIG, 'x'], ["'x' is not a flag"]),
+  ],
+)
+def test_mistakes_in_a_config_are_one_line(arguments, words, tmp_path):
+  line = one_error(run('a3dcae_jax.main', *arguments, f'--workdir={tmp_path / "run"}'))
+  for word in words:
+    assert word in line
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_missing_videos_are_one_line(tmp_path):
+  result = run(
+    'a3dcae_jax.prepare',
+    '--config=configs/ucsd_ped2.py',
+    '--config.data.root=/none',
+    f'--config.data.cache_dir={tmp_path}',
+  )
+  assert '/none' in one_error(result)
+
+
+@pytest.mark.parametrize(
+  'arguments, word',
+  [
+    ([], '--workdir is missing'),
+    (['--sum', 'a', 'b'], '--workdir is missing'),
+    (['--workdir=x', '--cache=y'], '--cache goes with --bundle'),
+    (['--workdir=x', '--override=eval.stride'], 'is not FIELD=VALUE'),
+    (['--compare', '--sum', 'a', 'b'], 'do not go together'),
+    (['--workdir=x', 'y'], "'y' is not a flag"),
+    (['--bundle=b', '--workdir=x', '--override=eval.stride=1'], '--override does not go'),
+  ],
+)
+def test_flags_of_evaluate_that_do_not_fit_are_one_line(arguments, word):
+  assert word in one_error(run('a3dcae_jax.evaluate', *arguments))
+
+
+@pytest.mark.parametrize(
+  'config, expected',
+  [
+    ('configs/avenue.py', 'runs/avenue'),
+    ('configs/avenue.py:small', 'runs/avenue_small'),
+    ('/elsewhere/mine.py:small, without_gan', 'runs/mine_small-without_gan'),
+  ],
+)
+def test_the_default_workdir_names_config_and_variants(config, expected):
+  assert default_workdir(config) == pathlib.Path(expected)
+
+
+@pytest.mark.parametrize(
+  'texts, expected',
+  [
+    ([], {}),
     (
-      [f'{CONFIG}', '--config.train.stepz=3', '--workdir=x'],
-      "--config.train.stepz: no field 'stepz'; did you mean 'steps'?",
+      ['eval.stride=1,events.threshold_value=0.99'],
+      {'eval.stride': '1', 'events.threshold_value': '0.99'},
     ),
-    ([f'{CONFIG}:huge', '--workdir=x'], "unknown variant 'huge'; this config has: quick, tiny"),
-    (['--config=configs/none.py', '--workdir=x'], 'there is no file configs/none.py'),
     (
-      [CONFIG, '--config.train.steps=many', '--workdir=x'],
-      "invalid literal for int() with base 10: 'many'",
-    ),
-    (
-      ['--config=configs/ucsd_ped2.py', '--config.data.root=/none', '--workdir=x'],
-      'data.root /none: there is no such folder',
+      ['data.options.labels=a,b.csv', 'data.label_set='],
+      {'data.options.labels': 'a,b.csv', 'data.label_set': ''},
     ),
   ],
 )
-def test_mistakes_are_one_line(arguments, line):
-  result = run(*arguments)
-  assert result.returncode == 2 and line in result.stderr and 'Traceback' not in result.stderr
-  assert len(result.stderr.strip().splitlines()) == 1
+def test_overrides_are_fields_with_their_values(texts, expected):
+  assert parse_overrides(texts) == expected
+
+
+def test_an_override_without_a_value_is_named():
+  with pytest.raises(UserError, match="'eval.stride' is not FIELD=VALUE"):
+    parse_overrides(['eval.stride'])
+
+
+COMPILE = """
+from a3dcae_jax.cli.command import define_compilation_cache, run_command
+from a3dcae_jax.common import compilation_cache
+
+compilation_cache.MIN_COMPILE_S = 0.0
+define_compilation_cache()
+
+def main():
+  import jax.numpy as jnp
+  print(jnp.arange(5).sum())
+
+run_command(main, usage='')
+"""
+
+
+@pytest.mark.slow
+def test_a_command_keeps_compiled_programs_unless_told_otherwise(tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+  for arguments, is_kept in ((['--nocompilation_cache'], False), ([], True), ([], True)):
+    result = subprocess.run(
+      [sys.executable, '-c', COMPILE, *arguments],
+      capture_output=True,
+      text=True,
+      timeout=120,
+      check=True,
+    )
+    assert (result.stdout, result.stderr) == ('10\n', '')
+    assert bool(list(tmp_path.rglob('*-cache'))) == is_kept

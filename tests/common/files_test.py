@@ -1,10 +1,9 @@
-"""Files are whole or not there; process settings leave a user's own alone."""
+"""Files are complete or not there, and JSON errors name the file."""
 
 import json
 
 import pytest
 
-from a3dcae_jax.common import tuning
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir, atomic_write, read_json, write_json
 
@@ -16,7 +15,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
   with pytest.raises(RuntimeError), atomic_write(path) as file:
     file.write('half')
     raise RuntimeError
-  assert path.read_text() == 'old' and [p.name for p in path.parent.iterdir()] == ['x.txt']
+  assert path.read_text() == 'old'
+  assert [entry.name for entry in path.parent.iterdir()] == ['x.txt']
 
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path):
@@ -25,46 +25,33 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
   with pytest.raises(RuntimeError), atomic_dir(tmp_path / 'f') as folder:
     (folder / 'half').touch()
     raise RuntimeError
-  assert [p.name for p in tmp_path.rglob('*')] == ['f', 'old']
-  with atomic_dir(tmp_path / 'f') as folder:
-    (folder / 'new').touch()
-  assert [p.name for p in tmp_path.rglob('*')] == ['f', 'new']
+  assert [path.name for path in tmp_path.rglob('*')] == ['f', 'old']
 
 
-def test_json(tmp_path):
-  write_json(tmp_path / 'a.json', {'a': [1, None]})
-  assert read_json(tmp_path / 'a.json') == {'a': [1, None]}
+def test_a_folder_replaces_the_old_one(tmp_path):
+  for name in ('old', 'new'):
+    with atomic_dir(tmp_path / 'f') as folder:
+      (folder / name).touch()
+  assert [path.name for path in tmp_path.rglob('*')] == ['f', 'new']
+
+
+def test_json_comes_back(tmp_path):
+  path = tmp_path / 'a.json'
+  write_json(path, {'a': [1, None]})
+  assert read_json(path) == {'a': [1, None]}
+
+
+def test_nan_is_refused_and_leaves_the_old_file(tmp_path):
+  path = tmp_path / 'a.json'
+  write_json(path, {'a': 1})
   with pytest.raises(ValueError, match='not JSON compliant'):
-    write_json(tmp_path / 'a.json', float('nan'))
-  assert json.loads((tmp_path / 'a.json').read_text())['a'] == [1, None]
-  with pytest.raises(UserError, match=r'none.json does not exist'):
+    write_json(path, float('nan'))
+  assert json.loads(path.read_text()) == {'a': 1}
+
+
+def test_a_json_file_that_cannot_be_read_is_named(tmp_path):
+  with pytest.raises(UserError, match='none.json does not exist'):
     read_json(tmp_path / 'none.json')
   (tmp_path / 'b.json').write_text('{')
-  with pytest.raises(UserError, match=r'b.json is not valid JSON'):
+  with pytest.raises(UserError, match='b.json is not valid JSON'):
     read_json(tmp_path / 'b.json')
-
-
-def test_flags_of_the_user_stay(monkeypatch):
-  monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ())
-  monkeypatch.setenv('XLA_FLAGS', '--xla_disable_hlo_passes=mine')
-  assert not tuning.keep_barriers()
-  monkeypatch.setenv('XLA_FLAGS', '--xla_dump_to=x')
-  assert tuning.keep_barriers() and not tuning.keep_barriers()
-  assert (
-    tuning.os.environ['XLA_FLAGS']
-    == '--xla_dump_to=x --xla_disable_hlo_passes=cse_barrier_expander'
-  )
-  monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ('json',))
-  monkeypatch.setenv('XLA_FLAGS', '')
-  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
-  assert not tuning.keep_barriers()
-  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')  # an accelerator that is told off needs no pass
-  tuning.tune_process(compiles_ahead=True)
-  assert not tuning.os.environ['XLA_FLAGS']
-  assert tuning.keep_barriers()
-  monkeypatch.setenv('LIBTPU_INIT_ARGS', '--mine=1')
-  assert tuning.fuse_reductions() and not tuning.fuse_reductions()
-  assert (
-    tuning.os.environ['LIBTPU_INIT_ARGS']
-    == '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
-  )

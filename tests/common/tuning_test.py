@@ -1,4 +1,4 @@
-"""Settings of the process: that freed memory is kept shows in page faults."""
+"""Settings of the process: freed memory is kept, and the user's own flags are left alone."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from a3dcae_jax.common import tuning
 from a3dcae_jax.common.tuning import keep_freed_memory
 
-FAULTS = """
+COUNT_PAGE_FAULTS = """
 import resource
 from a3dcae_jax.common.tuning import tune_process
 tune_process()
@@ -29,25 +29,25 @@ for _ in range(16):
 """
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason='only glibc can be told')
+@pytest.mark.skipif(not keep_freed_memory(), reason='glibc alone has these settings')
 def test_a_programs_buffers_are_not_faulted_in_again():
-  """XLA asks for them on a thread of its own, whose arena would hold 64 MB: this one needs more.
+  """The buffers are larger than the 64 MB of a second arena's heaps.
 
-  In a process of its own, as every command is: who has made threads before (and so arenas) has been told too late.
+  XLA allocates them on a thread of its own. The program runs in a process of its own, as every
+  command does: once a process has made threads, and so arenas, the settings come too late.
   """
-  faults = [
-    int(line)
-    for line in subprocess.run(
-      [sys.executable, '-c', FAULTS], check=True, capture_output=True, text=True
-    ).stdout.split()
-  ]
-  # Of 24,000 pages. Buffers are freed a little later than the next are asked for, so the first runs may each take new ones, up to five in a
-  # row; without the setting all sixteen do.
-  assert len(faults) == 16 and min(faults) < 2000
+  result = subprocess.run(
+    [sys.executable, '-c', COUNT_PAGE_FAULTS], check=True, capture_output=True, text=True
+  )
+  faults = [int(line) for line in result.stdout.split()]
+  # A run touches 24,000 pages. Buffers are freed a little after the next ones are allocated, so up
+  # to five of the first runs may each take new ones. Without the setting all sixteen do.
+  assert len(faults) == 16
+  assert min(faults) < 2000
 
 
 @pytest.mark.parametrize(
-  'given, platforms, plugin, expected',
+  'given, platforms, has_plugin, expected',
   [
     ('', None, True, '--xla_gpu_force_conv_nhwc=true'),
     ('--a=1', None, True, '--a=1 --xla_gpu_force_conv_nhwc=true'),
@@ -57,13 +57,51 @@ def test_a_programs_buffers_are_not_faulted_in_again():
   ],
 )
 def test_convolutions_on_gpus_have_their_channels_last(
-  monkeypatch, given, platforms, plugin, expected
+  monkeypatch, given, platforms, has_plugin, expected
 ):
   monkeypatch.setenv('XLA_FLAGS', given)
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   if platforms:
     monkeypatch.setenv('JAX_PLATFORMS', platforms)
-  monkeypatch.setattr(
-    tuning.importlib.util, 'find_spec', lambda name: plugin and name == 'jax_cuda12_plugin'
-  )
-  assert tuning.keep_channels_last() == (expected != given) and os.environ['XLA_FLAGS'] == expected
+
+  def find_spec(name):
+    return has_plugin and name == 'jax_cuda12_plugin'
+
+  monkeypatch.setattr(tuning.importlib.util, 'find_spec', find_spec)
+  assert tuning.keep_channels_last() == (expected != given)
+  assert os.environ['XLA_FLAGS'] == expected
+
+
+def test_barriers_are_kept_on_cpus_once(monkeypatch):
+  monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ())
+  monkeypatch.setenv('XLA_FLAGS', '--xla_dump_to=x')
+  assert tuning.keep_barriers()
+  assert not tuning.keep_barriers()
+  expected = '--xla_dump_to=x --xla_disable_hlo_passes=cse_barrier_expander'
+  assert os.environ['XLA_FLAGS'] == expected
+
+
+def test_the_users_own_passes_are_left_alone(monkeypatch):
+  monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ())
+  monkeypatch.setenv('XLA_FLAGS', '--xla_disable_hlo_passes=mine')
+  assert not tuning.keep_barriers()
+  assert os.environ['XLA_FLAGS'] == '--xla_disable_hlo_passes=mine'
+
+
+def test_barriers_are_not_kept_where_an_accelerator_may_be_used(monkeypatch):
+  monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ('json',))  # a module that is installed
+  monkeypatch.setenv('XLA_FLAGS', '')
+  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
+  assert not tuning.keep_barriers()
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  tuning.tune_process(compiles_ahead=True)
+  assert not os.environ['XLA_FLAGS']
+  assert tuning.keep_barriers()
+
+
+def test_libtpus_own_flags_are_left_alone(monkeypatch):
+  monkeypatch.setenv('LIBTPU_INIT_ARGS', '--mine=1')
+  assert tuning.fuse_reductions()
+  assert not tuning.fuse_reductions()
+  expected = '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
+  assert os.environ['LIBTPU_INIT_ARGS'] == expected
