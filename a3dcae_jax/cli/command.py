@@ -36,11 +36,11 @@ def define_config() -> flags.FlagHolder:
   )
 
 
-def define_compilation_cache() -> flags.FlagHolder:
+def define_compilation_cache(default: bool = True) -> flags.FlagHolder:
   """Define `--[no]compilation_cache`, which `run_command` obeys."""
   return flags.DEFINE_bool(
     'compilation_cache',
-    True,
+    default,
     "Keep compiled programs between runs, in the user's cache folder or in "
     'JAX_COMPILATION_CACHE_DIR.',
   )
