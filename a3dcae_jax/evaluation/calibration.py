@@ -161,9 +161,15 @@ class Calibration:
 
   def to_json(self) -> dict[str, Any]:
     """Return everything as JSON values; floats keep all their digits."""
-    values = dataclasses.asdict(self)
-    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    return values | {name: array.tolist() for name, array in arrays.items()}
+    values = {}
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, np.ndarray):
+        value = value.tolist()
+      elif isinstance(value, tuple):
+        value = list(value)
+      values[field.name] = value
+    return values
 
   @classmethod
   def from_json(cls, values: dict[str, Any]) -> 'Calibration':
