@@ -1,1 +1,1 @@
-"""Reports: one self-contained HTML page per run, tables for the terminal, runs side by side."""
+"""Reports: an HTML page per run, tables for the terminal, runs side by side."""

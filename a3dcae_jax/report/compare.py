@@ -1,4 +1,4 @@
-"""Several runs side by side; runs under different protocols stand in different tables."""
+"""Several runs side by side; each protocol has a table of its own."""
 
 import html
 import pathlib

@@ -1,4 +1,4 @@
-"""`report.html`: one file that needs no network and is readable on a phone and on paper."""
+"""`report.html`: one file without a network, readable on a phone and on paper."""
 
 import html
 import json
@@ -103,7 +103,7 @@ def html_page(title: str, body: str, *, head: str = '') -> str:
 
 
 def _draw(report: Report) -> tuple[str, dict[str, str]]:
-  """Return the script that draws all plots, and each plot's place in the page by its name."""
+  """Return the script that draws all plots, and the HTML of each by its name."""
   figures = {}
   if report.rocs:
     figures['roc'] = plots.roc_plot(report.rocs)
@@ -148,7 +148,7 @@ def _summary(report: Report) -> str:
 
 
 def _paper_rows(name: str) -> list[Row]:
-  """Return the row of the paper, which normalises by Eq. 14, if it has this data set."""
+  """Return the row of the paper (its Eq. 14 only), if it has this data set."""
   if name not in PAPER:
     return []
   auc, eer = PAPER[name]

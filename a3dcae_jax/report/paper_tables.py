@@ -1,4 +1,4 @@
-"""The paper's frame-level results: AUC and EER in percent (Sun et al. 2021, Tables I to V)."""
+"""The paper's frame-level AUC and EER in percent (Sun et al. 2021, Tables I to V)."""
 
 PAPER = {
   'ucsd_ped1': (90.2, 11.6),

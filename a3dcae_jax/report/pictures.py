@@ -20,13 +20,18 @@ def grey_picture(image: np.ndarray) -> str:
 
 def heat_picture(error: np.ndarray, limit: float) -> str:
   """Return a map [H, W] from 0 to `limit` as a `data:` URL of a coloured PNG."""
-  level = np.clip(np.asarray(error, np.float64) / max(limit, 1e-12), 0, 1) * (len(_HEAT) - 1)
-  low = np.minimum(level.astype(int), len(_HEAT) - 2)
-  share = (level - low)[..., None]
-  return _data_url(_HEAT[low] * (1 - share) + _HEAT[low + 1] * share)
+  last = len(_HEAT) - 1
+  relative = np.asarray(error, np.float64) / max(limit, 1e-12)
+  level = np.clip(relative, 0, 1) * last
+  lower = np.minimum(level.astype(int), last - 1)
+  share = (level - lower)[..., None]
+  pixels = _HEAT[lower] * (1 - share) + _HEAT[lower + 1] * share
+  return _data_url(pixels)
 
 
 def _data_url(pixels: np.ndarray) -> str:
   buffer = io.BytesIO()
-  Image.fromarray(pixels.astype(np.uint8)).save(buffer, 'PNG', optimize=True)
-  return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()
+  image = Image.fromarray(pixels.astype(np.uint8))
+  image.save(buffer, 'PNG', optimize=True)
+  encoded = base64.b64encode(buffer.getvalue())
+  return f'data:image/png;base64,{encoded.decode()}'

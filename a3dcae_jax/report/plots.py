@@ -63,7 +63,8 @@ def score_plot(video: VideoScores) -> figure:
   plot.line(frames, np.asarray(video.scores, np.float32), color=BLUE, line_width=1.5)
   if video.detected:
     _draw_bars(plot, video)
-  plot.add_tools(HoverTool(tooltips=[('frame', '@x'), ('score', '@y{0.0000}')], mode='vline'))
+  tooltips = [('frame', '@x'), ('score', '@y{0.0000}')]
+  plot.add_tools(HoverTool(tooltips=tooltips, mode='vline'))
   return plot
 
 
@@ -94,7 +95,8 @@ def _shade(plot: figure, intervals: Sequence[tuple[int, int]]) -> None:
 def _draw_bars(plot: figure, video: VideoScores) -> None:
   low = float(np.min(video.scores))
   high = float(np.max(video.scores))
-  height = low - 0.06 * max(high - low, 1e-9)
+  span = max(high - low, 1e-9)
+  height = low - 0.06 * span
   starts = [start for start, _ in video.detected]
   ends = [end for _, end in video.detected]
   plot.segment(x0=starts, x1=ends, y0=height, y1=height, color=GREEN, line_width=6)
@@ -102,4 +104,5 @@ def _draw_bars(plot: figure, video: VideoScores) -> None:
 
 def _evenly_spread(count: int, most: int) -> np.ndarray:
   """Return at most `most` indices below `count`, so that a page stays light."""
-  return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+  indices = np.linspace(0, count - 1, min(count, most))
+  return np.unique(indices.astype(int))

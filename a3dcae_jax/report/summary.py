@@ -8,7 +8,10 @@ from a3dcae_jax.scoring.protocol import describe
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-  """Return the run, its other calibration and the baselines as a table, then events and regions.
+  """Return the figures of a run, some lines long.
+
+  A table has the run, the same run with the other calibration, and the baselines. Confidence
+  interval, events and regions follow.
 
   Args:
     metrics: the content of `metrics.json`.
@@ -40,7 +43,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
 
 
 def describe_rank_regression(regression: Mapping[str, Any] | None) -> str:
-  """Describe the rank regression on the baselines; '' if there is none (all errors are equal)."""
+  """Describe the rank regression in a line; '' without one (all errors are equal)."""
   if not regression:
     return ''
   named = [

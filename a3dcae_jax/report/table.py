@@ -54,7 +54,7 @@ def baseline_rows(metrics: Mapping[str, Any]) -> list[Row]:
 
 
 def run_rows(metrics: Mapping[str, Any]) -> list[Row]:
-  """Return the rows of one run: itself, with the other calibration, and its baselines."""
+  """Return the rows of one run, of its other calibration and of its baselines."""
   other = metrics['other_calibration']
   own_words = calibrated_words(not other['per_position'])
   other_words = calibrated_words(other['per_position'])
@@ -73,7 +73,12 @@ def text_table(rows: Sequence[Row]) -> str:
 
 
 def html_table(rows: Sequence[Row], *, main: str = '') -> str:
-  """Return the table for a page; `main` is the normalisation that is marked in a run's row."""
+  """Return the table for a page.
+
+  Args:
+    rows: of the table.
+    main: the normalisation that is marked in the rows of runs.
+  """
   titles = (CORNER, *NORMALISATIONS)
   head = ''.join(f'<th>{title}</th>' for title in titles)
   body = ''.join(_html_line(row, main) for row in rows)
@@ -84,8 +89,9 @@ def html_table(rows: Sequence[Row], *, main: str = '') -> str:
 
 def _text_line(title: str, cells: Sequence[str]) -> str:
   # The end of a long title is kept: it tells paths of runs apart.
-  columns = ''.join(f'{cell:>{_CELL_WIDTH}s}' for cell in cells)
-  return f'{title[-_TITLE_WIDTH:]:{_TITLE_WIDTH}s}{columns}'
+  title = title[-_TITLE_WIDTH:].ljust(_TITLE_WIDTH)
+  columns = [cell.rjust(_CELL_WIDTH) for cell in cells]
+  return title + ''.join(columns)
 
 
 def _html_line(row: Row, main: str) -> str:

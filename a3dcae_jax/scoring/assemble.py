@@ -80,13 +80,19 @@ class MeanMaps:
     for row, window_map, count in zip(rows, maps, counts, strict=True):
       if row in self._sums:
         self._sums[row] = self._sums[row] + window_map
+        self._seen[row] += count
       else:
         self._sums[row] = np.array(window_map, np.float32)
-      self._seen[row] = self._seen.get(row, 0) + count
-    complete = sorted(row for row in set(rows) if self._seen[row] == self._times[row])
-    means = [self._sums.pop(row) / self._seen.pop(row) for row in complete]
+        self._seen[row] = count
+    complete = []
+    means = []
+    for row in sorted(set(rows)):
+      if self._seen[row] == self._times[row]:
+        complete.append(row)
+        means.append(self._sums.pop(row) / self._seen.pop(row))
     if not means:
-      means = np.zeros((0, *np.shape(maps)[1:]), np.float32)
+      _, height, width = np.shape(maps)
+      means = np.zeros((0, height, width), np.float32)
     return np.asarray(complete, int), np.asarray(means)
 
   def waiting(self, size: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -49,9 +49,11 @@ def baseline_errors(
   if target_rms:
     errors[NORMALISED] = np.zeros(len(frames))
   for video, mean_image_id in zip(videos, mean_image_ids, strict=True):
-    in_video = slice(video.first, video.first + video.num_frames)
+    end = video.first + video.num_frames
+    in_video = slice(video.first, end)
+    mean_image = mean_images[mean_image_id]
     of_video = {name: values[in_video] for name, values in errors.items()}
-    _score_video(frames[in_video], mean_images[mean_image_id], target_rms, of_video)
+    _score_video(frames[in_video], mean_image, target_rms, of_video)
   return errors
 
 
@@ -61,7 +63,8 @@ def _score_video(
   """Write the errors of one video into the arrays of `errors`, float64 [n]."""
   previous = {}
   for index, frame in enumerate(frames):
-    centred = frame / np.float32(255) - mean_image
+    pixels = frame / np.float32(255)
+    centred = pixels - mean_image
     energy = _mean_square(centred)
     errors['mean_image_distance'][index] = energy
     images = {'frame_difference': centred}

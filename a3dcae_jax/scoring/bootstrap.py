@@ -1,4 +1,7 @@
-"""Confidence intervals by resampling whole videos: frames of one video are not independent."""
+"""Confidence intervals by resampling whole videos.
+
+Single frames are not resampled: those of one video are not independent.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +17,9 @@ SEED = 0
 def auc_interval(
   scores: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, resamples: int = 1000
 ) -> dict[str, Any]:
-  """Return the percentile interval of the micro AUC over videos drawn with replacement.
+  """Return a confidence interval of the micro AUC.
+
+  It is the percentile interval over videos drawn with replacement.
 
   Args:
     scores: one float [N_v] per video.
@@ -26,9 +31,10 @@ def auc_interval(
     which are left out. 'low' and 'high' are None if all draws are.
   """
   rng = np.random.default_rng(SEED)
+  count = len(scores)
   values = []
   for _ in range(resamples):
-    chosen = rng.integers(len(scores), size=len(scores))
+    chosen = rng.integers(count, size=count)
     drawn_scores = np.concatenate([scores[i] for i in chosen])
     drawn_labels = np.concatenate([labels[i] for i in chosen])
     value = auc(drawn_scores, drawn_labels)
@@ -38,7 +44,8 @@ def auc_interval(
   high = None
   if values:
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail]).tolist()
+    bounds = np.quantile(values, [tail, 1 - tail])
+    low, high = bounds.tolist()
   return {
     'low': low,
     'high': high,

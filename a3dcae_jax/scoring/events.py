@@ -1,4 +1,4 @@
-"""Abnormal events: peaks of the score as intervals of frames, and how they match the true ones."""
+"""Abnormal events: detected from peaks of the score, matched with the true ones."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -64,21 +64,27 @@ def detect_events(
   stands_out = pairs.persistence >= persistence
   is_high = scores[pairs.position] >= threshold
   events = []
-  for peak in pairs.position[stands_out & is_high].tolist():
-    start = max(peak - window_frames // 2, 0)
-    end = min(peak + (window_frames + 1) // 2, len(scores))
+  peaks = pairs.position[stands_out & is_high]
+  before = window_frames // 2
+  after = window_frames - before
+  for peak in peaks.tolist():
+    start = max(peak - before, 0)
+    end = min(peak + after, len(scores))
     end = max(end, start + 1)
-    if events and start - events[-1][1] < merge_frames:
-      first, last = events[-1]
-      events[-1] = (first, max(end, last))
-    else:
-      events.append((start, end))
+    if events:
+      last_start, last_end = events[-1]
+      if start - last_end < merge_frames:
+        events.pop()
+        start = last_start
+        end = max(end, last_end)
+    events.append((start, end))
   return events
 
 
 def true_events(labels: np.ndarray) -> list[Interval]:
   """Return the runs of ones in 0/1 labels [N]."""
-  edges = np.diff(np.r_[0, np.asarray(labels, np.int8), 0])
+  labels = np.asarray(labels, np.int8)
+  edges = np.diff(labels, prepend=0, append=0)
   starts = np.flatnonzero(edges == 1).tolist()
   ends = np.flatnonzero(edges == -1).tolist()
   return list(zip(starts, ends, strict=True))
@@ -105,9 +111,11 @@ def match_events(
     true_count += len(truth)
     detected_count += len(intervals)
     for event in truth:
-      hits = [interval[0] for interval in intervals if _overlap(interval, event)]
-      if hits:
-        delays.append(max(min(hits) - event[0], 0))
+      event_start, _ = event
+      starts = [start for start, end in intervals if _overlap((start, end), event)]
+      if starts:
+        delay = min(starts) - event_start
+        delays.append(max(delay, 0))
     for interval in intervals:
       if not any(_overlap(interval, event) for event in truth):
         false_alarms += 1
@@ -134,21 +142,26 @@ def event_metrics(
   hours = sum(map(len, scores)) / frames_per_s / 3600
   median_delay = None
   if counts.found:
-    median_delay = float(np.median(counts.delays_frames)) / frames_per_s
+    frames = float(np.median(counts.delays_frames))
+    median_delay = frames / frames_per_s
   above = np.concatenate(scores) >= threshold
   abnormal = np.concatenate(labels).astype(bool)
   hits = int((above & abnormal).sum())
+  above_count = int(above.sum())
+  abnormal_count = int(abnormal.sum())
   return result | {
     'true_events': counts.true_events,
     'true_positives': counts.found,
     'false_alarms': counts.false_alarms,
     'false_alarms_per_hour': counts.false_alarms / hours,
     'median_delay_s': median_delay,
-    'frame_precision': hits / int(above.sum()) if above.any() else None,
-    'frame_recall': hits / int(abnormal.sum()) if abnormal.any() else None,
+    'frame_precision': hits / above_count if above_count else None,
+    'frame_recall': hits / abnormal_count if abnormal_count else None,
     'matching_rule': MATCHING_RULE,
   }
 
 
 def _overlap(first: Interval, second: Interval) -> bool:
-  return first[0] < second[1] and first[1] > second[0]
+  first_start, first_end = first
+  second_start, second_end = second
+  return first_start < second_end and first_end > second_start

@@ -77,18 +77,24 @@ def pooled_maps(maps: jax.Array, clips: jax.Array) -> Pooled:
     clips: the clips that they belong to, [B, T, H, W, 1].
   """
   images = clips.squeeze(-1).astype(jnp.float32)
+  maps = maps.astype(jnp.float32)
   in_time = jnp.gradient(images, axis=1)
   down, across = jnp.gradient(images, axis=(2, 3))
-  gradients = gradient_products(in_time, down, across)
-  own = jnp.stack([in_time * in_time, maps.astype(jnp.float32)])
+  products = gradient_products(in_time, down, across)
+  energy = in_time * in_time
+  quantities = jnp.concatenate([products, jnp.stack([energy, maps])])
   _, frames, height, width = images.shape
   window = (
     gaussian_matrix(frames, SIGMA_FRAMES, 1),
     gaussian_matrix(height, SIGMA_PX, STEP),
     gaussian_matrix(width, SIGMA_PX, STEP),
   )
-  *means, energy, error = window_means(jnp.concatenate([gradients, own]), window)
-  return Pooled(speed(*means, DAMPING), jnp.sqrt(error), energy)
+  *mean_products, mean_energy, mean_error = window_means(quantities, window)
+  return Pooled(
+    speed=speed(*mean_products, DAMPING),
+    reconstruction_error=jnp.sqrt(mean_error),
+    energy=mean_energy,
+  )
 
 
 def row_sums(pooled: Pooled) -> jax.Array:
@@ -97,13 +103,15 @@ def row_sums(pooled: Pooled) -> jax.Array:
   Returns:
     [3, T, h]: sums over clips and columns of energy, energy * speed and energy * error.
   """
-  weighted_speed = pooled.energy * pooled.speed
-  weighted_error = pooled.energy * pooled.reconstruction_error
-  return jnp.stack([pooled.energy, weighted_speed, weighted_error]).sum((1, 4))
+  energy = pooled.energy
+  weighted_speed = energy * pooled.speed
+  weighted_error = energy * pooled.reconstruction_error
+  quantities = jnp.stack([energy, weighted_speed, weighted_error])
+  return quantities.sum((1, 4))
 
 
 def motion_statistics(sums: np.ndarray) -> np.ndarray:
-  """Return the reference statistics: means over training videos, weighted by motion energy.
+  """Return the reference statistics: training means weighted by motion energy.
 
       statistics[q, t, i] = (g * sum e q + p) / (g * sum e + P)
 
@@ -117,12 +125,15 @@ def motion_statistics(sums: np.ndarray) -> np.ndarray:
     float32 [2, T, h]: speed and reconstruction error.
   """
   sums = np.asarray(sums, np.float64)
-  smooth = np.asarray(gaussian_matrix(sums.shape[2], ROWS_SIGMA, 1), np.float64)
+  _, _, rows = sums.shape
+  kernel = gaussian_matrix(rows, ROWS_SIGMA, 1)
+  kernel = np.asarray(kernel, np.float64)
+  smooth = np.einsum('ctr,ir->cti', sums, kernel)
   prior = PRIOR * sums.sum(2, keepdims=True)
-  energy, *weighted = np.einsum('ctr,ir->cti', sums, smooth) + prior
+  energy, speed_sum, error_sum = smooth + prior
   energy = np.maximum(energy, 1e-30)
-  means = [np.maximum(quantity / energy, 1e-6) for quantity in weighted]
-  return np.stack(means).astype(np.float32)
+  means = np.stack([speed_sum / energy, error_sum / energy])
+  return np.maximum(means, 1e-6).astype(np.float32)
 
 
 def local_errors(
@@ -140,8 +151,10 @@ def local_errors(
   Returns:
     Errors [B, T] and maps [B, T, H, W].
   """
-  mixed = mixed_maps(pooled_maps(maps, clips), statistics, network_weight)
-  in_pixels = jnp.repeat(jnp.repeat(mixed, STEP, 2), STEP, 3)
+  pooled = pooled_maps(maps, clips)
+  mixed = mixed_maps(pooled, statistics, network_weight)
+  rows = jnp.repeat(mixed, STEP, axis=2)
+  in_pixels = jnp.repeat(rows, STEP, axis=3)
   return top_mean(mixed), in_pixels
 
 
@@ -156,10 +169,12 @@ def mixed_maps(pooled: Pooled, statistics: jax.Array, network_weight: float) -> 
   Returns:
     [B, T, h, w].
   """
-  relative_speed = pooled.speed / statistics[0][None, :, :, None]
-  relative_error = pooled.reconstruction_error / statistics[1][None, :, :, None]
+  reference_speed, reference_error = statistics[:, None, :, :, None]
+  relative_speed = pooled.speed / reference_speed
+  relative_error = pooled.reconstruction_error / reference_error
   from_speed = (1 - network_weight) * relative_speed
-  return from_speed + network_weight * jnp.minimum(relative_speed, 1) * relative_error
+  limited_speed = jnp.minimum(relative_speed, 1)
+  return from_speed + network_weight * limited_speed * relative_error
 
 
 def top_mean(maps: jax.Array) -> jax.Array:
@@ -167,10 +182,10 @@ def top_mean(maps: jax.Array) -> jax.Array:
 
   These are the `TOP_FRACTION` of its positions, at least one.
   """
-  flat = maps.reshape(*maps.shape[:2], -1)
-  positions = flat.shape[-1]
+  batch, frames, height, width = maps.shape
+  positions = height * width
   count = max(int(round(TOP_FRACTION * positions)), 1)
-  ordered = jnp.sort(flat, axis=-1)
+  ordered = jnp.sort(maps.reshape(batch, frames, positions), axis=-1)
   # A slice rather than an index: no gather in programs whose batch size is left open.
   highest = lax.slice_in_dim(ordered, positions - count, None, axis=-1)
   return highest.mean(-1)

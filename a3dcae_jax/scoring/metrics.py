@@ -21,26 +21,28 @@ def roc(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
-  """Return the area under the ROC curve in [0, 1], or None if there is only one class."""
+  """Return the area under the ROC curve, or None if there is only one class."""
   if not _has_both_classes(labels):
     return None
   return float(sklearn_metrics.roc_auc_score(labels, scores))
 
 
 def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
-  """Return the rate at which false positives equal misses, or None if there is only one class.
+  """Return the rate at which false positives equal misses.
 
-  The ROC curve is interpolated linearly between thresholds.
+  The ROC curve is interpolated linearly between thresholds. With only one class it is None.
   """
   if not _has_both_classes(labels):
     return None
   fpr, tpr = roc(scores, labels)
-  gap = fpr - (1 - tpr)  # rises from -1 to 1
+  misses = 1 - tpr
+  gap = fpr - misses  # rises from -1 to 1
   after = int(np.argmax(gap >= 0))
   before = max(after - 1, 0)
-  rise = gap[after] - gap[before]
-  share = -gap[before] / rise if rise else 0.0
-  return float(fpr[before] + share * (fpr[after] - fpr[before]))
+  gap_rise = gap[after] - gap[before]
+  fpr_rise = fpr[after] - fpr[before]
+  share = -gap[before] / gap_rise if gap_rise else 0.0
+  return float(fpr[before] + share * fpr_rise)
 
 
 def frame_metrics(
@@ -65,8 +67,11 @@ def frame_metrics(
   average_precision = None
   score_gap = None
   if _has_both_classes(all_labels):
-    average_precision = float(sklearn_metrics.average_precision_score(all_labels, all_scores))
-    score_gap = float(all_scores[all_labels == 1].mean() - all_scores[all_labels == 0].mean())
+    average_precision = sklearn_metrics.average_precision_score(all_labels, all_scores)
+    average_precision = float(average_precision)
+    normal = all_scores[all_labels == 0]
+    abnormal = all_scores[all_labels == 1]
+    score_gap = float(abnormal.mean() - normal.mean())
   of_videos = [auc(*pair) for pair in zip(scores, labels, strict=True)]
   defined = [value for value in of_videos if value is not None]
   return {

@@ -97,14 +97,19 @@ def _normalised_video(video: np.ndarray, how: str) -> np.ndarray:
   if how == 'psnr':
     video = np.log(np.maximum(video, _LEAST_ERROR))
   shifted = video - video.min()
-  span = video.max() if how == 'eq14' else shifted.max()
-  return shifted / span if span > 0 else np.zeros_like(video)
+  span = shifted.max()
+  if how == 'eq14':
+    span = video.max()
+  if span <= 0:
+    return np.zeros_like(video)
+  return shifted / span
 
 
 def _smoothed_causally(video: np.ndarray, sigma_frames: float) -> np.ndarray:
   """Weigh the frames before each one; frames before the first one have its score."""
-  ages = np.arange(int(4 * sigma_frames) + 1)
+  reach = int(4 * sigma_frames)
+  ages = np.arange(reach + 1)
   weights = np.exp(-0.5 * np.square(ages / sigma_frames))
   weights = weights / weights.sum()
-  before = np.full(len(weights) - 1, video[0])
-  return np.convolve(np.r_[before, video], weights, 'valid')
+  extended = np.pad(video, (reach, 0), mode='edge')
+  return np.convolve(extended, weights, 'valid')

@@ -1,4 +1,4 @@
-"""Persistence of the maxima of a score curve (0-dimensional): how far each one stands out."""
+"""Persistence of the maxima of a score curve: how far each one stands out."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,10 +23,10 @@ class Pairs(NamedTuple):
 def maxima(values: np.ndarray) -> Pairs:
   """Return the local maxima and their persistence.
 
-  Going down from the highest value, each local maximum starts a component. Where two components
-  meet, at a minimum, the one with the lower maximum ends: the persistence of that maximum is its
-  height above the meeting point. The component of the global maximum never ends; its persistence
-  is max - min.
+  This is 0-dimensional persistence. Going down from the highest value, each local maximum starts a
+  component. Where two components meet, at a minimum, the one with the lower maximum ends: the
+  persistence of that maximum is its height above the meeting point. The component of the global
+  maximum never ends; its persistence is max - min.
 
   A plateau counts as one maximum, at its first sample. An end of the curve counts as a maximum if
   the curve falls away from it. A constant curve has one maximum of persistence 0.
@@ -45,19 +45,23 @@ def maxima(values: np.ndarray) -> Pairs:
   values = np.asarray(values, np.float64)
   if not len(values):
     raise UserError('persistence: the score curve is empty')
-  if not np.isfinite(values).all():
-    raise UserError(f'persistence: score {np.flatnonzero(~np.isfinite(values))[0]} is not finite')
-  starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])  # first sample of each plateau
+  wrong = np.flatnonzero(~np.isfinite(values))
+  if len(wrong):
+    raise UserError(f'persistence: score {wrong[0]} is not finite')
+  is_new = np.diff(values) != 0
+  starts = np.flatnonzero(np.append(True, is_new))  # first sample of each plateau
   heights = values[starts]
-  rises = np.r_[True, heights[1:] > heights[:-1]]
-  falls = np.r_[heights[1:] < heights[:-1], True]
+  steps = np.diff(heights)
+  rises = np.append(True, steps > 0)
+  falls = np.append(steps < 0, True)
   peaks = np.flatnonzero(rises & falls)
-  valleys = np.empty(0)
-  if len(peaks) > 1:
-    valleys = np.minimum.reduceat(heights, peaks)[:-1]  # the minimum between neighbouring peaks
-  persistence = _pair(heights[peaks].tolist(), valleys.tolist())
-  persistence[int(np.argmax(heights[peaks]))] = heights.max() - heights.min()
-  return Pairs(starts[peaks], np.asarray(persistence))
+  peak_heights = heights[peaks]
+  # Each segment starts with a peak, so its minimum is the valley before the next peak. The last
+  # segment has no next peak.
+  valleys = np.minimum.reduceat(heights, peaks)[:-1]
+  persistence = np.asarray(_pair(peak_heights.tolist(), valleys.tolist()))
+  persistence[peak_heights.argmax()] = heights.max() - heights.min()
+  return Pairs(starts[peaks], persistence)
 
 
 def _pair(peaks: Sequence[float], valleys: Sequence[float]) -> list[float]:

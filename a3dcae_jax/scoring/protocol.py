@@ -1,4 +1,4 @@
-"""The protocol of an evaluation, as data: how it reads in words, and which runs may be compared.
+"""The protocol of an evaluation: in words, and which runs may be compared.
 
 Figures are comparable only if they come from the same frames and labels and were computed in the
 same way. `metrics.json` has all of this in its fields `data` and `protocol` (see `schema`).
@@ -18,9 +18,9 @@ def comparison_key(metrics: Mapping[str, Any]) -> Hashable:
   except `FREE_FIELDS`.
   """
   data = metrics['data']
-  protocol = {
-    field: value for field, value in metrics['protocol'].items() if field not in FREE_FIELDS
-  }
+  protocol = dict(metrics['protocol'])
+  for field in FREE_FIELDS:
+    protocol.pop(field, None)
   return data['name'], data['label_set'], data['sha256'], _frozen(protocol)
 
 
@@ -77,9 +77,10 @@ def _describe_windows(windows: Mapping[str, Any]) -> str:
   words = f'windows of {windows["frames"]} frames'
   if windows['stride'] > 1:
     words += f', stride {windows["stride"]}'
-  shorter = [f'{stride} in {video}' for video, stride in windows['shorter_strides'].items()]
+  shorter = windows['shorter_strides']
   if shorter:
-    words += f' ({", ".join(shorter)})'
+    named = [f'{stride} in {video}' for video, stride in shorter.items()]
+    words += f' ({", ".join(named)})'
   if windows['averaging'] == 'none':
     return f'{words}, back to back'
   return f'{words}, one every {windows["step_frames"]} frames, averaged'

@@ -1,4 +1,4 @@
-"""Rank regression on the baselines: how far they explain the order of the frames by error."""
+"""Rank regression: how far the baselines explain the order of frames by error."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,8 @@ def rank_regression(
   target = _standardised_ranks(errors)
   if not target.any():
     return None
-  factors = np.stack([_standardised_ranks(values) for values in baselines.values()], axis=1)
+  ranks = [_standardised_ranks(values) for values in baselines.values()]
+  factors = np.stack(ranks, axis=1)
   weights, *_ = np.linalg.lstsq(factors, target, rcond=None)
   unexplained = np.square(target - factors @ weights).mean()
   return {

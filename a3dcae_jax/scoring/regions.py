@@ -1,4 +1,4 @@
-"""Localisation: pixel-level AUC, and the region- and track-based detection criteria.
+"""Localisation: pixel-level AUC, region- and track-based detection criteria.
 
 RBDC and TBDC compare regions. A detected region is an 8-connected component, with at least
 `min_area` pixels, of the frame's error map above a threshold, and counts as its bounding box. The
@@ -43,22 +43,24 @@ class Curve(NamedTuple):
 
 
 def reduce_map(maps: np.ndarray, step: int, sigma_px: float) -> np.ndarray:
-  """Smooth error maps by a Gaussian and reduce them by means of `step` x `step` blocks.
+  """Smooth error maps by a Gaussian and reduce them by block means.
 
   Args:
     maps: [N, H, W].
-    step: size of a block in pixels.
+    step: height and width of a block in pixels.
     sigma_px: standard deviation of the Gaussian.
 
   Returns:
     float32 [N, H / step, W / step].
   """
-  smooth = ndimage.gaussian_filter(np.asarray(maps, np.float32), (0, sigma_px, sigma_px))
+  maps = np.asarray(maps, np.float32)
+  smooth = ndimage.gaussian_filter(maps, (0, sigma_px, sigma_px))
   count, height, width = smooth.shape
   rows = height // step
   columns = width // step
   trimmed = smooth[:, : rows * step, : columns * step]
-  return trimmed.reshape(count, rows, step, columns, step).mean((2, 4))
+  blocks = trimmed.reshape(count, rows, step, columns, step)
+  return blocks.mean((2, 4))
 
 
 def regions_of_masks(masks: np.ndarray) -> list[Region]:
@@ -74,16 +76,12 @@ def regions_of_masks(masks: np.ndarray) -> list[Region]:
   regions = []
   track_of = {}
   next_track = 0
-  for component, box in enumerate(ndimage.find_objects(labels), start=1):
-    frame = box[0].start
-    rows, columns = box[1:]
-    touched = np.zeros(0, int)
-    if frame > 0:
-      inside = labels[frame, rows, columns] == component
-      touched = labels[frame - 1, rows, columns][inside]
-      touched = touched[touched > 0]
-    if len(touched):
-      track = track_of[int(np.bincount(touched).argmax())]
+  boxes = ndimage.find_objects(labels)
+  for component, (frames, rows, columns) in enumerate(boxes, start=1):
+    frame = frames.start
+    before = _component_before(labels, component, (frame, rows, columns))
+    if before:
+      track = track_of[before]
     else:
       track = next_track
       next_track += 1
@@ -92,10 +90,23 @@ def regions_of_masks(masks: np.ndarray) -> list[Region]:
   return regions
 
 
+def _component_before(labels: np.ndarray, component: int, box: tuple[int, slice, slice]) -> int:
+  """Return the component of the frame before that touches this one most, or 0."""
+  frame, rows, columns = box
+  if frame == 0:
+    return 0
+  inside = labels[frame, rows, columns] == component
+  before = labels[frame - 1, rows, columns][inside]
+  touched = before[before > 0]
+  if not len(touched):
+    return 0
+  return int(np.bincount(touched).argmax())
+
+
 def detection_curve(
   maps: np.ndarray, truth: Sequence[Region], *, scale: float, min_area: int = 2
 ) -> Curve:
-  """Return region- and track-based detection rates against the rate of false positives.
+  """Return RBDC and TBDC: detection rates against false positives per frame.
 
   A true region is found if a detected region of its frame has an intersection over union of at
   least `BETA` with it. A track is found if at least `ALPHA` of its regions are. A detected region
@@ -109,28 +120,25 @@ def detection_curve(
 
   Source: Ramachandra & Jones, Street Scene, WACV 2020, arXiv:1902.05872, sec. 4.
   """
-  truth = sorted(truth, key=lambda region: region[1])
-  frames = np.asarray([region[1] for region in truth], int)
-  boxes = np.asarray([region[2:] for region in truth], float).reshape(-1, 4)
-  track_ids, tracks = np.unique([region[0] for region in truth], return_inverse=True)
-  sizes = np.bincount(tracks, minlength=len(track_ids))
-  rates = []
-  region_rates = []
-  track_rates = []
+  table = np.asarray(truth, float).reshape(-1, 6)
+  table = table[np.argsort(table[:, 1], kind='stable')]
+  frames = table[:, 1].astype(int)
+  boxes = table[:, 2:]
+  _, tracks = np.unique(table[:, 0], return_inverse=True)
+  points = []
   for level in _levels(maps):
     detected_frames, detected = _components(maps >= level, min_area, scale)
     found, false_positives = _match(detected_frames, detected, frames, boxes)
-    found_per_track = np.bincount(tracks, found, minlength=len(track_ids))
-    is_found = found_per_track / np.maximum(sizes, 1) >= ALPHA
-    rates.append(false_positives / len(maps))
-    region_rates.append(found.mean() if len(found) else 0.0)
-    track_rates.append(is_found.mean() if len(sizes) else 0.0)
+    found_tracks = _found_tracks(found, tracks)
+    rate = false_positives / len(maps)
+    points.append((rate, _share(found), _share(found_tracks)))
+  rates, region_rates, track_rates = np.asarray(points).T
   # A laxer threshold can join false regions into one, so the rate does not always rise.
   order = np.argsort(rates, kind='stable')
   return Curve(
-    np.asarray(rates)[order],
-    np.maximum.accumulate(np.asarray(region_rates)[order]),
-    np.maximum.accumulate(np.asarray(track_rates)[order]),
+    rate=rates[order],
+    region=np.maximum.accumulate(region_rates[order]),
+    track=np.maximum.accumulate(track_rates[order]),
   )
 
 
@@ -146,15 +154,17 @@ def area_to_one(rate: np.ndarray, detected: np.ndarray, *, end: str) -> float:
   if end not in ('flat', 'point'):
     raise ValueError(f"end must be 'flat' or 'point', got {end!r}")
   start = 0.0 if rate[0] > 0 else detected[0]
-  rate = np.r_[0.0, rate]
-  detected = np.r_[start, detected]
+  rate = np.append(0.0, rate)
+  detected = np.append(start, detected)
   if rate[-1] < 1:
-    last = detected[-1] if end == 'flat' else 1.0
-    rate = np.r_[rate, 1.0]
-    detected = np.r_[detected, last]
+    last = 1.0 if end == 'point' else detected[-1]
+    rate = np.append(rate, 1.0)
+    detected = np.append(detected, last)
   at_one = np.interp(1.0, rate, detected)
   inside = rate < 1
-  return float(np.trapezoid(np.r_[detected[inside], at_one], np.r_[rate[inside], 1.0]))
+  rate = np.append(rate[inside], 1.0)
+  detected = np.append(detected[inside], at_one)
+  return float(np.trapezoid(detected, rate))
 
 
 class PixelAuc:
@@ -175,26 +185,49 @@ class PixelAuc:
   def add(self, maps: np.ndarray, masks: np.ndarray) -> None:
     """Count the pixels of squared errors `maps`; `masks` are 0/1 of the same shape."""
     levels = np.log(np.maximum(maps, 1e-12))
-    bins = (levels - self.LOW) / (self.HIGH - self.LOW) * self.BINS
-    bins = np.clip(bins, 0, self.BINS - 1).astype(int)
+    span = self.HIGH - self.LOW
+    bins = (levels - self.LOW) / span * self.BINS
+    last = self.BINS - 1
+    bins = np.clip(bins, 0, last).astype(int)
     for value in (0, 1):
-      self.counts[value] += np.bincount(bins[masks == value], minlength=self.BINS)
+      chosen = bins[masks == value]
+      self.counts[value] += np.bincount(chosen, minlength=self.BINS)
 
   def value(self) -> float | None:
-    """Return the AUC in [0, 1], or None where a class is missing; ties in a bin count half."""
+    """Return the AUC, or None where a class is missing; ties count half."""
     normal, abnormal = self.counts
-    if not normal.sum() or not abnormal.sum():
+    pairs = normal.sum() * abnormal.sum()
+    if not pairs:
       return None
     below = np.cumsum(normal) - normal / 2
-    return float((abnormal * below).sum() / (normal.sum() * abnormal.sum()))
+    correct = (abnormal * below).sum()
+    return float(correct / pairs)
 
 
 def _levels(maps: np.ndarray) -> list[float]:
   """Return the thresholds, from strict to lax; at the first one nothing is detected."""
-  of_maxima = np.quantile(maps.max((1, 2)), np.linspace(1, 0, THRESHOLDS))
+  maxima = maps.max((1, 2))
+  of_maxima = np.quantile(maxima, np.linspace(1, 0, THRESHOLDS))
   of_pixels = np.quantile(maps, [0.9, 0.75, 0.5])
-  levels = np.r_[np.inf, of_maxima, of_pixels]
-  return sorted(set(levels.tolist()), reverse=True)
+  levels = {np.inf, *of_maxima.tolist(), *of_pixels.tolist()}
+  return sorted(levels, reverse=True)
+
+
+def _share(found: np.ndarray) -> float:
+  """Return the share that is found; 0 if there is nothing to find."""
+  return found.mean() if len(found) else 0.0
+
+
+def _found_tracks(found: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+  """Return which tracks are found.
+
+  Args:
+    found: bool [K], of the true regions.
+    tracks: int [K], their tracks, numbered from 0.
+  """
+  sizes = np.bincount(tracks)
+  found_sizes = np.bincount(tracks, found)
+  return found_sizes / sizes >= ALPHA
 
 
 def _components(above: np.ndarray, min_area: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -204,20 +237,23 @@ def _components(above: np.ndarray, min_area: int, scale: float) -> tuple[np.ndar
     Their frames int [K], and their boxes [K, 4] in pixels of the true regions.
   """
   labels, count = ndimage.label(above, structure=_EIGHT)
-  areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+  areas = np.bincount(labels.ravel(), minlength=count + 1)
   frames = []
   boxes = []
-  for (frame, rows, columns), area in zip(ndimage.find_objects(labels), areas, strict=True):
-    if area >= min_area:
+  slices = ndimage.find_objects(labels)
+  for component, (frame, rows, columns) in enumerate(slices, start=1):
+    if areas[component] >= min_area:
+      box = (columns.start, rows.start, columns.stop, rows.stop)
       frames.append(frame.start)
-      boxes.append((columns.start, rows.start, columns.stop, rows.stop))
-  return np.asarray(frames, int), scale * np.asarray(boxes, float).reshape(-1, 4)
+      boxes.append(box)
+  boxes = np.asarray(boxes, float).reshape(-1, 4)
+  return np.asarray(frames, int), scale * boxes
 
 
 def _match(
   detected_frames: np.ndarray, detected: np.ndarray, frames: np.ndarray, boxes: np.ndarray
 ) -> tuple[np.ndarray, int]:
-  """Return which true regions are found, bool [K], and the number of false positives."""
+  """Return which regions are found, bool [K], and the count of false positives."""
   found = np.zeros(len(boxes), bool)
   false_positives = 0
   starts = np.searchsorted(frames, detected_frames, 'left')
@@ -232,9 +268,15 @@ def _match(
 
 def _intersection_over_union(box: np.ndarray, others: np.ndarray) -> np.ndarray:
   """Compare one box [4] with others [K, 4]."""
-  width = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
-  height = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
-  shared = np.maximum(width, 0) * np.maximum(height, 0)
-  area = (box[2] - box[0]) * (box[3] - box[1])
-  other_areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+  x1, y1, x2, y2 = box
+  other_x1, other_y1, other_x2, other_y2 = others.T
+  left = np.maximum(x1, other_x1)
+  right = np.minimum(x2, other_x2)
+  top = np.maximum(y1, other_y1)
+  bottom = np.minimum(y2, other_y2)
+  width = np.maximum(right - left, 0)
+  height = np.maximum(bottom - top, 0)
+  shared = width * height
+  area = (x2 - x1) * (y2 - y1)
+  other_areas = (other_x2 - other_x1) * (other_y2 - other_y1)
   return shared / (area + other_areas - shared)

@@ -1,4 +1,4 @@
-"""The schema of `metrics.json`: the fields that a reader may rely on, and their check.
+"""The schema of `metrics.json`: the fields that a reader may rely on.
 
 A schema is one of
 

@@ -37,11 +37,16 @@ def write_scores(
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     for index, name in enumerate(names):
-      video_labels = [''] * len(errors[index]) if labels is None else labels[index]
-      named_set = '' if labels is None else label_set
-      columns = zip(errors[index], scores[index], video_labels, strict=True)
+      video_errors = errors[index]
+      if labels is None:
+        video_labels = [''] * len(video_errors)
+        label_set = ''
+      else:
+        video_labels = labels[index]
+      columns = zip(video_errors, scores[index], video_labels, strict=True)
       for frame, (error, score, label) in enumerate(columns):
-        writer.writerow([name, frame, f'{error:.9g}', f'{score:.9g}', label, named_set])
+        row = [name, frame, f'{error:.9g}', f'{score:.9g}', label, label_set]
+        writer.writerow(row)
 
 
 def read_scores(
@@ -63,13 +68,18 @@ def read_scores(
   videos = {}
   for row in rows:
     videos.setdefault(row['video'], []).append(row)
-  errors = [_column(video, 'error', float) for video in videos.values()]
-  scores = [_column(video, 'score', float) for video in videos.values()]
+  errors = _column(videos, 'error', float)
+  scores = _column(videos, 'score', float)
   labels = None
   if all(row['label'] for row in rows):
-    labels = [_column(video, 'label', np.uint8) for video in videos.values()]
+    labels = _column(videos, 'label', np.uint8)
   return list(videos), errors, scores, labels
 
 
-def _column(rows: Sequence[dict[str, str]], name: str, dtype: type) -> np.ndarray:
-  return np.asarray([row[name] for row in rows]).astype(dtype)
+def _column(videos: dict[str, list[dict[str, str]]], name: str, dtype: type) -> list[np.ndarray]:
+  """Return one column as one array per video."""
+  arrays = []
+  for rows in videos.values():
+    texts = np.asarray([row[name] for row in rows])
+    arrays.append(texts.astype(dtype))
+  return arrays

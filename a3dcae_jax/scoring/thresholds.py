@@ -54,8 +54,9 @@ def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float) -> fl
   high = len(scores)
   while low < high:
     middle = (low + high) // 2
-    threshold = candidates[middle]
-    events = sum(len(detect_events(video, threshold=threshold)) for video in train_scores)
+    events = 0
+    for video in train_scores:
+      events += len(detect_events(video, threshold=candidates[middle]))
     if events <= allowed:
       high = middle
     else:

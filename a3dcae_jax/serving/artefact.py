@@ -1,4 +1,4 @@
-"""A scoring program as one `jax.export` artefact, for any platform and any number of clips."""
+"""A scoring program as one `jax.export` artefact, for any number of clips."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""A detector bundle: written and checked as a whole, called on clips or on a video.
+"""A detector bundle: written and checked as a whole, called on clips or videos.
 
 BUNDLE/
   model.stablehlo        clips uint8 [B, T, H, W] -> errors [B, T], maps [B, T, H, W];
@@ -59,26 +59,28 @@ def write_bundle(
     UserError: if `folder` exists and is not a bundle.
   """
   check_replaceable(folder)
-  files = {MODELS[dtype]: bytes(model.serialize()) for dtype, model in models.items()}
-  files[WEIGHTS] = pack_arrays(weights)
-  files[MEAN_IMAGE] = pack_array(mean_image)
-  files |= extra_files or {}
   height, width = mean_image.shape
+  geometry = {
+    'window_frames': window,
+    'frame_stride': stride,
+    'height_px': height,
+    'width_px': width,
+    'axes': 'BTHW',
+    'channels': 'grey',
+    'models': {dtype: MODELS[dtype] for dtype in models},
+    'ranges': {'uint8': [0, 255], 'float32': [0, 1]},
+  }
   manifest = {
-    'input': {
-      'window_frames': window,
-      'frame_stride': stride,
-      'height_px': height,
-      'width_px': width,
-      'axes': 'BTHW',
-      'channels': 'grey',
-      'models': {dtype: MODELS[dtype] for dtype in models},
-      'ranges': {'uint8': [0, 255], 'float32': [0, 1]},
-    },
+    'input': geometry,
     'output': {'errors': 'float32 [B, T]', 'maps': 'float32 [B, T, H, W]'},
     **details,
     'loads_with': _requirements(models),
   }
+  files = dict(extra_files or {})
+  for dtype, model in models.items():
+    files[MODELS[dtype]] = bytes(model.serialize())
+  files[WEIGHTS] = pack_arrays(weights)
+  files[MEAN_IMAGE] = pack_array(mean_image)
   sealed = manifests.seal(manifest, files)
   with atomic_dir(folder) as temporary:
     for name, content in files.items():
@@ -112,15 +114,19 @@ def load_bundle(folder: pathlib.Path | str) -> 'Bundle':
   folder = pathlib.Path(folder)
   manifest = manifests.read_manifest(folder)
   files = manifests.read_files(folder, manifest)
+  geometry = manifest['input']
+  weights_path = folder / WEIGHTS
+  weights = unpack_arrays(files[WEIGHTS], str(weights_path))
+  mean_image_path = folder / MEAN_IMAGE
+  mean_image = unpack_array(files[MEAN_IMAGE], str(mean_image_path))
+  _check_mean_image(mean_image_path, geometry, mean_image)
   models = {}
-  for dtype, name in manifest['input']['models'].items():
-    models[dtype] = _open_model(files[name], folder / name)
-  weights = unpack_arrays(files[WEIGHTS], f'{folder}/{WEIGHTS}')
-  mean_image = unpack_array(files[MEAN_IMAGE], f'{folder}/{MEAN_IMAGE}')
-  _check_mean_image(folder, manifest['input'], mean_image)
-  for dtype, model in models.items():
-    _check_clips(folder, manifest['input'], dtype, model)
-    _check_weights(folder, manifest['input']['models'][dtype], model, weights)
+  for dtype, name in geometry['models'].items():
+    model_path = folder / name
+    model = _open_model(files[name], model_path)
+    _check_clips(model_path, geometry, dtype, model)
+    _check_weights(weights_path, name, model, weights)
+    models[dtype] = model
   return Bundle(folder, manifest, models, weights, mean_image)
 
 
@@ -147,7 +153,7 @@ class Bundle:
     weights: Mapping[str, np.ndarray],
     mean_image: np.ndarray,
   ) -> None:
-    """Put the weights on the default device. `load_bundle` reads and checks the arguments."""
+    """Put the weights on the default device; `load_bundle` gives the arguments."""
     geometry = manifest['input']
     self.folder = folder
     self.manifest = manifest
@@ -183,17 +189,22 @@ class Bundle:
       UserError: for another shape or dtype.
     """
     dtype = str(clips.dtype)
-    shape = (self.window, self.height, self.width)
-    if dtype not in self._models or clips.ndim != 4 or clips.shape[1:] != shape:
+    sizes = (self.window, self.height, self.width)
+    if dtype not in self._models or clips.ndim != 4 or clips.shape[1:] != sizes:
+      dtypes = ' or '.join(self._models)
       raise UserError(
-        f'clips are {dtype} {list(clips.shape)}; {self.folder} takes {" or ".join(self._models)} '
+        f'clips are {dtype} {list(clips.shape)}; {self.folder} takes {dtypes} '
         f'[B, {self.window}, {self.height}, {self.width}]'
       )
-    if dtype == 'float32' and isinstance(clips, np.ndarray) and clips.max(initial=0) > 1.01:
-      raise UserError(
-        f'float32 clips are pixels in [0, 1], but the largest of these is {clips.max():.6g}'
-      )
-    return self._models[dtype](*self._constants, clips)
+    # Arrays on the device are not looked into: that would wait for them.
+    if dtype == 'float32' and isinstance(clips, np.ndarray):
+      largest = clips.max(initial=0)
+      if largest > 1.01:
+        raise UserError(
+          f'float32 clips are pixels in [0, 1]; the largest of these is {largest:.6g}'
+        )
+    model = self._models[dtype]
+    return model(*self._constants, clips)
 
   def score_video(self, frames: np.ndarray) -> np.ndarray:
     """Return the score of each frame of a video; higher is more abnormal.
@@ -251,40 +262,43 @@ def _open_model(content: bytes, path: pathlib.Path) -> export.Exported:
 
 
 def _check_mean_image(
-  folder: pathlib.Path, geometry: Mapping[str, Any], mean_image: np.ndarray
+  path: pathlib.Path, geometry: Mapping[str, Any], mean_image: np.ndarray
 ) -> None:
   shape = (geometry['height_px'], geometry['width_px'])
   if mean_image.shape != shape:
-    raise UserError(
-      f'{folder}/{MEAN_IMAGE} is {list(mean_image.shape)}, {manifests.NAME} says {list(shape)}'
-    )
+    raise UserError(f'{path} is {list(mean_image.shape)}, {manifests.NAME} says {list(shape)}')
 
 
 def _check_clips(
-  folder: pathlib.Path, geometry: Mapping[str, Any], dtype: str, model: export.Exported
+  path: pathlib.Path, geometry: Mapping[str, Any], dtype: str, model: export.Exported
 ) -> None:
   """Check that a program takes the clips that the manifest says."""
   (_, _, clips), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
-  expected = (geometry['window_frames'], geometry['height_px'], geometry['width_px'])
-  if tuple(clips.shape[1:]) != expected or str(clips.dtype) != dtype:
-    sizes = ', '.join(map(str, expected))
+  _, *sizes = clips.shape
+  expected = [geometry['window_frames'], geometry['height_px'], geometry['width_px']]
+  if sizes != expected or str(clips.dtype) != dtype:
+    said = ', '.join(map(str, expected))
     raise UserError(
-      f'{folder}/{geometry["models"][dtype]} takes clips {clips.dtype} {list(clips.shape)}, '
-      f'{manifests.NAME} says {dtype} [B, {sizes}]'
+      f'{path} takes clips {clips.dtype} {list(clips.shape)}, '
+      f'{manifests.NAME} says {dtype} [B, {said}]'
     )
 
 
 def _check_weights(
-  folder: pathlib.Path, name: str, model: export.Exported, weights: Mapping[str, np.ndarray]
+  path: pathlib.Path, name: str, model: export.Exported, weights: Mapping[str, np.ndarray]
 ) -> None:
-  """Check that a program takes the weights at hand."""
+  """Check that the program `name` takes the weights."""
   (taken, _, _), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
-  expected = {key: (array.shape, array.dtype) for key, array in taken.items()}
-  given = {key: (array.shape, array.dtype) for key, array in weights.items()}
-  wrong = sorted(
-    key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key)
-  )
+  expected = _kinds(taken)
+  given = _kinds(weights)
+  names = expected.keys() | given.keys()
+  wrong = [key for key in sorted(names) if expected.get(key) != given.get(key)]
   if wrong:
     raise UserError(
-      f'{folder}/{WEIGHTS}: {wrong[0]} does not fit what {name} takes ({len(wrong)} arrays in all)'
+      f'{path}: {wrong[0]} does not fit what {name} takes ({len(wrong)} arrays in all)'
     )
+
+
+def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+  """Return shape and dtype of each array."""
+  return {name: (array.shape, array.dtype) for name, array in arrays.items()}

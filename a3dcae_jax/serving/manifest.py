@@ -1,4 +1,4 @@
-"""`detector.json`: the description of a bundle, with the SHA-256 of each file and of itself."""
+"""`detector.json`: describes a bundle, with the SHA-256 of each of its files."""
 
 import hashlib
 import json
@@ -24,10 +24,10 @@ PROMISE = (
 
 
 def seal(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-  """Return the manifest with format, size and SHA-256 of `files`, and at last its own digest."""
+  """Return the manifest with the SHA-256 of `files` and, last, of itself."""
   listed = {}
   for name, content in files.items():
-    listed[name] = {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
+    listed[name] = {'bytes': len(content), 'sha256': _sha256(content)}
   sealed = {'format': FORMAT, 'format_version': FORMAT_VERSION, **manifest, 'files': listed}
   return sealed | {'sha256': digest(sealed)}
 
@@ -38,7 +38,8 @@ def digest(manifest: Mapping[str, Any]) -> str:
   Keys are sorted, so that neither spaces nor the order of fields count.
   """
   rest = {key: value for key, value in manifest.items() if key != 'sha256'}
-  return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+  text = json.dumps(rest, sort_keys=True, allow_nan=False)
+  return _sha256(text.encode())
 
 
 def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def read_files(folder: pathlib.Path | str, manifest: Mapping[str, Any]) -> dict[
       raise UserError(
         f'{path} has {len(content)} bytes, {NAME} says {expected["bytes"]}: the bundle is damaged'
       )
-    if hashlib.sha256(content).hexdigest() != expected['sha256']:
+    if _sha256(content) != expected['sha256']:
       raise UserError(f'{path}: SHA-256 differs from the one in {NAME}: the bundle is damaged')
     files[name] = content
   return files
@@ -103,3 +104,7 @@ def version_key(version: str) -> tuple[int, ...]:
   """Return the leading numbers of a version: '0.10.2.dev3' -> (0, 10, 2)."""
   numbers = re.match(r'\d+(?:\.\d+)*', version).group()
   return tuple(int(part) for part in numbers.split('.'))
+
+
+def _sha256(content: bytes) -> str:
+  return hashlib.sha256(content).hexdigest()

@@ -43,14 +43,18 @@ def cut_windows(
   for phase in range(stride):
     length = len(range(phase, num_frames, stride))
     last = length - window
+    starts = [*range(0, last, step or window), last]
     counted = 0
-    for start in [*range(0, last, step or window), last]:
+    for start in starts:
       frames = start + positions
       rows.append(phase + stride * frames)
-      keep.append(frames >= (start if step else counted))
-      counted = start + window
-  order = np.argsort([frames[0] for frames in rows], kind='stable')
-  return np.asarray(rows)[order], np.asarray(keep)[order]
+      keep.append(frames >= counted)
+      if step == 0:
+        counted = start + window
+  rows = np.asarray(rows)
+  keep = np.asarray(keep)
+  order = np.argsort(rows[:, 0], kind='stable')
+  return rows[order], keep[order]
 
 
 def video_scores(
@@ -74,8 +78,10 @@ def video_scores(
   errors = np.asarray(errors, np.float64)
   if calibration['per_position']:
     errors = errors / np.asarray(calibration['position_mean'])
-  sums = np.bincount(rows[keep], errors[keep])
-  mean_errors = sums / np.bincount(rows[keep])
+  frames = rows[keep]
+  sums = np.bincount(frames, errors[keep])
+  counts = np.bincount(frames)
+  mean_errors = sums / counts
   scores = (mean_errors - calibration['mean']) / calibration['std']
   return smooth(scores, calibration['smoothing_frames'], calibration['smoothing_mode'])
 
