@@ -1,105 +1,95 @@
-"""Movers a little stranger than walkers: found, measured and moved as they say."""
+"""Movers: a walker is found and measured, and each type moves as its table says."""
 
 import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.frame_cache import FrameCache
-from a3dcae_jax.data.ingest import prepare_cache
 from tools.validation import movers
-from tools.validation.pseudo_anomalies import write_pseudo_cache
 from tools.validation.sprites import paste
 
-SPEED, MEAN = 0.5, np.full((64, 64), 100.0)
+SPEED = 0.5  # of the walker, in pixels per frame
+MEAN = np.full((64, 64), 100.0)
+COLUMNS = np.arange(64)
 
 
 @pytest.fixture(scope='module')
 def street():
-  """60 frames of one textured person, 5 x 12 px, who walks half a pixel a frame to the right."""
-  person, frames = (
-    np.random.default_rng(0).uniform(0, 60, (12, 5)).astype(np.float32),
-    np.full((60, 64, 64), 100, np.uint8),
-  )
+  """60 frames of one textured person of 5 x 12 pixels, who walks to the right in rows 30 to 41."""
+  person = np.random.default_rng(0).uniform(0, 60, (12, 5)).astype(np.float32)
+  frames = np.full((60, 64, 64), 100, np.uint8)
   for index, frame in enumerate(frames):
-    assert paste(frame, person, np.ones_like(person), 30, 10 + SPEED * index)
+    assert paste(frame, person, np.ones_like(person), 30, walker_left(index))
   return frames
+
+
+def walker_left(index):
+  return 10 + SPEED * index
+
+
+def make_mover(street, kind):
+  return movers.make_mover(street, MEAN, kind, np.random.default_rng(2))
 
 
 def test_a_walker_is_found_with_its_speed(street):
   walker = movers.find_walker(street, MEAN, np.random.default_rng(1))
-  assert walker.velocity == (0.0, SPEED) and walker.pixels.shape == walker.opacity.shape
-  assert walker.top_left[0] <= 30 < 42 <= walker.top_left[0] + walker.pixels.shape[1]
+  assert (walker.speed_y, walker.speed_x) == (0.0, SPEED)
+  assert walker.pixels.shape == walker.opacity.shape
+  assert walker.top <= 30
+  assert walker.top + walker.pixels.shape[1] >= 42
 
 
-@pytest.mark.parametrize('kind', movers.KINDS)
-def test_movers_have_their_speed_and_labels(street, kind):
-  made, labels = movers.make_rider(street, MEAN, kind, np.random.default_rng(2))
+@pytest.mark.parametrize('kind', movers.TYPES)
+def test_frames_are_labelled_that_a_mover_changes(street, kind):
+  made, labels = make_mover(street, kind)
   changed = (made != street).any((1, 2))
   assert changed.any()
   np.testing.assert_array_equal(labels, 0 if kind == 'walker' else changed)
 
 
-def test_a_skater_outruns_the_walker(street, monkeypatch):
-  monkeypatch.setitem(movers.KINDS, 'skater', movers.Kind((2.0, 2.0), (1.0, 1.0)))
-  made, labels = movers.make_rider(street, MEAN, 'skater', np.random.default_rng(2))
-  difference = np.abs(made.astype(float) - street)
-  where = np.asarray(
-    [(d.sum(0) * np.arange(64)).sum() / d.sum() if d.any() else np.nan for d in difference]
-  )
-
-  def apart(index):
-    """Whether the skater is whole, and away from the walker, so that where it is can be measured."""
-    walker = int(10 + SPEED * index)
-    return (
-      not difference[index][:, [0, -1]].any()
-      and not difference[index][:, walker - 4 : walker + 10].any()
-    )
-
-  inside = [i for i in np.flatnonzero(labels) if apart(i)]
-  runs = [i for i in inside if i + 1 in inside]
-  assert len(runs) > 5
-  np.testing.assert_allclose(
-    np.median([where[i + 1] - where[i] for i in runs]), 2 * SPEED, atol=0.1
-  )
+def test_a_skater_is_faster_than_the_walker(street, monkeypatch):
+  twice_as_fast = movers.MoverType((2.0, 2.0), (1.0, 1.0))
+  monkeypatch.setitem(movers.TYPES, 'skater', twice_as_fast)
+  made, labels = make_mover(street, 'skater')
+  difference = np.abs(made.astype(float) - street).sum(1)  # [N, W]
+  centres = {}
+  for index in np.flatnonzero(labels):
+    left = int(walker_left(index))
+    near_walker = difference[index, left - 4 : left + 10]
+    at_edge = difference[index, [0, -1]]
+    if not near_walker.any() and not at_edge.any():  # the skater is whole and alone
+      centres[index] = (difference[index] * COLUMNS).sum() / difference[index].sum()
+  speeds = [centres[i + 1] - centres[i] for i in centres if i + 1 in centres]
+  assert len(speeds) > 5
+  np.testing.assert_allclose(np.median(speeds), 2 * SPEED, atol=0.1)
 
 
-def test_pasting_at_fractions_moves_the_centre():
-  frame, spot = np.zeros((20, 20), np.uint8), np.full((4, 4), 200.0)
+def test_a_passer_is_large_and_low_in_the_frame(street):
+  made, labels = make_mover(street, 'passer')
+  rows = np.flatnonzero((made != street).any((0, 2)))
+  assert labels.any()
+  assert rows[0] >= 28
+  assert rows[-1] > 42 + 5  # the walker's feet are in row 41
+
+
+def test_pasting_at_fractions_of_a_pixel_moves_the_centre():
+  spot = np.full((4, 4), 200.0)
+  opacity = np.ones((4, 4))
   centres = []
   for left in (5.0, 5.25, 5.5, 6.0):
-    frame[:] = 0
-    assert paste(frame, spot, np.ones((4, 4)), 8, left)
+    frame = np.zeros((20, 20), np.uint8)
+    assert paste(frame, spot, opacity, 8, left)
     centres.append((frame.sum(0) * np.arange(20)).sum() / frame.sum())
-  np.testing.assert_allclose(np.subtract(centres, centres[0]), (0, 0.25, 0.5, 1.0), atol=0.06)
-  assert not paste(frame.copy(), spot, np.ones((4, 4)), 8, -3.5)
+  moved = np.subtract(centres, centres[0])
+  np.testing.assert_allclose(moved, (0, 0.25, 0.5, 1.0), atol=0.06)
+
+
+def test_a_sprite_that_is_mostly_outside_is_not_pasted():
+  frame = np.zeros((20, 20), np.uint8)
+  assert not paste(frame, np.full((4, 4), 200.0), np.ones((4, 4)), 8, -3.5)
+  assert not frame.any()
 
 
 def test_an_empty_scene_has_no_walker():
-  with pytest.raises(UserError, match='nobody was found walking'):
-    movers.find_walker(
-      np.full((30, 64, 64), 100, np.uint8), MEAN, np.random.default_rng(0), tries=3
-    )
-
-
-def test_a_cache_of_riders(tmp_path):
-  source = prepare_cache(
-    'synthetic',
-    root='',
-    cache_dir=tmp_path / 'caches',
-    height=64,
-    width=64,
-    label_set='',
-    options={'num_videos': 2, 'frames_per_video': 60},
-  )
-  made = FrameCache.open(
-    write_pseudo_cache(source, tmp_path / 'pseudo', holdout=1, movers='riders')
-  )
-  assert [video.name.split('-')[1] for video in made.test.videos] == list(movers.USUAL)
-  with pytest.raises(UserError, match="movers 'bats': known are fast, riders"):
-    write_pseudo_cache(source, tmp_path / 'other', holdout=1, movers='bats')
-
-
-def test_who_passes_near_the_camera_is_large_and_below(street):
-  made, labels = movers.make_rider(street, MEAN, 'passer', np.random.default_rng(2))
-  rows = np.flatnonzero((made != street).any((0, 2)))
-  assert labels.any() and rows[0] >= 28 and rows[-1] > 42 + 5  # the walker stands in rows 30 to 42
+  empty = np.full((30, 64, 64), 100, np.uint8)
+  with pytest.raises(UserError, match='no walking person'):
+    movers.find_walker(empty, MEAN, np.random.default_rng(0), tries=3)

@@ -1,12 +1,16 @@
-"""What is not abnormal but differs between days, for validation: made videos are disturbed, and keep their labels.
+"""Corruptions: changes between days that are not abnormal.
 
-    light      gain 0.85 to 1.15 and an offset of at most 12 grey levels
-    shift      the camera stands 1 or 2 px elsewhere
-    noise      Gaussian, 3 grey levels
-    bystander  somebody near the camera, in clothes of a contrast of their own, stands there throughout and sways by a pixel at most
+    light      gain of 0.85 to 1.15 and an offset of at most 12 grey levels
+    shift      the camera is moved by 1 or 2 pixels
+    noise      Gaussian noise with a standard deviation of 3 grey levels
+    bystander  a person near the camera, whose clothes have another contrast, stands there
+               throughout and sways by at most a pixel
 
-A score that is set off by them fails on real test videos, which were shot on other days than the training videos.
+Videos of the validation set are corrupted and keep their labels. A score that reacts to a
+corruption fails on real test videos, which were recorded on other days than the training videos.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
@@ -14,64 +18,82 @@ from scipy import ndimage
 from tools.validation.movers import find_walker
 from tools.validation.sprites import paste
 
-GAIN, OFFSET = (0.85, 1.15), (-12.0, 12.0)  # grey levels
+GAIN = (0.85, 1.15)
+OFFSET = (-12.0, 12.0)  # grey levels
 SHIFT_PX = 2
 NOISE_STD = 3.0  # grey levels
-NEARER, CONTRAST = (
-  (1.5, 2.5),
-  (1.0, 2.0),
-)  # size and contrast of a bystander, times the walker's that it is cut from
-BRIGHTNESS = (20.0, 235.0)  # grey level of its mean
-SWAY_PX, SWAY_FRAMES = (0.3, 1.0), (20.0, 50.0)  # amplitude and period
+# A bystander is cut from a walker.
+BYSTANDER_SCALE = (1.5, 2.5)  # size, relative to the walker
+BYSTANDER_CONTRAST = (1.0, 2.0)  # relative to the walker
+BYSTANDER_BRIGHTNESS = (20.0, 235.0)  # mean grey level
+SWAY_PX = (0.3, 1.0)  # amplitude
+SWAY_FRAMES = (20.0, 50.0)  # period
 
 
-def disturbed(frames, mean, how, rng):
-  """A copy of a video under a disturbance. Args: frames: uint8 [N, H, W]. mean: mean image [H, W], 0 .. 255. how: of `DISTURBANCES`."""
-  return DISTURBANCES[how](frames, mean, rng)
+def corrupted(
+  frames: np.ndarray, mean: np.ndarray, corruption: str, rng: np.random.Generator
+) -> np.ndarray:
+  """Return a corrupted copy of a video.
+
+  Args:
+    frames: uint8 [N, H, W].
+    mean: the mean image, float [H, W], in grey levels.
+    corruption: a name in `CORRUPTIONS`.
+    rng: random numbers.
+  """
+  return CORRUPTIONS[corruption](frames, mean, rng)
 
 
-def _light(frames, mean, rng):
-  return _to_bytes(frames * rng.uniform(*GAIN) + rng.uniform(*OFFSET))
+def _light(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  gain = rng.uniform(*GAIN)
+  return _to_bytes(frames * gain + rng.uniform(*OFFSET))
 
 
-def _shift(frames, mean, rng):
-  down, across = 0, 0
-  while not (down or across):
-    down, across = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
-  padded = np.pad(frames, ((0, 0), (SHIFT_PX, SHIFT_PX), (SHIFT_PX, SHIFT_PX)), mode='edge')
-  rows, columns = (
-    slice(SHIFT_PX + by, SHIFT_PX + by + size)
-    for by, size in zip((down, across), frames.shape[1:], strict=True)
-  )
-  return padded[:, rows, columns].copy()
+def _shift(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  down = 0
+  right = 0
+  while not (down or right):
+    down, right = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
+  _, height, width = frames.shape
+  margin = (SHIFT_PX, SHIFT_PX)
+  padded = np.pad(frames, ((0, 0), margin, margin), mode='edge')
+  top = SHIFT_PX + down
+  left = SHIFT_PX + right
+  return padded[:, top : top + height, left : left + width].copy()
 
 
-def _noise(frames, mean, rng):
+def _noise(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   return _to_bytes(frames + NOISE_STD * rng.standard_normal(frames.shape, np.float32))
 
 
-def _bystander(frames, mean, rng):
-  walker, size, (height, width) = (
-    find_walker(frames, mean, rng),
-    rng.uniform(*NEARER),
-    frames.shape[1:],
-  )
-  opacity = ndimage.zoom(walker.opacity[0], size, order=1)
-  pixels = ndimage.zoom(walker.pixels[0] * walker.opacity[0], size, order=1) / np.maximum(
-    opacity, 1e-3
-  )
-  pixels = rng.uniform(*BRIGHTNESS) + (pixels - np.average(pixels, weights=opacity)) * rng.uniform(
-    *CONTRAST
-  )
-  top, left = min(walker.top_left[0], height - len(pixels)), rng.uniform(0, width - pixels.shape[1])
-  sway, period, made = rng.uniform(*SWAY_PX), rng.uniform(*SWAY_FRAMES), frames.copy()
-  for index, frame in enumerate(made):
-    paste(frame, pixels, opacity, top, left + sway * np.sin(2 * np.pi * index / period))
-  return made
+def _bystander(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  walker = find_walker(frames, mean, rng)
+  scale = rng.uniform(*BYSTANDER_SCALE)
+  opacity = ndimage.zoom(walker.opacity[0], scale, order=1)
+  weighted = ndimage.zoom(walker.pixels[0] * walker.opacity[0], scale, order=1)
+  pixels = weighted / np.maximum(opacity, 1e-3)
+  pixels = pixels - np.average(pixels, weights=opacity)
+  brightness = rng.uniform(*BYSTANDER_BRIGHTNESS)
+  pixels = brightness + pixels * rng.uniform(*BYSTANDER_CONTRAST)
+  _, height, width = frames.shape
+  top = min(walker.top, height - len(pixels))
+  left = rng.uniform(0, width - pixels.shape[1])
+  sway = rng.uniform(*SWAY_PX)
+  period = rng.uniform(*SWAY_FRAMES)
+  copy = frames.copy()
+  for index, frame in enumerate(copy):
+    x = left + sway * np.sin(2 * np.pi * index / period)
+    paste(frame, pixels, opacity, top, x)
+  return copy
 
 
-def _to_bytes(values):
+def _to_bytes(values: np.ndarray) -> np.ndarray:
   return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-DISTURBANCES = {'light': _light, 'shift': _shift, 'noise': _noise, 'bystander': _bystander}
+CORRUPTIONS: dict[str, Callable] = {
+  'light': _light,
+  'shift': _shift,
+  'noise': _noise,
+  'bystander': _bystander,
+}

@@ -1,18 +1,24 @@
-"""Movers that are only a little stranger than walkers, for validation: cut from the footage itself and moved along a walker's own path.
+"""Subtle pseudo-anomalies: moving people and things that differ only a little from walkers.
 
-    skater   a person who keeps still, at 1.8 to 2.8 times the speed that they walked with
-    cyclist  twice the person, one behind the other, at 2.2 to 3.5 times it
-    cart     four times the person, enlarged, at 1.7 to 2.6 times it
-    pram     the cart at a walker's speed: only its looks are abnormal
-    walker   a person with moving legs, at the speed that they walked with: *normal*, so that pasting alone betrays nothing
+They are cut from the videos themselves and move along the path of a walker:
 
-and, where they are asked for by name,
+    skater   a person who does not move the legs, at 1.8 to 2.8 times the walker's speed
+    cyclist  two copies of the person, one behind the other, at 2.2 to 3.5 times the speed
+    cart     four copies of the person, enlarged, at 1.7 to 2.6 times the speed
+    pram     a cart at a walker's speed: only its looks are abnormal
+    walker   a person with moving legs at the walker's speed. It is *normal*: a score that reacts
+             to it reacts to the pasting
 
-    slow_skater, slow_cyclist   as above, at 1.2 to 1.7 and 1.3 to 2.0 times it: what the others are too easy to tell apart by
-    runner                      a person with moving legs, at 2.0 to 3.0 times it
-    passer                      a person with moving legs, 1.6 to 2.4 times as large, below everybody else: somebody who walks or runs by near the camera
+Further types are made only if they are named:
 
-All of them cross the scene along a straight line through the place that they were cut from, and some are inside when the video begins.
+    slow_skater   a skater at 1.2 to 1.7 times the speed, which is harder to tell from a walker
+    slow_cyclist  a cyclist at 1.3 to 2.0 times the speed
+    runner        a person with moving legs, at 2.0 to 3.0 times the speed
+    passer        a person with moving legs, 1.6 to 2.4 times as large and lower in the frame than
+                  everybody else: somebody who walks or runs past near the camera
+
+All of them cross the scene on a straight line through the position that they were cut from. Some
+are in the scene when the video begins.
 """
 
 from typing import NamedTuple
@@ -21,172 +27,269 @@ import numpy as np
 from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
-from tools.validation.sprites import moving_blobs, opacity_of, paste
+from tools.validation.sprites import Box, moving_blobs, opacity_of, paste
 
 
-class Kind(NamedTuple):
-  """What a mover is drawn from: `faster` than the walker and `larger`, both (least, most); `copies` of it side by side; `legs`: do they move;
-  `near` the camera: its head where the walker's is, its feet below; `normal`: the walker as it was, and no frame of it is abnormal.
+class MoverType(NamedTuple):
+  """A type of mover. Pairs are ranges, (least, most).
+
+  Attributes:
+    speed: relative to the walker.
+    scale: size relative to the walker.
+    copies: of the walker, side by side.
+    legs: whether the legs move.
+    near: whether it is near the camera: its head where the walker's is, its feet below.
+    normal: whether it is the walker as it was, so that no frame is abnormal.
   """
 
-  faster: tuple
-  larger: tuple
+  speed: tuple[float, float]
+  scale: tuple[float, float]
   copies: int = 1
   legs: bool = False
   near: bool = False
   normal: bool = False
 
 
-USUAL = {  # made where no kind is named
-  'skater': Kind((1.8, 2.8), (0.95, 1.15)),
-  'cyclist': Kind((2.2, 3.5), (0.95, 1.2), copies=2),
-  'cart': Kind((1.7, 2.6), (1.2, 1.6), copies=4),
-  'pram': Kind((0.9, 1.1), (1.2, 1.6), copies=4),
-  'walker': Kind((1.0, 1.0), (1.0, 1.0), legs=True, normal=True),
+DEFAULT_TYPES = {
+  'skater': MoverType((1.8, 2.8), (0.95, 1.15)),
+  'cyclist': MoverType((2.2, 3.5), (0.95, 1.2), copies=2),
+  'cart': MoverType((1.7, 2.6), (1.2, 1.6), copies=4),
+  'pram': MoverType((0.9, 1.1), (1.2, 1.6), copies=4),
+  'walker': MoverType((1.0, 1.0), (1.0, 1.0), legs=True, normal=True),
 }
-KINDS = USUAL | {
-  'slow_skater': Kind((1.2, 1.7), (0.95, 1.15)),
-  'slow_cyclist': Kind((1.3, 2.0), (0.95, 1.2), copies=2),
-  'runner': Kind((2.0, 3.0), (0.95, 1.15), legs=True),
-  'passer': Kind(
-    (1.5, 3.5), (1.6, 2.4), legs=True, near=True
-  ),  # who is nearer crosses the frame faster
+TYPES = DEFAULT_TYPES | {
+  'slow_skater': MoverType((1.2, 1.7), (0.95, 1.15)),
+  'slow_cyclist': MoverType((1.3, 2.0), (0.95, 1.2), copies=2),
+  'runner': MoverType((2.0, 3.0), (0.95, 1.15), legs=True),
+  # People near the camera cross the frame faster.
+  'passer': MoverType((1.5, 3.5), (1.6, 2.4), legs=True, near=True),
 }
-CONTRAST_CHANGE = (0.8, 1.2)  # of the mover, around its own mean
-COPY_DISTANCE = 0.6  # of copies side by side, in widths
-TRACK_FRAMES = 10  # a walker's speed is measured, and its legs are copied, over so many frames
-SLOWEST, FASTEST = 0.0015, 0.012  # walkers' speeds that are believed, in frame widths a frame
-UNIFORM_ROWS = 0.6  # correlation that makes a patch the same walker, TRACK_FRAMES later
+CONTRAST_CHANGE = (0.8, 1.2)  # of a mover, around its mean
+COPY_DISTANCE = 0.6  # between copies side by side, in widths
+TRACK_FRAMES = 10  # over which a walker's speed is measured and its legs are copied
+MASK_CONTRAST = 12  # grey levels between a pixel of a walker and the mean image
+SLOWEST = 0.0015  # plausible speed of a walker, in frame widths per frame
+FASTEST = 0.012
+MIN_CORRELATION = 0.6  # of two patches that show the same walker, TRACK_FRAMES apart
+TRIES = 400  # frames in which a walker is looked for
 
 
 class Walker(NamedTuple):
-  """Someone seen walking: `pixels`, `opacity` float32 [K, h, w] over the frames of the track, `top_left` (y, x) and `velocity` in px a frame."""
+  """A walking person, cut out over K frames.
+
+  Attributes:
+    pixels: float32 [K, h, w], in grey levels.
+    opacity: float32 [K, h, w], in [0, 1].
+    top: row of the first row of `pixels` in the first frame.
+    left: column of the first column.
+    speed_y: in pixels per frame.
+    speed_x: in pixels per frame.
+  """
 
   pixels: np.ndarray
   opacity: np.ndarray
-  top_left: tuple
-  velocity: tuple
+  top: int
+  left: int
+  speed_y: float
+  speed_x: float
 
 
-def make_rider(frames, mean, kind, rng):
-  """(frames, labels) of a copy of a video with one mover of `kind` in it.
+def make_mover(
+  frames: np.ndarray, mean: np.ndarray, kind: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+  """Make a copy of a video with one mover in it.
 
-  Args: frames: uint8 [N, H, W]. mean: mean image [H, W], 0 .. 255. rng: `numpy.random.Generator`.
-  Returns: uint8 [N, H, W]; uint8 [N], 1 where a third of the mover or more is inside, always 0 for a 'walker'.
-  Raises: UserError if nobody is found walking.
+  Args:
+    frames: uint8 [N, H, W].
+    mean: the mean image, float [H, W], in grey levels.
+    kind: a name in `TYPES`.
+    rng: random numbers.
+
+  Returns:
+    (frames uint8 [N, H, W], labels uint8 [N]). A label is 1 where at least a third of the mover is
+    in the frame; for a 'walker' all labels are 0.
+
+  Raises:
+    UserError: if no walker is found.
   """
-  walker, what = find_walker(frames, mean, rng), KINDS[kind]
-  faster, size = rng.uniform(*what.faster), rng.uniform(*what.larger)
-  pixels, opacity = walker.pixels, walker.opacity
-  if not what.normal:
-    pixels, opacity = _another(pixels, opacity, what, size, rng.uniform(*CONTRAST_CHANGE))
-  feet = walker.top_left[0] + (pixels if what.near else walker.pixels).shape[1]
-  speed_y, speed_x = (faster * v for v in walker.velocity)
-  width, cut_x = frames.shape[2], walker.top_left[1]
-  crossing = (width + pixels.shape[2]) / abs(speed_x)  # frames from edge to edge
-  start = rng.uniform(
-    -0.2 * crossing, 0.5 * len(frames)
-  )  # when it comes in; before the video, for some
-  edge = -pixels.shape[2] if speed_x > 0 else width
-  made, labels = frames.copy(), np.zeros(len(frames), np.uint8)
-  for index in range(len(frames)):
+  mover_type = TYPES[kind]
+  walker = find_walker(frames, mean, rng)
+  speed = rng.uniform(*mover_type.speed)
+  scale = rng.uniform(*mover_type.scale)
+  pixels = walker.pixels
+  opacity = walker.opacity
+  if not mover_type.normal:
+    contrast = rng.uniform(*CONTRAST_CHANGE)
+    pixels, opacity = _changed(walker, mover_type, scale, contrast)
+  _, height, width = pixels.shape
+  feet = walker.top + (height if mover_type.near else walker.pixels.shape[1])
+  speed_y = speed * walker.speed_y
+  speed_x = speed * walker.speed_x
+  crossing = (frames.shape[2] + width) / abs(speed_x)  # frames from edge to edge
+  start = rng.uniform(-0.2 * crossing, 0.5 * len(frames))  # the frame in which it enters
+  edge = -width if speed_x > 0 else frames.shape[2]
+  copy = frames.copy()
+  labels = np.zeros(len(frames), np.uint8)
+  for index, frame in enumerate(copy):
     x = edge + speed_x * (index - start)
-    y = feet - pixels.shape[1] + speed_y * (x - cut_x) / speed_x
-    phase = _there_and_back(int(index * faster), len(pixels))
-    labels[index] = paste(made[index], pixels[phase], opacity[phase], y, x)
-  return made, labels * np.uint8(not what.normal)
+    y = feet - height + speed_y * (x - walker.left) / speed_x
+    phase = _to_and_fro(int(index * speed), len(pixels))
+    labels[index] = paste(frame, pixels[phase], opacity[phase], y, x)
+  if mover_type.normal:
+    labels[:] = 0
+  return copy, labels
 
 
-def find_walker(frames, mean, rng, tries=400):
-  """A random `Walker` of a video: a moving blob of a person's shape that is found again `TRACK_FRAMES` later, at a believable speed."""
+def find_walker(
+  frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator, tries: int = TRIES
+) -> Walker:
+  """Find a random walker in a video.
+
+  That is a moving blob with the shape of a person that is found again `TRACK_FRAMES` later, at a
+  plausible speed.
+
+  Raises:
+    UserError: if there is none in `tries` random frames.
+  """
   for _ in range(tries):
     index = rng.integers(len(frames) - TRACK_FRAMES)
     blobs = moving_blobs(frames[index].astype(np.float32), mean)
     if not blobs:
       continue
     box, mask = blobs[rng.integers(len(blobs))]
-    velocity = _track(frames, index, box, mask)
-    if velocity is None:
+    track = frames[index : index + TRACK_FRAMES + 1]
+    speed = _measure_speed(track, box, mask)
+    if speed is None:
       continue
-    boxes = [_moved(box, velocity, k, frames.shape[1:]) for k in range(TRACK_FRAMES)]
+    boxes = [_moved(box, speed, count, frames.shape[1:]) for count in range(TRACK_FRAMES)]
     if all(boxes):
-      pixels = np.stack([frames[index + k][b] for k, b in enumerate(boxes)]).astype(np.float32)
-      masks = np.stack(
-        [
-          ndimage.gaussian_filter(np.abs(p - mean[b]), 0.7) > 12
-          for p, b in zip(pixels, boxes, strict=True)
-        ]
-      )
-      masks[0] |= mask
-      return Walker(
-        pixels, np.stack([opacity_of(m) for m in masks]), (box[0].start, box[1].start), velocity
-      )
-  raise UserError('nobody was found walking in the held-out videos')
+      return _cut_out(track, mean, boxes, mask, speed)
+  raise UserError('no walking person was found in the held-out videos')
 
 
-def _another(pixels, opacity, what, size, contrast):
-  """(pixels, opacity) [K, h, w] of a walker resized, with copies of itself beside it and another contrast; K is 1 where legs do not move."""
-  shown = slice(None) if what.legs else slice(1)
-  pixels, opacity = (
-    np.stack([_abreast(ndimage.zoom(image, size, order=1), what.copies) for image in images[shown]])
-    for images in (pixels * opacity, opacity)
-  )
-  pixels = pixels / np.maximum(opacity, 1e-3)
+def _cut_out(
+  track: np.ndarray,
+  mean: np.ndarray,
+  boxes: list[Box],
+  mask: np.ndarray,
+  speed: tuple[float, float],
+) -> Walker:
+  """Cut a walker out of its frames.
+
+  Args:
+    track: uint8 [n, H, W], from the frame in which the walker was found.
+    mean: the mean image, float [H, W], in grey levels.
+    boxes: of the walker in each of the first frames of the track.
+    mask: of the walker in the first frame.
+    speed: (y, x), in pixels per frame.
+  """
+  pixels = []
+  opacity = []
+  for index, box in enumerate(boxes):
+    image = track[index][box].astype(np.float32)
+    difference = ndimage.gaussian_filter(np.abs(image - mean[box]), 0.7)
+    image_mask = difference > MASK_CONTRAST
+    if index == 0:
+      image_mask |= mask
+    pixels.append(image)
+    opacity.append(opacity_of(image_mask))
+  rows, columns = boxes[0]
+  return Walker(np.stack(pixels), np.stack(opacity), rows.start, columns.start, *speed)
+
+
+def _changed(
+  walker: Walker, mover_type: MoverType, scale: float, contrast: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Resize a walker, put copies of it side by side and change its contrast.
+
+  Returns:
+    (pixels, opacity), float [K, h, w]; K is 1 if the legs do not move.
+  """
+  count = len(walker.pixels) if mover_type.legs else 1
+  weighted = _resized(walker.pixels[:count] * walker.opacity[:count], scale, mover_type.copies)
+  opacity = _resized(walker.opacity[:count], scale, mover_type.copies)
+  pixels = weighted / np.maximum(opacity, 1e-3)
   middle = np.average(pixels, weights=opacity)
   return middle + (pixels - middle) * contrast, opacity
 
 
-def _abreast(image, copies):
-  """`copies` of an image [h, w] side by side, the larger value where they overlap."""
-  step = max(int(COPY_DISTANCE * image.shape[1]), 1)
-  wide = np.zeros((image.shape[0], image.shape[1] + step * (copies - 1)), image.dtype)
+def _resized(images: np.ndarray, scale: float, copies: int) -> np.ndarray:
+  """Resize images [K, h, w] and put copies of each side by side."""
+  resized = [ndimage.zoom(image, scale, order=1) for image in images]
+  return np.stack([_side_by_side(image, copies) for image in resized])
+
+
+def _side_by_side(image: np.ndarray, copies: int) -> np.ndarray:
+  """Put copies of an image [h, w] side by side; where they overlap, the larger value counts."""
+  height, width = image.shape
+  step = max(int(COPY_DISTANCE * width), 1)
+  row = np.zeros((height, width + step * (copies - 1)), image.dtype)
   for copy in range(copies):
-    part = wide[:, copy * step : copy * step + image.shape[1]]
+    part = row[:, copy * step : copy * step + width]
     np.maximum(part, image, out=part)
-  return wide
+  return row
 
 
-def _track(frames, index, box, mask):
-  """(vy, vx) in px a frame by the best correlation of the blob's patch `TRACK_FRAMES` later; None if it is lost, too slow or too fast."""
-  patch = frames[index][box].astype(np.float32)[mask]
-  later, (height, width) = frames[index + TRACK_FRAMES].astype(np.float32), frames.shape[1:]
-  reach, best = int(FASTEST * width * TRACK_FRAMES) + 1, (UNIFORM_ROWS, None)
-  for dy in range(-2, 3):
-    for dx in range(-reach, reach + 1):
-      moved = _shifted(box, dy, dx, (height, width))
-      if moved:
-        best = max(
-          best,
-          (_correlation(patch, later[moved][mask]), (dy / TRACK_FRAMES, dx / TRACK_FRAMES)),
-          key=lambda item: item[0],
-        )
-  velocity = best[1]
-  return velocity if velocity and SLOWEST * width <= abs(velocity[1]) <= FASTEST * width else None
+def _measure_speed(track: np.ndarray, box: Box, mask: np.ndarray) -> tuple[float, float] | None:
+  """Measure a blob's speed: the shift with the highest correlation `TRACK_FRAMES` later.
+
+  Args:
+    track: uint8 [TRACK_FRAMES + 1, H, W].
+    box: of the blob in the first frame.
+    mask: of the blob.
+
+  Returns:
+    (y, x) in pixels per frame; None if the blob is lost, too slow or too fast.
+  """
+  _, height, width = track.shape
+  patch = track[0][box].astype(np.float32)[mask]
+  later = track[TRACK_FRAMES].astype(np.float32)
+  reach = int(FASTEST * width * TRACK_FRAMES) + 1
+  best = MIN_CORRELATION
+  speed = None
+  for down in range(-2, 3):
+    for right in range(-reach, reach + 1):
+      shifted = _shifted(box, down, right, (height, width))
+      if shifted is None:
+        continue
+      correlation = _correlation(patch, later[shifted][mask])
+      if correlation > best:
+        best = correlation
+        speed = (down / TRACK_FRAMES, right / TRACK_FRAMES)
+  if speed is None or not SLOWEST * width <= abs(speed[1]) <= FASTEST * width:
+    return None
+  return speed
 
 
-def _correlation(a, b):
-  a, b = a - a.mean(), b - b.mean()
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+  a = a - a.mean()
+  b = b - b.mean()
   return (a * b).sum() / np.sqrt(max((a * a).sum() * (b * b).sum(), 1e-9))
 
 
-def _moved(box, velocity, frames, shape):
-  return _shifted(box, *(int(round(v * frames)) for v in velocity), shape)
+def _moved(box: Box, speed: tuple[float, float], frames: int, shape: tuple[int, int]) -> Box | None:
+  """Return the box after some frames, or None if it has left the image."""
+  down = int(round(speed[0] * frames))
+  right = int(round(speed[1] * frames))
+  return _shifted(box, down, right, shape)
 
 
-def _shifted(box, dy, dx, shape):
-  """The box moved by whole pixels, or None where it leaves the frame."""
-  rows, columns = (
-    slice(box[0].start + dy, box[0].stop + dy),
-    slice(box[1].start + dx, box[1].stop + dx),
-  )
-  inside = (
-    rows.start >= 0 and columns.start >= 0 and rows.stop <= shape[0] and columns.stop <= shape[1]
-  )
-  return (rows, columns) if inside else None
+def _shifted(box: Box, down: int, right: int, shape: tuple[int, int]) -> Box | None:
+  """Return the box shifted by whole pixels, or None if it leaves the image."""
+  rows = slice(box[0].start + down, box[0].stop + down)
+  columns = slice(box[1].start + right, box[1].stop + right)
+  if rows.start < 0 or columns.start < 0:
+    return None
+  if rows.stop > shape[0] or columns.stop > shape[1]:
+    return None
+  return rows, columns
 
 
-def _there_and_back(index, count):
-  """0, 1 .. count - 1, count - 2 .. 0, 1 ..: legs that swing without a jump."""
+def _to_and_fro(index: int, count: int) -> int:
+  """Return term `index` of 0, 1, ..., count - 1, count - 2, ..., 0, 1, ...
+
+  Legs that follow it swing without a jump.
+  """
   if count == 1:
     return 0
   index %= 2 * count - 2

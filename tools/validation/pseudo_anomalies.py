@@ -1,16 +1,23 @@
-"""Validation without test labels: held-out training videos with abnormal motion made in them.
+"""The pseudo-anomaly validation set: validation without test labels.
 
-The last training videos of a cache leave training and become its test videos, a copy of each for every kind:
+The last training videos of a frame cache are held out. They become test videos, with one copy for
+each type of abnormal motion that is put into them. There are two families of types. `coarse` is
 
-    fast    a person cut from the footage crosses the scene at several times a walker's speed
+    fast    a person cut out of the video crosses the scene at several times a walker's speed
     large   the same, enlarged, at about twice a walker's speed
     rush    the middle of the video is played three times as fast
 
-Those are fast: the frame difference alone finds them. `movers='riders'` makes those of `data.riders` instead, which are hardly faster than
-walkers. Whatever is to be chosen (learning rate, lambda, hidden frames, error) can be chosen by their labels; the real test set stays unseen.
+These are fast: the frame difference alone finds them. `subtle` types are hardly faster than
+walkers, see `movers`.
+
+Settings such as the learning rate, lambda or the error of a frame can be chosen by the results on
+this set. The real test set remains unseen.
 """
 
+import dataclasses
 import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -18,203 +25,329 @@ from scipy import ndimage
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.frame_cache import write_index
+from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache, write_index
 from a3dcae_jax.data.mean_image import mean_of_videos
-from tools.validation import movers as mover_types
-from tools.validation.corruptions import DISTURBANCES, disturbed
+from tools.validation import movers
+from tools.validation.corruptions import CORRUPTIONS, corrupted
 from tools.validation.sprites import moving_blobs, opacity_of, paste
 
-KINDS = {
-  'fast': ((2.0, 4.5), (0.9, 1.2)),
-  'large': ((1.2, 2.5), (1.5, 2.2)),
+REFERENCE_PX = 112  # the frame height that speeds are given for
+SPEED_UP = 3  # of 'rush'
+MIXED_SHARE = (0.15, 0.85)  # of abnormal frames in a video that has enough of both
+MIXED_TRIES = 50
+SPRITE_TRIES = 200
+ALL_IN_TURN = 'turn'  # the corruption that is another one for each video
+
+
+class _CoarseType(NamedTuple):
+  """Ranges of the speed, in pixels per frame of REFERENCE_PX, and of the size of a person."""
+
+  speed: tuple[float, float]
+  scale: tuple[float, float]
+
+
+COARSE_TYPES = {
+  'fast': _CoarseType((2.0, 4.5), (0.9, 1.2)),
+  'large': _CoarseType((1.2, 2.5), (1.5, 2.2)),
   'rush': None,
-}  # px a frame of a 112 px frame, scale
-MOVERS = ('fast', 'riders')
-SPEED_UP = 3
-ABNORMAL_SHARE = (0.15, 0.85)  # of the frames of a made video that must have both kinds
-TRIES = 50  # draws for one such video
-REFERENCE_PX = 112  # the frame height that the speeds are given for
+}
+FAMILIES = ('coarse', 'subtle')
+
+# (frames, mean image, type, rng) -> (frames, labels)
+_Maker = Callable[[np.ndarray, np.ndarray, str, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+  """The pseudo-anomalies that are made.
+
+  Attributes:
+    family: 'coarse' or 'subtle'.
+    types: names of the types, in the order in which they are made; () for the family's default.
+    copies: videos of each type of each held-out video. Each is drawn anew.
+    mixed: whether 15 to 85 % of the frames of every video are abnormal; other draws are dropped.
+      Eq. 14 then makes sense for each single video.
+    corruption: a name in `CORRUPTIONS`, or 'turn' for all in turn. Each video is then there a
+      second time, corrupted. '' for none.
+    seed: of everything that is drawn.
+  """
+
+  family: str = 'coarse'
+  types: tuple[str, ...] = ()
+  copies: int = 1
+  mixed: bool = False
+  corruption: str = ''
+  seed: int = 0
+
+
+class _MadeVideo(NamedTuple):
+  """A test video: frames uint8 [N, H, W] and labels uint8 [N]."""
+
+  name: str
+  frames: np.ndarray
+  labels: np.ndarray
 
 
 def write_pseudo_cache(
-  cache, folder, *, holdout, seed=0, movers='fast', disturb='', kinds=(), copies=1, mixed=False
-):
-  """Writes a frame cache to `folder`, whole or not at all: `cache`'s training videos but the held-out ones, and these made abnormal.
+  cache: FrameCache,
+  folder: str | pathlib.Path,
+  *,
+  holdout: int | Sequence[str],
+  recipe: Recipe | None = None,
+) -> pathlib.Path:
+  """Write a frame cache with pseudo-anomalies, whole or not at all.
+
+  Its training videos are those of `cache` without the held-out ones. Its test videos are the
+  held-out ones with pseudo-anomalies.
 
   Args:
-    cache: `FrameCache`. holdout: how many videos, the last ones, or a list of their names. seed: of sprites, speeds and paths.
-    movers: 'fast' (this file's kinds) or 'riders' (those of `data.riders`).
-    kinds: names of those that are made, in this order; () for the usual. copies: made videos of each kind of each held-out video, at draws of their own.
-    mixed: 15 to 85 % of the frames of every made video are abnormal; other draws are dropped. So Eq. 14 can be asked of each of them.
-    disturb: each made video is there a second time, under the disturbance of this name (`data.disturbances`), or under each in 'turn'; '' for none.
+    cache: an opened frame cache.
+    folder: folder of the new cache, which is returned.
+    holdout: how many training videos are held out (the last ones), or their names.
+    recipe: what is made.
 
-  Raises: UserError if `holdout` leaves nothing to train on or names no training video, for unknown movers, kinds or disturbances, fewer than one copy,
-    or if no draw is mixed.
+  Raises:
+    UserError: if `holdout` leaves nothing to train on or names an unknown video, the recipe has an
+      unknown or impossible value, or no draw is mixed.
   """
-  if movers not in MOVERS:
-    raise UserError(f'movers {movers!r}: known are {", ".join(MOVERS)}')
-  if disturb not in ('', 'turn', *DISTURBANCES):
-    raise UserError(f'disturb {disturb!r}: known are turn, {", ".join(DISTURBANCES)}')
-  kept, held = _held_out(cache.train.videos, holdout)
-  rng, mean = (
-    np.random.default_rng(seed),
-    255 * mean_of_videos(cache.train.frames, cache.train.videos),
-  )
-  known, usual, make = (
-    (KINDS, KINDS, _make)
-    if movers == 'fast'
-    else (mover_types.KINDS, mover_types.USUAL, mover_types.make_rider)
-  )
-  if unknown := set(kinds) - set(known):
-    raise UserError(
-      f'kinds: {movers!r} has no {", ".join(sorted(unknown))}; it has {", ".join(known)}'
-    )
-  if copies < 1:
-    raise UserError(f'copies (={copies}) must be at least 1')
-  make = _mixed(make) if mixed else make
-  what = [
-    f'{movers} ({" ".join(kinds or usual)})',
-    f'{copies} copies each',
-    'mixed' * mixed,
-    disturb and f'disturbed: {disturb}',
-    f'seed {seed}',
-  ]
-  made = [
-    (
-      f'{video.name}-{kind}{f"-{copy + 1}" * (copies > 1)}',
-      *make(_frames(cache, video), mean, kind, rng),
-    )
-    for video in held
-    for kind in kinds or usual
-    for copy in range(copies)
-  ]
-  if disturb:
-    made = [
-      each
-      for index, video in enumerate(made)
-      for each in (video, _disturbed(video, mean, disturb, index, seed))
-    ]
+  recipe = recipe or Recipe()
+  _check_recipe(recipe)
+  kept, held = _split_videos(cache.train.videos, holdout)
+  made = _make_videos(cache, held, recipe)
+  if recipe.corruption:
+    made = _with_corrupted(cache, made, recipe)
+  folder = pathlib.Path(folder)
   with atomic_dir(folder) as temporary:
     shape = cache.train.frames.shape[1:]
     with ArrayWriter(temporary / 'train.npy', shape) as writer:
       for video in kept:
-        writer.extend(_frames(cache, video))
+        writer.extend(_frames_of(cache, video))
     with ArrayWriter(temporary / 'test.npy', shape) as writer:
-      for _, frames, _ in made:
-        writer.extend(frames)
-    np.save(temporary / 'labels.npy', np.concatenate([labels for _, _, labels in made]))
-    stay = {video.name for video in kept}
-    train = [video for video in cache.index['splits']['train']['videos'] if video['name'] in stay]
-    test = [
-      {
-        'name': name,
-        'num_frames': len(frames),
-        'scene': '',
-        'source_size': list(shape),
-        'masks': False,
-        'other_labels': {},
-      }
-      for name, frames, _ in made
-    ]
-    names = ', '.join(video.name for video in held)
-    index = cache.index | {
-      'label_set': 'pseudo',
-      'layout': f'{cache.index["layout"]}; training videos {names} made abnormal: {"; ".join(filter(None, what))}',
-      'files': ['train.npy', 'test.npy', 'labels.npy'],
-      'notes': [],
-      'splits': {
-        'train': cache.index['splits']['train'] | {'videos': train},
-        'test': {'videos': test, 'labels': True, 'masks': False, 'tracks': None},
-      },
-    }
-    write_index(temporary, index)
-  return pathlib.Path(folder)
+      for video in made:
+        writer.extend(video.frames)
+    np.save(temporary / 'labels.npy', np.concatenate([video.labels for video in made]))
+    write_index(temporary, _new_index(cache, kept, held, made, recipe))
+  return folder
 
 
-def _mixed(make):
-  """`make`, drawn until a share of `ABNORMAL_SHARE` of the frames is abnormal."""
+def _types_of(family: str) -> tuple[Iterable[str], Iterable[str], _Maker]:
+  """Return (all types, default types, the function that makes them) of a family."""
+  if family == 'coarse':
+    return COARSE_TYPES, COARSE_TYPES, _make_coarse
+  return movers.TYPES, movers.DEFAULT_TYPES, movers.make_mover
 
-  def drawn(frames, mean, kind, rng):
-    for _ in range(TRIES):
-      made, labels = make(frames, mean, kind, rng)
-      if ABNORMAL_SHARE[0] < labels.mean() < ABNORMAL_SHARE[1]:
-        return made, labels
+
+def _check_recipe(recipe: Recipe) -> None:
+  if recipe.family not in FAMILIES:
+    raise UserError(f'family {recipe.family!r}: known are {", ".join(FAMILIES)}')
+  if recipe.corruption not in ('', ALL_IN_TURN, *CORRUPTIONS):
+    known = ', '.join((ALL_IN_TURN, *CORRUPTIONS))
+    raise UserError(f'corruption {recipe.corruption!r}: known are {known}')
+  known, _, _ = _types_of(recipe.family)
+  unknown = sorted(set(recipe.types) - set(known))
+  if unknown:
     raise UserError(
-      f'{TRIES} draws gave no {kind} that is abnormal in {ABNORMAL_SHARE[0]:.0%} to {ABNORMAL_SHARE[1]:.0%} of the frames'
+      f'types: {recipe.family!r} has no {", ".join(unknown)}; it has {", ".join(known)}'
     )
+  if recipe.copies < 1:
+    raise UserError(f'copies (={recipe.copies}) must be at least 1')
 
-  return drawn
 
-
-def _held_out(videos, holdout):
-  """(videos that train, videos that are held out)."""
-  held = (
-    [video.name for video in videos[-holdout:]]
-    if isinstance(holdout, int) and 0 < holdout < len(videos)
-    else holdout
-  )
-  if isinstance(held, int) or not 0 < len(held) < len(videos):
+def _split_videos(
+  videos: Sequence[CachedVideo], holdout: int | Sequence[str]
+) -> tuple[list[CachedVideo], list[CachedVideo]]:
+  """Return (the videos that stay in training, the held-out videos)."""
+  count = holdout if isinstance(holdout, int) else len(holdout)
+  if not 0 < count < len(videos):
     raise UserError(f'holdout (={holdout}) must leave some of the {len(videos)} training videos')
-  if unknown := set(held) - {video.name for video in videos}:
+  names = [video.name for video in videos]
+  held_names = names[-count:] if isinstance(holdout, int) else holdout
+  unknown = sorted(set(held_names) - set(names))
+  if unknown:
     raise UserError(
-      f'holdout: there is no training video {", ".join(sorted(unknown))}; there are {", ".join(video.name for video in videos)}'
+      f'holdout: there is no training video {", ".join(unknown)}; there are {", ".join(names)}'
     )
-  return [video for video in videos if video.name not in held], [
-    video for video in videos if video.name in held
-  ]
+  kept = [video for video in videos if video.name not in held_names]
+  held = [video for video in videos if video.name in held_names]
+  return kept, held
 
 
-def _disturbed(made, mean, how, index, seed):
-  """(name, frames, labels) of a made video, disturbed; its draws are its own, so that the plain videos are the same with and without."""
-  (name, frames, labels), how = (
-    made,
-    list(DISTURBANCES)[(index + seed) % len(DISTURBANCES)] if how == 'turn' else how,
-  )
-  return f'{name}-{how}', disturbed(frames, mean, how, np.random.default_rng((seed, index))), labels
+def _make_videos(
+  cache: FrameCache, held: Sequence[CachedVideo], recipe: Recipe
+) -> list[_MadeVideo]:
+  """Make a video of each type from each held-out video."""
+  rng = np.random.default_rng(recipe.seed)
+  mean = _mean_image(cache)
+  _, default_types, make = _types_of(recipe.family)
+  if recipe.mixed:
+    make = _mixed(make)
+  made = []
+  for video in held:
+    for kind in recipe.types or default_types:
+      for copy in range(recipe.copies):
+        frames, labels = make(_frames_of(cache, video), mean, kind, rng)
+        number = f'-{copy + 1}' if recipe.copies > 1 else ''
+        made.append(_MadeVideo(f'{video.name}-{kind}{number}', frames, labels))
+  return made
 
 
-def _frames(cache, video):
+def _with_corrupted(
+  cache: FrameCache, made: Sequence[_MadeVideo], recipe: Recipe
+) -> list[_MadeVideo]:
+  """Return each video and, after it, a corrupted copy.
+
+  A copy has random numbers of its own, so the other videos are the same with and without it.
+  """
+  mean = _mean_image(cache)
+  videos = []
+  for index, video in enumerate(made):
+    corruption = recipe.corruption
+    if corruption == ALL_IN_TURN:
+      corruption = list(CORRUPTIONS)[(index + recipe.seed) % len(CORRUPTIONS)]
+    rng = np.random.default_rng((recipe.seed, index))
+    frames = corrupted(video.frames, mean, corruption, rng)
+    videos += [video, _MadeVideo(f'{video.name}-{corruption}', frames, video.labels)]
+  return videos
+
+
+def _mean_image(cache: FrameCache) -> np.ndarray:
+  """Return the mean image of the training videos, in grey levels."""
+  return 255 * mean_of_videos(cache.train.frames, cache.train.videos)
+
+
+def _frames_of(cache: FrameCache, video: CachedVideo) -> np.ndarray:
   return np.asarray(cache.train.frames[video.first : video.first + video.num_frames])
 
 
-def _make(frames, mean, kind, rng):
-  """(frames, labels) of one abnormal copy: its middle third or so is abnormal."""
+def _new_index(
+  cache: FrameCache,
+  kept: Sequence[CachedVideo],
+  held: Sequence[CachedVideo],
+  made: Sequence[_MadeVideo],
+  recipe: Recipe,
+) -> dict[str, Any]:
+  """Return the index of the new cache."""
+  kept_names = [video.name for video in kept]
+  held_names = ', '.join(video.name for video in held)
+  train = cache.index['splits']['train']
+  test_videos = []
+  for video in made:
+    entry = {
+      'name': video.name,
+      'num_frames': len(video.frames),
+      'scene': '',
+      'source_size': list(video.frames.shape[1:]),
+      'masks': False,
+      'other_labels': {},
+    }
+    test_videos.append(entry)
+  changes = {
+    'label_set': 'pseudo',
+    'layout': (
+      f'{cache.index["layout"]}; pseudo-anomalies in training videos {held_names}: '
+      f'{_description(recipe)}'
+    ),
+    'files': ['train.npy', 'test.npy', 'labels.npy'],
+    'notes': [],
+    'splits': {
+      'train': train
+      | {'videos': [entry for entry in train['videos'] if entry['name'] in kept_names]},
+      'test': {'videos': test_videos, 'labels': True, 'masks': False, 'tracks': None},
+    },
+  }
+  return dict(cache.index) | changes
+
+
+def _description(recipe: Recipe) -> str:
+  _, default_types, _ = _types_of(recipe.family)
+  types = ' '.join(recipe.types or default_types)
+  parts = [f'{recipe.family} ({types})', f'{recipe.copies} copies each']
+  if recipe.mixed:
+    parts.append('mixed')
+  if recipe.corruption:
+    parts.append(f'corruption: {recipe.corruption}')
+  parts.append(f'seed {recipe.seed}')
+  return '; '.join(parts)
+
+
+def _mixed(make: _Maker) -> _Maker:
+  """Return a function that makes a video again until it has normal and abnormal frames."""
+  low, high = MIXED_SHARE
+
+  def make_mixed(
+    frames: np.ndarray, mean: np.ndarray, kind: str, rng: np.random.Generator
+  ) -> tuple[np.ndarray, np.ndarray]:
+    for _ in range(MIXED_TRIES):
+      made, labels = make(frames, mean, kind, rng)
+      if low < labels.mean() < high:
+        return made, labels
+    raise UserError(
+      f'{MIXED_TRIES} draws gave no {kind} that is abnormal in {low:.0%} to {high:.0%} of the '
+      'frames'
+    )
+
+  return make_mixed
+
+
+def _make_coarse(
+  frames: np.ndarray, mean: np.ndarray, kind: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+  """Make a copy of a video in which something crosses the scene once, about in its middle.
+
+  Args:
+    frames: uint8 [N, H, W].
+    mean: the mean image, float [H, W], in grey levels.
+    kind: a name in `COARSE_TYPES`.
+    rng: random numbers.
+
+  Returns:
+    (frames, labels).
+  """
   if kind == 'rush':
-    return _rush(frames)
-  (slow, fast), (small, large) = KINDS[kind]
-  sprite, opacity, feet = _sprite(frames, mean, rng, rng.uniform(small, large))
-  labels, frames = np.zeros(len(frames), np.uint8), frames.copy()
-  height, width = frames.shape[1:]
-  speed = rng.uniform(slow, fast) * height / REFERENCE_PX * rng.choice((-1, 1))
+    return _make_rush(frames)
+  coarse_type = COARSE_TYPES[kind]
+  scale = rng.uniform(*coarse_type.scale)
+  sprite, opacity, feet = _cut_sprite(frames, mean, rng, scale)
+  copy = frames.copy()
+  labels = np.zeros(len(frames), np.uint8)
+  _, height, width = frames.shape
+  speed = rng.uniform(*coarse_type.speed) * height / REFERENCE_PX * rng.choice((-1, 1))
   start = int(rng.uniform(0.2, 0.4) * len(frames))
-  left = -sprite.shape[1] if speed > 0 else float(width)
+  edge = -sprite.shape[1] if speed > 0 else float(width)
+  top = feet - len(sprite)
   for index in range(start, len(frames)):
-    x, y = int(round(left + speed * (index - start))), feet - len(sprite)
-    if not paste(frames[index], sprite, opacity, y, x):
-      if labels.any():
-        break
-      continue
-    labels[index] = 1
-  return frames, labels
+    left = int(round(edge + speed * (index - start)))
+    labels[index] = paste(copy[index], sprite, opacity, top, left)
+    if labels[index - 1] > labels[index]:  # it has left the scene
+      break
+  return copy, labels
 
 
-def _rush(frames):
-  start = len(frames) // 4
-  fast = frames[start : start + SPEED_UP * (len(frames) // 4) : SPEED_UP]
-  made = np.concatenate([frames[:start], fast, frames[start + SPEED_UP * len(fast) :]])
+def _make_rush(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Play the middle of a video faster; the result is shorter."""
+  quarter = len(frames) // 4
+  fast = frames[quarter : quarter + SPEED_UP * quarter : SPEED_UP]
+  rest = frames[quarter + SPEED_UP * len(fast) :]
+  made = np.concatenate([frames[:quarter], fast, rest])
   labels = np.zeros(len(made), np.uint8)
-  labels[start : start + len(fast)] = 1
+  labels[quarter : quarter + len(fast)] = 1
   return made, labels
 
 
-def _sprite(frames, mean, rng, scale):
-  """(pixels, opacity, row under its feet) of a mover of a random frame: an upright blob that differs from the mean image."""
-  for _ in range(200):
+def _cut_sprite(
+  frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator, scale: float
+) -> tuple[np.ndarray, np.ndarray, int]:
+  """Cut a moving person out of a random frame and resize it.
+
+  Returns:
+    (pixels, opacity, row below its feet).
+  """
+  for _ in range(SPRITE_TRIES):
     frame = frames[rng.integers(len(frames))].astype(np.float32)
-    if blobs := moving_blobs(frame, mean):
+    blobs = moving_blobs(frame, mean)
+    if blobs:
       box, mask = blobs[rng.integers(len(blobs))]
-      return (
-        *(ndimage.zoom(array, scale, order=1) for array in (frame[box], opacity_of(mask))),
-        box[0].stop,
-      )
-  raise UserError('no moving thing was found in the held-out videos to cut out')
+      pixels = ndimage.zoom(frame[box], scale, order=1)
+      opacity = ndimage.zoom(opacity_of(mask), scale, order=1)
+      return pixels, opacity, box[0].stop
+  raise UserError('no moving person to cut out was found in the held-out videos')

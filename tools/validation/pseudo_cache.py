@@ -1,10 +1,15 @@
-"""Makes a validation cache: a frame cache whose last training videos have become its test videos, with abnormal motion made in them.
+"""Make a pseudo-anomaly validation set from a frame cache.
 
-  python -m tools.validation.pseudo_cache CACHE NEW_CACHE [--holdout=4] [--seed=0] [--movers=riders] [--disturb=turn]
-  python -m tools.validation.pseudo_cache CACHE NEW_CACHE --videos=01,03 --movers=riders --kinds=cyclist,skater --copies=6 --mixed
-  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small --config.data.cache=NEW_CACHE --workdir=runs/choice
+  python -m tools.validation.pseudo_cache CACHE NEW_CACHE
+  python -m tools.validation.pseudo_cache CACHE NEW_CACHE --family=subtle --corrupt=turn
+  python -m tools.validation.pseudo_cache CACHE NEW_CACHE --videos=01,03 --family=subtle \\
+    --types=cyclist,skater --copies=6 --mixed
 
-Settings are chosen by what they score there, never on the real test videos.
+The last training videos of CACHE become the test videos of NEW_CACHE, with abnormal motion put into
+them. Settings are chosen by the results there, never by those on the real test videos:
+
+  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small \\
+    --config.data.cache=NEW_CACHE --workdir=runs/choice
 """
 
 import argparse
@@ -12,59 +17,67 @@ import pathlib
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import FrameCache
-from tools.validation.pseudo_anomalies import MOVERS, write_pseudo_cache
+from tools.validation.pseudo_anomalies import FAMILIES, Recipe, write_pseudo_cache
 
 
-def main():
+def main() -> None:
+  parser = _parser()
+  arguments = parser.parse_args()
+  recipe = Recipe(
+    family=arguments.family,
+    types=_names(arguments.types),
+    copies=arguments.copies,
+    mixed=arguments.mixed,
+    corruption=arguments.corrupt,
+    seed=arguments.seed,
+  )
+  holdout = _names(arguments.videos) or arguments.holdout
+  try:
+    cache = FrameCache.open(arguments.cache, splits=('train',))
+    write_pseudo_cache(cache, arguments.new_cache, holdout=holdout, recipe=recipe)
+  except (UserError, OSError) as error:
+    parser.exit(2, f'error: {error}\n')
+
+
+def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('cache', type=pathlib.Path)
-  parser.add_argument('new_cache', type=pathlib.Path)
-  parser.add_argument(
-    '--holdout', type=int, default=4, help='training videos that become test videos'
+  add = parser.add_argument
+  add('cache', type=pathlib.Path)
+  add('new_cache', type=pathlib.Path)
+  add('--holdout', type=int, default=4, help='training videos that become test videos')
+  add('--videos', default='', help='their names instead, as in 12,16')
+  add('--seed', type=int, default=0)
+  add(
+    '--family',
+    choices=FAMILIES,
+    default='coarse',
+    help='of pseudo-anomalies: coarse, or subtle, which are hardly faster than walkers',
   )
-  parser.add_argument('--videos', default='', help='their names instead, as in 12,16')
-  parser.add_argument('--seed', type=int, default=0)
-  parser.add_argument(
-    '--movers',
-    choices=MOVERS,
-    default='fast',
-    help='what is made: fast, or riders, hardly faster than walkers',
-  )
-  parser.add_argument(
-    '--kinds',
+  add(
+    '--types',
     default='',
-    help='the kinds of movers that are made, as in cyclist,skater or slow_cyclist; the usual ones if empty',
+    help="types of the family, as in cyclist,slow_skater; empty: the family's default",
   )
-  parser.add_argument(
-    '--copies', type=int, default=1, help='made videos of each kind of each held-out video'
-  )
-  parser.add_argument(
+  add('--copies', type=int, default=1, help='videos per type and held-out video')
+  add(
     '--mixed',
     action='store_true',
-    help='only draws of which 15 to 85 %% of the frames are abnormal',
+    help='only videos of which 15 to 85 %% of the frames are abnormal',
   )
-  parser.add_argument(
-    '--disturb',
+  add(
+    '--corrupt',
     default='',
-    help='each made video also as on another day: light, shift, noise, bystander, or each in turn',
+    help='each video a second time with a corruption: light, shift, noise, bystander; '
+    'or turn, for all in turn',
   )
-  arguments = parser.parse_args()
-  try:
-    write_pseudo_cache(
-      FrameCache.open(arguments.cache),
-      arguments.new_cache,
-      holdout=arguments.videos.split(',') if arguments.videos else arguments.holdout,
-      seed=arguments.seed,
-      movers=arguments.movers,
-      disturb=arguments.disturb,
-      copies=arguments.copies,
-      mixed=arguments.mixed,
-      kinds=tuple(arguments.kinds.split(',')) if arguments.kinds else (),
-    )
-  except (UserError, OSError) as error:
-    parser.exit(2, f'error: {error}\n')
+  return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+  """Split names at commas."""
+  return tuple(text.split(',')) if text else ()
 
 
 if __name__ == '__main__':

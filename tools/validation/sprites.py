@@ -1,77 +1,105 @@
-"""People cut out of footage from a fixed camera, and laid over other frames: what made abnormal motion is made of."""
+"""People cut out of videos of a fixed camera, and pasted into other frames."""
 
 import numpy as np
 from scipy import ndimage
 
-CONTRAST = 25  # grey levels from the mean image that make a mover
-RIM_PX = 2  # cut out around it, so that opacity can fall to zero
+BLOB_CONTRAST = 25  # grey levels between a pixel of a moving blob and the mean image
+RIM_PX = 2  # cut out around a blob, so that its opacity can fall to zero
+
+Box = tuple[slice, slice]
 
 
-def moving_blobs(frame, mean):
-  """[(box, mask bool), ...] of what differs from the mean image and may be a person.
+def moving_blobs(frame: np.ndarray, mean: np.ndarray) -> list[tuple[Box, np.ndarray]]:
+  """Find the regions that differ from the mean image and have the shape of a person.
 
-  Args: frame, mean: float [H, W], 0 .. 255. Returns: boxes as pairs of slices; masks of the boxes' sizes.
+  Args:
+    frame: float [H, W], in grey levels.
+    mean: the mean image, float [H, W], in grey levels.
+
+  Returns:
+    (box, mask) of each blob; the mask is bool, of the size of its box.
   """
-  blobs, _ = ndimage.label(ndimage.gaussian_filter(np.abs(frame - mean), 1.0) > CONTRAST)
+  difference = ndimage.gaussian_filter(np.abs(frame - mean), 1.0)
+  blobs, _ = ndimage.label(difference > BLOB_CONTRAST)
   found = []
   for index, box in enumerate(ndimage.find_objects(blobs), start=1):
-    if _upright(blobs[box] == index, len(frame)):
-      box = tuple(
-        slice(max(side.start - RIM_PX, 0), min(side.stop + RIM_PX, size))
-        for side, size in zip(box, frame.shape, strict=True)
-      )
-      found.append((box, blobs[box] == index))
+    if _has_shape_of_person(blobs[box] == index, len(frame)):
+      wide_box = _with_rim(box, frame.shape)
+      found.append((wide_box, blobs[wide_box] == index))
   return found
 
 
-def opacity_of(mask):
-  """A blob's mask with a soft rim: bool [h, w] -> float32 [h, w] in [0, 1]."""
-  return ndimage.gaussian_filter(ndimage.binary_dilation(mask).astype(np.float32), 0.7)
+def _has_shape_of_person(blob: np.ndarray, frame_height: int) -> bool:
+  """Return whether a blob is upright, of a plausible height, and fills its box."""
+  height, width = blob.shape
+  has_height = frame_height / 12 < height < frame_height / 3
+  return has_height and width < height and blob.mean() > 0.45
 
 
-def paste(frame, sprite, opacity, top, left):
-  """Lays the sprite over `frame` in place, at fractions of a pixel; returns whether at least a third of it is inside.
-
-  A sprite of which less is inside leaves the frame as it was.
-  """
-  inside = [
-    max(min(start + size, limit) - max(start, 0), 0)
-    for start, size, limit in zip((top, left), sprite.shape, frame.shape, strict=True)
-  ]
-  if inside[0] * inside[1] < sprite.size / 3:
-    return False
-  (y, part_y), (x, part_x) = (divmod(value, 1) for value in (top, left))
-  if part_y or part_x:  # a moving thing that jumps from pixel to pixel would be found by its jerks
-    sprite, opacity, y, x = (
-      _shift(sprite, part_y, part_x, 'edge'),
-      _shift(opacity, part_y, part_x, 'constant'),
-      y - 1,
-      x - 1,
-    )
-  y, x, (height, width) = int(y), int(x), frame.shape
-  y0, y1, x0, x1 = (
-    max(y, 0),
-    min(y + len(sprite), height),
-    max(x, 0),
-    min(x + sprite.shape[1], width),
+def _with_rim(box: Box, shape: tuple[int, int]) -> Box:
+  """Return a box with a rim, as far as it is inside an image."""
+  rows, columns = box
+  height, width = shape
+  return (
+    slice(max(rows.start - RIM_PX, 0), min(rows.stop + RIM_PX, height)),
+    slice(max(columns.start - RIM_PX, 0), min(columns.stop + RIM_PX, width)),
   )
-  part = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
-  under = frame[y0:y1, x0:x1].astype(np.float32)
-  frame[y0:y1, x0:x1] = np.clip(
-    under + np.clip(opacity[part], 0, 1) * (sprite[part] - under), 0, 255
-  ).round()
+
+
+def opacity_of(mask: np.ndarray) -> np.ndarray:
+  """Return a mask with a soft rim: bool [h, w] -> float32 [h, w] in [0, 1]."""
+  dilated = ndimage.binary_dilation(mask).astype(np.float32)
+  return ndimage.gaussian_filter(dilated, 0.7)
+
+
+def paste(
+  frame: np.ndarray, sprite: np.ndarray, opacity: np.ndarray, top: float, left: float
+) -> bool:
+  """Paste a sprite into a frame, in place, at a position in fractions of a pixel.
+
+  A sprite of which less than a third is inside the frame is not pasted.
+
+  Args:
+    frame: uint8 [H, W].
+    sprite: float [h, w], in grey levels.
+    opacity: float [h, w], in [0, 1].
+    top: row of the sprite's first row.
+    left: column of the sprite's first column.
+
+  Returns:
+    Whether the sprite was pasted.
+  """
+  height, width = frame.shape
+  inside = _overlap(top, len(sprite), height) * _overlap(left, sprite.shape[1], width)
+  if inside < sprite.size / 3:
+    return False
+  y, part_y = divmod(top, 1)
+  x, part_x = divmod(left, 1)
+  if part_y or part_x:  # sprites that jump from pixel to pixel would be found by their jerks
+    sprite = _shift(sprite, part_y, part_x, 'edge')
+    opacity = _shift(opacity, part_y, part_x, 'constant')
+    y -= 1
+    x -= 1
+  _blend(frame, sprite, opacity, int(y), int(x))
   return True
 
 
-def _shift(image, dy, dx, mode):
-  """An image moved by parts of a pixel, one pixel larger on every side."""
-  return ndimage.shift(np.pad(image, 1, mode=mode), (dy, dx), order=3, mode='nearest')
+def _overlap(start: float, size: int, limit: int) -> float:
+  """Return how much of the interval start .. start + size is inside 0 .. limit."""
+  return max(min(start + size, limit) - max(start, 0), 0)
 
 
-def _upright(blob, height):
-  """Whether a blob may be a person: taller than wide, 1/12 to 1/3 of the frame's height, and filling its box."""
-  return (
-    height / 12 < blob.shape[0] < height / 3
-    and blob.shape[1] < blob.shape[0]
-    and blob.mean() > 0.45
-  )
+def _shift(image: np.ndarray, down: float, right: float, mode: str) -> np.ndarray:
+  """Shift an image by fractions of a pixel. It gets one pixel larger on every side."""
+  padded = np.pad(image, 1, mode=mode)
+  return ndimage.shift(padded, (down, right), order=3, mode='nearest')
+
+
+def _blend(frame: np.ndarray, sprite: np.ndarray, opacity: np.ndarray, y: int, x: int) -> None:
+  """Blend the part of a sprite that is inside the frame into it."""
+  rows = slice(max(y, 0), min(y + sprite.shape[0], frame.shape[0]))
+  columns = slice(max(x, 0), min(x + sprite.shape[1], frame.shape[1]))
+  part = np.s_[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+  under = frame[rows, columns].astype(np.float32)
+  blended = under + np.clip(opacity[part], 0, 1) * (sprite[part] - under)
+  frame[rows, columns] = np.clip(blended, 0, 255).round()
