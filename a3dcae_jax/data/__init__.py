@@ -1,4 +1,4 @@
-"""Videos: readers of data sets, the frame cache, and the clips and batches drawn from it.
+"""Data sets: their readers, the frame cache, clips and batches.
 
 TensorFlow is needed only by `pipeline` and by the TFDS builders.
 """

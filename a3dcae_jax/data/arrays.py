@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+_MAGIC = b'\x93NUMPY\x01\x00'  # of NumPy's format, version 1.0
 _HEADER_BYTES = 128  # room for the header, which is written last
 _BLOCK_FRAMES = 256
 _BLOCK_BYTES = 2**22
@@ -64,9 +65,11 @@ class ArrayWriter:
   ) -> None:
     """Write the header, version 1.0 of NumPy's format, padded to its fixed length."""
     shape = (self._count, *self._shape)
-    fields = repr({'descr': '|u1', 'fortran_order': False, 'shape': shape})
-    prefix = b'\x93NUMPY\x01\x00' + (_HEADER_BYTES - 10).to_bytes(2, 'little')
-    padded = fields.ljust(_HEADER_BYTES - len(prefix) - 1) + '\n'
+    text = repr({'descr': '|u1', 'fortran_order': False, 'shape': shape})
+    text_bytes = _HEADER_BYTES - len(_MAGIC) - 2
+    text = text.ljust(text_bytes - 1) + '\n'
     self._file.seek(0)
-    self._file.write(prefix + padded.encode('latin1'))
+    self._file.write(_MAGIC)
+    self._file.write(text_bytes.to_bytes(2, 'little'))
+    self._file.write(text.encode('latin1'))
     self._file.close()

@@ -29,16 +29,20 @@ def clip_batch(
     (first int32 [B], stride float32 [B]), as in `ClipTable`.
   """
   count = len(table.first)
-  positions = np.arange(step * batch_size, (step + 1) * batch_size)
+  start = step * batch_size
+  positions = np.arange(start, start + batch_size)
   epochs = positions // count
+
   chosen = np.empty(batch_size, np.int64)
   for epoch in np.unique(epochs):
     in_epoch = epochs == epoch
     permutation = _permutation(count, seed, int(epoch))
     chosen[in_epoch] = permutation[positions[in_epoch] % count]
+
   return table.first[chosen].astype(np.int32), table.stride[chosen]
 
 
 @functools.lru_cache(maxsize=2)  # a batch has clips of two epochs at most, if epochs are longer
 def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-  return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+  bits = np.random.Philox(key=[seed, epoch])
+  return np.random.Generator(bits).permutation(count)

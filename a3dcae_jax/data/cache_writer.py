@@ -1,4 +1,4 @@
-"""Writes the arrays of a frame cache: videos are ingested in parallel, checked, and joined."""
+"""Writing the arrays of a frame cache: videos are ingested, checked and joined."""
 
 import os
 import pathlib
@@ -99,7 +99,10 @@ class CacheWriter:
   def _ingest_in_parallel(
     self, split: str, videos: Sequence[Video]
   ) -> Iterator[tuple[Video, futures.Future]]:
-    """Yield (video, its ingest) in order. Threads do, since decoding and resizing run in C."""
+    """Yield (video, its ingest) in order.
+
+    Threads are enough: decoding and resizing release the interpreter's lock.
+    """
     bar = tqdm.tqdm(desc=f'prepare {self._name} {split}', unit=' frames', dynamic_ncols=True)
     with bar, futures.ThreadPoolExecutor(os.cpu_count()) as pool:
       running = []
@@ -118,7 +121,7 @@ class CacheWriter:
         yield video, future
 
   def _part_faults(self, split: str, video: Video, part: Part, labelled: bool) -> list[str]:
-    """Return what is wrong with an ingested video: it occurs twice, or its labels do not fit."""
+    """Return faults of an ingested video: it occurs twice, or its labels do not fit."""
     if part.content in self._seen:
       return [f'the same frames as {self._seen[part.content]}']
     self._seen[part.content] = f'{split} video {video.name}'
@@ -168,7 +171,7 @@ class CacheWriter:
     }
 
   def _label_differences(self, video: Video) -> dict[str, int]:
-    """Return the number of frames on which each other label set differs from the stored one."""
+    """Count the frames on which each other label set differs from the stored one."""
     chosen = video.labels.get(self._label_set)
     differences = {}
     for name, labels in video.labels.items():

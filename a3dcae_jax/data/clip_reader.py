@@ -89,7 +89,7 @@ class ClipReader:
 
 
 def _is_whole_file(frames: np.ndarray) -> bool:
-  """Return whether an array is mapped from a whole file, except for the file's header.
+  """Return whether an array is mapped from a whole file, except for its header.
 
   Where a slice of a mapped array begins in its file is not known.
   """
@@ -103,6 +103,7 @@ def _is_whole_file(frames: np.ndarray) -> bool:
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:
   """Return an uninitialised uint8 array whose memory is aligned."""
   size = int(np.prod(shape, dtype=np.int64))
+
   buffer = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
   start = -buffer.ctypes.data % _ALIGNMENT_BYTES
   return buffer[start : start + size].reshape(shape)

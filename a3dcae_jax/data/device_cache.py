@@ -1,4 +1,4 @@
-"""Frames kept on the device as uint8. Clips are gathered from them in the compiled step."""
+"""Frames kept on the device, from which the compiled step gathers its clips."""
 
 import os
 

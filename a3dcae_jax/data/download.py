@@ -1,4 +1,4 @@
-"""Download of the public data sets: fetched, compared with their published SHA-256, unpacked.
+"""Download of the public data sets, compared with their published SHA-256.
 
 The `checksums.tsv` of each builder lists the files, in tfds's own format: URL, size in bytes,
 SHA-256, file name. TensorFlow is not needed.
@@ -51,7 +51,7 @@ def archives(name: str) -> list[Archive]:
 
 
 def fetch(name: str, root: str | pathlib.Path, *, listed: Sequence[Archive] | None = None) -> bool:
-  """Download and unpack the archives of a data set into a folder, all of them or none.
+  """Download and unpack the archives of a data set, all of them or none.
 
   Args:
     name: name of the data set.

@@ -101,7 +101,7 @@ class FrameCache:
 
   @property
   def data_hash(self) -> str:
-    """SHA-256 over the hashes of all arrays: identifies the data that results depend on."""
+    """SHA-256 over the hashes of all arrays: the data that results depend on."""
     return self.index['sha256']
 
   def verify(self, splits: Sequence[str] | None = None) -> None:

@@ -88,10 +88,12 @@ def cache_folder(
   KEY distinguishes copies of the data set and options. An option that has its default value gives
   the same key as an option that is absent.
   """
-  source = str(pathlib.Path(root).resolve()) if root else ''
+  source = ''
+  if root:
+    source = str(pathlib.Path(root).resolve())
   changed = _without_defaults(options, builders.reader(name))
-  digest = hashlib.sha256(json.dumps([source, changed], sort_keys=True).encode())
-  key = digest.hexdigest()[:8]
+  text = json.dumps([source, changed], sort_keys=True)
+  key = hashlib.sha256(text.encode()).hexdigest()[:8]
   return pathlib.Path(cache_dir) / f'{name}-{height}x{width}-{label_set}-{key}'
 
 
@@ -117,17 +119,20 @@ def _make_cache(
   reader = builders.reader(name)
   chosen = label_set or builders.default_label_set(reader, root)
   parts = folder.with_name(f'.{folder.name}.parts')
+
   with atomic_dir(folder) as temporary:
     writer = CacheWriter(name, chosen, shape, folder=temporary, parts=parts)
     splits = {}
     for split in SPLITS:
       videos = _videos(reader, root, split, options, writer.faults)
       splits[split] = writer.write_split(split, videos)
+
     faults = writer.faults or _set_faults(root, label_set, splits)
     if faults:
       lines = '\n  '.join(faults)
       noun = 'fault' if len(faults) == 1 else 'faults'
       raise UserError(f'{name}: {len(faults)} {noun}, no frame cache was written:\n  {lines}')
+
     index = {
       'name': name,
       'label_set': chosen,
@@ -140,6 +145,7 @@ def _make_cache(
     labels = np.load(temporary / 'labels.npy') if splits['test']['labels'] else None
     index['notes'] = _notes(reader, root, index, labels)
     write_index(temporary, index)
+
   shutil.rmtree(parts, ignore_errors=True)
 
 
@@ -199,6 +205,7 @@ def _notes(
             f'test clip {video["name"]}: label set {other} differs from {index["label_set"]} '
             f'on {count} frames'
           )
+
   masked = [video['name'] for video in test['videos'] if video['masks']]
   if test['masks'] and len(masked) < len(test['videos']):
     notes.append(f'pixel masks only for {", ".join(masked)}')

@@ -29,4 +29,6 @@ def mean_of_videos(frames: np.ndarray, videos: Iterable[CachedVideo]) -> np.ndar
       block = reader.span(start, min(start + _BLOCK_FRAMES, end))
       total += block.sum(axis=0, dtype=np.uint16)
     count += video.num_frames
-  return (total / (255.0 * count)).astype(np.float32)
+
+  mean = total / (255.0 * count)
+  return mean.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The streaming input pipeline: tf.data reads the clips of each batch from the frame cache.
+"""The streaming input pipeline: tf.data reads clips from the frame cache.
 
 This is the only file outside the TFDS builders that needs TensorFlow.
 """
@@ -53,7 +53,8 @@ def stream_batches(
 
   tf.config.set_visible_devices([], 'GPU')  # JAX alone uses the accelerator
   reader = ClipReader(frames, window=window)
-  count = len(range(batch_size)[rows])
+  all_rows = range(batch_size)
+  count = len(all_rows[rows])
 
   def read(step):
     first, stride = clip_batch(table, batch_size=batch_size, seed=seed, step=int(step))
@@ -65,9 +66,11 @@ def stream_batches(
 
   batch_bytes = batch_size * window * frames[0].size
   readers = min(_MAX_READERS, max(2, _IN_FLIGHT_BYTES // batch_bytes))
+
   options = tf.data.Options()
   # The default is one thread per core, which leaves a disk idle.
   options.threading.private_threadpool_size = readers
+
   dataset = tf.data.Dataset.counter(start=first_step, dtype=tf.int64)
   dataset = dataset.map(load, num_parallel_calls=readers, deterministic=True)
   dataset = dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)

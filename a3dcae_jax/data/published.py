@@ -1,4 +1,4 @@
-"""Published counts of a data set, and the differences of a copy from them, clip by clip."""
+"""Published counts of a data set, and how a copy differs from them."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """Published counts. An empty tuple or dict, or 0, means that the count is not known.
+  """Published counts. Empty values mean that a count is not known.
 
   Attributes:
     train: frames of each training clip, in the order of the clips.
@@ -44,6 +44,7 @@ def differences(
   """
   missing = []
   lines = []
+
   for split in ('train', 'test'):
     videos = index['splits'][split]['videos']
     lengths = getattr(published, split)
@@ -53,10 +54,12 @@ def differences(
     if split == 'test' and labels is not None:
       counts = published.abnormal.get(index['label_set'], ())
       lines += _abnormal_counts(videos, numbers, counts, labels, index['label_set'])
+
   is_whole = bool(published.test) and not missing
   if is_whole and labels is not None:
     lines += _abnormal_total(published, index['label_set'], labels)
   lines += _whole_video(published, index)
+
   if is_whole and not lines:
     return [_all_equal(published, index, labels)]
   return missing + lines

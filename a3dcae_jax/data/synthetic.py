@@ -23,9 +23,10 @@ EVENT_TYPES = ('fast', 'large', 'across', 'still')
 
 @dataclasses.dataclass(frozen=True)
 class SceneSpec:
-  """The scene. Lengths are in pixels, speeds in pixels per frame, brightness in grey levels.
+  """The scene.
 
-  Pairs are ranges, (least, most), unless stated otherwise.
+  Lengths are in pixels, speeds in pixels per frame, brightness in grey levels. Pairs are ranges,
+  (least, most), unless stated otherwise.
 
   Attributes:
     height: of the frames.
@@ -106,7 +107,9 @@ class Figure(NamedTuple):
   def position(self, frame: int) -> tuple[float, float, float]:
     """Return (x, y, number of frames walked) at a frame."""
     walked = min(frame, self.stop) - self.start + max(frame - self.go, 0.0)
-    return self.x + self.speed_x * walked, self.y + self.speed_y * walked, walked
+    x = self.x + self.speed_x * walked
+    y = self.y + self.speed_y * walked
+    return x, y, walked
 
   def is_abnormal(self, frame: int) -> bool:
     """Return whether the figure is abnormal at a frame."""
@@ -168,7 +171,8 @@ def background(spec: SceneSpec, seed: int) -> np.ndarray:
     noise = rng.standard_normal((spec.height, spec.width))
     layer = ndimage.gaussian_filter(noise, sigma, mode='wrap')
     texture = texture + layer / layer.std()
-  return (150 + spec.texture * (texture / np.sqrt(2))).astype(np.float32)
+  texture = texture / np.sqrt(2)
+  return (150 + spec.texture * texture).astype(np.float32)
 
 
 def event_type(spec: SceneSpec, video_index: int, track: int) -> str:
@@ -196,27 +200,34 @@ def _wave(
     amplitude: least and greatest value.
     period: least and greatest period, in frames.
   """
-  angle = 2 * np.pi * (np.arange(frames) / rng.uniform(*period) + rng.uniform())
+  periods = np.arange(frames) / rng.uniform(*period)
+  angle = 2 * np.pi * (periods + rng.uniform())
   return np.interp(np.sin(angle), (-1, 1), amplitude)
 
 
 def _light(rng: np.random.Generator, spec: SceneSpec, frames: int) -> np.ndarray:
   """Draw the brightness that clouds add to each frame, [frames]."""
-  return _wave(rng, frames, (-spec.clouds, spec.clouds), (60, 150)).astype(np.float32)
+  light = _wave(rng, frames, (-spec.clouds, spec.clouds), (60, 150))
+  return light.astype(np.float32)
 
 
 def _escalator(rng: np.random.Generator, spec: SceneSpec, frames: int) -> np.ndarray:
-  """Draw the brightness of the escalator, [frames, 1, W]: stripes that move at varying speed."""
-  travelled = np.cumsum(_wave(rng, frames, spec.escalator_speed, (40, 100)))
-  angle = 2 * np.pi * (np.arange(spec.width) - travelled[:, None]) / spec.escalator_period
-  return (spec.escalator_contrast * np.sin(angle)).astype(np.float32)[:, None]
+  """Draw the escalator, [frames, 1, W]: stripes that move at varying speed."""
+  speed = _wave(rng, frames, spec.escalator_speed, (40, 100))
+  travelled = np.cumsum(speed)[:, None]
+  columns = np.arange(spec.width)
+  angle = 2 * np.pi * (columns - travelled) / spec.escalator_period
+  stripes = spec.escalator_contrast * np.sin(angle)
+  return stripes.astype(np.float32)[:, None]
 
 
 def _walkers(rng: np.random.Generator, spec: SceneSpec, frames: int) -> list[Figure]:
-  """Draw the normal figures. They arrive at random, and their number follows a slow wave."""
-  crossing = (spec.width + 2 * spec.figure[0]) / np.mean(spec.speed)  # frames in view
+  """Draw the normal figures, which arrive at random and follow a slow wave in number."""
+  path = spec.width + 2 * spec.figure[0]
+  crossing = path / np.mean(spec.speed)  # frames in view
   phase = rng.uniform(0, 2 * np.pi)
   period = rng.uniform(80, 240)
+
   figures = []
   for start in np.arange(-crossing, frames):
     angle = 2 * np.pi * start / period + phase
@@ -268,8 +279,10 @@ def _events(
   rng: np.random.Generator, spec: SceneSpec, frames: int, video_index: int
 ) -> list[Figure]:
   """Draw the abnormal figures of a video, spread over its length."""
-  count = int(rng.integers(spec.events[0], spec.events[1] + 1))
-  starts = (np.arange(count) + rng.uniform(0.15, 0.5, count)) * frames / count
+  fewest, most = spec.events
+  count = int(rng.integers(fewest, most + 1))
+  offsets = rng.uniform(0.15, 0.5, count)
+  starts = (np.arange(count) + offsets) * frames / count
   figures = []
   for track, start in enumerate(starts):
     figures += _event(rng, spec, event_type(spec, video_index, track), start, track)
@@ -284,16 +297,20 @@ def _event(
     return [_walker(rng, spec, start, scale=spec.fast, track=track)]
   if kind == 'large':
     return [_walker(rng, spec, start, scale=spec.large, track=track)]
+
   length = float(rng.uniform(*spec.event_frames))
   x = spec.width * rng.uniform(0.25, 0.75)
   if kind == 'across':
     walker = _walker(rng, spec, start, track=track)
     speed = (spec.height + 2 * walker.height) / length
-    return [walker._replace(x=x, y=-walker.height, speed_x=0.0, speed_y=speed, end=start + length)]
+    across = walker._replace(x=x, y=-walker.height, speed_x=0.0, speed_y=speed, end=start + length)
+    return [across]
+
   group = []
   for member in range(spec.group):
     walker = _walker(rng, spec, start, track=track)
-    group.append(_with_stop(walker, start, length, x + member * spec.figure[0]))
+    member_x = x + member * spec.figure[0]
+    group.append(_with_stop(walker, start, length, member_x))
   return group
 
 
@@ -303,11 +320,13 @@ def _with_stop(walker: Figure, start: float, length: float, x: float) -> Figure:
   It walks in before that and walks on afterwards.
   """
   walk = abs(x - walker.x) / abs(walker.speed_x)  # frames until it stands
+  walk_start = start - walk
+  crossing = walker.end - walker.start
   return walker._replace(
-    start=start - walk,
+    start=walk_start,
     stop=start,
     go=start + length,
-    end=start - walk + (walker.end - walker.start) + length,
+    end=walk_start + crossing + length,
   )
 
 
@@ -337,6 +356,7 @@ class _Drawing:
     rng = np.random.default_rng(self._noise_seed)
     light = _light(rng, spec, self._num_frames)
     escalator = _escalator(rng, spec, self._num_frames)
+
     for frame in range(self._num_frames):
       image = background(spec, self._seed) + light[frame]
       image[: spec.escalator_rows] += escalator[frame]
@@ -395,28 +415,32 @@ def _stencil(figure: Figure, frame: int, spec: SceneSpec) -> tuple[slice, slice,
   x, y, walked = figure.position(frame)
   rows = _clipped_range(y, figure.height / 2 + 1, spec.height)
   columns = _clipped_range(x, figure.width, spec.width)
+
+  # Coordinates relative to the figure: its width and height are 1.
   v, u = np.mgrid[rows, columns].astype(np.float32)
   u = (u - x) / figure.width
   v = (v - y) / figure.height
-  speed = np.hypot(figure.speed_x, figure.speed_y)
-  swing = 0.22 * np.sin(figure.phase + 1.1 * walked * speed)
+
   body = _ellipse(u / 0.42, (v + 0.08) / 0.3, figure.width)
   head = _ellipse(u / 0.25, (v + 0.4) / 0.12, figure.width)
-  legs = []
+  speed = np.hypot(figure.speed_x, figure.speed_y)
+  swing = 0.22 * np.sin(figure.phase + 1.1 * walked * speed)
+  coverage = np.maximum(body, head)
   for sign in (-1, 1):
     shift = sign * swing * (v - 0.15) / 0.35
-    legs.append(_ellipse((u - shift) / 0.16, (v - 0.32) / 0.2, figure.width))
-  return rows, columns, np.maximum.reduce([body, head, *legs])
+    leg = _ellipse((u - shift) / 0.16, (v - 0.32) / 0.2, figure.width)
+    coverage = np.maximum(coverage, leg)
+  return rows, columns, coverage
 
 
 def _clipped_range(centre: float, reach: float, size: int) -> slice:
-  """Return the pixels within `reach` of a centre, as far as they are in an image of `size`."""
+  """Return the pixels within `reach` of a centre, clipped to an image of `size`."""
   start = max(int(centre - reach), 0)
   stop = min(int(centre + reach) + 2, size)
   return slice(min(start, size), max(stop, 0))
 
 
 def _ellipse(u: np.ndarray, v: np.ndarray, width: float) -> np.ndarray:
-  """Return 1 inside the ellipse u^2 + v^2 = 1 and 0 outside, with an edge about a pixel wide."""
+  """Return 1 inside the unit circle of (u, v), 0 outside, with an edge of a pixel."""
   radius = np.hypot(u, v)
   return np.clip((1 - radius) * width * 0.35 + 0.5, 0, 1)

@@ -56,7 +56,7 @@ class Video:
 
 
 def read_grey(path: pathlib.Path) -> np.ndarray:
-  """Read an image file as grey uint8 [H, W] (luma of ITU-R 601, as Pillow computes it)."""
+  """Read an image file as grey uint8 [H, W]: luma of ITU-R 601, by Pillow."""
   try:
     with Image.open(path) as image:
       return np.asarray(image.convert('L'))
@@ -132,6 +132,6 @@ def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-  """Resize a 0/1 mask [H, W]. A pixel is 1 where the mask covers at least half of its area."""
+  """Resize a 0/1 mask [H, W]: 1 where it covers at least half of a pixel."""
   image = (mask > 0).astype(np.uint8) * 255
   return (resize(image, height, width) >= 128).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Clips as frame indices: training clips at several strides, and test windows over all frames."""
+"""Training clips and test windows, as indices of frames."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ ROUNDING = 1e-3  # added before rounding down, since strides such as 1/3 are not
 
 
 class ClipTable(NamedTuple):
-  """Training clips. Clip i has the frames `clip_rows(first[i], stride[i])` of its split.
+  """Training clips.
+
+  Clip i has the frames `clip_rows(first[i], stride[i])` of its split.
 
   Attributes:
     first: int64 [M], index of the first frame.
@@ -25,7 +27,9 @@ class ClipTable(NamedTuple):
 
 
 class TestWindows(NamedTuple):
-  """Test windows. Window i has the frames first[i] + stride[i] * (0 .. T-1) of its split.
+  """Test windows.
+
+  Window i has the frames first[i] + stride[i] * (0 .. T-1) of its split.
 
   Attributes:
     first: int64 [M], index of the first frame.
@@ -61,7 +65,8 @@ def clip_rows(first: Any, stride: Any, window: int, xp: Any = np) -> Any:
   """
   first = xp.asarray(first)
   stride = xp.asarray(stride, xp.float32)
-  offsets = xp.floor(stride[:, None] * xp.arange(window, dtype=xp.float32) + ROUNDING)
+  positions = xp.arange(window, dtype=xp.float32)
+  offsets = xp.floor(stride[:, None] * positions + ROUNDING)
   return first[:, None] + offsets.astype(first.dtype)
 
 
@@ -84,6 +89,7 @@ def training_clips(
   """
   if not strides or min(strides) < 0:
     raise UserError(f'clips.strides (={tuple(strides)}) must name temporal strides of 0 and more')
+
   firsts = []
   clip_strides = []
   for video in videos:
@@ -93,6 +99,7 @@ def training_clips(
       starts = np.arange(0, last_start + 1, TRAINING_START_STEP, dtype=np.int64)
       firsts.append(video.first + starts)
       clip_strides.append(np.full(len(starts), stride, np.float32))
+
   if not any(len(starts) for starts in firsts):
     longest = max((video.num_frames for video in videos), default=0)
     raise UserError(
@@ -136,6 +143,7 @@ def test_windows(
     )
   if stride < 1:
     raise UserError(f'eval.stride (={stride}) must be at least 1')
+
   firsts = []
   keeps = []
   strides = []
@@ -154,6 +162,7 @@ def test_windows(
     firsts += [first for first, _ in windows]
     keeps += [keep for _, keep in windows]
     strides += [fitting] * len(windows)
+
   return TestWindows(
     first=np.asarray(firsts, np.int64),
     keep=np.asarray(keeps, bool).reshape(-1, window),
@@ -183,7 +192,7 @@ def _strided_length(num_frames: int, phase: int, stride: int) -> int:
 
 
 def fitting_stride(video: CachedVideo, *, window: int, stride: int) -> int:
-  """Return `stride`, or the largest stride at which `window` frames fit into the video."""
+  """Return `stride`, or the largest stride at which a window fits into the video."""
   return min(stride, video.num_frames // window)
 
 
@@ -206,7 +215,8 @@ def window_at(
   index = frame // stride
   last = _strided_length(video.num_frames, phase, stride) - window
   start = min(index // window * window, last)
-  rows = video.first + phase + stride * (start + np.arange(window))
+  positions = start + np.arange(window)
+  rows = video.first + phase + stride * positions
   return rows, index - start
 
 

@@ -46,7 +46,8 @@ def corrupted(
 
 def _light(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   gain = rng.uniform(*GAIN)
-  return _to_bytes(frames * gain + rng.uniform(*OFFSET))
+  offset = rng.uniform(*OFFSET)
+  return _to_bytes(frames * gain + offset)
 
 
 def _shift(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -54,6 +55,7 @@ def _shift(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np
   right = 0
   while not (down or right):
     down, right = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
+
   _, height, width = frames.shape
   margin = (SHIFT_PX, SHIFT_PX)
   padded = np.pad(frames, ((0, 0), margin, margin), mode='edge')
@@ -63,7 +65,8 @@ def _shift(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np
 
 
 def _noise(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-  return _to_bytes(frames + NOISE_STD * rng.standard_normal(frames.shape, np.float32))
+  noise = NOISE_STD * rng.standard_normal(frames.shape, np.float32)
+  return _to_bytes(frames + noise)
 
 
 def _bystander(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -72,18 +75,22 @@ def _bystander(frames: np.ndarray, mean: np.ndarray, rng: np.random.Generator) -
   opacity = ndimage.zoom(walker.opacity[0], scale, order=1)
   weighted = ndimage.zoom(walker.pixels[0] * walker.opacity[0], scale, order=1)
   pixels = weighted / np.maximum(opacity, 1e-3)
-  pixels = pixels - np.average(pixels, weights=opacity)
+
+  mean_level = np.average(pixels, weights=opacity)
   brightness = rng.uniform(*BYSTANDER_BRIGHTNESS)
-  pixels = brightness + pixels * rng.uniform(*BYSTANDER_CONTRAST)
+  contrast = rng.uniform(*BYSTANDER_CONTRAST)
+  pixels = brightness + (pixels - mean_level) * contrast
+
   _, height, width = frames.shape
   top = min(walker.top, height - len(pixels))
   left = rng.uniform(0, width - pixels.shape[1])
   sway = rng.uniform(*SWAY_PX)
   period = rng.uniform(*SWAY_FRAMES)
+
   copy = frames.copy()
   for index, frame in enumerate(copy):
-    x = left + sway * np.sin(2 * np.pi * index / period)
-    paste(frame, pixels, opacity, top, x)
+    angle = 2 * np.pi * index / period
+    paste(frame, pixels, opacity, top, left + sway * np.sin(angle))
   return copy
 
 

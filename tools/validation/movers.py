@@ -1,4 +1,4 @@
-"""Subtle pseudo-anomalies: moving people and things that differ only a little from walkers.
+"""Subtle pseudo-anomalies: movers that differ only a little from walkers.
 
 They are cut from the videos themselves and move along the path of a walker:
 
@@ -121,20 +121,26 @@ def make_mover(
   if not mover_type.normal:
     contrast = rng.uniform(*CONTRAST_CHANGE)
     pixels, opacity = _changed(walker, mover_type, scale, contrast)
+
   _, height, width = pixels.shape
-  feet = walker.top + (height if mover_type.near else walker.pixels.shape[1])
+  _, _, frame_width = frames.shape
+  top = walker.top  # where it was cut out
+  if not mover_type.near:
+    top += walker.pixels.shape[1] - height  # its feet are where the walker's are
   speed_y = speed * walker.speed_y
   speed_x = speed * walker.speed_x
-  crossing = (frames.shape[2] + width) / abs(speed_x)  # frames from edge to edge
+  crossing = (frame_width + width) / abs(speed_x)  # frames from edge to edge
   start = rng.uniform(-0.2 * crossing, 0.5 * len(frames))  # the frame in which it enters
-  edge = -width if speed_x > 0 else frames.shape[2]
+  edge = -width if speed_x > 0 else frame_width
+
   copy = frames.copy()
   labels = np.zeros(len(frames), np.uint8)
   for index, frame in enumerate(copy):
     x = edge + speed_x * (index - start)
-    y = feet - height + speed_y * (x - walker.left) / speed_x
+    y = top + speed_y * (x - walker.left) / speed_x
     phase = _to_and_fro(int(index * speed), len(pixels))
     labels[index] = paste(frame, pixels[phase], opacity[phase], y, x)
+
   if mover_type.normal:
     labels[:] = 0
   return copy, labels
@@ -206,8 +212,11 @@ def _changed(
     (pixels, opacity), float [K, h, w]; K is 1 if the legs do not move.
   """
   count = len(walker.pixels) if mover_type.legs else 1
-  weighted = _resized(walker.pixels[:count] * walker.opacity[:count], scale, mover_type.copies)
-  opacity = _resized(walker.opacity[:count], scale, mover_type.copies)
+  opacity = walker.opacity[:count]
+  weighted = walker.pixels[:count] * opacity
+  opacity = _resized(opacity, scale, mover_type.copies)
+  weighted = _resized(weighted, scale, mover_type.copies)
+
   pixels = weighted / np.maximum(opacity, 1e-3)
   middle = np.average(pixels, weights=opacity)
   return middle + (pixels - middle) * contrast, opacity
@@ -220,7 +229,7 @@ def _resized(images: np.ndarray, scale: float, copies: int) -> np.ndarray:
 
 
 def _side_by_side(image: np.ndarray, copies: int) -> np.ndarray:
-  """Put copies of an image [h, w] side by side; where they overlap, the larger value counts."""
+  """Put copies of an image [h, w] side by side; overlaps take the larger value."""
   height, width = image.shape
   step = max(int(COPY_DISTANCE * width), 1)
   row = np.zeros((height, width + step * (copies - 1)), image.dtype)
@@ -231,7 +240,7 @@ def _side_by_side(image: np.ndarray, copies: int) -> np.ndarray:
 
 
 def _measure_speed(track: np.ndarray, box: Box, mask: np.ndarray) -> tuple[float, float] | None:
-  """Measure a blob's speed: the shift with the highest correlation `TRACK_FRAMES` later.
+  """Measure a blob's speed by correlation with the frame `TRACK_FRAMES` later.
 
   Args:
     track: uint8 [TRACK_FRAMES + 1, H, W].
@@ -245,6 +254,7 @@ def _measure_speed(track: np.ndarray, box: Box, mask: np.ndarray) -> tuple[float
   patch = track[0][box].astype(np.float32)[mask]
   later = track[TRACK_FRAMES].astype(np.float32)
   reach = int(FASTEST * width * TRACK_FRAMES) + 1
+
   best = MIN_CORRELATION
   speed = None
   for down in range(-2, 3):
@@ -256,15 +266,18 @@ def _measure_speed(track: np.ndarray, box: Box, mask: np.ndarray) -> tuple[float
       if correlation > best:
         best = correlation
         speed = (down / TRACK_FRAMES, right / TRACK_FRAMES)
-  if speed is None or not SLOWEST * width <= abs(speed[1]) <= FASTEST * width:
+
+  if speed is None:
     return None
-  return speed
+  is_plausible = SLOWEST * width <= abs(speed[1]) <= FASTEST * width
+  return speed if is_plausible else None
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
   a = a - a.mean()
   b = b - b.mean()
-  return (a * b).sum() / np.sqrt(max((a * a).sum() * (b * b).sum(), 1e-9))
+  product = (a * a).sum() * (b * b).sum()
+  return (a * b).sum() / np.sqrt(max(product, 1e-9))
 
 
 def _moved(box: Box, speed: tuple[float, float], frames: int, shape: tuple[int, int]) -> Box | None:
@@ -276,13 +289,15 @@ def _moved(box: Box, speed: tuple[float, float], frames: int, shape: tuple[int, 
 
 def _shifted(box: Box, down: int, right: int, shape: tuple[int, int]) -> Box | None:
   """Return the box shifted by whole pixels, or None if it leaves the image."""
-  rows = slice(box[0].start + down, box[0].stop + down)
-  columns = slice(box[1].start + right, box[1].stop + right)
-  if rows.start < 0 or columns.start < 0:
+  rows, columns = box
+  height, width = shape
+  moved_rows = slice(rows.start + down, rows.stop + down)
+  moved_columns = slice(columns.start + right, columns.stop + right)
+  if moved_rows.start < 0 or moved_rows.stop > height:
     return None
-  if rows.stop > shape[0] or columns.stop > shape[1]:
+  if moved_columns.start < 0 or moved_columns.stop > width:
     return None
-  return rows, columns
+  return moved_rows, moved_columns
 
 
 def _to_and_fro(index: int, count: int) -> int:

@@ -40,7 +40,7 @@ ALL_IN_TURN = 'turn'  # the corruption that is another one for each video
 
 
 class _CoarseType(NamedTuple):
-  """Ranges of the speed, in pixels per frame of REFERENCE_PX, and of the size of a person."""
+  """Ranges of speed, in pixels per frame at REFERENCE_PX, and of relative size."""
 
   speed: tuple[float, float]
   scale: tuple[float, float]
@@ -116,6 +116,7 @@ def write_pseudo_cache(
   made = _make_videos(cache, held, recipe)
   if recipe.corruption:
     made = _with_corrupted(cache, made, recipe)
+
   folder = pathlib.Path(folder)
   with atomic_dir(folder) as temporary:
     shape = cache.train.frames.shape[1:]
@@ -160,6 +161,7 @@ def _split_videos(
   count = holdout if isinstance(holdout, int) else len(holdout)
   if not 0 < count < len(videos):
     raise UserError(f'holdout (={holdout}) must leave some of the {len(videos)} training videos')
+
   names = [video.name for video in videos]
   held_names = names[-count:] if isinstance(holdout, int) else holdout
   unknown = sorted(set(held_names) - set(names))
@@ -167,6 +169,7 @@ def _split_videos(
     raise UserError(
       f'holdout: there is no training video {", ".join(unknown)}; there are {", ".join(names)}'
     )
+
   kept = [video for video in videos if video.name not in held_names]
   held = [video for video in videos if video.name in held_names]
   return kept, held
@@ -181,6 +184,7 @@ def _make_videos(
   _, default_types, make = _types_of(recipe.family)
   if recipe.mixed:
     make = _mixed(make)
+
   made = []
   for video in held:
     for kind in recipe.types or default_types:
@@ -241,6 +245,7 @@ def _new_index(
       'other_labels': {},
     }
     test_videos.append(entry)
+
   changes = {
     'label_set': 'pseudo',
     'layout': (
@@ -271,7 +276,7 @@ def _description(recipe: Recipe) -> str:
 
 
 def _mixed(make: _Maker) -> _Maker:
-  """Return a function that makes a video again until it has normal and abnormal frames."""
+  """Return a function that makes a video anew until it has frames of both kinds."""
   low, high = MIXED_SHARE
 
   def make_mixed(
@@ -292,7 +297,7 @@ def _mixed(make: _Maker) -> _Maker:
 def _make_coarse(
   frames: np.ndarray, mean: np.ndarray, kind: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Make a copy of a video in which something crosses the scene once, about in its middle.
+  """Make a copy of a video in whose middle something crosses the scene.
 
   Args:
     frames: uint8 [N, H, W].
@@ -308,13 +313,16 @@ def _make_coarse(
   coarse_type = COARSE_TYPES[kind]
   scale = rng.uniform(*coarse_type.scale)
   sprite, opacity, feet = _cut_sprite(frames, mean, rng, scale)
-  copy = frames.copy()
-  labels = np.zeros(len(frames), np.uint8)
+
   _, height, width = frames.shape
-  speed = rng.uniform(*coarse_type.speed) * height / REFERENCE_PX * rng.choice((-1, 1))
+  speed = rng.uniform(*coarse_type.speed) * height / REFERENCE_PX
+  speed *= rng.choice((-1, 1))
   start = int(rng.uniform(0.2, 0.4) * len(frames))
   edge = -sprite.shape[1] if speed > 0 else float(width)
   top = feet - len(sprite)
+
+  copy = frames.copy()
+  labels = np.zeros(len(frames), np.uint8)
   for index in range(start, len(frames)):
     left = int(round(edge + speed * (index - start)))
     labels[index] = paste(copy[index], sprite, opacity, top, left)
@@ -326,8 +334,10 @@ def _make_coarse(
 def _make_rush(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Play the middle of a video faster; the result is shorter."""
   quarter = len(frames) // 4
-  fast = frames[quarter : quarter + SPEED_UP * quarter : SPEED_UP]
+  end = quarter + SPEED_UP * quarter
+  fast = frames[quarter:end:SPEED_UP]
   rest = frames[quarter + SPEED_UP * len(fast) :]
+
   made = np.concatenate([frames[:quarter], fast, rest])
   labels = np.zeros(len(made), np.uint8)
   labels[quarter : quarter + len(fast)] = 1

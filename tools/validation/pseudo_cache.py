@@ -1,14 +1,14 @@
-"""Make a pseudo-anomaly validation set from a frame cache.
+r"""Make a pseudo-anomaly validation set from a frame cache.
 
   python -m tools.validation.pseudo_cache CACHE NEW_CACHE
   python -m tools.validation.pseudo_cache CACHE NEW_CACHE --family=subtle --corrupt=turn
-  python -m tools.validation.pseudo_cache CACHE NEW_CACHE --videos=01,03 --family=subtle \\
+  python -m tools.validation.pseudo_cache CACHE NEW_CACHE --videos=01,03 --family=subtle \
     --types=cyclist,skater --copies=6 --mixed
 
 The last training videos of CACHE become the test videos of NEW_CACHE, with abnormal motion put into
 them. Settings are chosen by the results there, never by those on the real test videos:
 
-  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small \\
+  python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small \
     --config.data.cache=NEW_CACHE --workdir=runs/choice
 """
 
@@ -21,6 +21,7 @@ from tools.validation.pseudo_anomalies import FAMILIES, Recipe, write_pseudo_cac
 
 
 def main() -> None:
+  """Run the command."""
   parser = _parser()
   arguments = parser.parse_args()
   recipe = Recipe(

@@ -21,6 +21,7 @@ def moving_blobs(frame: np.ndarray, mean: np.ndarray) -> list[tuple[Box, np.ndar
   """
   difference = ndimage.gaussian_filter(np.abs(frame - mean), 1.0)
   blobs, _ = ndimage.label(difference > BLOB_CONTRAST)
+
   found = []
   for index, box in enumerate(ndimage.find_objects(blobs), start=1):
     if _has_shape_of_person(blobs[box] == index, len(frame)):
@@ -69,10 +70,11 @@ def paste(
   Returns:
     Whether the sprite was pasted.
   """
-  height, width = frame.shape
-  inside = _overlap(top, len(sprite), height) * _overlap(left, sprite.shape[1], width)
-  if inside < sprite.size / 3:
+  inside_rows = _overlap(top, sprite.shape[0], frame.shape[0])
+  inside_columns = _overlap(left, sprite.shape[1], frame.shape[1])
+  if inside_rows * inside_columns < sprite.size / 3:
     return False
+
   y, part_y = divmod(top, 1)
   x, part_x = divmod(left, 1)
   if part_y or part_x:  # sprites that jump from pixel to pixel would be found by their jerks
@@ -80,6 +82,7 @@ def paste(
     opacity = _shift(opacity, part_y, part_x, 'constant')
     y -= 1
     x -= 1
+
   _blend(frame, sprite, opacity, int(y), int(x))
   return True
 
@@ -97,9 +100,15 @@ def _shift(image: np.ndarray, down: float, right: float, mode: str) -> np.ndarra
 
 def _blend(frame: np.ndarray, sprite: np.ndarray, opacity: np.ndarray, y: int, x: int) -> None:
   """Blend the part of a sprite that is inside the frame into it."""
-  rows = slice(max(y, 0), min(y + sprite.shape[0], frame.shape[0]))
-  columns = slice(max(x, 0), min(x + sprite.shape[1], frame.shape[1]))
-  part = np.s_[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-  under = frame[rows, columns].astype(np.float32)
-  blended = under + np.clip(opacity[part], 0, 1) * (sprite[part] - under)
-  frame[rows, columns] = np.clip(blended, 0, 255).round()
+  height, width = sprite.shape
+  top = max(y, 0)
+  left = max(x, 0)
+  bottom = min(y + height, frame.shape[0])
+  right = min(x + width, frame.shape[1])
+  inside = np.s_[top:bottom, left:right]
+  part = np.s_[top - y : bottom - y, left - x : right - x]
+
+  under = frame[inside].astype(np.float32)
+  alpha = np.clip(opacity[part], 0, 1)
+  blended = under + alpha * (sprite[part] - under)
+  frame[inside] = np.clip(blended, 0, 255).round()

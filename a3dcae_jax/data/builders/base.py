@@ -1,4 +1,4 @@
-"""The base class of all TFDS builders: one example per frame, in order, from a set's reader."""
+"""The base class of the TFDS builders: one example per frame, in order."""
 
 import importlib
 import pathlib
@@ -67,7 +67,7 @@ class ReaderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     )
 
   def videos(self, split: str, root: str = '', **options: Any) -> list[Video]:
-    """Return the reader's videos of 'train' or 'test', from which the frame cache is made, too."""
+    """Return the reader's videos of 'train' or 'test', as for the frame cache."""
     return self.reader.videos(root or self._root, split, **(self._options | options))
 
   def unpacked(self, folders: Mapping[str, pathlib.Path]) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The layout in which most public code keeps the data sets, here called the community layout.
+"""The community layout, in which most public code keeps the data sets.
 
 training/frames/NN/NNN.jpg   frames of training clip NN
 testing/frames/NN/NNN.jpg    frames of test clip NN
@@ -24,7 +24,7 @@ def is_community(root: str | pathlib.Path) -> bool:
 
 
 def is_image(path: pathlib.Path) -> bool:
-  """Return whether a file is named like a frame. Hidden files such as ._001.tif are not."""
+  """Return whether a file is named like a frame; hidden files, ._001.tif, are not."""
   return path.suffix.lower() in IMAGES and not path.name.startswith('.')
 
 
@@ -55,13 +55,17 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
       names = sorted((files[number].name, path.name))
       raise UserError(f'frame number {number} occurs twice: {", ".join(names)}')
     files[number] = path
+
   if not files:
     raise UserError('an empty folder: no images')
-  missing = sorted(set(range(min(files), max(files) + 1)) - set(files))
+
+  expected = range(min(files), max(files) + 1)
+  missing = [number for number in expected if number not in files]
   if missing:
     shown = ', '.join(str(number) for number in missing[:_SHOWN_NUMBERS])
     more = ', ...' if len(missing) > _SHOWN_NUMBERS else ''
     raise UserError(f'missing frame numbers: {shown}{more}')
+
   return [files[number] for number in sorted(files)]
 
 

@@ -1,4 +1,4 @@
-"""Ground truth given by the user: intervals as CSV or JSON, or region tracks as text."""
+"""Ground truth given by the user: intervals (CSV, JSON) or region tracks (text)."""
 
 import csv
 import json

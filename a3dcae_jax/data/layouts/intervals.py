@@ -1,4 +1,4 @@
-"""Frame labels from label files: intervals of abnormal frames, or one label per frame.
+"""Frame labels from files: intervals of abnormal frames, or one label per frame.
 
 Intervals are (start, end) here, 0-based, end exclusive. The files of the data sets count from 1 and
 include the last frame; they are converted when they are read.
@@ -34,7 +34,7 @@ def read_matlab_script(path: pathlib.Path) -> list[Intervals]:
 
 
 def read_mat(path: pathlib.Path) -> list[Intervals]:
-  """Read the community's `.mat`: `gt`, a cell of 2 x N arrays of first and last frames.
+  """Read the community's `.mat`: `gt`, a cell of 2 x N first and last frames.
 
   Returns:
     The intervals of each clip, in order.
@@ -79,7 +79,7 @@ def split_row(row: np.ndarray, lengths: Sequence[int], *, source: object) -> lis
 
 
 def read_all_labels(path: pathlib.Path, lengths: Sequence[int]) -> list[np.ndarray]:
-  """Read the labels of all clips of a set from a `.mat` of intervals or a `.npy` row.
+  """Read the labels of all clips from a `.mat` of intervals or a `.npy` row.
 
   Args:
     path: the file.

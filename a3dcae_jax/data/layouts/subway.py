@@ -42,7 +42,7 @@ class _Clip(NamedTuple):
 
 
 class _Truth(NamedTuple):
-  """Ground truth over the frames of a whole video: labels uint8 [N], and regions or None."""
+  """Ground truth over a whole video: labels uint8 [N], and regions or None."""
 
   labels: np.ndarray
   tracks: tuple[Region, ...] | None = None
@@ -58,7 +58,7 @@ def layout(root: str | pathlib.Path) -> str:
 def videos(
   root: str | pathlib.Path, split: str, *, train_frames: int, test_start: int, labels: str = ''
 ) -> list[Video]:
-  """Return the training or the test part of the gate's video, or the community's clips.
+  """Return a part of the gate's video, or the community's clips of a split.
 
   Args:
     root: folder with one video (a file or a folder of images), or with training/frames and
@@ -137,7 +137,7 @@ def _read_row_file(path: pathlib.Path, lengths: Sequence[int], start: int) -> li
 def _read_interval_file(
   path: pathlib.Path, names: Sequence[str], lengths: Sequence[int]
 ) -> list[np.ndarray]:
-  """Read intervals by video. For a single video its name in the file does not matter."""
+  """Read intervals by video. The name of a single video does not matter."""
   intervals = read_intervals(path)
   if len(names) == 1 and len(intervals) == 1:
     intervals = {names[0]: next(iter(intervals.values()))}

@@ -40,7 +40,7 @@ def layout(root: str | pathlib.Path, *, name: str) -> str:
 
 
 def official_folder(root: str | pathlib.Path, name: str) -> pathlib.Path | None:
-  """Find the folder that has `Train` or `Test`: `root`, `root/NAME` or `root/*/NAME`."""
+  """Find the folder with `Train` or `Test`: `root`, `root/NAME` or `root/*/NAME`."""
   root = pathlib.Path(root)
   for path in (root, root / name, *sorted(root.glob(f'*/{name}'))):
     if (path / 'Train').is_dir() or (path / 'Test').is_dir():
@@ -56,7 +56,7 @@ def label_sets(root: str | pathlib.Path, *, name: str) -> tuple[str, ...]:
 def videos(
   root: str | pathlib.Path, split: str, *, name: str, lengths: Sequence[int]
 ) -> list[Video]:
-  """Return the clips of a split, with the labels of each label set whose file is there.
+  """Return the clips of a split, with all label sets whose files are there.
 
   Args:
     root: folder of the copy.
@@ -180,7 +180,7 @@ def _read_labels(
 def _labels_of_clip(
   entries: Sequence[_ClipLabels], clip: str, num_frames: int, source: str
 ) -> np.ndarray:
-  """Return the labels of a clip. Files list clips by number; not all clips need be on disk."""
+  """Return the labels of a clip, which files list by number."""
   number = int(re.sub(r'\D', '', clip) or 0)
   if not 1 <= number <= len(entries):
     raise UserError(f'the {source} have {len(entries)} clips')
@@ -195,7 +195,7 @@ def _labels_of_clip(
 def _count_differences(
   one: Sequence[_ClipLabels], other: Sequence[_ClipLabels], clip: str, num_frames: int
 ) -> int:
-  """Count the frames of a clip on which two files differ; 0 if a file does not list it."""
+  """Count the frames on which two files differ; 0 if one does not list the clip."""
   try:
     labels = [_labels_of_clip(entries, clip, num_frames, '') for entries in (one, other)]
   except UserError:

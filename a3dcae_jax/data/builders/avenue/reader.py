@@ -118,7 +118,7 @@ def _test_video(
 
 
 def _official_folder(root: str | pathlib.Path) -> pathlib.Path | None:
-  """Find the folder that has the videos: `root`, or `Avenue Dataset` as the archive names it."""
+  """Find the folder of the videos: `root`, or `Avenue Dataset` in it."""
   root = pathlib.Path(root)
   for path in (root, *sorted(root.glob('Avenue*'))):
     if any((path / folder).is_dir() for folder in _FOLDERS.values()):
@@ -141,7 +141,7 @@ def _mask_files(root: pathlib.Path, given: str) -> dict[int, pathlib.Path]:
 
 
 def _read_masks(path: pathlib.Path) -> Iterator[np.ndarray]:
-  """Yield the masks of a video, uint8 0/1 [H, W]. `volLabel` is a cell with one array per frame."""
+  """Yield the masks of a video, uint8 0/1 [H, W], from `volLabel`, a cell array."""
   for mask in read_cells(path, 'volLabel', 'masks'):
     yield (mask > 0).astype(np.uint8)
 

@@ -1,6 +1,7 @@
-"""Your own videos: `training/*` and optionally `testing/*`, and labels in `labels.csv`.
+"""Your own videos.
 
-Each video is a file or a folder of images. Videos can also be cut in two.
+They are in `training/*` and optionally `testing/*`, their labels in `labels.csv`. Each video is a
+file or a folder of images. Videos can also be cut in two.
 """
 
 import pathlib
@@ -128,7 +129,7 @@ def _video(path: pathlib.Path, frames: Frames, start: int, truth: _Truth | None)
 
 
 def _count_or_zero(path: pathlib.Path) -> int:
-  """Count the frames of a video; 0 if it is faulty, which is reported when it is read."""
+  """Count the frames of a video; 0 if it is faulty, as reading it will report."""
   try:
     return count_frames(path)
   except UserError:
