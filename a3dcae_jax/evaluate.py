@@ -16,7 +16,8 @@ optical flow to frames (Table IX).
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -95,45 +96,37 @@ def _check_flags(folders: Sequence[str], overrides: dict[str, str]) -> None:
 
 def _score_run(overrides: dict[str, str]) -> int | None:
   join_pod()
-  from a3dcae_jax.run.session import evaluate_again
+  from a3dcae_jax.run.evaluate import evaluate_again
 
-  return run_in_pod(
-    functools.partial(
-      evaluate_again,
-      _WORKDIR.value,
-      normalisation=_NORMALISATION.value,
-      data_root=_DATA_ROOT.value,
-      overrides=overrides,
-    )
-  )
+  return run_in_pod(functools.partial(evaluate_again, _WORKDIR.value, _changes(overrides)))
 
 
 def _compare(folders: Sequence[str]) -> None:
-  from a3dcae_jax.run.session import compare_runs
+  from a3dcae_jax.run.evaluate import compare_runs
 
   compare_runs(folders, page=_PAGE.value)
 
 
 def _score_bundle() -> None:
-  from a3dcae_jax.run.session import evaluate_bundle
+  from a3dcae_jax.run.export import evaluate_bundle
 
-  evaluate_bundle(
-    _BUNDLE.value,
-    _WORKDIR.value,
-    normalisation=_NORMALISATION.value,
-    data_root=_DATA_ROOT.value,
-    cache=_CACHE.value,
-  )
+  evaluate_bundle(_BUNDLE.value, _WORKDIR.value, _changes())
 
 
 def _score_sum(folders: Sequence[str]) -> None:
-  from a3dcae_jax.run.session import evaluate_sum
+  from a3dcae_jax.run.evaluate import evaluate_sum
 
-  evaluate_sum(
-    folders,
-    _WORKDIR.value,
+  evaluate_sum(folders, _WORKDIR.value, _changes())
+
+
+def _changes(overrides: Mapping[str, str] | None = None) -> Any:
+  from a3dcae_jax.run.overrides import Changes
+
+  return Changes(
     normalisation=_NORMALISATION.value,
     data_root=_DATA_ROOT.value,
+    cache=_CACHE.value,
+    overrides=overrides or {},
   )
 
 

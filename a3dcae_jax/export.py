@@ -40,15 +40,11 @@ def main() -> None:
   if not _BUNDLE.value:
     raise UserError('--bundle is missing, as in --bundle=ped2.bundle')
   # Imported after the flags are parsed, so that --help and mistakes are quick.
-  from a3dcae_jax.run.session import export_run
+  from a3dcae_jax.run.export import export_run
+  from a3dcae_jax.run.overrides import Changes
 
-  export_run(
-    _WORKDIR.value,
-    _BUNDLE.value,
-    data_root=_DATA_ROOT.value,
-    cache=_CACHE.value,
-    onnx=_FORMAT.value == 'onnx',
-  )
+  changes = Changes(data_root=_DATA_ROOT.value, cache=_CACHE.value)
+  export_run(_WORKDIR.value, _BUNDLE.value, changes, onnx=_FORMAT.value == 'onnx')
 
 
 if __name__ == '__main__':

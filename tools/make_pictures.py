@@ -142,7 +142,9 @@ def load_video(workdir: pathlib.Path, name: str) -> VideoPictures:
   # Imported here: the drawing needs none of it.
   from a3dcae_jax.data.windows import test_windows
   from a3dcae_jax.evaluation.mean_images import mean_image_ids
-  from a3dcae_jax.run.session import load_scorer, open_cache, read_inputs
+  from a3dcae_jax.evaluation.calibration import InputStatistics
+  from a3dcae_jax.run.datasets import open_cache
+  from a3dcae_jax.run.evaluate import load_scorer
   from a3dcae_jax.run.workdir import read_config
   from a3dcae_jax.scoring.tables import read_scores
 
@@ -153,7 +155,7 @@ def load_video(workdir: pathlib.Path, name: str) -> VideoPictures:
     raise UserError(f'--video={name}: {workdir} has the labelled test videos {", ".join(names)}')
   index = names.index(name)
   video = cache.test.videos[index]
-  inputs = read_inputs(workdir)
+  inputs = InputStatistics.load(workdir)
   scorer = load_scorer(settings, workdir, inputs)
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', cache.test.videos)
   windows = test_windows([video], window=scorer.window)

@@ -9,6 +9,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, Split
 from a3dcae_jax.data.ingest import prepare_cache
+from a3dcae_jax.training import processes
 
 
 def prepare_data(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCache:
@@ -34,6 +35,22 @@ def prepare_data(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCach
     options=dict(data.options),
     splits=splits,
   )
+
+
+def open_cache(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCache:
+  """Open the frame cache of a data set, verified.
+
+  In a pod process 0 makes it where it is not there; then the others open it, or make their own
+  where no disk is shared.
+  """
+  cache = processes.primary_first('frame cache', lambda: _verified(data, splits))
+  expected = processes.run_on_primary('data hash', lambda: cache.data_hash)
+  if cache.data_hash != expected:
+    raise UserError(
+      f'{cache.folder}: its data hash is {cache.data_hash[:12]}, that of process 0 is '
+      f'{expected[:12]}: copy one cache to all hosts'
+    )
+  return cache
 
 
 def ingest_table(cache: FrameCache) -> str:
@@ -86,4 +103,11 @@ def _open_given(data: fields.Data, splits: Sequence[str]) -> FrameCache:
       raise UserError(
         f'data.cache {data.cache}: its {field} is {cache.index[field]!r}, the config says {value!r}'
       )
+  return cache
+
+
+def _verified(data, splits):
+  cache = prepare_data(data, splits)
+  if processes.is_primary():
+    cache.verify(splits)
   return cache

@@ -12,7 +12,10 @@ from a3dcae_jax.evaluation import calibrate
 from a3dcae_jax.evaluation.baselines import FLOW_BASELINE, flow_baseline
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.program import make_recipe
+from a3dcae_jax.run import evaluate as run_evaluate
 from a3dcae_jax.run import session, workdir
+from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
 from tests.tiny_run import tiny
 
@@ -49,7 +52,7 @@ def test_a_run_on_flow_has_a_baseline_of_flow(runs):
 
 def test_the_mean_image_and_the_baseline_are_of_flow(runs):
   settings = tiny(runs, **FLOW_RUN)
-  cache = session.open_cache(settings.data)
+  cache = open_cache(settings.data)
   inputs = InputStatistics.load(runs / 'flow')
   blocks = [
     np.asarray(cache.train.frames[video.first + start : video.first + start + 16])
@@ -70,7 +73,7 @@ def test_the_mean_image_and_the_baseline_are_of_flow(runs):
 
 def test_a_sum_adds_errors_divided_by_their_training_means(runs):
   folders = [runs / 'frames', runs / 'flow']
-  metrics = session.evaluate_sum(folders, runs / 'both', normalisation='minmax')
+  metrics = run_evaluate.evaluate_sum(folders, runs / 'both', Changes(normalisation='minmax'))
   assert metrics['protocol']['normalisation'] == 'minmax'
   kinds = [run['input']['kind'] for run in metrics['protocol']['runs']]
   strides = [run['windows']['stride'] for run in metrics['protocol']['runs']]
@@ -89,19 +92,19 @@ def test_a_sum_adds_errors_divided_by_their_training_means(runs):
   assert (runs / 'both' / 'report.html').exists()
   assert set(read_json(runs / 'both' / 'config.json')) == {'sum'}
   with pytest.raises(UserError, match='is not a run but the sum of .*frames, .*flow'):
-    session.evaluate_again(runs / 'both')
+    run_evaluate.evaluate_again(runs / 'both')
 
 
 def test_sums_that_mean_nothing_are_refused(runs, tmp_path):
   with pytest.raises(UserError, match='--sum takes two or more'):
-    session.evaluate_sum([runs / 'frames'], tmp_path / 'x')
+    run_evaluate.evaluate_sum([runs / 'frames'], tmp_path / 'x')
   with pytest.raises(UserError, match='is a training run'):
-    session.evaluate_sum([runs / 'frames', runs / 'flow'], runs / 'flow')
+    run_evaluate.evaluate_sum([runs / 'frames', runs / 'flow'], runs / 'flow')
   other = read_json(runs / 'flow' / 'config.json')
   other['data']['options']['frames_per_video'] = 32
   write_json(tmp_path / 'other' / 'config.json', other)
   with pytest.raises(UserError, match='--sum: frames and labels of .*other'):
-    session.evaluate_sum([runs / 'frames', tmp_path / 'other'], tmp_path / 'x')
+    run_evaluate.evaluate_sum([runs / 'frames', tmp_path / 'other'], tmp_path / 'x')
   assert not (tmp_path / 'x').exists()
 
 
@@ -115,5 +118,5 @@ def test_the_perspective_that_a_run_found_stays(tmp_path, monkeypatch):
     calibrate, 'find_row_scale', lambda frames, videos: pytest.fail('found again')
   )
   session.train_and_evaluate(settings, tmp_path / 'run')  # trained already: scored again
-  session.evaluate_again(tmp_path / 'run')
+  run_evaluate.evaluate_again(tmp_path / 'run')
   assert InputStatistics.load(tmp_path / 'run').row_scale == (0.5, 1.3)

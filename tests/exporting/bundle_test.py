@@ -12,13 +12,17 @@ from jax import export
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
 from a3dcae_jax.evaluation.calibrate import find_input_statistics
+from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.program import make_recipe, scoring_weights
 from a3dcae_jax.evaluation.scorer import BundleScorer
 from a3dcae_jax.evaluation.window_errors import WindowList, window_errors
 from a3dcae_jax.exporting.bundle import bundle_calibration
 from a3dcae_jax.exporting.onnx_model import compare_ranking, convert_and_check
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
-from a3dcae_jax.run import session, train, workdir
+from a3dcae_jax.run import evaluate as run_evaluate
+from a3dcae_jax.run import export as run_export
+from a3dcae_jax.run import train, workdir
+from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.scoring.baselines import NORMALISED
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.training.checkpoints import Checkpoints
@@ -48,7 +52,7 @@ def untrained(folder, name, changes):
   """The settings and folder of a run whose one checkpoint is its first state."""
   settings = tiny(folder, **{'eval.batch_size': 4} | changes)
   run = folder / name
-  cache = session.open_cache(settings.data)
+  cache = open_cache(settings.data)
   workdir.init_or_check_workdir(run, settings)
   find_input_statistics('set', settings.input, cache).save(run)
   write_json(run / 'provenance.json', workdir.provenance(cache.data_hash))
@@ -65,16 +69,16 @@ def exported(request, folder):
   bundle = folder / f'{request.param}.bundle'
   # Flax's normalisation promotes its float32 statistics in the accelerators' bfloat16.
   with jax.numpy_dtype_promotion('standard'):
-    session.export_run(run, bundle)
+    run_export.export_run(run, bundle)
   return settings, run, bundle
 
 
 @pytest.mark.slow
 def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
   settings, run, bundle = exported
-  own = session.evaluate_again(run)
+  own = run_evaluate.evaluate_again(run)
   scored = folder / f'{run.name}_scored'
-  ours = session.evaluate_bundle(bundle, scored)
+  ours = run_export.evaluate_bundle(bundle, scored)
   assert (scored / 'scores.csv').read_bytes() == (run / 'scores.csv').read_bytes()
   assert ours.keys() == own.keys()
   for field in own.keys() - {'seconds'}:
@@ -90,10 +94,10 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 def test_every_error_and_map_is_the_checkpoints(exported):
   """Windows in batches of another size than that of the check at export."""
   settings, run, bundle = exported
-  cache = session.open_cache(settings.data)
-  inputs = session.InputStatistics.load(run)
-  scorer = session.load_scorer(settings, run, inputs)
-  session.calibrate_run(settings, run, scorer, cache, inputs)
+  cache = open_cache(settings.data)
+  inputs = InputStatistics.load(run)
+  scorer = run_evaluate.load_scorer(settings, run, inputs)
+  run_evaluate.calibrate_run(settings, run, scorer, cache, inputs)
   first = np.arange(0, 60, 12)
   windows = WindowList(first, np.ones_like(first), np.zeros(len(first), np.int32))
   results = []
@@ -138,16 +142,16 @@ def test_detector_json_says_where_it_comes_from(exported):
 def test_what_is_no_bundle_is_not_overwritten(exported):
   _, run, bundle = exported
   with pytest.raises(UserError, match='is a training run'):
-    session.evaluate_bundle(bundle, run)
+    run_export.evaluate_bundle(bundle, run)
   with pytest.raises(UserError, match='exists'):
-    session.export_run(run, run)
+    run_export.export_run(run, run)
 
 
 def test_a_run_that_is_not_whole_is_not_exported(folder, tmp_path):
   _, run = untrained(folder, 'half', {'seed': 2})
   (run / 'calibration' / 'inputs.npz').unlink()
   with pytest.raises(UserError, match='inputs.npz does not exist'):
-    session.export_run(run, tmp_path / 'never.bundle')
+    run_export.export_run(run, tmp_path / 'never.bundle')
   assert not (tmp_path / 'never.bundle').exists()
 
 
@@ -165,9 +169,9 @@ def test_rankings_by_hand():
 def test_a_missing_converter_is_said_before_anything_is_computed(folder, tmp_path, monkeypatch):
   _, run = untrained(folder, 'no_converter', {'seed': 3})
   monkeypatch.setitem(sys.modules, 'jax2onnx', None)
-  monkeypatch.setattr(session, 'load_scorer', lambda *_: pytest.fail('the run is loaded'))
+  monkeypatch.setattr(run_export, 'load_scorer', lambda *_: pytest.fail('the run is loaded'))
   with pytest.raises(UserError, match='--format=onnx: jax2onnx is not installed'):
-    session.export_run(run, tmp_path / 'x.bundle', onnx=True)
+    run_export.export_run(run, tmp_path / 'x.bundle', onnx=True)
   assert not (tmp_path / 'x.bundle').exists()
 
 

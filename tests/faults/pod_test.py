@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from a3dcae_jax.run import session
+from a3dcae_jax.run import evaluate as run_evaluate
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.hooks import read_metrics
 from launch.local import free_port
@@ -77,7 +77,7 @@ def test_a_pod_says_what_it_is_and_who_reads_what(pod):
 
 def test_a_pod_scores_every_frame_once_and_alike(tmp_path, pod):
   shutil.copytree(pod[0], tmp_path / 'again')
-  session.evaluate_again(
+  run_evaluate.evaluate_again(
     tmp_path / 'again'
   )  # one process over the pod's checkpoint; 33 windows are an odd number
   names, errors, scores, _ = read_scores(pod[0] / 'scores.csv')

@@ -2,7 +2,10 @@
 
 import pytest
 
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import write_json
 from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
+from a3dcae_jax.run.evaluate import compare_runs
 from tests.scoring.example import example_metrics
 
 
@@ -52,3 +55,22 @@ def test_the_page_has_one_table_for_each_protocol(tmp_path):
   assert text.count('<table>') == 2
   assert '<strong>These runs have 2 different protocols' in text
   assert 'runs/&lt;b&gt;' in text
+
+
+def test_folders_of_runs_are_compared_on_the_terminal_and_on_a_page(tmp_path, capsys):
+  for name, changes in (('a', {}), ('b', {'data.label_set': 'hasan'})):
+    write_json(tmp_path / name / 'metrics.json', example_metrics(changes))
+  compare_runs([tmp_path / 'a', tmp_path / 'b'], page=tmp_path / 'compare.html')
+  assert '90.0 / 10.0' in capsys.readouterr().out
+  assert '2 different protocols' in (tmp_path / 'compare.html').read_text()
+
+
+def test_folders_that_cannot_be_compared_are_named(tmp_path):
+  write_json(tmp_path / 'a' / 'metrics.json', example_metrics())
+  write_json(tmp_path / 'old' / 'metrics.json', example_metrics({'schema_version': 1}))
+  with pytest.raises(UserError, match='two or more'):
+    compare_runs([tmp_path / 'a'])
+  with pytest.raises(UserError, match='does not exist'):
+    compare_runs([tmp_path / 'a', tmp_path / 'none'])
+  with pytest.raises(UserError, match='old/metrics.json: .*evaluate the run again'):
+    compare_runs([tmp_path / 'a', tmp_path / 'old'])

@@ -17,7 +17,9 @@ from a3dcae_jax.evaluation.program import make_recipe
 from a3dcae_jax.evaluation.scorer import MeanInputScorer
 from a3dcae_jax.evaluation.window_errors import window_errors, window_list
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
+from a3dcae_jax.run import export as run_export
 from a3dcae_jax.run import session, train
+from a3dcae_jax.run.datasets import open_cache
 from tests.data.dummy_sets import write_frames
 
 SHADES = {'01': 60, '02': 190}  # grey levels of the two cameras
@@ -57,7 +59,7 @@ def configured(root, folder, mode='scene', **changes):
 
 def opened(root, folder, mode):
   settings = configured(root, folder, mode)
-  cache = session.open_cache(settings.data)
+  cache = open_cache(settings.data)
   inputs = find_input_statistics(mode, settings.input, cache)
   return settings, cache, inputs
 
@@ -166,5 +168,5 @@ def test_a_run_with_several_mean_images(root, folder, mode, count):
   assert metrics['protocol']['runs'][0]['input']['mean_image'] == mode
   assert set(metrics['scenes']) == {'01', '02'}
   with pytest.raises(UserError, match=f'one mean image, this run has {count}'):
-    session.export_run(folder / mode, folder / f'{mode}.bundle')
+    run_export.export_run(folder / mode, folder / f'{mode}.bundle')
   assert not (folder / f'{mode}.bundle').exists()

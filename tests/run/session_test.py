@@ -10,9 +10,13 @@ import pytest
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.evaluation.calibrate import find_input_statistics
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.mean_images import mean_image_ids
+from a3dcae_jax.run import evaluate as run_evaluate
 from a3dcae_jax.run import session, train, workdir
+from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.checkpoints import Checkpoints, restore_or_init
 from a3dcae_jax.training.hooks import Hook, read_metrics
@@ -42,8 +46,8 @@ def copied(finished, tmp_path):
 
 def training_data(settings):
   """The training data of a run, as `session` makes it."""
-  cache = session.open_cache(settings.data)
-  inputs = session.find_input_statistics(settings.data.mean_image, settings.input, cache)
+  cache = open_cache(settings.data)
+  inputs = find_input_statistics(settings.data.mean_image, settings.input, cache)
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
   return train.TrainingData(cache.train, inputs, ids)
 
@@ -94,7 +98,7 @@ def test_strided_and_averaged_windows_score_every_frame(finished, copied):
   settings, run = copied
   options = dataclasses.replace(settings.eval, stride=3, window_step=8, per_position=True)
   settings = dataclasses.replace(settings, eval=options)
-  metrics = session.evaluate_run(settings, run, session.open_cache(settings.data))
+  metrics = run_evaluate.evaluate_run(settings, run, open_cache(settings.data))
   windows = metrics['protocol']['runs'][0]['windows']
   assert windows == {
     'frames': 16,
@@ -164,29 +168,29 @@ def test_both_input_pipelines_train_the_same_parameters(folder, finished):
 def test_evaluating_again_gives_the_same_files(copied):
   _, run = copied
   before = (run / 'scores.csv').read_bytes()
-  session.evaluate_again(run)
+  run_evaluate.evaluate_again(run)
   assert (run / 'scores.csv').read_bytes() == before
-  session.evaluate_again(run, normalisation='zscore')
+  run_evaluate.evaluate_again(run, Changes(normalisation='zscore'))
   assert metrics_of(run)['protocol']['normalisation'] == 'zscore'
 
 
 def test_evaluating_again_reads_no_training_frames(copied, tmp_path):
   settings, run = copied
   before = (run / 'scores.csv').read_bytes()
-  cache = session.open_cache(settings.data)
+  cache = open_cache(settings.data)
   shutil.copytree(cache.folder, tmp_path / 'cache')
   (tmp_path / 'cache' / 'train.npy').unlink()
   data = dataclasses.replace(settings.data, cache=str(tmp_path / 'cache'))
   settings = dataclasses.replace(settings, data=data)
-  session.evaluate_run(settings, run, session.open_cache(settings.data, ('test',)))
+  run_evaluate.evaluate_run(settings, run, open_cache(settings.data, ('test',)))
   assert (run / 'scores.csv').read_bytes() == before
 
 
 def test_an_override_scores_in_another_way_and_leaves_the_config(copied):
   _, run = copied
   before = (run / 'config.json').read_bytes()
-  metrics = session.evaluate_again(
-    run, overrides={'eval.smoothing_frames': '2', 'eval.per_position': 'true'}
+  metrics = run_evaluate.evaluate_again(
+    run, Changes(overrides={'eval.smoothing_frames': '2', 'eval.per_position': 'true'})
   )
   assert metrics['protocol']['smoothing']['frames'] == 2
   assert metrics['protocol']['runs'][0]['per_position']
@@ -197,7 +201,7 @@ def test_an_override_scores_in_another_way_and_leaves_the_config(copied):
     ({'eval.stride': 'x'}, r'eval.stride \(=.x.\) must be of type int'),
   ):
     with pytest.raises(UserError, match=message):
-      session.evaluate_again(run, overrides=overrides)
+      run_evaluate.evaluate_again(run, Changes(overrides=overrides))
 
 
 def test_scoring_options_may_change_and_config_json_stays(copied, folder):
@@ -265,14 +269,14 @@ def test_a_damaged_calibration_is_found_again(copied):
   broken = read_json(path)
   del broken['uncalibrated']
   write_json(path, broken)
-  session.evaluate_again(run)
+  run_evaluate.evaluate_again(run)
   assert read_json(path) == expected
   (run / 'calibration' / 'inputs.npz').write_bytes(b'nothing')
   with pytest.raises(UserError, match='inputs.npz'):
-    session.evaluate_again(run)
+    run_evaluate.evaluate_again(run)
   (run / 'calibration' / 'inputs.npz').unlink()
   with pytest.raises(UserError, match='inputs.npz does not exist'):
-    session.evaluate_again(run)
+    run_evaluate.evaluate_again(run)
 
 
 def test_a_calibration_keeps_every_digit(finished):
@@ -317,15 +321,15 @@ def test_held_out_videos_calibrate(folder):
 
 def test_no_test_videos_are_said(finished):
   settings, run = finished
-  cache = session.open_cache(settings.data)
+  cache = open_cache(settings.data)
   empty = dataclasses.replace(cache, test=dataclasses.replace(cache.test, videos=()))
   with pytest.raises(UserError, match='no test videos'):
-    session.evaluate_run(settings, run, empty)
+    run_evaluate.evaluate_run(settings, run, empty)
 
 
 def test_what_is_no_run_cannot_be_evaluated(tmp_path):
   with pytest.raises(UserError, match='is not a run'):
-    session.evaluate_again(tmp_path)
+    run_evaluate.evaluate_again(tmp_path)
   (tmp_path / 'config.json').write_text('{"seed": 0}')
   with pytest.raises(UserError, match=r'config.json: .*missing'):
-    session.evaluate_again(tmp_path)
+    run_evaluate.evaluate_again(tmp_path)

@@ -1,0 +1,253 @@
+"""Scores the checkpoint of a run, or the sum of several runs, and compares runs."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.config import checked, fields
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.evaluation.calibrate import (
+  CalibrationPlan,
+  check_training_frames,
+  load_or_calibrate,
+  share_input_statistics,
+)
+from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
+from a3dcae_jax.evaluation.combine import ScoredRun, add_results, sum_summary
+from a3dcae_jax.evaluation.evaluate import RunFacts, write_results
+from a3dcae_jax.evaluation.mean_images import mean_image_ids
+from a3dcae_jax.evaluation.program import make_recipe
+from a3dcae_jax.evaluation.protocol import run_protocol
+from a3dcae_jax.evaluation.report_data import ReportSource
+from a3dcae_jax.evaluation.results import EvaluationResult, add_flow_baseline, find_errors
+from a3dcae_jax.evaluation.scorer import CheckpointScorer, Scorer
+from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
+from a3dcae_jax.run import workdir as workdirs
+from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.overrides import Changes, settings_of_run
+from a3dcae_jax.run.train import fresh_state
+from a3dcae_jax.scoring.schema import validate_metrics
+from a3dcae_jax.training import processes
+from a3dcae_jax.training.checkpoints import Checkpoints, restored_for_all
+
+NO_CHANGES = Changes()
+
+
+def evaluate_again(workdir: str | pathlib.Path, changes: Changes = NO_CHANGES) -> dict[str, Any]:
+  """Do what `evaluate --workdir` does: score the newest checkpoint by the run's own config.
+
+  Args:
+    workdir: folder of the run.
+    changes: to the config.
+  """
+  workdir = pathlib.Path(workdir)
+  values = processes.run_on_primary(
+    'settings', lambda: workdirs.to_json(settings_of_run(workdir, changes))
+  )
+  settings = checked(values)
+  return evaluate_run(settings, workdir, open_cache(settings.data, ('test',)))
+
+
+def evaluate_run(
+  settings: fields.Config, workdir: pathlib.Path, cache: FrameCache
+) -> dict[str, Any]:
+  """Score the newest checkpoint of a run and write its results; return the metrics.
+
+  In a pod every process scores its share of the windows; the primary one writes, and all get the
+  metrics.
+
+  Args:
+    settings: of the run.
+    workdir: folder of the run.
+    cache: with the test split open; the training split is opened if the run has no calibration.
+  """
+  if not cache.test.videos:
+    raise UserError(f'{cache.index["name"]} has no test videos: there is nothing to score')
+  inputs = saved_inputs(workdir, cache)
+  scorer = load_scorer(settings, workdir, inputs)
+  calibration = calibrate_run(settings, workdir, scorer, cache, inputs)
+  result, facts = score_run(settings, scorer, calibration, cache, inputs)
+  source = report_source(scorer, cache, facts)
+  summary = calibration.summary(settings.eval.per_position)
+  return processes.run_on_primary(
+    'report', lambda: write_results(workdir, cache, source, summary, result, facts)
+  )
+
+
+def evaluate_sum(
+  folders: Sequence[str | pathlib.Path],
+  workdir: str | pathlib.Path,
+  changes: Changes = NO_CHANGES,
+) -> dict[str, Any]:
+  """Do what `evaluate --sum` does: score by the sum of the errors of several runs.
+
+  Scores are normalised, smoothed and thresholded as in the first run.
+
+  Raises:
+    UserError: for fewer than two runs, a workdir that is a run, and runs whose errors do not add
+      up: of other frames or labels, or calibrated in another way.
+  """
+  workdir = pathlib.Path(workdir)
+  if len(folders) < 2:
+    raise UserError(f'--sum takes two or more folders of runs, got {len(folders)}')
+  workdirs.check_is_no_run(workdir, 'the sum')
+  all_settings = [settings_of_run(folder, changes) for folder in folders]
+  first = all_settings[0]
+  caches = [open_cache(first.data, ('test',))]
+  for settings in all_settings[1:]:
+    is_same = settings.data == first.data
+    caches.append(caches[0] if is_same else open_cache(settings.data, ('test',)))
+  _check_summable(folders, all_settings, caches)
+  scored, protocol_runs = [], []
+  for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
+    inputs = InputStatistics.load(folder)
+    scorer = load_scorer(settings, folder, inputs)
+    calibration = calibrate_run(settings, folder, scorer, cache, inputs)
+    result, facts = score_run(settings, scorer, calibration, cache, inputs, localise=False)
+    scored.append(ScoredRun(calibration, result))
+    protocol_runs += facts.protocol_runs
+    if folder == folders[0]:
+      first_scorer, first_facts = scorer, facts
+  _write_sum_files(workdir, folders, all_settings, caches[0])
+  added = add_results(scored)
+  facts = first_facts._replace(protocol_runs=protocol_runs)
+  source = report_source(first_scorer, caches[0], facts)
+  summary = sum_summary(added, scored, first.eval.per_position)
+  return write_results(workdir, caches[0], source, summary, added, facts)
+
+
+def compare_runs(folders: Sequence[str | pathlib.Path], *, page: str = '') -> None:
+  """Do what `evaluate --compare` does: print the tables, and write them to `page` if given."""
+  if len(folders) < 2:
+    raise UserError(f'--compare takes two or more folders of runs, got {len(folders)}')
+  runs = []
+  for folder in folders:
+    path = pathlib.Path(folder) / 'metrics.json'
+    runs.append((str(folder), validate_metrics(read_json(path), source=str(path))))
+  groups = group_runs(runs)
+  print(compare_text(groups))
+  if page:
+    write_comparison(page, groups)
+
+
+def load_scorer(
+  settings: fields.Config, workdir: str | pathlib.Path, inputs: InputStatistics
+) -> CheckpointScorer:
+  """Return the scorer of a run's newest checkpoint.
+
+  Raises:
+    UserError: where there is no checkpoint.
+  """
+  folder = pathlib.Path(workdir) / 'checkpoints'
+  checkpoints = Checkpoints(folder, keep=settings.train.keep_checkpoints)
+  try:
+    if processes.is_primary() and checkpoints.latest_step() is None:
+      raise UserError(f'{folder}: no checkpoint to evaluate; train first')
+    state, _ = restored_for_all(checkpoints, lambda: fresh_state(settings))
+  finally:
+    checkpoints.close()
+  recipe = make_recipe(settings, inputs.row_scale)
+  return CheckpointScorer(recipe, state, inputs.input_means, settings.clips.window)
+
+
+def calibrate_run(
+  settings: fields.Config,
+  workdir: str | pathlib.Path,
+  scorer: CheckpointScorer,
+  cache: FrameCache | None,
+  inputs: InputStatistics,
+) -> Calibration:
+  """Return the saved calibration of a run, or make it from its training videos.
+
+  Args:
+    settings: of the run.
+    workdir: folder of the run.
+    scorer: of its checkpoint.
+    cache: whose training split is used if it is open; None opens it when it is needed.
+    inputs: of the run.
+  """
+
+  def open_training():
+    if cache is not None and cache.train is not None:
+      return cache.train
+    opened = open_cache(settings.data, ('train',))
+    check_training_frames(inputs, opened)
+    return opened.train
+
+  return load_or_calibrate(
+    pathlib.Path(workdir), scorer, calibration_plan(settings), inputs, open_training
+  )
+
+
+def calibration_plan(settings: fields.Config) -> CalibrationPlan:
+  """Return what a run's calibration is made by."""
+  return CalibrationPlan(settings.eval, settings.data.mean_image, settings.train.holdout_videos)
+
+
+def score_run(
+  settings: fields.Config,
+  scorer: Scorer,
+  calibration: Calibration,
+  cache: FrameCache,
+  inputs: InputStatistics,
+  *,
+  localise: bool = True,
+) -> tuple[EvaluationResult, RunFacts]:
+  """Score the test frames; return what was found and the facts that figures name."""
+  test = cache.test
+  ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', test.videos)
+  result = find_errors(scorer, test, ids, calibration, settings.eval, localise=localise)
+  if settings.input.kind == 'flow':
+    recipe = make_recipe(settings, inputs.row_scale)
+    result = add_flow_baseline(result, recipe, inputs, test, ids)
+  facts = RunFacts(settings, [run_protocol(settings, test)], inputs, ids)
+  return result, facts
+
+
+def report_source(scorer: Scorer, cache: FrameCache, facts: RunFacts) -> ReportSource:
+  """Return what a report shows frames with."""
+  settings = facts.settings
+  return ReportSource(
+    title=f'{settings.data.name} {settings.variant}: abnormal events',
+    scorer=scorer,
+    split=cache.test,
+    stride=settings.eval.stride,
+    ids=facts.ids,
+    input_means=facts.inputs.input_means,
+    row_scale=facts.inputs.row_scale,
+  )
+
+
+def saved_inputs(workdir: pathlib.Path, cache: FrameCache) -> InputStatistics:
+  """Return the run's saved input statistics, on every process of a pod."""
+  found = InputStatistics.load(workdir) if processes.is_primary() else None
+  return share_input_statistics(found, cache.test.frames.shape[1:])
+
+
+def _check_summable(folders, all_settings, caches):
+  first, first_cache = all_settings[0], caches[0]
+  for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
+    if cache.data_hash != first_cache.data_hash:
+      raise UserError(
+        f'--sum: frames and labels of {folder} ({cache.data_hash[:12]}) are not those of '
+        f'{folders[0]} ({first_cache.data_hash[:12]}): errors of other frames do not add up'
+      )
+    if settings.eval.per_position != first.eval.per_position:
+      raise UserError(
+        f'--sum: eval.per_position is {settings.eval.per_position} in {folder}, '
+        f'{first.eval.per_position} in {folders[0]}: such errors do not add up'
+      )
+
+
+def _write_sum_files(workdir, folders, all_settings, cache):
+  configs = {}
+  provenances = {}
+  for folder, settings in zip(folders, all_settings, strict=True):
+    configs[str(folder)] = workdirs.to_json(settings)
+    provenances[str(folder)] = read_json(pathlib.Path(folder) / workdirs.PROVENANCE)
+  write_json(workdir / workdirs.CONFIG, {'sum': configs})
+  write_json(
+    workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash) | {'sum': provenances}
+  )

@@ -1,0 +1,111 @@
+"""Writes the checkpoint of a run as a bundle, and scores a bundle as its run would be."""
+
+import pathlib
+from typing import Any
+
+from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.config import checked
+from a3dcae_jax.evaluation.calibration import InputStatistics
+from a3dcae_jax.evaluation.evaluate import write_results
+from a3dcae_jax.evaluation.scorer import BundleScorer
+from a3dcae_jax.exporting.bundle import (
+  BundleSource,
+  bundle_calibration,
+  bundle_inputs,
+  export_bundle,
+  one_mean_image,
+)
+from a3dcae_jax.exporting.summary import bundle_text
+from a3dcae_jax.run import workdir as workdirs
+from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.evaluate import (
+  NO_CHANGES,
+  calibrate_run,
+  load_scorer,
+  report_source,
+  score_run,
+)
+from a3dcae_jax.run.overrides import Changes, settings_of_run, with_changes
+from a3dcae_jax.serving.bundle import check_replaceable, load_bundle
+
+
+def export_run(
+  workdir: str | pathlib.Path,
+  folder: str | pathlib.Path,
+  changes: Changes = NO_CHANGES,
+  *,
+  onnx: bool = False,
+) -> None:
+  """Do what `export` does: write the newest checkpoint of a run as a bundle, print what it is.
+
+  Args:
+    workdir: folder of the run.
+    folder: of the bundle.
+    changes: to the config; only a run without calibration reads its videos.
+    onnx: add `model.onnx`.
+  """
+  workdir = pathlib.Path(workdir)
+  settings = settings_of_run(workdir, changes)
+  check_replaceable(folder)
+  if onnx:
+    from a3dcae_jax.exporting.onnx_model import converter_packages
+
+    converter_packages()  # a missing package is said before anything is computed
+  inputs = InputStatistics.load(workdir)
+  one_mean_image(inputs)
+  scorer = load_scorer(settings, workdir, inputs)
+  calibration = calibrate_run(settings, workdir, scorer, None, inputs)
+  trained = read_json(workdir / workdirs.PROVENANCE)
+  details = {
+    'events': {'frames_per_s': settings.events.frames_per_s},
+    'data': {'name': settings.data.name, 'sha256': trained['data_sha256']},
+    'config': workdirs.to_json(settings),
+    'provenance': {
+      'checkpoint_step': scorer.step,
+      'seed': settings.seed,
+      'variant': settings.variant,
+      'trained': trained,
+      'exported': workdirs.provenance(trained['data_sha256']),
+    },
+  }
+  source = BundleSource(scorer, calibration, inputs, settings.events, details)
+  export_bundle(folder, source, onnx=onnx)
+  print(bundle_text(load_bundle(folder)))
+
+
+def evaluate_bundle(
+  folder: str | pathlib.Path, workdir: str | pathlib.Path, changes: Changes = NO_CHANGES
+) -> dict[str, Any]:
+  """Do what `evaluate --bundle` does: score a bundle on its run's data set, into `workdir`.
+
+  The scores are those of `evaluate` on the run, to the bit on the same machine.
+
+  Args:
+    folder: of the bundle.
+    workdir: folder for the results; not a training run.
+    changes: to the config.
+  """
+  workdir = pathlib.Path(workdir)
+  bundle = load_bundle(folder)
+  workdirs.check_is_no_run(workdir, 'the bundle')
+  settings = with_changes(checked(bundle.manifest['config']), changes)
+  opened = open_cache(settings.data, ('test',))
+  trained_hash = bundle.manifest['data']['sha256']
+  if opened.data_hash != trained_hash:
+    print(
+      'note: frames or labels are not those of the run: '
+      f'{opened.data_hash[:12]}, not {trained_hash[:12]}'
+    )
+  write_json(workdir / workdirs.CONFIG, workdirs.to_json(settings))
+  sources = {
+    'bundle': {'folder': str(folder), 'sha256': bundle.manifest['sha256']},
+    'exported': bundle.manifest['provenance'],
+  }
+  write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(opened.data_hash) | sources)
+  scorer = BundleScorer(bundle)
+  inputs = bundle_inputs(bundle)
+  calibration = bundle_calibration(bundle)
+  result, facts = score_run(settings, scorer, calibration, opened, inputs)
+  summary = calibration.summary(settings.eval.per_position)
+  source = report_source(scorer, opened, facts)
+  return write_results(workdir, opened, source, summary, result, facts)

@@ -1,0 +1,83 @@
+"""Changes to the config of a run that is scored or exported again."""
+
+import ast
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import checked, fields
+from a3dcae_jax.run import workdir as workdirs
+
+_MAY_CHANGE = ('eval.', 'events.', 'data.options.')
+_BOOLEANS = {'true': True, 'false': False}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Changes:
+  """Changes to the config of a run.
+
+  Attributes:
+    normalisation: heads the report; empty for the run's own.
+    data_root: folder of the videos, if they have moved.
+    cache: frame cache, if it has moved.
+    overrides: field, as 'eval.stride', -> value as text. Fields of `eval` and `events`,
+      `data.label_set` and `data.options` may be changed: none of them is trained.
+  """
+
+  normalisation: str = ''
+  data_root: str = ''
+  cache: str = ''
+  overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def settings_of_run(workdir: str | pathlib.Path, changes: Changes) -> fields.Config:
+  """Return the config of a run with changes."""
+  return with_changes(workdirs.read_config(pathlib.Path(workdir)), changes)
+
+
+def with_changes(settings: fields.Config, changes: Changes) -> fields.Config:
+  """Return `settings` with changes.
+
+  Raises:
+    UserError: for a field that does not exist or may not change, or a wrong value.
+  """
+  overrides = dict(changes.overrides)
+  if changes.normalisation:
+    overrides['eval.normalisation'] = changes.normalisation
+  settings = _with_overrides(settings, overrides)
+  data = settings.data
+  if changes.data_root:
+    data = dataclasses.replace(data, root=changes.data_root, cache='')
+  if changes.cache:
+    data = dataclasses.replace(data, cache=changes.cache)
+  return dataclasses.replace(settings, data=data)
+
+
+def _with_overrides(settings: fields.Config, overrides: Mapping[str, str]) -> fields.Config:
+  values = workdirs.to_json(settings)
+  for field, text in overrides.items():
+    if field != 'data.label_set' and not field.startswith(_MAY_CHANGE):
+      raise UserError(
+        f'--override: {field} cannot be changed after training; fields of eval and events, '
+        'data.label_set and data.options can'
+      )
+    *parents, name = field.split('.')
+    node = values
+    for parent in parents:
+      node = node[parent]
+    if name not in node:
+      raise UserError(f'--override: there is no field {field}; see docs/reference/config.md')
+    node[name] = _value_of(text)
+  return checked(values)
+
+
+def _value_of(text: str) -> Any:
+  """Return text as a Python value; what is not a literal is a string."""
+  if text in _BOOLEANS:
+    return _BOOLEANS[text]
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
