@@ -128,9 +128,11 @@ class AutoEncoder(nn.Module):
     windows = pool_windows(layers)
     for layer in range(layers - 2, -1, -1):
       # The last layer of the encoder has no pool, so the first of the decoder undoes none.
-      window, pool_indices = None, None
+      window = None
+      pool_indices = None
       if layer < layers - 2:
-        window, pool_indices = windows[layer + 1], all_indices[layer + 1]
+        window = windows[layer + 1]
+        pool_indices = all_indices[layer + 1]
       block = block_type(
         self.widths[layer],
         INNER_KERNEL,
@@ -145,16 +147,19 @@ class AutoEncoder(nn.Module):
     self, x: jax.Array, pool_indices: jax.Array, window: tuple[int, int, int]
   ) -> jax.Array:
     name = f'deconv{len(self.widths)}'
-    kernel = self.param(f'{name}_kernel', torch_uniform, (*FIRST_KERNEL, x.shape[-1], 1))
+    shape = (*FIRST_KERNEL, x.shape[-1], 1)
+    kernel = self.param(f'{name}_kernel', torch_uniform, shape)
     bias = self.param(f'{name}_bias', nn.initializers.zeros, (1,))
 
-    def layer(x: jax.Array, pool_indices: jax.Array, kernel: jax.Array) -> jax.Array:
+    def layer(x, pool_indices, kernel):
       if self.polyphase:
         return deconv_unpooled(x, pool_indices, kernel)
       unpooled = max_unpool3d(x, pool_indices, window)
-      return deconv3d(unpooled, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
+      kernel = kernel.astype(self.dtype)
+      return deconv3d(unpooled, kernel, conv_algorithm=self.conv_algorithm)
 
-    recon = rematerialised(layer, self.remat)(x, pool_indices, kernel)
+    layer = rematerialised(layer, self.remat)
+    recon = layer(x, pool_indices, kernel)
     recon = recon.astype(jnp.float32) + bias
     if self.output_gain == 1.0:
       return recon

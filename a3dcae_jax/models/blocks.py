@@ -28,11 +28,13 @@ REMAT = ('none', 'blocks')
 
 
 def rematerialised(layer: Callable[..., Any], remat: str) -> Callable[..., Any]:
-  """Return `layer`, with `remat` 'blocks' one that recomputes its results for the gradient.
+  """Return `layer`, or a form of it that is computed again for the gradient.
+
+  The second form keeps only the inputs of the layer for the gradient.
 
   Args:
     layer: a linen module whose call takes (x, train, ...), or a function of arrays.
-    remat: one of `REMAT`.
+    remat: 'none' for `layer` itself, 'blocks' for the second form.
 
   Raises:
     ValueError: for any other `remat`.
@@ -50,7 +52,7 @@ def rematerialised(layer: Callable[..., Any], remat: str) -> Callable[..., Any]:
 
 
 class ConvBlock(nn.Module):
-  """One layer of the encoder of Fig. 2: convolution, batch normalisation, pool, tanh.
+  """Encoder layer of Fig. 2: convolution, batch normalisation, pool, tanh.
 
   Tanh increases and the normalisation is affine, so the pool may come before both. This gives the
   same values at the same positions, and leaves 4 to 8 times fewer values to normalise. Where the
@@ -92,11 +94,18 @@ class ConvBlock(nn.Module):
       Values [B, T/pt, H/ph, W/pw, features], pool indices of the same shape or None, and the bias
       activation [features].
     """
-    kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
-    norm = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm')
+    shape = (*self.kernel, x.shape[-1], self.features)
+    kernel = self.param('kernel', torch_uniform, shape)
+    norm = Norm(
+      self.features,
+      self.axis_name,
+      self.bn_scale_init,
+      name='norm',
+    )
     if self.polyphase:
       values, pool_indices = self._polyphase(x, kernel, norm, train)
       return values, pool_indices, norm.bias_activation()
+
     x = x.astype(self.dtype)
     sign = norm.sign()
     kernel = kernel * sign
@@ -110,10 +119,13 @@ class ConvBlock(nn.Module):
         conv_algorithm=self.conv_algorithm,
       )
     else:
-      y = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
+      kernel = kernel.astype(self.dtype)
+      y = conv3d(x, kernel, conv_algorithm=self.conv_algorithm)
       pool_indices = None
       moments = moments_of(y) if train else None
+
     if moments:
+      # Those of y with the sign of the kernel changed back.
       mean, mean_square = moments
       moments = (sign * mean, mean_square)
     gain, offset = norm.affine(moments)
@@ -127,7 +139,8 @@ class ConvBlock(nn.Module):
     parts = self._rounded_parts(x)
     patches = [extract_patches(part, self.kernel[1:]) for part in parts]
     patches = jnp.concatenate(patches, axis=-1)
-    weights = jnp.concatenate([phase_weights(kernel)] * len(parts))
+    weights = [phase_weights(kernel)] * len(parts)
+    weights = jnp.concatenate(weights)
     moments = patch_moments(patches, weights) if train else None
     gain, offset = norm.affine(moments)
     return pool_patches(patches, weights * gain, offset, 'tanh')
@@ -146,7 +159,7 @@ class ConvBlock(nn.Module):
 
 
 class DeconvBlock(nn.Module):
-  """One layer of the decoder of Fig. 2: un-pooling, deconvolution, normalisation, tanh.
+  """Decoder layer of Fig. 2: un-pooling, deconvolution, normalisation, tanh.
 
   Attributes:
     features: output channels.
@@ -173,16 +186,24 @@ class DeconvBlock(nn.Module):
     Args:
       x: [B, T, H, W, Cin].
       train: use batch statistics and update the running ones.
-      pool_indices: shape of `x`, of the pool to undo; only with a window.
+      pool_indices: of the pool to undo, with the shape of `x`; only with a window.
 
     Returns:
       [B, T*pt, H*ph, W*pw, features].
     """
     if self.window:
       x = max_unpool3d(x, pool_indices, self.window)
-    kernel = self.param('kernel', torch_uniform, (*self.kernel, x.shape[-1], self.features))
+    shape = (*self.kernel, x.shape[-1], self.features)
+    kernel = self.param('kernel', torch_uniform, shape)
     kernel = kernel.astype(self.dtype)
-    y = deconv3d(x.astype(self.dtype), kernel, conv_algorithm=self.conv_algorithm)
-    norm = Norm(self.features, self.axis_name, self.bn_scale_init, name='norm')
-    gain, offset = norm.affine(moments_of(y) if train else None)
+    x = x.astype(self.dtype)
+    y = deconv3d(x, kernel, conv_algorithm=self.conv_algorithm)
+    norm = Norm(
+      self.features,
+      self.axis_name,
+      self.bn_scale_init,
+      name='norm',
+    )
+    moments = moments_of(y) if train else None
+    gain, offset = norm.affine(moments)
     return jnp.tanh(apply_affine(y, gain, offset))

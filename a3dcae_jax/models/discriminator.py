@@ -54,12 +54,15 @@ class Discriminator(nn.Module):
     x = clips.astype(self.dtype)
     for layer, width in enumerate(self.widths):
       first = layer == 0
-      kernel_size = FIRST_KERNEL if first else INNER_KERNEL
+      size = FIRST_KERNEL if first else INNER_KERNEL
+      shape = (*size, x.shape[-1], width)
       name = f'conv{layer + 1}'
-      kernel = self.param(f'{name}_kernel', torch_uniform, (*kernel_size, x.shape[-1], width))
+      kernel = self.param(f'{name}_kernel', torch_uniform, shape)
       bias = self.param(f'{name}_bias', nn.initializers.zeros, (width,))
       convolve = functools.partial(self._convolve, first=first)
-      x = rematerialised(convolve, self.remat)(x, kernel, bias)
+      convolve = rematerialised(convolve, self.remat)
+      x = convolve(x, kernel, bias)
+
     x = x.reshape(x.shape[0], -1)
     fc4 = nn.Dense(
       self.units,
@@ -69,9 +72,15 @@ class Discriminator(nn.Module):
       name='fc4',
     )
     x = jax.nn.relu(fc4(x))
-    # The loss is float32, and this layer has a single output.
-    fc5 = nn.Dense(1, kernel_init=torch_uniform, dtype=jnp.float32, name='fc5')
-    return fc5(x.astype(jnp.float32))[:, 0]
+    # float32 as the loss; with a single output it costs nothing.
+    fc5 = nn.Dense(
+      1,
+      kernel_init=torch_uniform,
+      dtype=jnp.float32,
+      name='fc5',
+    )
+    logits = fc5(x.astype(jnp.float32))
+    return logits[:, 0]
 
   @property
   def summed_gradients(self) -> tuple[tuple[str, ...], ...]:
@@ -93,9 +102,12 @@ class Discriminator(nn.Module):
     """Apply a convolution, a pool and ReLU."""
     if first and self.polyphase:
       patches = extract_patches(x, kernel.shape[1:3])
-      values, _ = pool_patches(patches, phase_weights(kernel), bias, 'relu')
+      weights = phase_weights(kernel)
+      values, _ = pool_patches(patches, weights, bias, 'relu')
       return values
-    y = conv3d(x, kernel.astype(self.dtype), conv_algorithm=self.conv_algorithm)
-    pooled, _ = max_pool3d_argmax(y, (1, 2, 2) if first else (2, 2, 2))
+    kernel = kernel.astype(self.dtype)
+    y = conv3d(x, kernel, conv_algorithm=self.conv_algorithm)
+    window = (1, 2, 2) if first else (2, 2, 2)
+    pooled, _ = max_pool3d_argmax(y, window)
     # A bias shifts all positions of its channel alike, so it may follow the pool.
     return jax.nn.relu(pooled + bias.astype(self.dtype))

@@ -40,17 +40,25 @@ def network_input(
 
   Returns:
     float32 [B, T, H, W, 1].
+
+  Raises:
+    ValueError: if `kind` is unknown.
   """
-  images = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
+  images = clips
+  if clips.dtype == jnp.uint8:
+    images = clips.astype(jnp.float32) / 255.0
   if kind == 'flow':
     images = flow_images(images)
   elif kind != 'frames':
     raise ValueError(f"kind must be 'frames' or 'flow', got {kind!r}")
-  frames = scale_rows(images - mean_image, row_scale)[..., None]
+
+  centred = scale_rows(images - mean_image, row_scale)
+  frames = centred[..., None]
   if not target_rms:
     return frames
   energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
-  return frames * jnp.sqrt(squared_gain(energy, target_rms))
+  gain = jnp.sqrt(squared_gain(energy, target_rms))
+  return frames * gain
 
 
 def scale_rows(
@@ -84,4 +92,5 @@ def clip_means(mean_images: jax.Array, ids: jax.Array) -> jax.Array:
   Returns:
     [B, 1, H, W].
   """
-  return mean_images[ids][:, None]
+  chosen = mean_images[ids]
+  return chosen[:, None]

@@ -1,4 +1,4 @@
-"""Batch normalisation as an affine map, which a layer applies where its map is smallest."""
+"""Batch normalisation as an affine map, to be applied where a map is smallest."""
 
 import jax
 import jax.numpy as jnp
@@ -66,11 +66,13 @@ class Norm(nn.Module):
         statistics; None uses the running statistics.
     """
     if moments is None:
-      mean, var = self.mean.value, self.var.value
+      mean = self.mean.value
+      var = self.var.value
     else:
       mean, var = self._batch_statistics(*moments)
     gain = self.scale * jax.lax.rsqrt(var + EPS)
-    return gain, self.bias - mean * gain
+    offset = self.bias - mean * gain
+    return gain, offset
 
   def _batch_statistics(
     self, mean: jax.Array, mean_square: jax.Array
@@ -78,23 +80,32 @@ class Norm(nn.Module):
     """Return mean and variance over all replicas, and update the running ones."""
     initializing = self.is_initializing()
     if self.axis_name and not initializing:
+      moments = (mean, mean_square)
       with jax.named_scope(STATISTICS):
-        mean, mean_square = jax.lax.pmean((mean, mean_square), self.axis_name)
+        mean, mean_square = jax.lax.pmean(moments, self.axis_name)
+    var = mean_square - jnp.square(mean)
     # Rounding may make the difference negative.
-    var = jnp.maximum(mean_square - jnp.square(mean), 0.0)
+    var = jnp.maximum(var, 0.0)
     if not initializing:
-      self.mean.value = MOMENTUM * self.mean.value + (1 - MOMENTUM) * mean
-      self.var.value = MOMENTUM * self.var.value + (1 - MOMENTUM) * var
+      self._update(self.mean, mean)
+      self._update(self.var, var)
     return mean, var
+
+  def _update(self, running: nn.Variable, value: jax.Array) -> None:
+    """Move a running statistic towards the value of this batch."""
+    running.value = MOMENTUM * running.value + (1 - MOMENTUM) * value
 
 
 def moments_of(y: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Return the mean and mean square of y [..., C], both float32 [C]."""
   y = y.astype(jnp.float32)
   axes = tuple(range(y.ndim - 1))
-  return y.mean(axes), jnp.square(y).mean(axes)
+  mean = y.mean(axes)
+  mean_square = jnp.square(y).mean(axes)
+  return mean, mean_square
 
 
 def apply_affine(y: jax.Array, gain: jax.Array, offset: jax.Array) -> jax.Array:
   """Return gain * y + offset in the data type of y, computed in float32."""
-  return (y.astype(jnp.float32) * gain + offset).astype(y.dtype)
+  normalised = y.astype(jnp.float32) * gain + offset
+  return normalised.astype(y.dtype)

@@ -161,11 +161,12 @@ def _with_adjoint_gradient_bwd(
 ) -> tuple[jax.Array, jax.Array]:
   x, kernel = residuals
 
-  def convolve(x: jax.Array) -> jax.Array:
+  def convolve(x):
     return _direct(x, kernel, pads)
 
-  def adjoint(kernel: jax.Array) -> jax.Array:
-    transposed = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+  def adjoint(kernel):
+    flipped = kernel[::-1, ::-1, ::-1]
+    transposed = flipped.swapaxes(3, 4)
     return _direct(cotangent, transposed, _reversed_pads(pads))
 
   _, pull_x = jax.vjp(convolve, x)
@@ -192,8 +193,12 @@ def _conv2d(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | 
 def _shifted_frames(x: jax.Array, taps: int, pad: tuple[int, int]) -> list[jax.Array]:
   """Return the frames that each time tap reads, [B, T, H, W, C] per tap."""
   frames = x.shape[1]
-  padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
-  return [lax.slice_in_dim(padded, i, i + frames, axis=1) for i in range(taps)]
+  no_pad = (0, 0)
+  padded = jnp.pad(x, (no_pad, pad, no_pad, no_pad, no_pad))
+  shifted = []
+  for i in range(taps):
+    shifted.append(lax.slice_in_dim(padded, i, i + frames, axis=1))
+  return shifted
 
 
 def _folded(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None) -> jax.Array:
@@ -212,11 +217,14 @@ def _folded(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | 
 
 def _summed(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | None) -> jax.Array:
   batch, frames, height, width, features = x.shape
+  taps = kernel.shape[0]
   total = 0
-  for i, tap in enumerate(_shifted_frames(x, kernel.shape[0], pads[0])):
+  for i, tap in enumerate(_shifted_frames(x, taps, pads[0])):
     images = tap.reshape(batch * frames, height, width, features)
-    total = total + _conv2d(images, kernel[i], pads[1:], out_dtype)
-  return total.reshape(batch, frames, height, width, kernel.shape[-1])
+    y = _conv2d(images, kernel[i], pads[1:], out_dtype)
+    total = total + y
+  features_out = kernel.shape[-1]
+  return total.reshape(batch, frames, height, width, features_out)
 
 
 def _winograd(
@@ -226,7 +234,7 @@ def _winograd(
   if not tile:
     return _folded(x, kernel, pads, out_dtype)
 
-  def convolve(images: jax.Array, taps: jax.Array) -> jax.Array:
+  def convolve(images, taps):
     return _conv2d(images, taps, pads[1:], out_dtype)
 
   return convolve_time(x, kernel, pads[0], convolve, tile)

@@ -168,12 +168,15 @@ def _barrier_fwd(x: Tree) -> tuple[Tree, None]:
 def _barrier_bwd(_: None, cotangent: Tree) -> tuple[Tree]:
   leaves, structure = jax.tree.flatten(cotangent)
   # The cotangents of integers have the data type float0, which no operation takes.
-  is_float = [leaf.dtype != jax.dtypes.float0 for leaf in leaves]
-  floats = [leaf for leaf, keep in zip(leaves, is_float, strict=True) if keep]
-  held = iter(jax.lax.optimization_barrier(floats))
-  for index, keep in enumerate(is_float):
-    if keep:
-      leaves[index] = next(held)
+  indices = []
+  floats = []
+  for index, leaf in enumerate(leaves):
+    if leaf.dtype != jax.dtypes.float0:
+      indices.append(index)
+      floats.append(leaf)
+  held = jax.lax.optimization_barrier(floats)
+  for index, leaf in zip(indices, held, strict=True):
+    leaves[index] = leaf
   return (jax.tree.unflatten(structure, leaves),)
 
 

@@ -1,4 +1,4 @@
-"""Convolution followed by a pool, for 16-bit operands, without rounding before the pool.
+"""Convolution and pool of 16-bit operands, without rounding before the pool.
 
 Rounding to bfloat16, which has 8 bits, makes neighbours in a flat map equal. The first of them then
 wins the pool, and the decoder un-pools at its position. Wrong pool indices change the ranking of
@@ -83,12 +83,20 @@ def conv_pool3d(
     if not moments:
       values, pool_indices = max_pool3d_argmax(y, window, implementation)
       return values, pool_indices, None
-    values, pool_indices, mean, mean_square = max_pool3d_moments(y, window, implementation)
+    results = max_pool3d_moments(y, window, implementation)
+    values, pool_indices, mean, mean_square = results
     return values, pool_indices, (mean, mean_square)
+
   check_window('conv_pool3d', x, window)
   if not implementation:
-    implementation = implementation_for((*x.shape[:-1], kernel.shape[-1]))
-  options = _Options(tuple(window), moments, conv_algorithm, implementation)
+    shape = (*x.shape[:-1], kernel.shape[-1])
+    implementation = implementation_for(shape)
+  options = _Options(
+    window=tuple(window),
+    moments=moments,
+    conv_algorithm=conv_algorithm,
+    implementation=implementation,
+  )
   return _conv_pool(x, kernel, centre, options)
 
 
@@ -108,16 +116,28 @@ def precise_sums(
     a 3D convolution, otherwise float32. c is float32 [Cout], or None for zero.
   """
   pads = same_pads(kernel)
-  if target_platform() != 'gpu' or conv_algorithm not in ('auto', 'direct', 'adjoint'):
-    return correlate(x, kernel.astype(x.dtype), pads, conv_algorithm, _F32), None
+  is_3d = conv_algorithm in ('auto', 'direct', 'adjoint')
+  if target_platform() != 'gpu' or not is_3d:
+    kernel = kernel.astype(x.dtype)
+    return correlate(x, kernel, pads, conv_algorithm, _F32), None
+
   kernel = kernel.astype(jnp.float16)
   if centre is None:
-    return correlate(x.astype(jnp.float16), kernel, pads, conv_algorithm), None
+    x = x.astype(jnp.float16)
+    return correlate(x, kernel, pads, conv_algorithm), None
+
   # Rounded first, so that the number subtracted from x is the number in c.
   centre = centre.astype(jnp.float16).astype(_F32)
-  padded = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(_F32) - centre
-  y = correlate(padded.astype(jnp.float16), kernel, [(0, 0)] * 3, 'direct')
-  constant = jnp.einsum('ijkcf,c->f', kernel.astype(_F32), centre, precision='highest')
+  padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  shifted = padded.astype(_F32) - centre
+  no_pads = [(0, 0)] * 3
+  y = correlate(shifted.astype(jnp.float16), kernel, no_pads, 'direct')
+  constant = jnp.einsum(
+    'ijkcf,c->f',
+    kernel.astype(_F32),
+    centre,
+    precision='highest',
+  )
   return y, constant
 
 
@@ -133,18 +153,25 @@ def _conv_pool_fwd(
   x: jax.Array, kernel: jax.Array, centre: jax.Array | None, options: _Options
 ) -> tuple[Any, Any]:
   y, constant = precise_sums(x, kernel, centre, options.conv_algorithm)
-  pool = IMPLEMENTATIONS[options.implementation].pool
-  dtype = x.dtype if constant is None else y.dtype
-  values, pool_indices, *sums = pool(y, options.window, dtype, sums=options.moments)
+  implementation = IMPLEMENTATIONS[options.implementation]
+  values, pool_indices, *sums = implementation.pool(
+    y,
+    options.window,
+    x.dtype if constant is None else y.dtype,
+    sums=options.moments,
+  )
   count = y.size // y.shape[-1]
   moments = tuple(total / count for total in sums)
+
   if constant is not None:
     # Without the barrier XLA reads all of y twice: once for the pool indices, and once for the
     # values, which it fuses into the padding of the next layer.
     values, pool_indices = jax.lax.optimization_barrier((values, pool_indices))
-    values = (values.astype(_F32) + constant).astype(x.dtype)
+    values = values.astype(_F32) + constant
+    values = values.astype(x.dtype)
     if moments:
       moments = _shifted_moments(*moments, constant)
+
   residuals = (x, kernel, y, constant, pool_indices)
   return (values, pool_indices, moments or None), residuals
 
@@ -168,13 +195,23 @@ def _conv_pool_bwd(
   if options.moments:
     count = y.size // y.shape[-1]
     mean_grad, square_grad = (grad / count for grad in moments_grad)
-    offset = mean_grad + (0 if constant is None else 2 * constant * square_grad)
-    affine = (y, offset, 2 * square_grad)
-  unpool = IMPLEMENTATIONS[options.implementation].unpool
-  y_grad = unpool(values_grad, pool_indices, options.window, affine=affine)
+    # The mean square of y + c has the derivative 2 y + 2 c.
+    from_constant = 0
+    if constant is not None:
+      from_constant = 2 * constant * square_grad
+    affine = (y, mean_grad + from_constant, 2 * square_grad)
 
-  def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return conv3d(x, kernel.astype(x.dtype), conv_algorithm=options.conv_algorithm)
+  implementation = IMPLEMENTATIONS[options.implementation]
+  y_grad = implementation.unpool(
+    values_grad,
+    pool_indices,
+    options.window,
+    affine=affine,
+  )
+
+  def convolve(x, kernel):
+    kernel = kernel.astype(x.dtype)
+    return conv3d(x, kernel, conv_algorithm=options.conv_algorithm)
 
   _, pull = jax.vjp(convolve, x, kernel)
   x_grad, kernel_grad = pull(y_grad)

@@ -1,4 +1,4 @@
-"""Product with a large replicated matrix, whose gradient is all-reduced in factors."""
+"""Product with a replicated matrix whose gradient is all-reduced in factors."""
 
 import functools
 
@@ -42,7 +42,9 @@ def _factored_product_bwd(
   axis_name: str, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   x, kernel = residuals
-  return cotangent @ kernel.T, _summed_gradient(x, cotangent, axis_name)
+  x_grad = cotangent @ kernel.T
+  kernel_grad = _summed_gradient(x, cotangent, axis_name)
+  return x_grad, kernel_grad
 
 
 def _summed_gradient(x: jax.Array, cotangent: jax.Array, axis_name: str) -> jax.Array:
@@ -52,7 +54,15 @@ def _summed_gradient(x: jax.Array, cotangent: jax.Array, axis_name: str) -> jax.
     return x.T @ cotangent
   if x.shape[1] % replicas:
     return jax.lax.psum(x.T @ cotangent, axis_name)
-  columns = jax.lax.all_to_all(x, axis_name, split_axis=1, concat_axis=0, tiled=True)
+
+  # Each replica gets some columns of x, but the rows of all replicas.
+  columns = jax.lax.all_to_all(
+    x,
+    axis_name,
+    split_axis=1,
+    concat_axis=0,
+    tiled=True,
+  )
   cotangents = jax.lax.all_gather(cotangent, axis_name, tiled=True)
   share = columns.T @ cotangents
   return jax.lax.all_gather(share, axis_name, tiled=True)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 def masked_frames(offsets: jax.Array, window: int, *, every: int, run: int) -> jax.Array:
-  """Return which frames of each clip are masked: `run` frames in every `every` frames.
+  """Return which frames of each clip are masked: runs of frames at a fixed period.
 
       masked[b, t] = (t + offsets[b]) mod every < run
 
@@ -23,7 +23,8 @@ def masked_frames(offsets: jax.Array, window: int, *, every: int, run: int) -> j
   Returns:
     bool [B, T].
   """
-  return (jnp.arange(window) + offsets[:, None]) % every < run
+  frames = jnp.arange(window) + offsets[:, None]
+  return frames % every < run
 
 
 def fill_masked(visible: jax.Array, predicted: jax.Array, masked: jax.Array) -> jax.Array:
@@ -62,8 +63,10 @@ def predict_masked(
   # All clips have the same masks, so one row serves a batch of any size.
   done = jnp.zeros((1, frames), bool)
   for offset in range(0, every, run):
-    masked = masked_frames(jnp.full(1, offset), frames, every=every, run=run)
-    recon = reconstruct(fill_masked(clips, jnp.zeros_like(clips), masked))
+    offsets = jnp.full(1, offset)
+    masked = masked_frames(offsets, frames, every=every, run=run)
+    visible = fill_masked(clips, jnp.zeros_like(clips), masked)
+    recon = reconstruct(visible)
     predicted = fill_masked(predicted, recon, masked & ~done)
     done = done | masked
   return predicted

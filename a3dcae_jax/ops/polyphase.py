@@ -1,4 +1,4 @@
-"""First and last layer by the polyphase method, without the largest map of the network.
+"""First and last layer by the polyphase method, without their largest map.
 
 Conv1 has one input channel and is followed by a 1x2x2 pool. The last deconvolution has one output
 channel and follows a 1x2x2 un-pooling. At the four positions (phases) of a 2x2 window a 3x3 kernel
@@ -103,10 +103,13 @@ def phase_weights(kernel: jax.Array) -> jax.Array:
       f'got shape {kernel.shape}'
     )
   flat = kernel.reshape(kernel_h, kernel_w, -1)
+  features = flat.shape[-1]
   moved = []
   for row, column in polyphase_patches.PHASES:
-    moved.append(jnp.pad(flat, ((row, 1 - row), (column, 1 - column), (0, 0))))
-  return jnp.stack(moved, axis=2).reshape(-1, 4, flat.shape[-1])
+    pads = ((row, 1 - row), (column, 1 - column), (0, 0))
+    moved.append(jnp.pad(flat, pads))
+  weights = jnp.stack(moved, axis=2)
+  return weights.reshape(-1, 4, features)
 
 
 def patch_moments(patches: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -127,10 +130,31 @@ def patch_moments(patches: jax.Array, weights: jax.Array) -> tuple[jax.Array, ja
     Two float32 [F].
   """
   flat = patches.reshape(-1, patches.shape[-1])
-  second = jnp.einsum('nk,nl->kl', flat, flat, preferred_element_type=jnp.float32) / len(flat)
+  outer_sum = jnp.einsum(
+    'nk,nl->kl',
+    flat,
+    flat,
+    preferred_element_type=jnp.float32,
+  )
+  second = outer_sum / len(flat)
   first = flat.mean(0, dtype=jnp.float32)
-  mean = jnp.einsum('k,kpf->f', first, weights, precision='highest') / 4
-  mean_square = jnp.einsum('kpf,kl,lpf->f', weights, second, weights, precision='highest') / 4
+
+  # Both sums are over the 4 phases.
+  phase_sum = jnp.einsum(
+    'k,kpf->f',
+    first,
+    weights,
+    precision='highest',
+  )
+  mean = phase_sum / 4
+  phase_sum = jnp.einsum(
+    'kpf,kl,lpf->f',
+    weights,
+    second,
+    weights,
+    precision='highest',
+  )
+  mean_square = phase_sum / 4
   return mean, mean_square
 
 
@@ -226,8 +250,9 @@ def overlap_add(patches: jax.Array, kernel_size: Sequence[int]) -> jax.Array:
 
 def _implementation(windows: jax.Array, weights: jax.Array) -> str:
   taps, _, features = weights.shape
+  count = math.prod(windows.shape[:-1])
   platform = target_platform()
-  if platform == 'gpu' and polyphase_triton.fits(math.prod(windows.shape[:-1]), taps, features):
+  if platform == 'gpu' and polyphase_triton.fits(count, taps, features):
     return 'triton'
   if platform == 'tpu':
     return 'pallas'
@@ -238,8 +263,9 @@ def _implementation(windows: jax.Array, weights: jax.Array) -> str:
 def _pool(
   patches: jax.Array, weights: jax.Array, shift: jax.Array, activation: str, implementation: str
 ) -> tuple[jax.Array, jax.Array]:
-  pool = IMPLEMENTATIONS[implementation].pool
-  return pool(patches, weights.astype(patches.dtype), shift, ACTIVATIONS[activation].function)
+  products = IMPLEMENTATIONS[implementation]
+  weights = weights.astype(patches.dtype)
+  return products.pool(patches, weights, shift, ACTIVATIONS[activation].function)
 
 
 def _pool_fwd(
@@ -257,13 +283,16 @@ def _pool_bwd(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   patches, weights, shift, values, pool_indices = residuals
   values_grad, _ = cotangents
-  kernels = IMPLEMENTATIONS[implementation]
-  sums_grad = values_grad * ACTIVATIONS[activation].slope(values)
-  patches_grad = kernels.unpool(sums_grad, pool_indices, weights.astype(sums_grad.dtype))
-  weights_grad = kernels.weight_gradient(patches, sums_grad, pool_indices)
+  products = IMPLEMENTATIONS[implementation]
+  slope = ACTIVATIONS[activation].slope
+  sums_grad = values_grad * slope(values)
+
+  rounded_weights = weights.astype(sums_grad.dtype)
+  patches_grad = products.unpool(sums_grad, pool_indices, rounded_weights)
+  weights_grad = products.weight_gradient(patches, sums_grad, pool_indices)
   weights_grad = weights_grad.astype(weights.dtype)
-  shift_grad = sums_grad.sum((0, 1, 2, 3), dtype=jnp.float32).astype(shift.dtype)
-  return patches_grad, weights_grad, shift_grad
+  shift_grad = sums_grad.sum((0, 1, 2, 3), dtype=jnp.float32)
+  return patches_grad, weights_grad, shift_grad.astype(shift.dtype)
 
 
 _pool.defvjp(_pool_fwd, _pool_bwd)
@@ -273,8 +302,9 @@ _pool.defvjp(_pool_fwd, _pool_bwd)
 def _unpool(
   values: jax.Array, pool_indices: jax.Array, weights: jax.Array, implementation: str
 ) -> jax.Array:
-  unpool = IMPLEMENTATIONS[implementation].unpool
-  return unpool(values, pool_indices, weights.astype(values.dtype))
+  products = IMPLEMENTATIONS[implementation]
+  weights = weights.astype(values.dtype)
+  return products.unpool(values, pool_indices, weights)
 
 
 def _unpool_fwd(
@@ -288,9 +318,10 @@ def _unpool_bwd(
   implementation: str, residuals: Residuals, cotangent: jax.Array
 ) -> tuple[jax.Array, None, jax.Array]:
   values, pool_indices, weights = residuals
-  kernels = IMPLEMENTATIONS[implementation]
-  values_grad = kernels.gather(cotangent, weights.astype(cotangent.dtype), pool_indices)
-  weights_grad = kernels.weight_gradient(cotangent, values, pool_indices)
+  products = IMPLEMENTATIONS[implementation]
+  rounded_weights = weights.astype(cotangent.dtype)
+  values_grad = products.gather(cotangent, rounded_weights, pool_indices)
+  weights_grad = products.weight_gradient(cotangent, values, pool_indices)
   return values_grad, None, weights_grad.astype(weights.dtype)
 
 

@@ -32,22 +32,30 @@ def extract(x: jax.Array, kernel_size: Size) -> jax.Array:
   Returns:
     [B, T, H/2, W/2, K].
   """
-  height, width = x.shape[2:]
+  _, _, height, width = x.shape
   rows, columns = _patch_size(kernel_size)
   top, left = _margin(kernel_size)
-  bottom, right = rows - 2 - top, columns - 2 - left
-  padded = jnp.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+  pad_rows = (top, rows - 2 - top)
+  pad_columns = (left, columns - 2 - left)
+  padded = jnp.pad(x, ((0, 0), (0, 0), pad_rows, pad_columns))
   platform = target_platform()
   if platform == 'cpu':
     return _extract_pairs(padded, (rows, columns), height, width)
+
   taps = []
   for i, j in np.ndindex(rows, columns):
-    tap = sliced(padded, _ALL, slice(i, i + height - 1, 2), slice(j, j + width - 1, 2))
+    tap = sliced(
+      padded,
+      _ALL,
+      slice(i, i + height - 1, 2),
+      slice(j, j + width - 1, 2),
+    )
     taps.append(tap)
   if platform == 'gpu':
     # `polyphase_triton` reads one plane per tap. Stacked this way XLA copies planes and
     # transposes nothing.
-    return jnp.moveaxis(jnp.stack(taps, axis=0), 0, -1)
+    planes = jnp.stack(taps, axis=0)
+    return jnp.moveaxis(planes, 0, -1)
   return jnp.stack(taps, axis=-1)
 
 
@@ -64,7 +72,7 @@ def _margin(kernel_size: Size) -> Size:
 
 
 def _extract_pairs(padded: jax.Array, size: Size, height: int, width: int) -> jax.Array:
-  """Extract patches by copies of two neighbouring pixels, along rows, then row by row.
+  """Extract patches by copies of two pixels, first along rows, then row by row.
 
   The result is that of the stack of strided taps. The CPU back end of XLA gathers those pixel by
   pixel, which takes six times as long.
@@ -78,13 +86,24 @@ def _extract_pairs(padded: jax.Array, size: Size, height: int, width: int) -> ja
   batch, frames, padded_height, padded_width = padded.shape
   rows, columns = size
   pairs = (columns + 1) // 2
-  missing = width + 2 * pairs - 2 - padded_width
-  padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 0), (0, missing)))
-  grid = materialise(padded).reshape(batch, frames, padded_height, -1, 2)
-  parts = [sliced(grid, _ALL, _ALL, slice(j, j + width // 2)) for j in range(pairs)]
-  # An odd number of columns has half a pair too many.
-  patch_rows = materialise(jnp.concatenate(parts, axis=-1)[..., :columns])
-  parts = [sliced(patch_rows, _ALL, slice(i, i + height - 1, 2)) for i in range(rows)]
+  needed_width = width + 2 * pairs - 2
+  pad_columns = (0, needed_width - padded_width)
+  padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 0), pad_columns))
+  grid = materialise(padded)
+  grid = grid.reshape(batch, frames, padded_height, -1, 2)
+
+  parts = []
+  for j in range(pairs):
+    part = sliced(grid, _ALL, _ALL, slice(j, j + width // 2))
+    parts.append(part)
+  patch_rows = jnp.concatenate(parts, axis=-1)
+  # With an odd number of columns the last pair has a pixel too many.
+  patch_rows = materialise(patch_rows[..., :columns])
+
+  parts = []
+  for i in range(rows):
+    part = sliced(patch_rows, _ALL, slice(i, i + height - 1, 2))
+    parts.append(part)
   return jnp.concatenate(parts, axis=-1)
 
 
@@ -109,11 +128,13 @@ def overlap_add(patches: jax.Array, kernel_size: Size) -> jax.Array:
   border = max(size)
   pads = (border, border)
   padded = jnp.pad(grid, ((0, 0), (0, 0), pads, pads, (0, 0), (0, 0)))
+
   phases = []
   for phase in PHASES:
     total = 0
     for (i, row), (j, column) in _contributions(phase, kernel_size):
-      top, left = border + row, border + column
+      top = border + row
+      left = border + column
       pixel = sliced(
         padded,
         _ALL,
@@ -124,8 +145,11 @@ def overlap_add(patches: jax.Array, kernel_size: Size) -> jax.Array:
       )
       total = total + pixel.squeeze((4, 5))
     phases.append(total)
-  stacked = jnp.stack(phases, axis=-1).reshape(batch, frames, height, width, 2, 2)
-  return stacked.transpose(0, 1, 2, 4, 3, 5).reshape(batch, frames, 2 * height, 2 * width)
+
+  stacked = jnp.stack(phases, axis=-1)
+  stacked = stacked.reshape(batch, frames, height, width, 2, 2)
+  image = stacked.transpose(0, 1, 2, 4, 3, 5)
+  return image.reshape(batch, frames, 2 * height, 2 * width)
 
 
 def _contributions(phase: Size, kernel_size: Size) -> Iterator[tuple[Size, Size]]:
@@ -137,10 +161,12 @@ def _contributions(phase: Size, kernel_size: Size) -> Iterator[tuple[Size, Size]
   """
   rows, columns = _patch_size(kernel_size)
   low_h, low_w = _margin(kernel_size)
-  a, b = phase
-  for i in range((a + low_h) % 2, rows, 2):
-    for j in range((b + low_w) % 2, columns, 2):
-      yield (i, (a + low_h - i) // 2), (j, (b + low_w - j) // 2)
+  bottom = phase[0] + low_h
+  right = phase[1] + low_w
+  # Only pixels of the same parity lie on this phase.
+  for i in range(bottom % 2, rows, 2):
+    for j in range(right % 2, columns, 2):
+      yield (i, (bottom - i) // 2), (j, (right - j) // 2)
 
 
 # Both functions are linear, and each is the transpose of the other.

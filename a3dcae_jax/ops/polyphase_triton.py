@@ -1,4 +1,4 @@
-"""Products of the polyphase layers as GPU kernels, with the four phases in registers.
+"""Products of the polyphase layers as GPU kernels, with phases in registers.
 
 XLA writes the four phases of the first layer, 4 x F numbers per window, before it takes their
 maximum, and those of the last layer before it multiplies them. In the network `paper` this is half
@@ -49,6 +49,12 @@ class _Sizes(NamedTuple):
   taps: int
   features: int
 
+  @classmethod
+  def of(cls, map_shape: tuple[int, ...], taps: int) -> '_Sizes':
+    """Return the sizes for a map [B, T, H, W, F] and patches of K = `taps` numbers."""
+    *image, features = map_shape
+    return cls(math.prod(image), taps, features)
+
 
 def fits(windows: int, taps: int, features: int) -> bool:
   """Return whether these kernels can compute a layer.
@@ -73,40 +79,47 @@ def pool(
   activation: Callable[[jax.Array], jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
   """Compute a pooled convolution, see `polyphase_xla.pool`."""
-  shape = (*patches.shape[:-1], weights.shape[2])
+  taps, _, features = weights.shape
+  shape = (*patches.shape[:-1], features)
   inputs = [
     (_patch_rows(patches), 'patches'),
     (_phases_first(weights), 'shared'),
     (shift.reshape(1, -1).astype(_F32), 'shared'),
   ]
-  kernel = functools.partial(_pool_kernel, activation=fast_tanh(activation, patches.dtype))
   outputs = [(patches.dtype, 'map'), (jnp.uint8, 'map')]
-  values, pool_indices = _run(kernel, _sizes(shape, weights), inputs, outputs)
+  activation = fast_tanh(activation, patches.dtype)
+  kernel = functools.partial(_pool_kernel, activation=activation)
+  results = _run(kernel, _Sizes.of(shape, taps), inputs, outputs)
+  values, pool_indices = results
   return values.reshape(shape), pool_indices.reshape(shape)
 
 
 def gather(patches: jax.Array, weights: jax.Array, pool_indices: jax.Array) -> jax.Array:
   """Compute the recorded phase of a product, see `polyphase_xla.gather`."""
+  shape = pool_indices.shape
   inputs = [
     (_patch_rows(patches), 'patches'),
     (_window_rows(pool_indices), 'map'),
     (_phases_first(weights), 'shared'),
   ]
-  sizes = _sizes(pool_indices.shape, weights)
-  (result,) = _run(_gather_kernel, sizes, inputs, [(patches.dtype, 'map')])
-  return result.reshape(pool_indices.shape)
+  outputs = [(patches.dtype, 'map')]
+  sizes = _Sizes.of(shape, weights.shape[0])
+  (result,) = _run(_gather_kernel, sizes, inputs, outputs)
+  return result.reshape(shape)
 
 
 def unpool(values: jax.Array, pool_indices: jax.Array, weights: jax.Array) -> jax.Array:
   """Compute the patches of un-pooled values, see `polyphase_xla.unpool`."""
+  taps = weights.shape[0]
   inputs = [
     (_window_rows(values), 'map'),
     (_window_rows(pool_indices), 'map'),
     (weights.transpose(1, 2, 0), 'shared'),
   ]
-  sizes = _sizes(values.shape, weights)
-  (result,) = _run(_unpool_kernel, sizes, inputs, [(values.dtype, 'patches')])
-  return result.T.reshape(*values.shape[:-1], weights.shape[0])
+  outputs = [(values.dtype, 'patches')]
+  sizes = _Sizes.of(values.shape, taps)
+  (result,) = _run(_unpool_kernel, sizes, inputs, outputs)
+  return result.T.reshape(*values.shape[:-1], taps)
 
 
 def weight_gradient(patches: jax.Array, values: jax.Array, pool_indices: jax.Array) -> jax.Array:
@@ -114,21 +127,29 @@ def weight_gradient(patches: jax.Array, values: jax.Array, pool_indices: jax.Arr
 
   Each program adds up its own blocks; the sums of all programs are added at the end.
   """
-  taps = patches.shape[-1]
-  features = values.shape[-1]
-  windows = values.size // features
+  windows, taps, features = _Sizes.of(values.shape, patches.shape[-1])
   block = math.gcd(windows, _BLOCK_WINDOWS)
   blocks = windows // block
   programs = _largest_divisor(blocks, _MAX_PROGRAMS)
-  kernel = functools.partial(_weight_kernel, block=block, blocks=blocks // programs)
+  kernel = functools.partial(
+    _weight_kernel,
+    block=block,
+    blocks=blocks // programs,
+  )
+  sums_block = (1, 4, taps, features)
+  sums_shape = (programs, 4, taps, features)
   sums = pl.pallas_call(
     kernel,
     grid=(programs,),
     in_specs=[pl.BlockSpec(memory_space=pl.ANY)] * 3,
-    out_specs=pl.BlockSpec((1, 4, taps, features), lambda i: (i, 0, 0, 0)),
-    out_shape=jax.ShapeDtypeStruct((programs, 4, taps, features), _F32),
+    out_specs=pl.BlockSpec(sums_block, lambda i: (i, 0, 0, 0)),
+    out_shape=jax.ShapeDtypeStruct(sums_shape, _F32),
     **pallas_options(),
-  )(_patch_rows(patches), _window_rows(values), _window_rows(pool_indices))
+  )(
+    _patch_rows(patches),
+    _window_rows(values),
+    _window_rows(pool_indices),
+  )
   return sums.sum(0).transpose(1, 0, 2)
 
 
@@ -145,9 +166,11 @@ def _pool_kernel(
   patches = patches_ref[...].T
   best = None
   for index in range(4):
-    best = update_argmax(best, _dot(patches, weights_ref[index]), index)
+    phase = _dot(patches, weights_ref[index])
+    best = update_argmax(best, phase, index)
   maximum, indices = best
-  values_ref[...] = activation(maximum + shift_ref[...]).astype(values_ref.dtype)
+  values = activation(maximum + shift_ref[...])
+  values_ref[...] = values.astype(values_ref.dtype)
   indices_ref[...] = indices.astype(jnp.uint8)
 
 
@@ -163,8 +186,9 @@ def _gather_kernel(patches_ref, indices_ref, weights_ref, out_ref) -> None:
 
 
 def _unpool_kernel(values_ref, indices_ref, weights_ref, out_ref) -> None:
+  phases = masked_phases(values_ref[...], indices_ref[...])
   total = 0.0
-  for index, phase in enumerate(masked_phases(values_ref[...], indices_ref[...])):
+  for index, phase in enumerate(phases):
     total += _dot(phase, weights_ref[index])
   out_ref[...] = total.astype(out_ref.dtype).T
 
@@ -177,18 +201,27 @@ def _weight_kernel(
   def add_block(number, totals):
     windows = pl.ds((first + number) * block, block)
     patches = patches_ref[:, windows]
-    phases = masked_phases(values_ref[windows, :], indices_ref[windows, :])
-    return tuple(total + _dot(patches, phase) for total, phase in zip(totals, phases, strict=True))
+    values = values_ref[windows, :]
+    indices = indices_ref[windows, :]
+    phases = masked_phases(values, indices)
+    added = []
+    for total, phase in zip(totals, phases, strict=True):
+      added.append(total + _dot(patches, phase))
+    return tuple(added)
 
-  zeros = (jnp.zeros(out_ref.shape[2:], _F32),) * 4
-  totals = lax.fori_loop(0, blocks, add_block, zeros)
+  zeros = jnp.zeros(out_ref.shape[2:], _F32)
+  totals = lax.fori_loop(0, blocks, add_block, (zeros,) * 4)
   for index, total in enumerate(totals):
     out_ref[0, index] = total
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-  precision = lax.Precision.HIGHEST if a.dtype == _F32 else None
-  return jnp.dot(a, b, precision=precision, preferred_element_type=_F32)
+  return jnp.dot(
+    a,
+    b,
+    precision=lax.Precision.HIGHEST if a.dtype == _F32 else None,
+    preferred_element_type=_F32,
+  )
 
 
 def _run(
@@ -211,36 +244,35 @@ def _run(
     outputs: (data type, kind) pairs.
   """
   windows, taps, features = sizes
-  shapes = {'map': (windows, features), 'patches': (taps, windows)}
   block = math.gcd(windows, _BLOCK_WINDOWS)
+  shapes = {'map': (windows, features), 'patches': (taps, windows)}
   specs = {
     'map': pl.BlockSpec((block, features), lambda i: (i, 0)),
     'patches': pl.BlockSpec((taps, block), lambda i: (0, i)),
   }
   in_specs = []
   for array, kind in inputs:
-    if kind == 'shared':
-      in_specs.append(_whole(array))
-    else:
-      in_specs.append(specs[kind])
+    spec = _whole(array) if kind == 'shared' else specs[kind]
+    in_specs.append(spec)
+  out_shape = []
+  for dtype, kind in outputs:
+    out_shape.append(jax.ShapeDtypeStruct(shapes[kind], dtype))
+  arrays = [array for array, _ in inputs]
+
   return pl.pallas_call(
     kernel,
     grid=(windows // block,),
-    out_shape=[jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs],
+    out_shape=out_shape,
     in_specs=in_specs,
     out_specs=[specs[kind] for _, kind in outputs],
     **pallas_options(),
-  )(*(array for array, _ in inputs))
+  )(*arrays)
 
 
 def _whole(array: jax.Array) -> pl.BlockSpec:
   """Return the block of an array that every program reads whole."""
-  return pl.BlockSpec(array.shape, lambda i: (0,) * array.ndim)
-
-
-def _sizes(map_shape: tuple[int, ...], weights: jax.Array) -> _Sizes:
-  taps, _, features = weights.shape
-  return _Sizes(math.prod(map_shape[:-1]), taps, features)
+  origin = (0,) * array.ndim
+  return pl.BlockSpec(array.shape, lambda i: origin)
 
 
 def _window_rows(x: jax.Array) -> jax.Array:
@@ -250,7 +282,9 @@ def _window_rows(x: jax.Array) -> jax.Array:
 
 def _patch_rows(patches: jax.Array) -> jax.Array:
   """Transpose [B, T, H, W, K] to [K, windows]."""
-  return jnp.moveaxis(patches, -1, 0).reshape(patches.shape[-1], -1)
+  taps = patches.shape[-1]
+  planes = jnp.moveaxis(patches, -1, 0)
+  return planes.reshape(taps, -1)
 
 
 def _phases_first(weights: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Products of the polyphase layers for XLA: one matrix product over all four phases.
+"""Products of the polyphase layers for XLA: one product over all four phases.
 
 `ops.polyphase` explains the layers.
 """
@@ -33,8 +33,10 @@ def pool(
   Returns:
     Values [B, T, H, W, F] in the data type of `patches`, and the phase that has the maximum.
   """
-  maxima, pool_indices = materialise(running_argmax(_phases(patches, weights, _F32)))
-  return activation(maxima + shift).astype(patches.dtype), pool_indices
+  phases = _phases(patches, weights, _F32)
+  maxima, pool_indices = materialise(running_argmax(phases))
+  values = activation(maxima + shift)
+  return values.astype(patches.dtype), pool_indices
 
 
 def gather(patches: jax.Array, weights: jax.Array, pool_indices: jax.Array) -> jax.Array:
@@ -49,9 +51,11 @@ def gather(patches: jax.Array, weights: jax.Array, pool_indices: jax.Array) -> j
     [B, T, H, W, F], data type of `patches`.
   """
   zero = jnp.zeros((), patches.dtype)
+  phases = _phases(patches, weights, patches.dtype)
   total = 0
-  for index, phase in enumerate(_phases(patches, weights, patches.dtype)):
-    total = total + jnp.where(pool_indices == index, phase, zero)
+  for index, phase in enumerate(phases):
+    recorded = pool_indices == index
+    total = total + jnp.where(recorded, phase, zero)
   return total
 
 
@@ -85,8 +89,14 @@ def weight_gradient(patches: jax.Array, values: jax.Array, pool_indices: jax.Arr
   taps = patches.shape[-1]
   features = values.shape[-1]
   patch_rows = patches.reshape(-1, taps)
-  value_rows = _in_phases(values, pool_indices).reshape(len(patch_rows), -1)
-  product = jnp.einsum('nk,nf->kf', patch_rows, value_rows, preferred_element_type=_F32)
+  value_rows = _in_phases(values, pool_indices)
+  value_rows = value_rows.reshape(len(patch_rows), -1)
+  product = jnp.einsum(
+    'nk,nf->kf',
+    patch_rows,
+    value_rows,
+    preferred_element_type=_F32,
+  )
   return product.reshape(taps, 4, features)
 
 
@@ -94,19 +104,23 @@ def _phases(patches: jax.Array, weights: jax.Array, dtype: DTypeLike) -> list[ja
   """Compute patches @ weights, one array [B, T, H, W, F] per phase."""
   taps, _, features = weights.shape
   flat_weights = weights.reshape(taps, 4 * features)
-  product = materialise(jnp.matmul(patches, flat_weights, preferred_element_type=dtype))
+  product = jnp.matmul(patches, flat_weights, preferred_element_type=dtype)
+  product = materialise(product)
   phases = []
   for start in range(0, 4 * features, features):
-    phases.append(lax.slice_in_dim(product, start, start + features, axis=-1))
+    phase = lax.slice_in_dim(product, start, start + features, axis=-1)
+    phases.append(phase)
   return phases
 
 
 def _in_phases(values: jax.Array, pool_indices: jax.Array) -> jax.Array:
   """Return [..., 4 * F]: each value in its recorded phase, zero in the others."""
+  *leading, features = values.shape
   phases = jnp.arange(4, dtype=jnp.uint8)[:, None]
   selected = jnp.where(
     jnp.expand_dims(pool_indices, -2) == phases,
     jnp.expand_dims(values, -2),
     jnp.zeros((), values.dtype),
   )
-  return materialise(selected.reshape(*values.shape[:-1], 4 * values.shape[-1]))
+  selected = selected.reshape(*leading, 4 * features)
+  return materialise(selected)

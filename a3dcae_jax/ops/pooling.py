@@ -1,4 +1,4 @@
-"""Max-pooling that records where each maximum is, and un-pooling at these positions.
+"""Max-pooling that records the position of each maximum, and un-pooling.
 
 A pool index is the position of a maximum within its window, in row-major order:
 
@@ -51,7 +51,8 @@ def max_pool3d_argmax(
     ValueError: naming the axis that the window does not divide.
   """
   check_window('max_pool3d_argmax', x, window)
-  return _pool(x, tuple(window), implementation or implementation_for(x.shape))
+  implementation = implementation or implementation_for(x.shape)
+  return _pool(x, tuple(window), implementation)
 
 
 def max_pool3d_moments(
@@ -188,7 +189,9 @@ def _pool_bwd(
   cotangents: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array]:
   values_grad, _ = cotangents
-  return (IMPLEMENTATIONS[implementation].unpool(values_grad, pool_indices, window),)
+  unpool = IMPLEMENTATIONS[implementation].unpool
+  x_grad = unpool(values_grad, pool_indices, window)
+  return (x_grad,)
 
 
 _pool.defvjp(_pool_fwd, _pool_bwd)
@@ -221,7 +224,8 @@ def _pool_sums_bwd(
   values_grad, _, total_grad, squares_grad = cotangents
   affine = (x, total_grad, 2 * squares_grad)
   unpool = IMPLEMENTATIONS[implementation].unpool
-  return (unpool(values_grad, pool_indices, window, affine=affine),)
+  x_grad = unpool(values_grad, pool_indices, window, affine=affine)
+  return (x_grad,)
 
 
 _pool_sums.defvjp(_pool_sums_fwd, _pool_sums_bwd)
@@ -243,7 +247,8 @@ def _unpool_fwd(
 def _unpool_bwd(
   window: Window, implementation: str, pool_indices: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array, None]:
-  return gather_pooled(cotangent, pool_indices, window, implementation), None
+  values_grad = gather_pooled(cotangent, pool_indices, window, implementation)
+  return values_grad, None
 
 
 _unpool.defvjp(_unpool_fwd, _unpool_bwd)

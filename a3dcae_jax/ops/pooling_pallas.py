@@ -14,6 +14,7 @@ within a plane.
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,17 +42,26 @@ def pool(
 ) -> tuple[jax.Array, ...]:
   """Pool a map, see `pooling_xla.pool`."""
   batch, frames, height, width, channels = x.shape
-  pooled = (frames // window[0], height // window[1], width // window[2], batch, channels)
+  step_t, step_h, step_w = window
+  pooled = (
+    frames // step_t,
+    height // step_h,
+    width // step_w,
+    batch,
+    channels,
+  )
   outputs = [(dtype, 'pooled'), (jnp.uint8, 'pooled')]
   if sums:
     outputs += [(_F32, 'sums'), (_F32, 'sums')]
   kernel = functools.partial(_pool_kernel, window=window)
-  values, pool_indices, *totals = _run(kernel, pooled, window, [(x, 'full')], outputs)
-  results = [_batch_first(values), _batch_first(pool_indices)]
-  for total in totals:
-    # The kernel adds up over positions only, not over the batch.
-    results.append(total.sum(0))
-  return tuple(results)
+  results = _run(kernel, pooled, window, [(x, 'full')], outputs)
+
+  values, pool_indices, *totals = results
+  values = _batch_first(values)
+  pool_indices = _batch_first(pool_indices)
+  # The kernel adds up over positions, but not over the batch.
+  totals = [total.sum(0) for total in totals]
+  return values, pool_indices, *totals
 
 
 def unpool(
@@ -63,6 +73,7 @@ def unpool(
 ) -> jax.Array:
   """Un-pool a map, see `pooling_xla.unpool`."""
   batch, frames, height, width, channels = values.shape
+  pooled = (frames, height, width, batch, channels)
   inputs = [(values, 'pooled'), (pool_indices, 'pooled')]
   if affine:
     y, offset, slope = affine
@@ -71,19 +82,20 @@ def unpool(
       (offset.reshape(1, -1), 'channels'),
       (slope.reshape(1, -1), 'channels'),
     ]
+  outputs = [(values.dtype, 'full')]
   kernel = functools.partial(_unpool_kernel, window=window)
-  pooled = (frames, height, width, batch, channels)
-  (result,) = _run(kernel, pooled, window, inputs, [(values.dtype, 'full')])
+  (result,) = _run(kernel, pooled, window, inputs, outputs)
   return _batch_first(result)
 
 
 def gather(x: jax.Array, pool_indices: jax.Array, window: Sequence[int]) -> jax.Array:
   """Read one value per window at its recorded position, see `pooling_xla.gather`."""
   batch, frames, height, width, channels = pool_indices.shape
-  inputs = [(x, 'full'), (pool_indices, 'pooled')]
-  kernel = functools.partial(_gather_kernel, window=window)
   pooled = (frames, height, width, batch, channels)
-  (result,) = _run(kernel, pooled, window, inputs, [(x.dtype, 'pooled')])
+  inputs = [(x, 'full'), (pool_indices, 'pooled')]
+  outputs = [(x.dtype, 'pooled')]
+  kernel = functools.partial(_gather_kernel, window=window)
+  (result,) = _run(kernel, pooled, window, inputs, outputs)
   return _batch_first(result)
 
 
@@ -108,7 +120,8 @@ def _pool_kernel(x_ref, values_ref, indices_ref, *sum_refs, window) -> None:
 
 def _accumulate(ref, value) -> None:
   """Add `value` to a block that stays on chip over the whole grid."""
-  first = (pl.program_id(0) == 0) & (pl.program_id(1) == 0) & (pl.program_id(2) == 0)
+  first_row = (pl.program_id(0) == 0) & (pl.program_id(1) == 0)
+  first = first_row & (pl.program_id(2) == 0)
 
   @pl.when(first)
   def _():
@@ -124,11 +137,14 @@ def _unpool_kernel(values_ref, indices_ref, *refs, window) -> None:
   values = values_ref[0, 0].astype(_F32)
   indices = indices_ref[0, 0].astype(jnp.int32)
   for index, position in enumerate(np.ndindex(*window)):
+    i, j, k = position
     phase = jnp.where(indices == index, values, 0.0)
     if affine_refs:
       y_ref, offset_ref, slope_ref = affine_refs
-      phase += offset_ref[...] + slope_ref[...] * _read_phase(y_ref, position).astype(_F32)
-    i, j, k = position
+      offset = offset_ref[...]
+      slope = slope_ref[...]
+      y = _read_phase(y_ref, position).astype(_F32)
+      phase += offset + slope * y
     out_ref[0, i, 0, j, :, k] = phase.astype(out_ref.dtype)
 
 
@@ -137,7 +153,8 @@ def _gather_kernel(x_ref, indices_ref, out_ref, *, window) -> None:
   total = 0.0
   for index, position in enumerate(np.ndindex(*window)):
     recorded = indices == index
-    phase = _read_phase(x_ref, position).astype(_F32)
+    phase = _read_phase(x_ref, position)
+    phase = phase.astype(_F32)
     total += jnp.where(recorded, phase, 0.0)
   out_ref[0, 0] = total.astype(out_ref.dtype)
 
@@ -146,6 +163,18 @@ def _read_phase(ref, position: tuple[int, int, int]) -> jax.Array:
   """Read one position of every window of a row: [W, B, C]."""
   i, j, k = position
   return ref[0, i, 0, j, :, k]
+
+
+class _Layout(NamedTuple):
+  """Layout of one kind of array.
+
+  Attributes:
+    shape: of the array, as the kernel sees it.
+    spec: the block that one call reads or writes.
+  """
+
+  shape: tuple[int, ...]
+  spec: pl.BlockSpec
 
 
 def _run(
@@ -157,75 +186,95 @@ def _run(
 ) -> list[jax.Array]:
   """Run `kernel` once per row of windows, or per part of a row if it does not fit.
 
-  Kinds of arrays:
-
-  - 'full' and 'pooled': maps, given as [B, T, H, W, C];
-  - 'channels': [1, C], which every call reads whole;
-  - 'sums': [B, C], to which every call adds.
-
   Args:
     kernel: takes references to the inputs and outputs.
     pooled: (T, H, W, B, C) of the pooled maps.
     window: (pt, ph, pw).
-    inputs: (array, kind) pairs.
+    inputs: (array, kind) pairs, see `_layouts`. Maps are [B, T, H, W, C].
     outputs: (data type, kind) pairs.
 
   Returns:
-    The outputs; maps are [T, H, W, B, C].
+    The outputs. Maps are [T, H, W, B, C].
   """
   frames, height, width, batch, channels = pooled
   step_t, step_h, step_w = window
-  shapes = {
-    'full': (frames, step_t, height, step_h, width, step_w, batch, channels),
-    'pooled': pooled,
-    'channels': (1, channels),
-    'sums': (batch, channels),
-  }
   maps = [(array.dtype, kind) for array, kind in inputs if kind in _MAPS]
   maps += [(dtype, kind) for dtype, kind in outputs if kind in _MAPS]
   part = _windows_per_block(pooled, window, maps)
-  specs = _block_specs(pooled, window, part)
+  layouts = _layouts(pooled, window, part)
+
   arrays = []
   for array, kind in inputs:
     if kind in _MAPS:
-      array = _batch_last(array).reshape(shapes[kind])
-    arrays.append(array)
-  out_shape = [jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs]
+      array = _batch_last(array)
+    arrays.append(array.reshape(layouts[kind].shape))
+  out_shape = []
+  for dtype, kind in outputs:
+    out_shape.append(jax.ShapeDtypeStruct(layouts[kind].shape, dtype))
+
   results = pl.pallas_call(
     kernel,
     grid=(frames, height, width // part),
     out_shape=out_shape,
     interpret=target_platform() != 'tpu',
-    cost_estimate=_cost(math.prod(shapes['full']), (*arrays, *out_shape)),
-    in_specs=[specs[kind] for _, kind in inputs],
-    out_specs=[specs[kind] for _, kind in outputs],
+    cost_estimate=_cost(
+      flops=math.prod(pooled) * math.prod(window),
+      arrays=(*arrays, *out_shape),
+    ),
+    in_specs=[layouts[kind].spec for _, kind in inputs],
+    out_specs=[layouts[kind].spec for _, kind in outputs],
   )(*arrays)
-  unsplit = (frames * step_t, height * step_h, width * step_w, batch, channels)
-  return [
-    result.reshape(unsplit) if kind == 'full' else result
-    for result, (_, kind) in zip(results, outputs, strict=True)
-  ]
+
+  full = (frames * step_t, height * step_h, width * step_w, batch, channels)
+  finished = []
+  for result, (_, kind) in zip(results, outputs, strict=True):
+    if kind == 'full':
+      result = result.reshape(full)
+    finished.append(result)
+  return finished
 
 
-def _block_specs(
-  pooled: tuple[int, ...], window: Sequence[int], part: int
-) -> dict[str, pl.BlockSpec]:
-  """Return the block of each kind of array that one call reads or writes."""
-  _, _, _, batch, channels = pooled
+def _layouts(pooled: tuple[int, ...], window: Sequence[int], part: int) -> dict[str, _Layout]:
+  """Return the layout of each kind of array.
+
+  - 'full', 'pooled': maps. Each window of a full map has axes of its own.
+  - 'channels': [1, C], which every call reads whole.
+  - 'sums': [B, C], to which every call adds.
+
+  Args:
+    pooled: (T, H, W, B, C) of the pooled maps.
+    window: (pt, ph, pw).
+    part: windows per block.
+  """
+  frames, height, width, batch, channels = pooled
   step_t, step_h, step_w = window
-  full = (1, step_t, 1, step_h, part, step_w, batch, channels)
+  full_shape = (frames, step_t, height, step_h, width, step_w, batch, channels)
+  full_block = (1, step_t, 1, step_h, part, step_w, batch, channels)
+  pooled_block = (1, 1, part, batch, channels)
+  channels_shape = (1, channels)
+  sums_shape = (batch, channels)
+  full_spec = pl.BlockSpec(full_block, lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0))
+  pooled_spec = pl.BlockSpec(pooled_block, lambda t, h, w: (t, h, w, 0, 0))
+  channels_spec = pl.BlockSpec(channels_shape, lambda t, h, w: (0, 0))
+  sums_spec = pl.BlockSpec(sums_shape, lambda t, h, w: (0, 0))
   return {
-    'full': pl.BlockSpec(full, lambda t, h, w: (t, 0, h, 0, w, 0, 0, 0)),
-    'pooled': pl.BlockSpec((1, 1, part, batch, channels), lambda t, h, w: (t, h, w, 0, 0)),
-    'channels': pl.BlockSpec((1, channels), lambda t, h, w: (0, 0)),
-    'sums': pl.BlockSpec((batch, channels), lambda t, h, w: (0, 0)),
+    'full': _Layout(full_shape, full_spec),
+    'pooled': _Layout(pooled, pooled_spec),
+    'channels': _Layout(channels_shape, channels_spec),
+    'sums': _Layout(sums_shape, sums_spec),
   }
 
 
 def _cost(flops: int, arrays: Sequence[jax.Array | jax.ShapeDtypeStruct]) -> pl.CostEstimate:
   """Return the cost of a kernel; XLA assumes no cost for a kernel without it."""
-  moved = sum(array.size * array.dtype.itemsize for array in arrays)
-  return pl.CostEstimate(flops=flops, bytes_accessed=moved, transcendentals=0)
+  moved = 0
+  for array in arrays:
+    moved += array.size * array.dtype.itemsize
+  return pl.CostEstimate(
+    flops=flops,
+    bytes_accessed=moved,
+    transcendentals=0,
+  )
 
 
 def _windows_per_block(
@@ -244,11 +293,14 @@ def _windows_per_block(
   values_per_window = {'full': math.prod(window), 'pooled': 1}
   map_bytes = 0
   for dtype, kind in maps:
-    map_bytes += jnp.dtype(dtype).itemsize * values_per_window[kind]
+    value_bytes = jnp.dtype(dtype).itemsize
+    map_bytes += value_bytes * values_per_window[kind]
+  extra_bytes = 4 * _EXTRA_VALUES
   plane = round_up(batch, SUBLANES) * round_up(channels, LANES)
-  window_bytes = (2 * map_bytes + 4 * _EXTRA_VALUES) * plane
+  window_bytes = (2 * map_bytes + extra_bytes) * plane
   for part in range(width, 1, -1):
-    if width % part == 0 and part * window_bytes <= tpu_memory.ON_CHIP_BYTES:
+    fits = part * window_bytes <= tpu_memory.ON_CHIP_BYTES
+    if width % part == 0 and fits:
       return part
   return 1
 

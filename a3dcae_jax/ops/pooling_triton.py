@@ -13,6 +13,7 @@ pooling without moments, which it fuses into the next operation.
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,11 +53,26 @@ def pool(
   if not sums:
     return pooling_xla.pool(x, window, dtype)
   batch, frames, height, width, channels = x.shape
-  pooled = (batch, frames // window[0], height // window[1], width // window[2], channels)
+  step_t, step_h, step_w = window
+  pooled = (
+    batch,
+    frames // step_t,
+    height // step_h,
+    width // step_w,
+    channels,
+  )
+  outputs = [
+    (dtype, 'pooled'),
+    (jnp.uint8, 'pooled'),
+    (_F32, 'sums'),
+    (_F32, 'sums'),
+  ]
   kernel = functools.partial(_pool_kernel, window=window)
-  outputs = [(dtype, 'pooled'), (jnp.uint8, 'pooled'), (_F32, 'sums'), (_F32, 'sums')]
-  values, pool_indices, total, squares = _run(kernel, pooled, window, [(x, 'full')], outputs)
-  return values, pool_indices, total.sum((0, 1)), squares.sum((0, 1))
+  results = _run(kernel, pooled, window, [(x, 'full')], outputs)
+  values, pool_indices, row_totals, row_squares = results
+  total = row_totals.sum((0, 1))
+  squares = row_squares.sum((0, 1))
+  return values, pool_indices, total, squares
 
 
 def unpool(
@@ -75,8 +91,9 @@ def unpool(
       (offset.reshape(1, -1), 'channels'),
       (slope.reshape(1, -1), 'channels'),
     ]
+  outputs = [(values.dtype, 'full')]
   kernel = functools.partial(_unpool_kernel, window=window)
-  (result,) = _run(kernel, values.shape, window, inputs, [(values.dtype, 'full')])
+  (result,) = _run(kernel, values.shape, window, inputs, outputs)
   return result
 
 
@@ -89,7 +106,8 @@ def _pool_kernel(x_ref, values_ref, indices_ref, total_ref, squares_ref, *, wind
     total, squares = sums
     best = None
     for index, position in enumerate(np.ndindex(*window)):
-      phase = x_ref[_phase_slice(position, windows, channels)].astype(_F32)
+      where = _phase_slice(position, windows, channels)
+      phase = x_ref[where].astype(_F32)
       total = total + phase
       squares = squares + phase * phase
       best = update_argmax(best, phase, index)
@@ -99,7 +117,8 @@ def _pool_kernel(x_ref, values_ref, indices_ref, total_ref, squares_ref, *, wind
     return total, squares
 
   zeros = jnp.zeros((block, channels), _F32)
-  total, squares = lax.fori_loop(0, width // block, add_block, (zeros, zeros))
+  blocks = width // block
+  total, squares = lax.fori_loop(0, blocks, add_block, (zeros, zeros))
   row_total = total.sum(0)
   row_squares = squares.sum(0)
   total_ref[0, 0, :] = row_total
@@ -116,11 +135,15 @@ def _unpool_kernel(values_ref, indices_ref, *refs, window) -> None:
     values = values_ref[0, 0, windows, :]
     indices = indices_ref[0, 0, windows, :].astype(jnp.int32)
     for index, position in enumerate(np.ndindex(*window)):
-      phase = jnp.where(indices == index, values, jnp.zeros((), values.dtype))
+      recorded = indices == index
+      zero = jnp.zeros((), values.dtype)
+      phase = jnp.where(recorded, values, zero)
       where = _phase_slice(position, windows, channels)
       if affine_refs:
         y_ref, offset_ref, slope_ref = affine_refs
-        phase = phase.astype(_F32) + offset_ref[...] + slope_ref[...] * y_ref[where].astype(_F32)
+        phase = phase.astype(_F32) + offset_ref[...]
+        slope = slope_ref[...]
+        phase = phase + slope * y_ref[where].astype(_F32)
       out_ref[where] = phase.astype(out_ref.dtype)
     return carry
 
@@ -132,13 +155,27 @@ def _windows_per_block(width: int, channels: int) -> int:
 
   It is a power of two that divides the row, with about `_BLOCK` values.
   """
-  return math.gcd(width, max(1, _BLOCK // channels))
+  wanted = max(1, _BLOCK // channels)
+  return math.gcd(width, wanted)
 
 
 def _phase_slice(position: tuple[int, int, int], windows, channels: int) -> tuple:
-  """Return the index of one position of `windows` in a block [1, pt, 1, ph, W, pw * C]."""
+  """Return where one position of `windows` is in a block of a full map."""
   i, j, k = position
-  return 0, i, 0, j, windows, pl.ds(k * channels, channels)
+  start = k * channels
+  return 0, i, 0, j, windows, pl.ds(start, channels)
+
+
+class _Layout(NamedTuple):
+  """Layout of one kind of array.
+
+  Attributes:
+    shape: of the array, as the kernel sees it.
+    spec: the block that one program reads or writes.
+  """
+
+  shape: tuple[int, ...]
+  spec: pl.BlockSpec
 
 
 def _run(
@@ -150,54 +187,71 @@ def _run(
 ) -> list[jax.Array]:
   """Run `kernel` once per row of windows.
 
-  Kinds of arrays:
-
-  - 'full': a map, seen as [B * T, pt, H, ph, W, pw * C], so that one position of all windows of a
-    row is a block;
-  - 'pooled': a map, seen as [B * T, H, W, C];
-  - 'channels': [1, C], which every program reads whole;
-  - 'sums': [B * T, H, C], one sum per row.
-
   Args:
     kernel: takes references to the inputs and outputs.
     pooled: [B, T, H, W, C] of the pooled maps.
     window: (pt, ph, pw).
-    inputs: (array, kind) pairs.
+    inputs: (array, kind) pairs, see `_layouts`. Maps are [B, T, H, W, C].
     outputs: (data type, kind) pairs.
 
   Returns:
-    The outputs; maps are [B, T, H, W, C].
+    The outputs. Maps are [B, T, H, W, C], sums are [B * T, H, C].
+  """
+  batch, frames, height, width, channels = pooled
+  step_t, step_h, step_w = window
+  layouts = _layouts(pooled, window)
+  out_shape = []
+  for dtype, kind in outputs:
+    out_shape.append(jax.ShapeDtypeStruct(layouts[kind].shape, dtype))
+  arrays = [array.reshape(layouts[kind].shape) for array, kind in inputs]
+
+  results = pl.pallas_call(
+    kernel,
+    grid=(batch * frames, height),
+    out_shape=out_shape,
+    in_specs=[layouts[kind].spec for _, kind in inputs],
+    out_specs=[layouts[kind].spec for _, kind in outputs],
+    **pallas_options(),
+  )(*arrays)
+
+  full = (batch, frames * step_t, height * step_h, width * step_w, channels)
+  final_shapes = {'full': full, 'pooled': pooled}
+  finished = []
+  for result, (_, kind) in zip(results, outputs, strict=True):
+    shape = final_shapes.get(kind, result.shape)
+    finished.append(result.reshape(shape))
+  return finished
+
+
+def _layouts(pooled: tuple[int, ...], window: Sequence[int]) -> dict[str, _Layout]:
+  """Return the layout of each kind of array.
+
+  - 'full': a map. One position of all windows of a row is a block of its last two axes.
+  - 'pooled': a map.
+  - 'channels': [1, C], which every program reads whole.
+  - 'sums': one sum per row.
+
+  Args:
+    pooled: [B, T, H, W, C] of the pooled maps.
+    window: (pt, ph, pw).
   """
   batch, frames, height, width, channels = pooled
   step_t, step_h, step_w = window
   images = batch * frames
-  row = width, step_w * channels
-  shapes = {
-    'full': (images, step_t, height, step_h, *row),
-    'pooled': (images, height, width, channels),
-    'channels': (1, channels),
-    'sums': (images, height, channels),
+  full_shape = (images, step_t, height, step_h, width, step_w * channels)
+  full_block = (1, step_t, 1, step_h, width, step_w * channels)
+  pooled_shape = (images, height, width, channels)
+  pooled_block = (1, 1, width, channels)
+  channels_shape = (1, channels)
+  sums_shape = (images, height, channels)
+  sums_block = (1, 1, channels)
+  full_spec = pl.BlockSpec(full_block, lambda n, h: (n, 0, h, 0, 0, 0))
+  pooled_spec = pl.BlockSpec(pooled_block, lambda n, h: (n, h, 0, 0))
+  channels_spec = pl.BlockSpec(channels_shape, lambda n, h: (0, 0))
+  sums_spec = pl.BlockSpec(sums_block, lambda n, h: (n, h, 0))
+  return {
+    'full': _Layout(full_shape, full_spec),
+    'pooled': _Layout(pooled_shape, pooled_spec),
+    'channels': _Layout(channels_shape, channels_spec),
+    'sums': _Layout(sums_shape, sums_spec),
   }
-  specs = {
-    'full': pl.BlockSpec((1, step_t, 1, step_h, *row), lambda n, h: (n, 0, h, 0, 0, 0)),
-    'pooled': pl.BlockSpec((1, 1, width, channels), lambda n, h: (n, h, 0, 0)),
-    'channels': pl.BlockSpec((1, channels), lambda n, h: (0, 0)),
-    'sums': pl.BlockSpec((1, 1, channels), lambda n, h: (n, h, 0)),
-  }
-  results = pl.pallas_call(
-    kernel,
-    grid=(images, height),
-    out_shape=[jax.ShapeDtypeStruct(shapes[kind], dtype) for dtype, kind in outputs],
-    in_specs=[specs[kind] for _, kind in inputs],
-    out_specs=[specs[kind] for _, kind in outputs],
-    **pallas_options(),
-  )(*(array.reshape(shapes[kind]) for array, kind in inputs))
-  # The shapes that callers see.
-  final_shapes = {
-    'full': (batch, frames * step_t, height * step_h, width * step_w, channels),
-    'pooled': pooled,
-    'sums': shapes['sums'],
-  }
-  return [
-    result.reshape(final_shapes[kind]) for result, (_, kind) in zip(results, outputs, strict=True)
-  ]

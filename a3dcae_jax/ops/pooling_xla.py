@@ -66,20 +66,28 @@ def unpool(
   """
   batch, frames, height, width, channels = values.shape
   step_t, step_h, step_w = window
+
   # Each window gets axes of its own, after T, H and W.
+  axes = (2, 4, 6)
   positions = jnp.arange(math.prod(window), dtype=jnp.uint8)
   positions = positions.reshape(1, 1, step_t, 1, step_h, 1, step_w, 1)
-  axes = (2, 4, 6)
   selected = jnp.where(
     jnp.expand_dims(pool_indices, axes) == positions,
     jnp.expand_dims(values, axes),
     jnp.zeros((), values.dtype),
   )
-  result = selected.reshape(batch, frames * step_t, height * step_h, width * step_w, channels)
-  if affine:
-    y, offset, slope = affine
-    result = (result.astype(_F32) + offset + slope * y.astype(_F32)).astype(values.dtype)
-  return result
+  result = selected.reshape(
+    batch,
+    frames * step_t,
+    height * step_h,
+    width * step_w,
+    channels,
+  )
+  if not affine:
+    return result
+  y, offset, slope = affine
+  result = result.astype(_F32) + offset + slope * y.astype(_F32)
+  return result.astype(values.dtype)
 
 
 def gather(x: jax.Array, pool_indices: jax.Array, window: Sequence[int]) -> jax.Array:
@@ -96,7 +104,8 @@ def gather(x: jax.Array, pool_indices: jax.Array, window: Sequence[int]) -> jax.
   zero = jnp.zeros((), x.dtype)
   total = 0
   for index, phase in enumerate(window_phases(x, window)):
-    total = total + jnp.where(pool_indices == index, phase, zero)
+    recorded = pool_indices == index
+    total = total + jnp.where(recorded, phase, zero)
   return total
 
 
@@ -113,7 +122,12 @@ def window_phases(x: jax.Array, window: Sequence[int]) -> list[jax.Array]:
   step_t, step_h, step_w = window
   phases = []
   for i, j, k in np.ndindex(*window):
-    phase = sliced(x, slice(i, None, step_t), slice(j, None, step_h), slice(k, None, step_w))
+    phase = sliced(
+      x,
+      slice(i, None, step_t),
+      slice(j, None, step_h),
+      slice(k, None, step_w),
+    )
     phases.append(phase)
   return phases
 
@@ -126,7 +140,9 @@ def running_argmax(phases: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
   best = phases[0]
   best_index = jnp.zeros(best.shape, jnp.uint8)
   for index, phase in enumerate(phases[1:], start=1):
-    better = (phase > best) | (jnp.isnan(phase) & ~jnp.isnan(best))
+    larger = phase > best
+    first_nan = jnp.isnan(phase) & ~jnp.isnan(best)
+    better = larger | first_nan
     best = jnp.where(better, phase, best)
     best_index = jnp.where(better, jnp.uint8(index), best_index)
   return best, best_index

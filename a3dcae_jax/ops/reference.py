@@ -1,4 +1,4 @@
-"""Slow, simple NumPy float64 versions of the operators, for the tests and the reader."""
+"""Slow, simple NumPy float64 versions of the operators, for comparison."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,20 @@ def conv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
   """
   x = np.asarray(x, np.float64)
   kernel = np.asarray(kernel, np.float64)
+  batch, frames, height, width, _ = x.shape
   sizes = kernel.shape[:3]
-  frames, height, width = x.shape[1:4]
   pads = [((size - 1) // 2, size // 2) for size in sizes]
   padded = np.pad(x, [(0, 0), *pads, (0, 0)])
-  y = np.zeros((*x.shape[:4], kernel.shape[-1]))
+
+  y = np.zeros((batch, frames, height, width, kernel.shape[-1]))
   for i, j, k in np.ndindex(*sizes):
-    y += padded[:, i : i + frames, j : j + height, k : k + width] @ kernel[i, j, k]
+    shifted = padded[
+      :,
+      i : i + frames,
+      j : j + height,
+      k : k + width,
+    ]
+    y += shifted @ kernel[i, j, k]
   return y
 
 
@@ -40,14 +47,36 @@ def deconv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
   """
   x = np.asarray(x, np.float64)
   kernel = np.asarray(kernel, np.float64)
-  sizes = kernel.shape[:3]
   batch, frames, height, width, _ = x.shape
-  full_size = [length + size - 1 for length, size in zip(x.shape[1:4], sizes, strict=True)]
-  full = np.zeros((batch, *full_size, kernel.shape[-1]))
-  for i, j, k in np.ndindex(*sizes):
-    full[:, i : i + frames, j : j + height, k : k + width] += x @ kernel[i, j, k]
-  low_t, low_h, low_w = [(size - 1) // 2 for size in sizes]
-  return full[:, low_t : low_t + frames, low_h : low_h + height, low_w : low_w + width]
+  kernel_t, kernel_h, kernel_w, _, features = kernel.shape
+
+  full = np.zeros(
+    (
+      batch,
+      frames + kernel_t - 1,
+      height + kernel_h - 1,
+      width + kernel_w - 1,
+      features,
+    )
+  )
+  for i, j, k in np.ndindex(kernel_t, kernel_h, kernel_w):
+    covered = full[
+      :,
+      i : i + frames,
+      j : j + height,
+      k : k + width,
+    ]
+    covered += x @ kernel[i, j, k]
+
+  low_t = (kernel_t - 1) // 2
+  low_h = (kernel_h - 1) // 2
+  low_w = (kernel_w - 1) // 2
+  return full[
+    :,
+    low_t : low_t + frames,
+    low_h : low_h + height,
+    low_w : low_w + width,
+  ]
 
 
 def max_pool3d_argmax(x: ArrayLike, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -63,17 +92,26 @@ def max_pool3d_argmax(x: ArrayLike, window: Sequence[int]) -> tuple[np.ndarray, 
   x = np.asarray(x, np.float64)
   step_t, step_h, step_w = window
   batch, frames, height, width, channels = x.shape
-  shape = (batch, frames // step_t, height // step_h, width // step_w, channels)
+  shape = (
+    batch,
+    frames // step_t,
+    height // step_h,
+    width // step_w,
+    channels,
+  )
   values = np.zeros(shape)
   pool_indices = np.zeros(shape, np.uint8)
-  for b, t, h, w, c in np.ndindex(*shape):
-    times = slice(t * step_t, (t + 1) * step_t)
-    rows = slice(h * step_h, (h + 1) * step_h)
-    columns = slice(w * step_w, (w + 1) * step_w)
-    cell = x[b, times, rows, columns, c].ravel()
-    index = np.argmax(cell)
-    pool_indices[b, t, h, w, c] = index
-    values[b, t, h, w, c] = cell[index]
+  for position in np.ndindex(*shape):
+    b, t, h, w, c = position
+    cell = x[
+      b,
+      t * step_t : (t + 1) * step_t,
+      h * step_h : (h + 1) * step_h,
+      w * step_w : (w + 1) * step_w,
+      c,
+    ]
+    pool_indices[position] = np.argmax(cell)
+    values[position] = np.max(cell)
   return values, pool_indices
 
 
@@ -91,8 +129,23 @@ def max_unpool3d(values: ArrayLike, pool_indices: ArrayLike, window: Sequence[in
   values = np.asarray(values, np.float64)
   step_t, step_h, step_w = window
   batch, frames, height, width, channels = values.shape
-  y = np.zeros((batch, frames * step_t, height * step_h, width * step_w, channels))
-  for b, t, h, w, c in np.ndindex(*values.shape):
-    i, j, k = np.unravel_index(int(pool_indices[b, t, h, w, c]), window)
-    y[b, t * step_t + i, h * step_h + j, w * step_w + k, c] = values[b, t, h, w, c]
+  y = np.zeros(
+    (
+      batch,
+      frames * step_t,
+      height * step_h,
+      width * step_w,
+      channels,
+    )
+  )
+  for position in np.ndindex(*values.shape):
+    b, t, h, w, c = position
+    i, j, k = np.unravel_index(int(pool_indices[position]), window)
+    y[
+      b,
+      t * step_t + i,
+      h * step_h + j,
+      w * step_w + k,
+      c,
+    ] = values[position]
   return y

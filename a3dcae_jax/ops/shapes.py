@@ -32,7 +32,8 @@ def check_divisible(name: str, array: jax.Array, window: Sequence[int]) -> None:
   Raises:
     ValueError: naming the axis that the window does not divide.
   """
-  for axis, size, step in zip('THW', array.shape[1:4], window, strict=True):
+  sizes = array.shape[1:4]
+  for axis, size, step in zip('THW', sizes, window, strict=True):
     if size % step:
       raise ValueError(f'{name}: {axis} (={size}) must be divisible by the pool window (={step})')
 
@@ -46,5 +47,8 @@ def sliced(x: jax.Array, *slices: slice) -> jax.Array:
   limits = list(x.shape)
   strides = [1] * x.ndim
   for axis, part in enumerate(slices, start=1):
-    starts[axis], limits[axis], strides[axis] = part.indices(x.shape[axis])
+    start, limit, stride = part.indices(x.shape[axis])
+    starts[axis] = start
+    limits[axis] = limit
+    strides[axis] = stride
   return lax.slice(x, starts, limits, strides)

@@ -11,4 +11,5 @@ SUBLANES = 8
 
 def round_up(size: int, unit: int) -> int:
   """Round `size` up to a multiple of `unit`."""
-  return -(-size // unit) * unit
+  units = -(-size // unit)
+  return units * unit

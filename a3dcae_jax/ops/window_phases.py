@@ -24,9 +24,13 @@ def update_argmax(best: Argmax | None, phase: jax.Array, index: int) -> Argmax:
   if best is None:
     return phase, jnp.zeros(phase.shape, jnp.int32)
   maximum, indices = best
+  larger = phase > maximum
   # A NaN differs from itself.
-  better = (phase > maximum) | ((phase != phase) & (maximum == maximum))
-  return jnp.where(better, phase, maximum), jnp.where(better, index, indices)
+  first_nan = (phase != phase) & (maximum == maximum)
+  better = larger | first_nan
+  maximum = jnp.where(better, phase, maximum)
+  indices = jnp.where(better, index, indices)
+  return maximum, indices
 
 
 def masked_phases(values: jax.Array, pool_indices: jax.Array) -> list[jax.Array]:
@@ -37,5 +41,9 @@ def masked_phases(values: jax.Array, pool_indices: jax.Array) -> list[jax.Array]
     pool_indices: same shape, 0 to 3.
   """
   pool_indices = pool_indices.astype(jnp.int32)
-  zero = jnp.zeros((), values.dtype)
-  return [jnp.where(pool_indices == index, values, zero) for index in range(4)]
+  phases = []
+  for index in range(4):
+    recorded = pool_indices == index
+    zero = jnp.zeros((), values.dtype)
+    phases.append(jnp.where(recorded, values, zero))
+  return phases

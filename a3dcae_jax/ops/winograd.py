@@ -101,10 +101,12 @@ def convolve_time(
     (about 1e-5 relative for tile 4 in float32).
   """
   transforms = {2: F2, 4: F4}[tile]
-  kernels = materialise(_combine(transforms.kernel, list(kernel)))
+  taps = list(kernel)
+  kernels = materialise(_combine(transforms.kernel, taps))
   outputs = []
   for part in split_batch(x):
-    outputs.append(_convolve_tiles(part, kernels, pad, convolve, transforms))
+    output = _convolve_tiles(part, kernels, pad, convolve, transforms)
+    outputs.append(output)
   if len(outputs) == 1:
     return outputs[0]
   return jnp.concatenate(outputs)
@@ -119,22 +121,30 @@ def _convolve_tiles(
 ) -> jax.Array:
   tile = len(transforms.output)
   batch, frames = x.shape[:2]
-  padded = jnp.pad(x, ((0, 0), pad, (0, 0), (0, 0), (0, 0)))
+  no_pad = (0, 0)
+  padded = jnp.pad(x, (no_pad, pad, no_pad, no_pad, no_pad))
+
   # Column i has frame i of every tile.
   columns = []
   for i in range(tile + 2):
-    column = lax.slice_in_dim(padded, i, i + frames - tile + 1, tile, axis=1)
+    limit = i + frames - tile + 1
+    column = lax.slice_in_dim(padded, i, limit, tile, axis=1)
     columns.append(column)
   combined = materialise(_combine(transforms.data, columns))
   images = [column.reshape(-1, *x.shape[2:]) for column in combined]
+
   products = _products(images, kernels, convolve)
+  outputs = _combine(transforms.output, products)
   # [B * T / tile, tile, H', W', Cout]
-  outputs = jnp.stack(_combine(transforms.output, products), axis=1)
+  outputs = jnp.stack(outputs, axis=1)
   return outputs.reshape(batch, frames, *outputs.shape[2:])
 
 
 def _convolve_each(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:
-  return [convolve(image, kernel) for image, kernel in zip(images, kernels, strict=True)]
+  outputs = []
+  for image, kernel in zip(images, kernels, strict=True):
+    outputs.append(convolve(image, kernel))
+  return outputs
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -157,11 +167,12 @@ def _products_bwd(
 ) -> tuple[Arrays, Arrays]:
   images, kernels = residuals
 
-  def convolve_each(images: Arrays, kernels: Arrays) -> list[jax.Array]:
+  def convolve_each(images, kernels):
     return _convolve_each(images, kernels, convolve)
 
   _, pull = jax.vjp(convolve_each, images, kernels)
-  return keep_operands(pull(cotangents), (cotangents, images))
+  gradients = pull(cotangents)
+  return keep_operands(gradients, (cotangents, images))
 
 
 _products.defvjp(_products_fwd, _products_bwd)
