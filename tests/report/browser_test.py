@@ -57,7 +57,9 @@ setTimeout(() => {
 # findings out of the browser.
 FRAME = """
 <title></title>
-<script>addEventListener('message', (event) => { document.title = 'probe ' + event.data; });</script>
+<script>
+addEventListener('message', (event) => { document.title = 'probe ' + event.data; });
+</script>
 <iframe src="{name}" style="width: {width}px; height: {height}px; border: 0"></iframe>
 """
 
