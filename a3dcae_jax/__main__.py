@@ -1,4 +1,4 @@
-"""The list of commands: `python -m a3dcae_jax`, or `a3dcae_jax` where the package is installed.
+"""The list of commands: `python -m a3dcae_jax`, or `a3dcae_jax` once installed.
 
     a3dcae_jax COMMAND FLAGS
 
@@ -44,7 +44,8 @@ def commands_text() -> str:
 def _first_line(command: str) -> str:
   """Return the first line of a command's docstring without importing it."""
   path = pathlib.Path(__file__).with_name(f'{command}.py')
-  docstring = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
+  module = ast.parse(path.read_text(encoding='utf-8'))
+  docstring = ast.get_docstring(module)
   return docstring.splitlines()[0]
 
 

@@ -157,9 +157,12 @@ def _report(error: UserError) -> int:
 
 def _help_text(usage: str, epilogue: str) -> str:
   """Return usage, the flags of this command and the epilogue."""
-  _, _, flags_text = flags.FLAGS.main_module_help().strip().partition('\n')
-  parts = [usage.strip(), f'Flags:\n\n{flags_text}', epilogue.strip('\n')]
-  return '\n\n'.join(part for part in parts if part)
+  module_help = flags.FLAGS.main_module_help().strip()
+  _, _, flags_text = module_help.partition('\n')  # without the name of the module
+  parts = [usage.strip(), f'Flags:\n\n{flags_text}']
+  if epilogue:
+    parts.append(epilogue)
+  return '\n\n'.join(parts)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -192,7 +195,7 @@ def _check_config_file(argv: Sequence[str]) -> None:
 
 
 def _check_fields(argv: Sequence[str]) -> None:
-  """Check the names of all `--config.FIELD` flags, except for options of the data set."""
+  """Check the names of all `--config.FIELD` flags but options of the data set."""
   known = _field_names()
   for argument in argv:
     match = re.match(r'--?config\.([\w.]+)', argument)

@@ -1,4 +1,4 @@
-"""How a command joins a pod and how its process ends: flags, detection, exit status.
+"""How a command joins a pod, and how its process ends.
 
 Exit status:
   0: done.

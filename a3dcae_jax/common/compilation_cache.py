@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that the next run does not compile them again.
+"""Compiled programs kept on disk for the next run.
 
 Results do not depend on it: JAX finds a program by a hash of its code, the versions of JAX and the
 compiler, the compiler's flags and the kind of device, which for CPUs has their instruction sets.
@@ -53,8 +53,9 @@ def default_folder() -> pathlib.Path:
     RuntimeError: if the user has no home.
   """
   base = os.environ.get('XDG_CACHE_HOME')
-  cache = pathlib.Path(base) if base else pathlib.Path.home() / '.cache'
-  return cache / 'a3dcae_jax' / 'compiled'
+  if not base:
+    base = pathlib.Path.home() / '.cache'
+  return pathlib.Path(base) / 'a3dcae_jax' / 'compiled'
 
 
 def _check_writable(folder: pathlib.Path) -> None:
@@ -69,7 +70,7 @@ def _check_writable(folder: pathlib.Path) -> None:
 
 
 def _remove_old(folder: pathlib.Path) -> None:
-  """Remove programs of more than `KEEP_DAYS`, such as those of older versions of JAX."""
+  """Remove programs older than `KEEP_DAYS`, such as those of old versions of JAX."""
   oldest = time.time() - KEEP_DAYS * _SECONDS_PER_DAY
   for path in folder.glob('*-cache'):
     if path.stat().st_mtime < oldest:

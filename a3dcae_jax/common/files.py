@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, and JSON with errors that name the file."""
+"""Files that are complete or not there, and JSON whose errors name the file."""
 
 import contextlib
 import json

@@ -6,7 +6,7 @@ Array = TypeVar('Array')  # numpy or JAX
 
 
 def squared_gain(energy: Array, target_rms: float) -> Array:
-  """Compute the square of the gain of frames that are normalised towards `target_rms`.
+  """Compute the squared gain of frames that are normalised towards `target_rms`.
 
       gain^2 = 2 c^2 / (E + c^2)
 

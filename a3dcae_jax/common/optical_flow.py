@@ -68,7 +68,14 @@ def gradient_products(in_time: jax.Array, down: jax.Array, across: jax.Array) ->
   Returns:
     I_x^2, I_y^2, I_x I_y, I_x I_t and I_y I_t, [5, ...].
   """
-  return jnp.stack([across * across, down * down, across * down, across * in_time, down * in_time])
+  products = [
+    across * across,
+    down * down,
+    across * down,
+    across * in_time,
+    down * in_time,
+  ]
+  return jnp.stack(products)
 
 
 def window_means(maps: jax.Array, window: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -90,7 +97,11 @@ def speed(
   """Compute |(u, v)| from the means of `gradient_products`, in pixels per frame.
 
   Args:
-    xx, yy, xy, xt, yt: means of the products, all of one shape.
+    xx: mean of I_x^2; all means have one shape.
+    yy: mean of I_y^2.
+    xy: mean of I_x I_y.
+    xt: mean of I_x I_t.
+    yt: mean of I_y I_t.
     damping: c, in squared grey levels per pixel.
 
   Returns:
@@ -99,7 +110,9 @@ def speed(
   xx = xx + damping
   yy = yy + damping
   determinant = xx * yy - xy * xy  # at least damping^2
-  return jnp.hypot(yy * xt - xy * yt, xx * yt - xy * xt) / determinant
+  across = yy * xt - xy * yt
+  down = xx * yt - xy * xt
+  return jnp.hypot(across, down) / determinant
 
 
 def gaussian_matrix(size: int, sigma: float, step: int) -> jax.Array:
@@ -114,6 +127,8 @@ def gaussian_matrix(size: int, sigma: float, step: int) -> jax.Array:
     float32 [size // step, size]. Each row sums to 1.
   """
   centres = np.arange(size // step) * step + (step - 1) / 2
-  distances = np.arange(size)[None] - centres[:, None]
-  weights = np.exp(-0.5 * np.square(distances / sigma))
-  return jnp.asarray(weights / weights.sum(1, keepdims=True), jnp.float32)
+  elements = np.arange(size)
+  distances = (elements[None] - centres[:, None]) / sigma
+  weights = np.exp(-0.5 * np.square(distances))
+  sums = weights.sum(1, keepdims=True)
+  return jnp.asarray(weights / sums, jnp.float32)

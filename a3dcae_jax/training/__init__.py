@@ -1,1 +1,1 @@
-"""Training: losses, state, the update, devices and processes, the loop, checkpoints, hooks."""
+"""Training: losses, state, the update, devices, processes, the loop, checkpoints."""

@@ -38,7 +38,12 @@ class Checkpoints:
   """
 
   def __init__(self, folder: str | pathlib.Path, *, keep: int = 3) -> None:
-    """Open the checkpoints in `folder`, which need not exist, and keep the newest `keep`."""
+    """Open the checkpoints in a folder.
+
+    Args:
+      folder: folder of all checkpoints; it need not exist.
+      keep: how many of the newest checkpoints are kept.
+    """
     logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax logs a screenful for every save
     self.folder = pathlib.Path(folder).absolute()
     self.held_s: list[float] = []
@@ -66,14 +71,12 @@ class Checkpoints:
     """
     for step in reversed(self.steps()):
       folder = self.folder / str(step)
-      if step not in self._checked:
-        self._checked[step] = damage(folder)
-        if self._checked[step]:
-          print(
-            f'{folder} is not whole: {self._checked[step]}; looking for an older one', flush=True
-          )
-      if not self._checked[step]:
+      is_new = step not in self._checked
+      reason = self._damage(step)
+      if not reason:
         return step
+      if is_new:
+        print(f'{folder} is not whole: {reason}; looking for an older one', flush=True)
     return None
 
   def save(self, step: int, state: Any) -> None:
@@ -104,10 +107,11 @@ class Checkpoints:
     difference = misfit(folder, like)
     if difference:
       raise UserError(f'{folder} does not fit this config: {difference}')
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-    restored = self._orbax.restore(folder / 'default', args=ocp.args.StandardRestore(zeros))
-    return jax.device_put(restored, sharding)
+    arguments = ocp.args.StandardRestore(zeros)
+    restored = self._orbax.restore(folder / 'default', args=arguments)
+    device = jax.local_devices()[0]
+    return jax.device_put(restored, jax.sharding.SingleDeviceSharding(device))
 
   def wait(self) -> None:
     """Wait until everything started is written or has failed; see `failure`."""
@@ -127,11 +131,13 @@ class Checkpoints:
     self._orbax.close()
 
   def _is_saved(self, step: int) -> bool:
-    if step not in self.steps():
-      return False
+    return step in self.steps() and not self._damage(step)
+
+  def _damage(self, step: int) -> str:
+    """Return what is wrong with a checkpoint, '' if it is whole; read each only once."""
     if step not in self._checked:
       self._checked[step] = damage(self.folder / str(step))
-    return not self._checked[step]
+    return self._checked[step]
 
   def _write(self, step: int, state: Any, held_s: float) -> None:
     """Write one checkpoint, on the writer's thread.
@@ -158,7 +164,13 @@ class Checkpoints:
     folder.mkdir(parents=True)
     self._orbax.save(folder / 'default', args=ocp.args.StandardSave(state))
     write_s = time.monotonic() - start
-    write_manifest(folder, state, step=step, held_s=round(held_s, 4), write_s=round(write_s, 4))
+    write_manifest(
+      folder,
+      state,
+      step=step,
+      held_s=round(held_s, 4),
+      write_s=round(write_s, 4),
+    )
 
   def _sweep(self) -> None:
     """Remove what killed saves and removals have left.
@@ -178,10 +190,12 @@ class Checkpoints:
     A removal that is cut off then leaves nothing under a checkpoint's name.
     """
     folder = self.folder / str(step)
-    if folder.exists():
-      self._checked.pop(step, None)
-      doomed = folder.rename(self.folder / f'{_DELETING}{step}')
-      shutil.rmtree(doomed, ignore_errors=True)
+    if not folder.exists():
+      return
+    self._checked.pop(step, None)
+    doomed = self.folder / f'{_DELETING}{step}'
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def restore_or_init(checkpoints: Checkpoints, init: Callable[[], Any]) -> tuple[Any, int]:

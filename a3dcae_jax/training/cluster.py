@@ -140,15 +140,17 @@ def _slurm(environ: Mapping[str, str]) -> Pod:
 
 def _slurm_devices(environ: Mapping[str, str]) -> tuple[int, ...] | None:
   """Return this task's own device, if several tasks share a node."""
-  # As in '2(x4)'. The first node stands for all.
-  match = re.match(r'\d+', environ.get('SLURM_STEP_TASKS_PER_NODE', ''))
-  if not match or int(match[0]) < 2 or 'SLURM_LOCALID' not in environ:
+  tasks = environ.get('SLURM_STEP_TASKS_PER_NODE', '')
+  match = re.match(r'\d+', tasks)  # as in '2(x4)'; the first node stands for all
+  if not match or int(match[0]) < 2:
+    return None
+  if 'SLURM_LOCALID' not in environ:
     return None
   return (_number(environ, 'SLURM_LOCALID'),)
 
 
 def first_host(nodes: str) -> str:
-  """Return the first name of a SLURM node list: 'gpu[007-012,020],login' -> 'gpu007'."""
+  """Return the first host of a SLURM node list: gpu[007-012],login has gpu007."""
   match = re.match(r'([^,\[]+)(?:\[(\w+)[^\]]*\]([^,\[]*))?', nodes)
   if not match:
     return ''
@@ -179,7 +181,7 @@ def _open_mpi(environ: Mapping[str, str]) -> Pod:
 
 
 def _open_mpi_host(environ: Mapping[str, str]) -> str:
-  """Return the host of process 0, which Open MPI names before version 5; '' if it does not."""
+  """Return the host of process 0, or ''. Open MPI names it before version 5."""
   match = re.search(r'tcp6?://\[?([^],:]+)', environ.get('OMPI_MCA_orte_hnp_uri', ''))
   if not match:
     return ''
@@ -227,8 +229,10 @@ def _tpu(environ: Mapping[str, str], metadata: Callable[[str], str]) -> Pod:
   if len(hosts) * slices < 2 or not worker:
     is_known = hosts and hosts != ['localhost']
     return Pod(note='Cloud TPU, one host' if is_known else '')
-  leader = environ.get('MEGASCALE_COORDINATOR_ADDRESS', '').partition(':')[0] or hosts[0]
-  process_id = int(worker) + int(environ.get('MEGASCALE_SLICE_ID', '0')) * len(hosts)
+  address = environ.get('MEGASCALE_COORDINATOR_ADDRESS', '')
+  leader = address.partition(':')[0] or hosts[0]
+  slice_id = int(environ.get('MEGASCALE_SLICE_ID', '0'))
+  process_id = slice_id * len(hosts) + int(worker)
   plural = 's' if slices > 1 else ''
   note = f'Cloud TPU, {slices} slice{plural}'
   return Pod(_with_port(leader), len(hosts) * slices, process_id, note=note)

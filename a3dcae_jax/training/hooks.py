@@ -40,7 +40,7 @@ class Hook:
 
 
 class MetricsFile(Hook):
-  """Appends the metrics of every step to `metrics.jsonl` and their means to TensorBoard.
+  """Writes the metrics of every step to `metrics.jsonl`, and means to TensorBoard.
 
   The file has one JSON object per line. On resuming, rows that were written after the checkpoint
   are dropped.
@@ -60,10 +60,12 @@ class MetricsFile(Hook):
   def on_metrics(self, rows: list[Row]) -> None:
     with self._path.open('a', encoding='utf-8') as file:
       _write_rows(file, rows)
+    last = rows[-1]
     means = {}
-    for name in sorted(rows[-1].keys() - {'step'}):
-      means[name] = sum(row[name] for row in rows) / len(rows)
-    self._writer.add_scalars(means, rows[-1]['step'])
+    for name in sorted(last.keys() - {'step'}):
+      total = sum(row[name] for row in rows)
+      means[name] = total / len(rows)
+    self._writer.add_scalars(means, last['step'])
 
   def close(self) -> None:
     # A full disk; writing the metrics has failed before and been reported.
@@ -115,17 +117,21 @@ class Progress(Hook):
 
   def on_metrics(self, rows: list[Row]) -> None:
     row = rows[-1]
+    step = row['step']
     now = time.monotonic()
     if self._first is None:
-      self._first = (row['step'], now)  # the rate leaves out the first reading: it has compilation
+      self._first = (step, now)  # the rate leaves out the first reading, which has compilation
+    shown = {}
+    for name in ('rec', 'adv'):
+      if name in row:
+        shown[name] = f'{row[name]:.4g}'
     first_step, first_time = self._first
-    shown = {name: f'{row[name]:.4g}' for name in ('rec', 'adv') if name in row}
-    if row['step'] > first_step:
-      clips = (row['step'] - first_step) * self._batch_size
+    if step > first_step:
+      clips = (step - first_step) * self._batch_size
       shown['clips/s'] = f'{clips / (now - first_time):.1f}'
     self._bar.set_postfix(shown, refresh=False)
-    self._bar.update(row['step'] - self._step)
-    self._step = row['step']
+    self._bar.update(step - self._step)
+    self._step = step
 
   def close(self) -> None:
     self._bar.close()

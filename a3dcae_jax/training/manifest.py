@@ -18,7 +18,7 @@ _BLOCK_BYTES = 2**22
 
 
 def write_manifest(folder: str | pathlib.Path, tree: Any, **facts: Any) -> None:
-  """Hash all files below `folder`, once they are on the disk, and write the manifest.
+  """Hash all files below a folder, once they are on the disk, into its manifest.
 
   Args:
     folder: folder of the checkpoint.
@@ -29,12 +29,13 @@ def write_manifest(folder: str | pathlib.Path, tree: Any, **facts: Any) -> None:
   files = {}
   for path in _files(folder):
     _flush(path)
-    files[_name(path, folder)] = {'bytes': path.stat().st_size, 'sha256': _sha256(path)}
+    name = _name(path, folder)
+    files[name] = {'bytes': path.stat().st_size, 'sha256': _sha256(path)}
   write_json(folder / NAME, {'files': files, 'arrays': describe(tree), **facts})
 
 
 def damage(folder: str | pathlib.Path) -> str:
-  """Read a checkpoint's folder and say what is wrong with it, in one phrase; '' if it is whole."""
+  """Read a checkpoint's folder and return what is wrong with it; '' if it is whole."""
   folder = pathlib.Path(folder)
   try:
     records = read_json(folder / NAME)['files']
@@ -74,14 +75,20 @@ def misfit(folder: str | pathlib.Path, like: Any) -> str:
   there = read_json(pathlib.Path(folder) / NAME)['arrays']
   here = describe(like)
   for name in sorted(there.keys() | here.keys()):
-    if there.get(name) != here.get(name):
-      return f'{name} is {there.get(name, "absent")} there, {here.get(name, "absent")} here'
+    saved = there.get(name, 'absent')
+    wanted = here.get(name, 'absent')
+    if saved != wanted:
+      return f'{name} is {saved} there, {wanted} here'
   return ''
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
   """Return all files of a checkpoint but its manifest, in order."""
-  return sorted(path for path in folder.rglob('*') if path.is_file() and path.name != NAME)
+  files = []
+  for path in sorted(folder.rglob('*')):
+    if path.is_file() and path.name != NAME:
+      files.append(path)
+  return files
 
 
 def _name(path: pathlib.Path, folder: pathlib.Path) -> str:

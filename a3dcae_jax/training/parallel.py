@@ -28,10 +28,11 @@ def map_step(
   devices: Sequence[jax.Device] | None = None,
   donate_state: bool = True,
 ) -> Callable[..., tuple[Any, Any]]:
-  """Map `step(state, batch, *shared)` over the devices, with axis name `AXIS`, and compile it.
+  """Map `step(state, batch, *shared)` over the devices and compile it.
 
   Args:
-    step: the function of one replica; `batch` is a tree of arrays [local batch, ...].
+    step: the function of one replica; `batch` is a tree of arrays [local batch, ...]. The mapped
+      axis is called `AXIS`.
     num_shared: number of further arguments that every replica reads whole, such as mean images or
       frames on the device.
     devices: by default those of all processes.
@@ -78,11 +79,13 @@ def shard(batch: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     The tree with arrays [devices, B / devices, ...], on the devices.
   """
   devices = devices or _local_devices()
+  count = len(devices)
   sharding = NamedSharding(_mesh(devices), PartitionSpec(AXIS))
 
   def put(array: np.ndarray) -> jax.Array:
-    shape = (len(devices), len(array) // len(devices), *np.shape(array)[1:])
-    return jax.device_put(np.reshape(array, shape), sharding)
+    rows, *rest = np.shape(array)
+    split = np.reshape(array, (count, rows // count, *rest))
+    return jax.device_put(split, sharding)
 
   return jax.tree.map(put, batch)
 
@@ -95,7 +98,8 @@ def num_replicas() -> int:
 def my_rows(batch_size: int) -> slice:
   """Return the rows of this process in a global batch."""
   rows = batch_size // processes.count()
-  return slice(rows * processes.index(), rows * (processes.index() + 1))
+  first = rows * processes.index()
+  return slice(first, first + rows)
 
 
 def must_wait_each_step() -> bool:

@@ -1,4 +1,4 @@
-"""Preemption: SIGTERM makes all processes of a run save after the same step and end."""
+"""Preemption: SIGTERM makes all processes of a run save at the same step and end."""
 
 import signal
 import threading

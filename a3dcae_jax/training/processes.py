@@ -1,4 +1,4 @@
-"""The processes of a pod: joining and leaving, work of process 0, values passed between them.
+"""The processes of a pod: joining, leaving, and passing values between them.
 
 One process runs on each host. A run by itself is a pod of one, for which all functions here return
 their input. Process 0, the primary, alone reads and writes the workdir. Apart from `parallel`, only
@@ -72,7 +72,7 @@ def join(pod: Pod, *, heartbeat_s: int = 100, join_timeout_s: int = 300) -> None
 
 
 def leave() -> None:
-  """Leave the pod at the intended end of a run, so that the others do not report a loss."""
+  """Leave the pod at the end of a run, so that the others do not report a loss."""
   _monitor.leave()
 
 
@@ -221,7 +221,8 @@ def gather_shares(rows: np.ndarray, total: int) -> np.ndarray:
   if count() == 1:
     return rows
   longest = -(-total // count())
-  padded = np.zeros((longest, *rows.shape[1:]), rows.dtype)
+  shape = (longest, *rows.shape[1:])
+  padded = np.zeros(shape, rows.dtype)
   padded[: len(rows)] = rows
   shares = []
   for process, gathered in enumerate(gather(padded)):

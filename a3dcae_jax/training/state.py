@@ -1,4 +1,4 @@
-"""The state that training carries from step to step, and the optimizer of both networks."""
+"""The state that training carries from step to step, and the optimizer."""
 
 from typing import Any
 

@@ -84,7 +84,11 @@ def clip_masks(
 
 def _example_keys(step_key: jax.Array, first_example: jax.Array, count: int) -> jax.Array:
   examples = first_example + jnp.arange(count, dtype=jnp.int32)
-  return jax.vmap(lambda example: jax.random.fold_in(step_key, example))(examples)
+
+  def fold_in(example: jax.Array) -> jax.Array:
+    return jax.random.fold_in(step_key, example)
+
+  return jax.vmap(fold_in)(examples)
 
 
 def make_train_step(
@@ -254,19 +258,25 @@ def _average(
   count = jax.lax.psum(1, axis_name)  # a Python number while tracing
   if count == 1:
     return grads, metrics
+
+  def divide(total: jax.Array) -> jax.Array:
+    return total / count
+
   theta_grads, phi_grads = grads
   phi_grads = flax.traverse_util.flatten_dict(phi_grads or {})
-  sums = {path: phi_grads.pop(path) for path in summed if path in phi_grads}
+  sums = {}
+  for path in summed:
+    if path in phi_grads:
+      sums[path] = phi_grads.pop(path)
   own = (theta_grads, phi_grads)
   sent = jax.tree.map(lambda grad: grad.astype(gradient_dtype), own)
   # A single psum: XLA combines it into as few reductions as possible.
-  sent, metrics = jax.lax.psum((sent, metrics), axis_name)
-  widened = jax.tree.map(lambda total, grad: total.astype(grad.dtype), sent, own)
+  totals, metrics = jax.lax.psum((sent, metrics), axis_name)
+  widened = jax.tree.map(lambda total, grad: total.astype(grad.dtype), totals, own)
   theta_totals, phi_totals = widened
-  totals = (theta_totals, phi_totals | sums)
-  theta_grads, phi_grads = jax.tree.map(lambda total: total / count, totals)
+  theta_grads, phi_grads = jax.tree.map(divide, (theta_totals, phi_totals | sums))
   phi_grads = flax.traverse_util.unflatten_dict(phi_grads) or None
-  return (theta_grads, phi_grads), jax.tree.map(lambda total: total / count, metrics)
+  return (theta_grads, phi_grads), jax.tree.map(divide, metrics)
 
 
 def _apply(
@@ -275,7 +285,7 @@ def _apply(
   grads: tuple[Any, Any],
   batch_stats: Any,
 ) -> TrainState:
-  """Return the state after the optimizer's update of each network that has a gradient."""
+  """Return the state after the update of each network that has a gradient."""
   theta_grads, phi_grads = grads
   theta_updates, generator_opt = optimizer.update(theta_grads, state.generator_opt, state.generator)
   changes = {

@@ -26,7 +26,8 @@ class TensorBoardWriter:
     folder.mkdir(parents=True, exist_ok=True)
     self._writer = EventsWriter(str(folder / 'events'))
     self._write(step=first_step, file_version='brain.Event:2')
-    self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
+    start = SessionLog(status=SessionLog.START)
+    self._write(step=first_step, session_log=start)
 
   def add_scalars(self, values: Mapping[str, float], step: int) -> None:
     """Write values by name."""

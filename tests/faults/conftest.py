@@ -1,4 +1,4 @@
-"""Commands of a test session share one folder: the frame cache and the compiled programs are made once."""
+"""The commands of a test session share one frame cache and one folder of compiled programs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Runs commands as their users do, in processes of their own, with what they compiled kept for the next."""
+"""Runs commands as users do: in processes of their own, which can be signalled and killed."""
 
 import os
 import pathlib
@@ -10,27 +10,36 @@ import time
 
 import numpy as np
 
+from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.training.hooks import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 100
+EVERY = 10  # steps between two checkpoints
+LONG = (f'--config.train.steps={STEPS}', f'--config.train.checkpoint_every_steps={EVERY}')
 
 
 class Commands:
-  """Commands whose caches and compiled programs live under `folder`."""
+  """Commands that share frame caches and compiled programs."""
 
   def __init__(self, folder):
+    """Keep frame caches and runs in `folder`.
+
+    Compiled programs are kept in JAX_COMPILATION_CACHE_DIR where it is set.
+    """
     self.folder = folder
-    self.environ = os.environ | {
+    self.environ = {'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled')}
+    self.environ |= os.environ
+    self.environ |= {
       'PYTHONPATH': str(ROOT),
       'PYTHONUNBUFFERED': '1',
       'JAX_NUM_CPU_DEVICES': '2',
-      'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
       'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '0',
       'JAX_PERSISTENT_COMPILATION_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
     }
 
   def main(self, workdir, *flags):
-    """Arguments of Python for a run in `workdir`."""
+    """Return the arguments of Python for a run in `workdir`."""
     return [
       '-m',
       'a3dcae_jax.main',
@@ -40,28 +49,34 @@ class Commands:
       *flags,
     ]
 
-  def start(self, arguments, *, before=(), **environ):
-    return Running([*before, sys.executable, *arguments], self.environ | environ)
-
-  def run(self, arguments, **environ):
-    """(exit status, all output) of a command that is left alone."""
-    running = self.start(arguments, **environ)
-    return running.end(600), running.text
-
-  def pod(self, workdir, *flags, devices=2, processes=2, grace_s=60):
-    """Arguments of Python for a run in `workdir` by a pod on this machine."""
+  def pod(self, workdir, *flags):
+    """Return the arguments of Python for a run by a pod of two processes on this machine."""
     return [
       'launch/local.py',
-      f'--processes={processes}',
-      f'--devices={devices}',
-      f'--grace_s={grace_s}',
+      '--processes=2',
+      '--devices=2',
+      '--grace_s=60',
       '--',
       *self.main(workdir, *flags),
     ]
 
+  def start(self, arguments, *, before=(), **environ):
+    """Start a command, preceded by the words `before`."""
+    return Running([*before, sys.executable, *arguments], self.environ | environ)
+
+  def run(self, arguments, **environ):
+    """Return exit status and output of a command that is left alone."""
+    running = self.start(arguments, **environ)
+    return running.end(600), running.text
+
 
 class Running:
-  """A started command; `text` is what it has said so far."""
+  """A started command.
+
+  Attributes:
+    pid: of its first process.
+    text: its output so far.
+  """
 
   def __init__(self, command, environ):
     self._process = subprocess.Popen(
@@ -74,7 +89,8 @@ class Running:
       errors='replace',
       start_new_session=True,
     )
-    self.text, self.pid = '', self._process.pid
+    self.text = ''
+    self.pid = self._process.pid
     self._reader = threading.Thread(target=self._read, daemon=True)
     self._reader.start()
 
@@ -83,25 +99,22 @@ class Running:
       self.text += line
 
   def until(self, condition, timeout_s=600):
-    """Waits for `condition()`; fails with the output where the command ends before, or time runs out."""
+    """Wait for `condition()`; fail if the command ends before or time runs out."""
     end = time.monotonic() + timeout_s
     while not condition():
       assert self._process.poll() is None and time.monotonic() < end, self.text[-3000:]
       time.sleep(0.02)
 
   def signal(self, number, pid=None):
+    """Send a signal to the first process, or to `pid`."""
     os.kill(pid or self.pid, number)
 
-  def kill_all(self):
-    """Kills the command and everything that it started."""
-    os.killpg(self.pid, signal.SIGKILL)
-
   def end(self, timeout_s):
-    """The exit status; fails where the command takes longer."""
+    """Return the exit status; fail if the command takes longer, and kill all its processes."""
     try:
       status = self._process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-      self.kill_all()
+      os.killpg(self.pid, signal.SIGKILL)
       raise AssertionError(f'still running after {timeout_s} s: {self.text[-3000:]}') from None
     self._reader.join(10)
     self._process.stdout.close()
@@ -109,37 +122,58 @@ class Running:
 
 
 def steps_logged(workdir):
-  """The last step in metrics.jsonl, 0 before the first; its last line may be half written."""
+  """Return the last step in metrics.jsonl, 0 before the first.
+
+  The last line of the file may be half written.
+  """
   path = pathlib.Path(workdir) / 'metrics.jsonl'
-  rows = read_metrics(path) if path.exists() else []
+  if not path.exists():
+    return 0
+  rows = read_metrics(path)
   return rows[-1]['step'] if rows else 0
 
 
 def log_of(workdir):
-  """What tells one start's metrics.jsonl from the next one's, which writes the file anew."""
+  """Return the inode of metrics.jsonl, which every start writes anew; None without a file."""
   path = pathlib.Path(workdir) / 'metrics.jsonl'
   return path.stat().st_ino if path.exists() else None
 
 
+def wait_for_step(running, workdir, step, log=None):
+  """Wait until a run has logged `step` in another file than `log`, the file of an earlier start."""
+  running.until(lambda: log_of(workdir) != log and steps_logged(workdir) >= step)
+
+
+def newest_whole(workdir):
+  """Return the step of the newest whole checkpoint, or None."""
+  checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints')
+  step = checkpoints.latest_step()
+  checkpoints.close()
+  return step
+
+
 def state_of(workdir, step=None):
-  """(step, {path: array}) of a checkpoint, by default the newest."""
+  """Return (step, {path: array}) of a checkpoint, by default the newest."""
   import jax
 
-  from a3dcae_jax.run import train as fit
+  from a3dcae_jax.run.train import fresh_state
   from a3dcae_jax.run.workdir import read_config
-  from a3dcae_jax.training.checkpoints import Checkpoints
 
+  settings = read_config(workdir)
   checkpoints = Checkpoints(pathlib.Path(workdir) / 'checkpoints')
-  config, step = read_config(workdir), step or checkpoints.latest_step()
-  state = checkpoints.restore(step, jax.eval_shape(lambda: fit.fresh_state(config)))
+  step = step or checkpoints.latest_step()
+  state = checkpoints.restore(step, jax.eval_shape(lambda: fresh_state(settings)))
   checkpoints.close()
   leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
-  return step, {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+  arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+  return step, arrays
 
 
-def same_state(one, other, *, step=None, atol=0.0):
-  """Asserts that checkpoints of two workdirs, by default the newest, agree: to the bit, or to `atol`."""
-  (at, expected), (other_at, got) = state_of(one, step), state_of(other, step)
-  assert at == other_at
+def check_same_state(one, other, *, step=None, atol=0.0):
+  """Check that checkpoints of two workdirs agree, by default the newest ones, to the bit."""
+  expected_step, expected = state_of(one, step)
+  found_step, found = state_of(other, step)
+  assert found_step == expected_step
+  assert found.keys() == expected.keys()
   for name, array in expected.items():
-    np.testing.assert_allclose(got[name], array, rtol=0, atol=atol, err_msg=name)
+    np.testing.assert_allclose(found[name], array, rtol=0, atol=atol, err_msg=name)

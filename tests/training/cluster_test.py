@@ -1,4 +1,4 @@
-"""Which pod a process is in, from environments as launchers really set them."""
+"""Detection of pods, from environments as launchers really set them."""
 
 import pytest
 
@@ -48,7 +48,15 @@ def no_metadata(name):
     ),
     (MPI, Pod(f'10.96.0.1:{PORT}', 2, 1, None, 'Open MPI')),
     (MPI | {'JAX_COORDINATOR_ADDRESS': 'node1:99'}, Pod('node1:99', 2, 1, None, 'Open MPI')),
+    (
+      MPI | {'OMPI_COMM_WORLD_LOCAL_SIZE': '2', 'OMPI_COMM_WORLD_LOCAL_RANK': '1'},
+      Pod(f'10.96.0.1:{PORT}', 2, 1, (1,), 'Open MPI'),
+    ),
     (JOBSET, Pod(f'a3dcae-workers-0-0.a3dcae:{PORT}', 4, 3, None, 'Kubernetes')),
+    (
+      {'JAX_COORDINATOR_ADDRESS': 'a:1', 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': '1'},
+      Pod('a:1', 2, 1, None, 'JAX_COORDINATOR_ADDRESS'),
+    ),
     (GKE_TPU, Pod(f'host-0.tpu:{PORT}', 2, 1, None, 'Cloud TPU, 1 slice')),
     (
       GKE_TPU
@@ -61,54 +69,56 @@ def no_metadata(name):
     ),
   ],
 )
-def test_a_whole_environment_is_a_pod(environ, expected):
+def test_a_complete_environment_is_a_pod(environ, expected):
   assert detect(environ, metadata=no_metadata) == expected
   assert int(expected.coordinator.rpartition(':')[2]) < 65536
 
 
-def test_a_cloud_tpu_machine_is_asked():
-  metadata = {
+def test_a_cloud_tpu_machine_is_asked_unless_jax_runs_on_cpus():
+  attributes = {
     'worker-network-endpoints': 'a:1:10.0.0.2,b:2:10.0.0.3',
     'agent-worker-number': '1',
-  }.get
-  assert detect({}, metadata=lambda name: metadata(name, '')) == Pod(
-    f'10.0.0.2:{PORT}', 2, 1, None, 'Cloud TPU, 1 slice'
-  )
-  assert detect({'JAX_PLATFORMS': 'cpu'}, metadata=lambda name: metadata(name, '')) == Pod()
+  }
+
+  def metadata(name):
+    return attributes.get(name, '')
+
+  expected = Pod(f'10.0.0.2:{PORT}', 2, 1, None, 'Cloud TPU, 1 slice')
+  assert detect({}, metadata=metadata) == expected
+  assert detect({'JAX_PLATFORMS': 'cpu'}, metadata=metadata) == Pod()
 
 
 @pytest.mark.parametrize(
   'environ, note',
   [
     ({}, ''),
-    (
-      without(SLURM, 'SLURM_PROCID'),
-      'no step of srun (SLURM_PROCID is not set)',
-    ),  # a shell of salloc
-    (
-      without(SLURM, 'SLURM_STEP_NODELIST'),
-      'no step of srun (SLURM_STEP_NODELIST is not set)',
-    ),  # the script of sbatch
-    (SLURM | {'SLURM_PTY_PORT': '1'}, 'interactive shell'),  # srun --pty bash
+    # A shell of salloc.
+    (without(SLURM, 'SLURM_PROCID'), 'no step of srun (SLURM_PROCID is not set)'),
+    # The script of sbatch.
+    (without(SLURM, 'SLURM_STEP_NODELIST'), 'no step of srun (SLURM_STEP_NODELIST is not set)'),
+    # srun --pty bash
+    (SLURM | {'SLURM_PTY_PORT': '1'}, 'interactive shell'),
     (SLURM | {'SLURM_STEP_NUM_TASKS': '1', 'SLURM_PROCID': '0'}, 'one task'),
     (MPI | {'OMPI_COMM_WORLD_SIZE': '1'}, 'Open MPI, 1 process'),
     (without(MPI, 'OMPI_COMM_WORLD_RANK'), 'no rank'),
-    (without(MPI, 'OMPI_MCA_orte_hnp_uri'), 'set JAX_COORDINATOR_ADDRESS'),  # Open MPI 5
+    # Open MPI 5.
+    (without(MPI, 'OMPI_MCA_orte_hnp_uri'), 'set JAX_COORDINATOR_ADDRESS'),
     (without(JOBSET, 'JAX_NUM_PROCESSES'), 'JAX_COORDINATOR_ADDRESS, JOB_COMPLETION_INDEX alone'),
     (JOBSET | {'JAX_NUM_PROCESSES': '1'}, 'one process'),
     (GKE_TPU | {'TPU_WORKER_HOSTNAMES': 'localhost'}, ''),
     (GKE_TPU | {'TPU_WORKER_HOSTNAMES': 'host-0.tpu'}, 'one host'),
   ],
 )
-def test_half_an_environment_is_none_and_is_said(environ, note):
+def test_an_incomplete_environment_is_no_pod_and_has_a_note(environ, note):
   pod = detect(environ, metadata=no_metadata)
-  assert pod[:4] == Pod()[:4] and note in pod.note and bool(note) == bool(pod.note)
+  assert pod[:4] == Pod()[:4]
+  assert note in pod.note
+  assert bool(note) == bool(pod.note)
 
 
 def test_flags_come_first():
-  assert detect(SLURM, coordinator='here:1', num_processes=2, process_id=0) == Pod(
-    'here:1', 2, 0, None, 'flags'
-  )
+  pod = detect(SLURM, coordinator='here:1', num_processes=2, process_id=0)
+  assert pod == Pod('here:1', 2, 0, None, 'flags')
 
 
 @pytest.mark.parametrize(
@@ -128,7 +138,7 @@ def test_flags_that_do_not_fit_are_named(flags, message):
     detect({}, **flags)
 
 
-def test_a_number_that_is_none_is_named():
+def test_a_variable_that_is_not_a_number_is_named():
   with pytest.raises(UserError, match=r"SLURM_PROCID \(='two'\) is not a number"):
     detect(SLURM | {'SLURM_PROCID': 'two'})
 

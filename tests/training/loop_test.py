@@ -1,4 +1,4 @@
-"""The loop with a step that only counts: what hooks see, when it stops, what a bad loss does."""
+"""The loop, with a step that only counts: hooks, the end, a loss that is not finite."""
 
 import itertools
 
@@ -7,14 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.training import hooks as hooks_lib
 from a3dcae_jax.training.checkpoints import Checkpoints
+from a3dcae_jax.training.hooks import Hook, MetricsFile, SaveCheckpoints, read_metrics
 from a3dcae_jax.training.loop import NonFiniteLoss, fit
 
 
-class Recorder(hooks_lib.Hook):
+class Recorder(Hook):
+  """Keeps what the loop passes to hooks."""
+
   def __init__(self):
-    self.rows, self.steps, self.end = [], [], None
+    self.rows = []
+    self.steps = []
+    self.end = None
 
   def on_metrics(self, rows):
     self.rows += rows
@@ -30,7 +34,7 @@ def count(state, batch):
   return state + 1, {'rec': jnp.float32(batch)}
 
 
-def test_every_metric_is_read_once_and_the_end_is_said():
+def test_every_metric_is_read_once_and_hooks_see_the_end():
   recorder = Recorder()
   state, step = fit(
     jnp.int32(2),
@@ -41,15 +45,13 @@ def test_every_metric_is_read_once_and_the_end_is_said():
     hooks=[recorder],
     read_every_steps=4,
   )
-  assert (
-    (int(state), step) == (9, 9)
-    and recorder.steps == [(4, 4), (8, 8), (9, 9)]
-    and recorder.end == (9, 9)
-  )
-  assert recorder.rows == [{'step': s, 'rec': float(s)} for s in range(3, 10)]
+  assert (int(state), step) == (9, 9)
+  assert recorder.rows == [{'step': step, 'rec': float(step)} for step in range(3, 10)]
+  assert recorder.steps == [(4, 4), (8, 8), (9, 9)]
+  assert recorder.end == (9, 9)
 
 
-def test_stop_ends_at_a_reading():
+def test_stop_ends_the_run_at_a_reading():
   recorder = Recorder()
   _, step = fit(
     jnp.int32(0),
@@ -61,17 +63,20 @@ def test_stop_ends_at_a_reading():
     read_every_steps=5,
     stop=lambda: len(recorder.rows) >= 10,
   )
-  assert step == 10 and recorder.end == (10, 10)
+  assert step == 10
+  assert recorder.end == (10, 10)
 
 
-def test_bad_loss_names_its_step_and_no_hook_sees_it():
+def test_a_loss_that_is_not_finite_names_its_step_and_no_hook_sees_it():
   recorder = Recorder()
   losses = iter([1.0, 1.0, 1.0, 1.0, 1.0, np.nan, 1.0, 1.0])
   with pytest.raises(NonFiniteLoss, match='rec not finite at step 6') as error:
     fit(
       jnp.int32(0), count, losses, first_step=0, last_step=8, hooks=[recorder], read_every_steps=4
     )
-  assert error.value.step == 6 and recorder.steps == [(4, 4)] and recorder.end is None
+  assert error.value.step == 6
+  assert recorder.steps == [(4, 4)]
+  assert recorder.end is None
 
 
 def test_checkpoints_keep_the_newest_and_restore(tmp_path):
@@ -79,9 +84,10 @@ def test_checkpoints_keep_the_newest_and_restore(tmp_path):
   tree = {'a': jnp.arange(3.0), 'step': jnp.int32(0)}
   for step in (2, 4, 6):
     checkpoints.save(step, tree | {'step': jnp.int32(step)})
-  checkpoints.save(6, tree)  # a second time: nothing happens
+  checkpoints.save(6, tree)  # nothing happens the second time
   checkpoints.wait()
-  assert checkpoints.steps() == [4, 6] and checkpoints.latest_step() == 6
+  assert checkpoints.steps() == [4, 6]
+  assert checkpoints.latest_step() == 6
   restored = checkpoints.restore(6, tree)
   assert int(restored['step']) == 6
   np.testing.assert_array_equal(restored['a'], tree['a'])
@@ -90,10 +96,14 @@ def test_checkpoints_keep_the_newest_and_restore(tmp_path):
 
 def test_checkpoints_are_saved_when_due(tmp_path):
   checkpoints = Checkpoints(tmp_path / 'checkpoints', keep=10)
-  saver = hooks_lib.SaveCheckpoints(checkpoints, first_step=3, every_steps=5)
+  saver = SaveCheckpoints(checkpoints, first_step=3, every_steps=5)
+
+  def step(state, batch):
+    return {'count': state['count'] + 1}, {'rec': jnp.float32(batch)}
+
   fit(
     {'count': jnp.int32(3)},
-    lambda s, b: ({'count': s['count'] + 1}, {'rec': jnp.float32(b)}),
+    step,
     itertools.count(),
     first_step=3,
     last_step=17,
@@ -104,25 +114,27 @@ def test_checkpoints_are_saved_when_due(tmp_path):
   checkpoints.close()
 
 
-def test_metrics_file_forgets_what_came_after_the_checkpoint(tmp_path):
+def test_a_resumed_metrics_file_drops_rows_after_the_checkpoint(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   path.write_text('{"step": 1, "rec": 0.5}\n{"step": 2, "rec": 0.4}\n{"step": 3, "re')
-  writer = hooks_lib.MetricsFile(tmp_path, first_step=1)
+  writer = MetricsFile(tmp_path, first_step=1)
   writer.on_metrics([{'step': 2, 'rec': 0.3}])
   writer.close()
-  assert hooks_lib.read_metrics(path) == [{'step': 1, 'rec': 0.5}, {'step': 2, 'rec': 0.3}]
+  assert read_metrics(path) == [{'step': 1, 'rec': 0.5}, {'step': 2, 'rec': 0.3}]
+
+
+def fit_two_batches(batches, guard):
+  step = jax.jit(lambda state, batch: (state + 1, {'rec': batch.mean()}))
+  fit(jnp.int32(0), step, batches, first_step=0, last_step=2, transfer_guard=guard)
 
 
 @pytest.mark.parametrize('guard', ['disallow', 'allow'])
-def test_an_implicit_transfer_is_an_error_under_the_guard(guard):
-  step = jax.jit(lambda state, batch: (state + 1, {'rec': batch.mean()}))
-  on_host, on_device = np.ones(3, np.float32), lambda: jax.device_put(np.ones(3, np.float32))
-  run = lambda batches: fit(
-    jnp.int32(0), step, batches, first_step=0, last_step=2, transfer_guard=guard
-  )  # noqa: E731
-  run(on_device() for _ in range(2))  # asked for by name: allowed either way
-  if guard == 'allow':
-    run(itertools.repeat(on_host))
-  else:
-    with pytest.raises(RuntimeError, match='Disallowed host-to-device transfer'):
-      run(itertools.repeat(on_host))
+def test_explicit_transfers_are_allowed(guard):
+  fit_two_batches((jax.device_put(np.ones(3, np.float32)) for _ in range(2)), guard)
+
+
+def test_implicit_transfers_are_an_error_under_the_guard():
+  on_host = np.ones(3, np.float32)
+  fit_two_batches(itertools.repeat(on_host), 'allow')
+  with pytest.raises(RuntimeError, match='Disallowed host-to-device transfer'):
+    fit_two_batches(itertools.repeat(on_host), 'disallow')

@@ -1,59 +1,78 @@
-"""Connections between the processes of a pod, here between threads of one."""
+"""Connections between the processes of a pod, here between threads of one process."""
 
 import queue
+import socket
 
 import pytest
 
 from a3dcae_jax.training.peer_monitor import PeerMonitor
 
+OTHER = 3  # number of the other process
+
 
 @pytest.fixture
-def pair():
-  """Process 0 and process 3, and who each of them misses."""
-  missed = [queue.Queue(), queue.Queue()]
-  first, other = (PeerMonitor(on_lost=q.put) for q in missed)
-  port = first.listen(range(1, 2))
-  other.connect('127.0.0.1', port, 3)
-  yield first, other, missed
-  first.leave()
-  other.leave()
+def lost():
+  """The processes that process 0 has lost."""
+  return queue.Queue()
 
 
-def close(watch):
-  """What the death of its process does to a connection."""
-  (peer,) = watch._peers
-  peer.shutdown(2)
+@pytest.fixture
+def first(lost):
+  """Process 0."""
+  monitor = PeerMonitor(on_lost=lost.put)
+  yield monitor
+  monitor.leave()
+
+
+def connect_socket(port):
+  """Connect to process 0 as another process does."""
+  peer = socket.create_connection(('127.0.0.1', port))
+  peer.sendall(OTHER.to_bytes(4, 'big'))
+  return peer
+
+
+def test_process_0_detects_a_death(first, lost):
+  peer = connect_socket(first.listen(1))
   peer.close()
-  watch._leaving = True
+  assert lost.get(timeout=10) == OTHER
 
 
-def test_a_death_is_noticed_on_either_side(pair):
-  first, other, missed = pair
-  close(other)
-  assert missed[0].get(timeout=10) == 3
-  first.leave()
+def test_the_death_of_process_0_is_detected():
+  lost = queue.Queue()
+  monitor = PeerMonitor(on_lost=lost.put)
+  with socket.create_server(('127.0.0.1', 0)) as server:
+    monitor.connect('127.0.0.1', server.getsockname()[1], OTHER)
+    accepted, _ = server.accept()
+    assert accepted.recv(4, socket.MSG_WAITALL) == OTHER.to_bytes(4, 'big')
+    accepted.close()
+  assert lost.get(timeout=10) == 0
+  monitor.leave()
 
 
-def test_a_dead_first_process_is_noticed(pair):
-  first, _, missed = pair
-  while not first._peers:
-    pass
-  close(first)
-  assert missed[1].get(timeout=10) == 0
-
-
-def test_a_farewell_is_no_death(pair):
-  first, other, missed = pair
+def test_a_farewell_is_no_death(first, lost):
+  """Of two processes one leaves and one dies; only the second is lost."""
+  port = first.listen(2)
+  lost_by_other = queue.Queue()
+  other = PeerMonitor(on_lost=lost_by_other.put)
+  other.connect('127.0.0.1', port, 1)
   other.leave()
+  connect_socket(port).close()
+  assert lost.get(timeout=10) == OTHER
   with pytest.raises(queue.Empty):
-    missed[0].get(timeout=0.3)
-  assert missed[1].empty()
+    lost.get(timeout=0.3)
+  assert lost_by_other.empty()
 
 
-def test_who_cannot_connect_says_so(capsys):
-  other = PeerMonitor()
-  listening = PeerMonitor()
-  port = listening.listen(range(1))
-  listening.leave()
-  other.connect('127.0.0.1', port, 2)
+def test_a_process_that_leaves_misses_nobody(first, lost):
+  peer = connect_socket(first.listen(1))
+  first.leave()
+  peer.close()
+  with pytest.raises(queue.Empty):
+    lost.get(timeout=0.3)
+
+
+def test_a_process_that_cannot_connect_says_so(capsys):
+  with socket.create_server(('127.0.0.1', 0)) as server:
+    port = server.getsockname()[1]
+  PeerMonitor().connect('127.0.0.1', port, 2)
   assert 'process 2 cannot watch process 0' in capsys.readouterr().out

@@ -1,4 +1,7 @@
-"""What passes between the processes of a pod, here for the pod of one and for shares of every size; real pods are in tests/faults."""
+"""Values passed between the processes of a pod, for a pod of one and for shares of every size.
+
+Pods of real processes are in tests/faults.
+"""
 
 import os
 import signal
@@ -14,55 +17,56 @@ from a3dcae_jax.training.loop import fit
 from a3dcae_jax.training.preemption import PreemptionHandler
 
 
-@pytest.mark.parametrize('total', [0, 1, 2, 7, 33])
-@pytest.mark.parametrize('num', [1, 2, 3, 5])
-def test_shares_cover_everything_once(monkeypatch, total, num):
-  monkeypatch.setattr(jax, 'process_count', lambda: num)
+def shares_of(monkeypatch, total, num_processes):
+  """Return the share of each process."""
+  monkeypatch.setattr(jax, 'process_count', lambda: num_processes)
   shares = []
-  for index in range(num):
+  for index in range(num_processes):
     monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
     shares.append(processes.my_share(total))
-  assert [i for share in shares for i in range(total)[share]] == list(range(total))
-  assert (
-    max(len(range(total)[share]) for share in shares)
-    - min(len(range(total)[share]) for share in shares)
-    <= 1
-  )
+  return shares
+
+
+@pytest.mark.parametrize('total', [0, 1, 2, 7, 33])
+@pytest.mark.parametrize('num_processes', [1, 2, 3, 5])
+def test_shares_cover_everything_once_and_evenly(monkeypatch, total, num_processes):
+  shares = shares_of(monkeypatch, total, num_processes)
+  items = [item for share in shares for item in range(total)[share]]
+  assert items == list(range(total))
+  lengths = [share.stop - share.start for share in shares]
+  assert max(lengths) - min(lengths) <= 1
 
 
 @pytest.mark.parametrize('total', [0, 1, 7, 33])
-def test_shares_come_together_in_order(monkeypatch, total):
+def test_gathered_shares_are_in_order(monkeypatch, total):
   rows = np.arange(total * 2, dtype=np.float32).reshape(total, 2)
-  monkeypatch.setattr(jax, 'process_count', lambda: 3)
-  sent, longest = [], -(-total // 3)
-  for index in range(3):
-    monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
-    mine = rows[processes.my_share(total)]
-    sent.append(np.concatenate([mine, np.zeros((longest - len(mine), 2), np.float32)]))
+  longest = -(-total // 3)
+  sent = []
+  for share in shares_of(monkeypatch, total, 3):
+    padded = np.zeros((longest, 2), np.float32)
+    padded[: share.stop - share.start] = rows[share]
+    sent.append(padded)
   monkeypatch.setattr(processes, 'gather', lambda padded: np.stack(sent))
-  np.testing.assert_array_equal(
-    processes.gather_shares(rows[processes.my_share(total)], total), rows
-  )
+  own = rows[processes.my_share(total)]
+  np.testing.assert_array_equal(processes.gather_shares(own, total), rows)
 
 
-def test_rows_of_a_batch_follow_the_processes(monkeypatch):
+def test_rows_of_a_batch_follow_the_order_of_the_processes(monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 4)
   monkeypatch.setattr(jax, 'process_index', lambda: 2)
   assert list(range(12)[parallel.my_rows(12)]) == [6, 7, 8]
 
 
-def test_a_pod_of_one_passes_nothing():
+def test_a_pod_of_one_returns_its_input():
   tree = {'x': np.float32([-0.0, np.nan])}
-  assert (
-    processes.broadcast(tree) is tree
-    and processes.run_on_primary('x', lambda: 5) == 5
-    and processes.primary_first('y', lambda: 6) == 6
-  )
+  assert processes.broadcast(tree) is tree
+  assert processes.run_on_primary('x', lambda: 5) == 5
+  assert processes.primary_first('y', lambda: 6) == 6
   np.testing.assert_array_equal(processes.gather(np.arange(3)), [[0, 1, 2]])
 
 
 def test_sigterm_ends_the_loop_after_its_step():
-  seen = []
+  asked = []
 
   def count(state, batch):
     if batch == 4:
@@ -70,7 +74,12 @@ def test_sigterm_ends_the_loop_after_its_step():
     return state + 1, {'rec': np.float32(batch)}
 
   before = signal.getsignal(signal.SIGTERM)
-  with PreemptionHandler() as notice:
+  with PreemptionHandler() as handler:
+
+    def preempted(step):
+      asked.append(step)
+      return handler(step)
+
     state, step = fit(
       0,
       count,
@@ -78,20 +87,21 @@ def test_sigterm_ends_the_loop_after_its_step():
       first_step=0,
       last_step=99,
       read_every_steps=50,
-      preempted=lambda step: seen.append(step) or notice(step),
+      preempted=preempted,
     )
-  assert (state, step) == (4, 4) and notice.given and seen == [1, 2, 3, 4]
+  assert (state, step) == (4, 4)
+  assert handler.given
+  assert asked == [1, 2, 3, 4]
   assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_second_run_in_a_workdir_is_refused(tmp_path):
-  with WorkdirLock(tmp_path / 'run') as lock:
+  folder = tmp_path / 'run'
+  with WorkdirLock(folder) as lock:
     lock.take()
-    lock.take()
-    with (
-      WorkdirLock(tmp_path / 'run') as other,
-      pytest.raises(UserError, match=rf'in use by another run \(process {os.getpid()} on '),
-    ):
+    lock.take()  # nothing happens the second time
+    message = rf'in use by another run \(process {os.getpid()} on '
+    with WorkdirLock(folder) as other, pytest.raises(UserError, match=message):
       other.take()
-  with WorkdirLock(tmp_path / 'run') as lock:
+  with WorkdirLock(folder) as lock:
     lock.take()
