@@ -1,0 +1,218 @@
+"""The documentation says what the code does: links, commands, settings, modules."""
+
+import configparser
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from a3dcae_jax.config import VARIANTS
+from a3dcae_jax.config.fields import Config
+from a3dcae_jax.scoring.tables import COLUMNS
+from tools import make_config_reference
+
+REPO = pathlib.Path(__file__).parents[1]
+PACKAGE = REPO / 'a3dcae_jax'
+DOCS = REPO / 'docs'
+PAGES = [REPO / 'README.md', REPO / 'CHANGELOG.md', REPO / 'CONTRIBUTING.md']
+PAGES += sorted(DOCS.rglob('*.md'))
+CURRENT_PAGES = [page for page in PAGES if 'journal' not in page.parts]
+COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'benchmark', 'aot')
+TERMS = (
+  'baseline',
+  'bundle',
+  'calibration',
+  'clip',
+  'development clips',
+  'EER',
+  'event',
+  'frame cache',
+  'input pipeline',
+  'label set',
+  'layout',
+  'local reconstruction error',
+  'masked frames',
+  'mean image',
+  'per-position calibration',
+  'persistence',
+  'perspective normalisation',
+  'polyphase',
+  'pool index',
+  'protocol',
+  'pseudo-anomaly validation set',
+  'reference statistics',
+  'scene',
+  'stride',
+  'variant',
+  'window step',
+)
+
+
+def _name(page: pathlib.Path) -> str:
+  return str(page.relative_to(REPO))
+
+
+def _text(page: pathlib.Path) -> str:
+  return page.read_text(encoding='utf-8')
+
+
+def _without_code(text: str) -> str:
+  """Markdown without fenced blocks and code spans, in which nothing is a link or a heading."""
+  text = re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE)
+  return re.sub(r'`[^`\n]*`', 'code', text)
+
+
+def _anchors(page: pathlib.Path) -> set[str]:
+  """Anchors of the headings of a page, as the site makes them."""
+  text = re.sub(r'^```.*?^```', '', _text(page), flags=re.DOTALL | re.MULTILINE)
+  anchors = set()
+  for heading in re.findall(r'^#+ (.*)$', text, flags=re.MULTILINE):
+    words = re.sub(r'[^\w\s-]', '', heading.lower()).strip()
+    anchors.add(re.sub(r'[-\s]+', '-', words))
+  return anchors
+
+
+def _links(page: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
+  """Files and anchors that a page links to."""
+  for target in re.findall(r'\]\(([^)\s]+)\)', _without_code(_text(page))):
+    if not re.match(r'[a-z]+:', target):
+      path, _, anchor = target.partition('#')
+      yield (page.parent / path).resolve() if path else page, anchor
+
+
+@pytest.mark.parametrize('page', PAGES, ids=_name)
+def test_links_lead_to_files_and_headings(page):
+  for path, anchor in _links(page):
+    assert path.exists(), path
+    if anchor:
+      assert anchor in _anchors(path), f'{path.name}#{anchor}'
+
+
+def test_links_of_the_site_stay_in_the_site():
+  for page in DOCS.rglob('*.md'):
+    for path, _ in _links(page):
+      assert path.is_relative_to(DOCS), f'{page.name} links to {path}'
+
+
+def test_every_page_is_in_the_navigation():
+  listed = set(re.findall(r'[\w/-]+\.md', _text(REPO / 'mkdocs.yml')))
+  assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob('*.md')}
+
+
+def test_readme_is_short():
+  lines = _text(REPO / 'README.md').splitlines()
+  assert len(lines) <= 120
+  assert max(map(len, lines)) <= 100
+
+
+def test_pictures_are_small():
+  for picture in (DOCS / 'images').iterdir():
+    assert picture.stat().st_size < 1_000_000, picture.name
+
+
+def test_config_reference_is_up_to_date():
+  """`python -m tools.make_config_reference` writes it."""
+  assert _text(make_config_reference.PAGE) == make_config_reference.config_reference()
+
+
+def test_method_explains_every_variant():
+  section = _text(DOCS / 'method.md').partition('## Variants')[2]
+  explained = re.findall(r'^\| `(\w+)` \|', section, flags=re.MULTILINE)
+  assert set(VARIANTS) <= set(explained)
+
+
+def test_glossary_has_the_terms():
+  glossary = _text(DOCS / 'method.md').partition('## Glossary')[2]
+  explained = set()
+  for row in re.findall(r'^\| \*\*(.+?)\*\* \|', glossary, flags=re.MULTILINE):
+    explained |= {term.strip() for term in row.split(',')}
+  assert set(TERMS) <= explained
+
+
+def test_outputs_name_the_columns_of_scores():
+  outputs = _text(DOCS / 'reference' / 'outputs.md')
+  section = outputs.partition('## `scores.csv`')[2].partition('\n## ')[0]
+  assert tuple(re.findall(r'^\| `(\w+)` \|', section, flags=re.MULTILINE)) == COLUMNS
+
+
+def _modules() -> set[str]:
+  """Dotted names of all modules; those of the builders are named once, with <set>."""
+  names = set()
+  for path in PACKAGE.rglob('*.py'):
+    parts = path.relative_to(PACKAGE).with_suffix('').parts
+    if parts[-1] == '__init__':
+      continue
+    if parts[:2] == ('data', 'builders') and len(parts) == 4:
+      name = '.'.join(parts[:2])
+      parts = (name, '<set>', parts[3].replace(parts[2], '<set>'))
+    names.add('.'.join(parts))
+  return names
+
+
+def test_architecture_names_every_module_and_no_other():
+  text = _text(DOCS / 'architecture.md').partition('## Modules')[2].partition('\n## ')[0]
+  named = re.findall(r'^\| `([\w.<>]+)` \|', text, flags=re.MULTILINE)
+  assert len(named) == len(set(named))
+  assert set(named) == _modules()
+
+
+def test_architecture_has_the_layers_of_the_import_contract():
+  contracts = configparser.ConfigParser()
+  contracts.read(REPO / 'setup.cfg')
+  layers = next(
+    section['layers'] for section in contracts.values() if section.get('type') == 'layers'
+  )
+  expected = [line.strip() for line in layers.splitlines() if line.strip()]
+  block = re.search(r'```text\n(.*?)```', _text(DOCS / 'architecture.md'), flags=re.DOTALL)
+  assert block.group(1).splitlines() == expected
+
+
+def _flags_defined(module: pathlib.Path) -> set[str]:
+  return set(re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", _text(module)))
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_commands_page_has_every_flag_and_no_other(command):
+  page = _text(DOCS / 'reference' / 'commands.md')
+  section = page.partition(f'## `{command}`')[2].partition('\n## ')[0]
+  documented = set(re.findall(r'^\| `--(\w+)', section, flags=re.MULTILINE))
+  defined = _flags_defined(PACKAGE / f'{command}.py')
+  assert documented - {'config'} == defined
+
+
+def test_commands_page_has_the_flags_of_pods():
+  page = _text(DOCS / 'reference' / 'commands.md')
+  section = page.partition('## Flags of pods')[2]
+  documented = set(re.findall(r'^\| `--(\w+)', section, flags=re.MULTILINE))
+  assert documented == _flags_defined(PACKAGE / 'cli' / 'pod.py')
+
+
+def _fields() -> set[str]:
+  """Dotted names of all settings and of the subtrees."""
+  names = set()
+  for field in dataclasses.fields(Config):
+    names.add(field.name)
+    if dataclasses.is_dataclass(field.default_factory):
+      subfields = dataclasses.fields(field.default_factory)
+      names |= {f'{field.name}.{subfield.name}' for subfield in subfields}
+  return names
+
+
+@pytest.mark.parametrize('page', CURRENT_PAGES, ids=_name)
+def test_commands_in_pages_would_run(page):
+  text = _text(page)
+  for module in re.findall(r'python -m ((?:a3dcae_jax|tools)[\w.]*)', text):
+    path = REPO / module.replace('.', '/')
+    is_placeholder = path.name.isupper()
+    assert is_placeholder or path.with_suffix('.py').exists() or path.is_dir(), module
+  for name, variants in re.findall(r'configs/(\w+)\.py(?::([\w,]+))?', text):
+    assert name.isupper() or (REPO / 'configs' / f'{name}.py').exists(), name
+    for variant in filter(None, variants.split(',')):
+      assert variant.isupper() or variant in VARIANTS, variant
+  for field in re.findall(r'--(?:config\.|override=)([a-z][\w.]*)', text):
+    known = field.startswith('data.options.') or field in _fields()
+    assert known, field
+  for script in re.findall(r'\b(?:tools|launch)/[\w/]+\.(?:py|sh|sbatch|yaml)', text):
+    assert (REPO / script).exists(), script
