@@ -1,6 +1,6 @@
 """The frame cache: all frames of a data set at one size, in arrays on disk.
 
-    index.json   what was ingested: videos, label set, options, SHA-256 of each array
+    index.json   what was ingested: videos, label set, notes, SHA-256 of each array
     train.npy    uint8 [N, H, W], the training videos one after another
     test.npy     uint8 [N, H, W], the test videos
     labels.npy   uint8 [N], 1 = abnormal, of the test frames; only where the set has labels

@@ -205,7 +205,7 @@ def test_all_faults_are_reported_at_once(root, tmp_path):
 @pytest.mark.parametrize(
   'changes, message',
   [
-    ({'root': ''}, 'data.root.*data/ucsd_ped2;.*--download'),
+    ({'root': ''}, 'data.root: it is empty;.*--download'),
     ({'root': '/none'}, 'data.root.*/none;.*--download'),
     ({'label_set': 'mine'}, "data.label_set 'mine'"),
   ],

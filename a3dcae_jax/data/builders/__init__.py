@@ -66,15 +66,13 @@ def check_root(name: str, root: str | pathlib.Path) -> None:
   """
   if name == 'synthetic' or (root and pathlib.Path(root).exists()):
     return
-  root = root or f'data/{name}'
+  problem = f'there is no folder {root}' if root else 'it is empty'
   if download.archives(name):
     command = f'python -m a3dcae_jax.prepare --config=configs/{name}.py'
-    if str(root) != f'data/{name}':  # the default of the config
+    if root and str(root) != f'data/{name}':  # the default of the config
       command += f' --config.data.root={root}'
     how = f'`{command} --download` fetches the set there'
   else:
     how = reader(name).HOW_TO_GET
     how += f' (more in a3dcae_jax/data/builders/{name}/README.md)'
-  raise UserError(
-    f'data.root: there is no folder {root}; {how}; --config.data.root=FOLDER names another folder'
-  )
+  raise UserError(f'data.root: {problem}; {how}; --config.data.root=FOLDER names another folder')
