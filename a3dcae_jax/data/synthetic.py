@@ -222,7 +222,7 @@ def _escalator(rng: np.random.Generator, spec: SceneSpec, frames: int) -> np.nda
 
 
 def _walkers(rng: np.random.Generator, spec: SceneSpec, frames: int) -> list[Figure]:
-  """Draw the normal figures, which arrive at random and follow a slow wave in number."""
+  """Draw the normal figures. They arrive at random; their number follows a wave."""
   path = spec.width + 2 * spec.figure[0]
   crossing = path / np.mean(spec.speed)  # frames in view
   phase = rng.uniform(0, 2 * np.pi)
