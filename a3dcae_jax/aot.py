@@ -80,6 +80,7 @@ _COMPARISON = flags.DEFINE_string(
 
 
 def main() -> None:
+  """Compile the programs that the flags ask for and show their figures."""
   _set_environment()
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.measuring.overview import earlier_reports
@@ -99,7 +100,7 @@ def main() -> None:
 
 
 def _set_environment():
-  """Tell JAX and libtpu that there is no accelerator. Must come before JAX looks for devices."""
+  """Tell JAX and libtpu that there is no accelerator, before they look for it."""
   os.environ['JAX_PLATFORMS'] = 'cpu'
   # Otherwise libtpu waits minutes for a metadata server.
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')

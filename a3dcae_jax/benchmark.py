@@ -1,9 +1,9 @@
-"""Measure how fast clips are scored and trained on here.
+r"""Measure how fast clips are scored and trained on here.
 
   python -m a3dcae_jax.benchmark --preset=small --batch=4
-  python -m a3dcae_jax.benchmark --preset=small,small6 \\
+  python -m a3dcae_jax.benchmark --preset=small,small6 \
     --input_pipeline=none,device_cached,streaming
-  python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 \\
+  python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 \
     --peer=torch_peer.py --peer_python=python3
   python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
@@ -82,6 +82,7 @@ define_compilation_cache(default=False)  # compilation is timed
 
 
 def main() -> None:
+  """Measure what the flags ask for."""
   if {'pipeline', 'ingest'} & set(_MODES.value):
     _measure_reading()
   else:
@@ -157,7 +158,7 @@ def _batches():
 
 
 def _measure(setting, matrix_rate):
-  """Measure one setting: a row per input pipeline, and per pair with a reference implementation."""
+  """Measure one setting; return a row per input pipeline and pair."""
   from a3dcae_jax.measuring import timing
 
   programs = [timing.make_program(setting, name) for name in _INPUT_PIPELINE.value]
@@ -179,7 +180,7 @@ def _measure(setting, matrix_rate):
 
 
 def _add_peer(row, pair):
-  """Measure the reference implementation at the setting of a row and add its figures."""
+  """Add the figures of the reference implementation to a row of ours."""
   from a3dcae_jax.measuring.peer import run_peer
 
   peer = run_peer(

@@ -1,10 +1,13 @@
-"""Runs a command as a pod of several processes on this machine: to try, and to test, what several hosts do.
+r"""Run a Python command as a pod of several processes on this machine.
 
-  python launch/local.py --processes=2 --devices=2 -- -m a3dcae_jax.main --config=configs/synthetic.py:tiny --workdir=/tmp/pod
+  python launch/local.py --processes=2 --devices=2 -- \
+    -m a3dcae_jax.main --config=configs/synthetic.py:tiny --workdir=/tmp/pod
 
-Each process gets --devices CPU devices and the flags --coordinator --num_processes --process_id; lines of output carry the process's number.
-SIGTERM and Ctrl-C go on to the processes. When one of them fails, the others get --grace_s seconds to end by themselves, as they would on hosts of
-their own; then they are killed. The exit status is that of the first that failed, 0 if none did; a process killed by signal S counts as 128 + S.
+Each process has --devices CPU devices and gets the flags --coordinator, --num_processes and
+--process_id. Its lines of output carry its number. SIGTERM and Ctrl-C are passed on. If a process
+fails, the others have --grace_s seconds to end by themselves, as on separate hosts; then they are
+killed. The exit status is that of the process that failed first, and 0 if none failed. A process
+that was killed by signal S counts as 128 + S.
 """
 
 import argparse
@@ -15,122 +18,189 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
-PEER_LOST = 76  # what a process ends with that lost another: training.watch.EXIT_PEER_LOST
+PEER_LOST = 76  # exit status of a process that lost another: training.peer_monitor.EXIT_PEER_LOST
 
 
-def free_port():
-  """A TCP port that nobody listens on now."""
+class Worker(NamedTuple):
+  """A process of the pod.
+
+  Attributes:
+    process: the process.
+    relay: the thread that copies its output to ours.
+  """
+
+  process: subprocess.Popen
+  relay: threading.Thread
+
+
+def free_port() -> int:
+  """Return a TCP port that nobody listens on now."""
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     return probe.getsockname()[1]
 
 
-def commands(arguments, *, processes, coordinator, python=sys.executable):
-  """The command line of each process: Python's arguments, then the flags of the pod."""
-  return [
-    [
-      python,
-      *arguments,
-      f'--coordinator={coordinator}',
-      f'--num_processes={processes}',
-      f'--process_id={i}',
-    ]
-    for i in range(processes)
-  ]
+def commands(
+  arguments: Sequence[str], *, processes: int, coordinator: str, python: str = sys.executable
+) -> list[list[str]]:
+  """Return the command line of each process.
+
+  Args:
+    arguments: of Python.
+    processes: number of processes.
+    coordinator: HOST:PORT at which they meet.
+    python: the interpreter.
+  """
+  pod = [f'--coordinator={coordinator}', f'--num_processes={processes}']
+  lines = []
+  for index in range(processes):
+    lines.append([python, *arguments, *pod, f'--process_id={index}'])
+  return lines
 
 
-def start(command, *, devices, index):
-  """One process; its output goes to ours, a thread putting its number before each line."""
-  environ = os.environ | {
+def start(command: Sequence[str], *, devices: int, index: int) -> Worker:
+  """Start a process whose output goes to ours, with its number before each line.
+
+  Args:
+    command: its command line.
+    devices: number of its CPU devices.
+    index: its number.
+  """
+  environment = {
+    **os.environ,
     'JAX_PLATFORMS': 'cpu',
     'JAX_NUM_CPU_DEVICES': str(devices),
     'PYTHONUNBUFFERED': '1',
   }
   process = subprocess.Popen(
     command,
-    env=environ,
+    env=environment,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
     errors='replace',
   )
 
-  def relay():
+  def copy_output() -> None:
     for line in process.stdout:
       sys.stdout.write(f'[{index}] {line}')
       sys.stdout.flush()
 
-  process.relay = threading.Thread(target=relay, daemon=True)
-  process.relay.start()
+  relay = threading.Thread(target=copy_output, daemon=True)
+  relay.start()
   print(f'[local] process {index} has pid {process.pid}', flush=True)
-  return process
+  return Worker(process, relay)
 
 
-def wait(processes, *, grace_s):
-  """Waits for all; returns the status that ended them: the first that is not 0, else 0.
+def wait(workers: Sequence[Worker], *, grace_s: float) -> int:
+  """Wait for all processes and return the exit status of the pod.
 
-  That a process lost another says only that the other ended: its own status counts, as both may have ended between two looks.
+  That is the status of the process that failed first, 0 if none did. `PEER_LOST` only says that
+  another process ended, so a different status counts instead if there is one: both may have ended
+  between two looks.
+
+  Args:
+    workers: the processes.
+    grace_s: seconds that the others have after one failed, before they are killed.
   """
-  failed, deadline, killed = 0, float('inf'), []
-  while any(process.poll() is None for process in processes):
-    for index, process in enumerate(processes):
-      if not failed and process.poll():
-        failed = _status(process.returncode)
+  first_failure = 0
+  deadline = float('inf')
+  killed = []
+  while any(worker.process.poll() is None for worker in workers):
+    if not first_failure:
+      first_failure = _first_failure(workers, grace_s)
+      if first_failure:
         deadline = time.monotonic() + grace_s
-        print(
-          f'[local] process {index} ended with status {failed}; the others have {grace_s:g} s',
-          flush=True,
-        )
     if time.monotonic() > deadline:
-      for process in processes:
-        if process.poll() is None:
-          print(
-            f'[local] process {processes.index(process)} did not end by itself: killed', flush=True
-          )
-          process.kill()
-          killed.append(process)
+      killed += _kill_running(workers)
       deadline = float('inf')
     time.sleep(0.05)
-  for process in processes:
-    process.relay.join(5)
-  statuses = [
-    _status(process.returncode)
-    for process in processes
-    if process.returncode and process not in killed
-  ]
-  if failed in (0, PEER_LOST):
-    failed = next((status for status in statuses if status != PEER_LOST), max(statuses, default=0))
-  return failed
+  for worker in workers:
+    worker.relay.join(5)
+  if first_failure not in (0, PEER_LOST):
+    return first_failure
+  statuses = []
+  for worker in workers:
+    if worker.process.returncode and worker not in killed:
+      statuses.append(_status(worker.process.returncode))
+  causes = [status for status in statuses if status != PEER_LOST]
+  if causes:
+    return causes[0]
+  return PEER_LOST if statuses else 0
 
 
-def _status(returncode):
+def _first_failure(workers: Sequence[Worker], grace_s: float) -> int:
+  """Return the status of the first process that has failed, 0 if none has."""
+  for index, worker in enumerate(workers):
+    if worker.process.poll():
+      status = _status(worker.process.returncode)
+      print(
+        f'[local] process {index} ended with status {status}; the others have {grace_s:g} s',
+        flush=True,
+      )
+      return status
+  return 0
+
+
+def _kill_running(workers: Sequence[Worker]) -> list[Worker]:
+  """Kill the processes that still run, and return them."""
+  killed = []
+  for index, worker in enumerate(workers):
+    if worker.process.poll() is None:
+      print(f'[local] process {index} did not end by itself: killed', flush=True)
+      worker.process.kill()
+      killed.append(worker)
+  return killed
+
+
+def _status(returncode: int) -> int:
+  """Return the exit status that a shell would report."""
   return returncode if returncode >= 0 else 128 - returncode
 
 
-def main():
+def main() -> int:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--processes', type=int, default=2)
+  parser.add_argument('--processes', type=int, default=2, help='number of processes')
   parser.add_argument('--devices', type=int, default=1, help='CPU devices of each process')
-  parser.add_argument('--grace_s', type=float, default=120)
+  parser.add_argument(
+    '--grace_s', type=float, default=120, help='seconds until the others are killed'
+  )
   parser.add_argument('--dry_run', action='store_true', help='print the commands only')
-  parser.add_argument('arguments', nargs=argparse.REMAINDER, help='-- what Python is to run')
+  parser.add_argument('arguments', nargs=argparse.REMAINDER, help='-- and the arguments of Python')
   options = parser.parse_args()
-  arguments = options.arguments[1:] if options.arguments[:1] == ['--'] else options.arguments
+  arguments = options.arguments
+  if arguments[:1] == ['--']:
+    arguments = arguments[1:]
   if not arguments:
     parser.error('nothing to run: give it after --, as in -- -m a3dcae_jax.main --config=...')
-  lines = commands(arguments, processes=options.processes, coordinator=f'127.0.0.1:{free_port()}')
+  coordinator = f'127.0.0.1:{free_port()}'
+  lines = commands(arguments, processes=options.processes, coordinator=coordinator)
   if options.dry_run:
-    print('\n'.join(' '.join(line) for line in lines))
+    for line in lines:
+      print(' '.join(line))
     return 0
-  processes = [start(line, devices=options.devices, index=i) for i, line in enumerate(lines)]
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(
-      number, lambda received, _: [p.send_signal(received) for p in processes if p.poll() is None]
-    )
-  return wait(processes, grace_s=options.grace_s)
+  workers = []
+  for index, line in enumerate(lines):
+    workers.append(start(line, devices=options.devices, index=index))
+  _pass_signals_on(workers)
+  return wait(workers, grace_s=options.grace_s)
+
+
+def _pass_signals_on(workers: Sequence[Worker]) -> None:
+  """Send SIGTERM and Ctrl-C to all processes that run."""
+
+  def send(number: int, _: object) -> None:
+    for worker in workers:
+      if worker.process.poll() is None:
+        worker.process.send_signal(number)
+
+  signal.signal(signal.SIGTERM, send)
+  signal.signal(signal.SIGINT, send)
 
 
 if __name__ == '__main__':

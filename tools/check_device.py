@@ -1,8 +1,9 @@
-"""Compare this machine's accelerator with its CPU: each operator and one training step.
+"""Compare this machine's accelerator with its CPU.
 
   python -m tools.check_device --json=FILE [--preset=small]
 
-In float32, values and gradients are compared at the highest matrix precision. In bfloat16, the
+In float32, values and gradients of each operator and the metrics of one training step are
+compared, at the highest matrix precision. In bfloat16, the
 order of frames by their error is compared with that in float32 (Spearman's correlation). The
 script writes JSON and ends with status 1 if the accelerator differs.
 """
@@ -112,16 +113,20 @@ def on(device: jax.Device, function: Callable[..., Any], *arguments: Any) -> Any
   """
   with jax.default_device(device), tracing_for(device.platform):
     compiled = jax.jit(lambda *placed: function(*placed))
-    return jax.device_get(compiled(*jax.device_put(arguments, device)))
+    placed = jax.device_put(arguments, device)
+    result = compiled(*placed)
+    return jax.device_get(result)
 
 
 def relative_difference(found: Any, expected: Any) -> float:
   """Return the largest difference in units of the largest value, over all leaves."""
-  largest = 0.0
-  for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-    scale = max(np.abs(b).max(), 1e-12)
-    largest = max(largest, float(np.abs(a - b).max() / scale))
-  return largest
+  differences = []
+  leaves = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+  for a, b in leaves:
+    largest = np.abs(b).max()
+    difference = np.abs(a - b).max()
+    differences.append(float(difference / max(largest, 1e-12)))
+  return max(differences)
 
 
 def value_and_gradient(function: Callable[..., jax.Array]) -> Callable[..., Any]:
@@ -129,8 +134,9 @@ def value_and_gradient(function: Callable[..., jax.Array]) -> Callable[..., Any]
 
   def both(*arguments: jax.Array) -> Any:
     value, pullback = jax.vjp(function, *arguments)
-    cotangent = jnp.cos(jnp.arange(value.size, dtype=value.dtype))
-    return value, pullback(cotangent.reshape(value.shape))
+    numbers = jnp.arange(value.size, dtype=value.dtype)
+    cotangent = jnp.cos(numbers).reshape(value.shape)
+    return value, pullback(cotangent)
 
   return both
 
@@ -209,15 +215,22 @@ def step_differences(
 
 
 def _clips(setting: Setting) -> np.ndarray:
-  """Return random clips whose frames differ in contrast, so that their errors have an order."""
+  """Return random clips.
+
+  Their frames differ in contrast, so that their errors have an order.
+  """
+  rng = np.random.default_rng(0)
   shape = (setting.batch, *setting.clip_shape)
-  noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-  contrast = np.linspace(0.1, 1, setting.batch * setting.window)
+  noise = rng.integers(0, 256, shape, dtype=np.uint8)
+  num_frames = setting.batch * setting.window
+  contrast = np.linspace(0.1, 1, num_frames)
   contrast = contrast.reshape(setting.batch, setting.window, 1, 1)
-  return (127 + (noise.astype(np.float32) - 127) * contrast).astype(np.uint8)
+  deviation = noise.astype(np.float32) - 127
+  return (127 + deviation * contrast).astype(np.uint8)
 
 
-def main() -> None:
+def parse_flags(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parse the command line; None takes that of the process."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -225,7 +238,12 @@ def main() -> None:
   parser.add_argument(
     '--preset', choices=tuple(PRESETS), default='small', help='networks of the training step'
   )
-  arguments = parser.parse_args()
+  return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Compare the devices and return the exit status."""
+  arguments = parse_flags(argv)
   cpu = jax.devices('cpu')[0]
   accelerator = jax.devices()[0]
   with jax.default_matmul_precision('highest'):
@@ -256,8 +274,8 @@ def main() -> None:
     f'{rank:.5f}, and {pool_indices["conv_pool3d"]:.2%} of maxima move: '
     f'{"passed" if passed else "FAILED"}'
   )
-  sys.exit(not passed)
+  return 0 if passed else 1
 
 
 if __name__ == '__main__':
-  main()
+  sys.exit(main())

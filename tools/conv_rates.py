@@ -1,6 +1,6 @@
-"""Time each 3D convolution of the paper's networks on this machine's accelerator.
+r"""Time each 3D convolution of the paper's networks on this machine's accelerator.
 
-  python -m tools.conv_rates --json=FILE [--batch=32] \\
+  python -m tools.conv_rates --json=FILE [--batch=32] \
     [--conv_algorithms=direct,folded,summed] [--torch]
 
 The forward pass and both gradients are timed, with each algorithm of `ops.conv_algorithm`.
@@ -13,6 +13,7 @@ sizes, channels last, with cuDNN's best algorithm.
 import argparse
 import functools
 import json
+import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def seconds_of(run: Callable[[], Any], wait: Callable[[Any], Any], reps: int) ->
 
 
 def jax_times(layer: Layer, conv_algorithm: str, batch: int, reps: int) -> dict[str, float]:
-  """Time the forward pass and the gradients of the input and the kernel, in bfloat16."""
+  """Time the forward pass and the gradients of input and kernel, in bfloat16."""
   import jax
   import jax.numpy as jnp
 
@@ -95,16 +96,20 @@ def _jax_operands(layer: Layer, batch: int) -> tuple[Any, Any, Any]:
   import jax
   import jax.numpy as jnp
 
-  x_key, kernel_key, y_key = jax.random.split(jax.random.key(0), 3)
-  kernel_shape = (3, 3, 3, layer.features_in, layer.features_out)
-  x = jax.random.normal(x_key, (batch, *layer.size, layer.features_in), jnp.bfloat16)
-  kernel = jax.random.normal(kernel_key, kernel_shape, jnp.bfloat16)
-  y = jax.random.normal(y_key, (batch, *layer.size, layer.features_out), jnp.bfloat16)
-  return x, kernel, y
+  shapes = (
+    (batch, *layer.size, layer.features_in),
+    (3, 3, 3, layer.features_in, layer.features_out),
+    (batch, *layer.size, layer.features_out),
+  )
+  keys = jax.random.split(jax.random.key(0), 3)
+  operands = []
+  for key, shape in zip(keys, shapes, strict=True):
+    operands.append(jax.random.normal(key, shape, jnp.bfloat16))
+  return tuple(operands)
 
 
 def pooled_times(layer: Layer, batch: int, reps: int) -> dict[str, float]:
-  """Time the convolution that `ops.conv_pool` pools, as it is computed here and in float32."""
+  """Time the convolution of `ops.conv_pool`, as it is computed here and in float32."""
   import jax
   import jax.numpy as jnp
 
@@ -162,7 +167,14 @@ def torch_times(layer: Layer, batch: int, reps: int) -> dict[str, float]:
 
 
 def times_of(layer: Layer, algorithm: str, batch: int, reps: int) -> dict[str, float]:
-  """Return the seconds of each part of a layer, for an algorithm, 'pooled' or 'torch'."""
+  """Return the seconds of each part of a layer by an algorithm.
+
+  Args:
+    layer: the convolution.
+    algorithm: one of `ops.conv_algorithm`, 'pooled' or 'torch'.
+    batch: clips.
+    reps: timed runs.
+  """
   if algorithm == 'pooled':
     return pooled_times(layer, batch, reps)
   if algorithm == 'torch':
@@ -172,16 +184,18 @@ def times_of(layer: Layer, algorithm: str, batch: int, reps: int) -> dict[str, f
 
 def describe(layer: Layer, algorithm: str, batch: int, times: dict[str, float]) -> str:
   """Return the times of a layer as one line."""
-  frames, height, width = layer.size
-  pixels = batch * frames * height * width
-  flops = 2 * 27 * layer.features_in * layer.features_out * pixels
+  pixels = batch * math.prod(layer.size)
+  products = 27 * layer.features_in * layer.features_out * pixels
   text = f'{layer.name:8s} {algorithm:7s}'
   for part, seconds in times.items():
-    text += f' {part} {1e3 * seconds:7.3f} ms {flops / seconds / 1e12:4.0f} TFLOP/s'
+    milliseconds = 1e3 * seconds
+    rate = 2 * products / seconds / 1e12
+    text += f' {part} {milliseconds:7.3f} ms {rate:4.0f} TFLOP/s'
   return text
 
 
-def main(argv: list[str] | None = None) -> None:
+def parse_flags(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parse the command line; None takes that of the process."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -192,7 +206,12 @@ def main(argv: list[str] | None = None) -> None:
     '--conv_algorithms', default='direct,folded,summed', help='names, with commas'
   )
   parser.add_argument('--torch', action='store_true', help='time PyTorch too')
-  arguments = parser.parse_args(argv)
+  return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Time all layers."""
+  arguments = parse_flags(argv)
   rows = []
   for layer in LAYERS:
     algorithms = arguments.conv_algorithms.split(',')

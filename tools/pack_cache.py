@@ -1,16 +1,18 @@
-"""Packs a frame cache into one small file that travels, and unpacks it where the footage is not.
+"""Pack a frame cache into one small file, to be unpacked on another machine.
 
-  python tools/pack_cache.py pack CACHE FILE [--quality=95]
-  python tools/pack_cache.py unpack FILE CACHE
+  python -m tools.pack_cache pack CACHE FILE [--quality=95]
+  python -m tools.pack_cache unpack FILE CACHE
 
-Frames are written as JPEG (quality 95: 0.7 grey levels off on average, a quarter of the size) or, with --quality=0, as PNG (exact). The
-unpacked cache's index says how it travelled, and has a hash of its own.
+Frames are stored as JPEG (at quality 95 a quarter of the size, off by 0.7 grey levels on average)
+or, with --quality=0, as PNG, which is exact. The unpacked cache has hashes of its own, and its
+index says how the frames were packed.
 """
 
 import argparse
 import io
 import json
 import pathlib
+import sys
 
 import numpy as np
 import tqdm
@@ -19,25 +21,30 @@ from PIL import Image
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir, atomic_write
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.frame_cache import FrameCache, write_index
+from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, write_index
 
 
-def pack(folder, path, quality):
-  """Writes the cache at `folder` into the .npz file `path`."""
+def pack(folder: str | pathlib.Path, path: str | pathlib.Path, quality: int) -> None:
+  """Write a frame cache into an .npz file.
+
+  Args:
+    folder: the frame cache.
+    path: the file.
+    quality: of the JPEGs; 0: PNG.
+  """
   cache = FrameCache.open(folder)
-  index = cache.index | {
-    'layout': f'{cache.index["layout"]}, packed as {f"JPEG {quality}" if quality else "PNG"}'
-  }
-  arrays = {'index': np.frombuffer(json.dumps(index).encode(), np.uint8)}
-  for name in ('train', 'test'):
-    blobs = [
-      _encode(frame, quality)
-      for frame in tqdm.tqdm(getattr(cache, name).frames, desc=f'pack {name}', unit='frame')
-    ]
-    arrays[name], arrays[f'{name}_ends'] = (
-      np.frombuffer(b''.join(blobs), np.uint8),
-      np.cumsum([len(blob) for blob in blobs]),
-    )
+  index = dict(cache.index)
+  index['layout'] += f', packed as JPEG {quality}' if quality else ', packed as PNG'
+  text = json.dumps(index)
+  arrays = {'index': np.frombuffer(text.encode(), np.uint8)}
+  for split in SPLITS:
+    frames = getattr(cache, split).frames
+    images = []
+    for frame in tqdm.tqdm(frames, f'pack {split}'):
+      images.append(_encode(frame, quality))
+    lengths = [len(image) for image in images]
+    arrays[split] = np.frombuffer(b''.join(images), np.uint8)
+    arrays[f'{split}_ends'] = np.cumsum(lengths)
   if cache.test.labels is not None:
     arrays['labels'] = cache.test.labels
   if cache.test.masks is not None:
@@ -46,51 +53,70 @@ def pack(folder, path, quality):
     np.savez_compressed(file, **arrays)
 
 
-def unpack(path, folder):
-  """Writes the frame cache in the .npz file `path` to `folder`, whole or not at all."""
+def unpack(path: str | pathlib.Path, folder: str | pathlib.Path) -> None:
+  """Write the frame cache in an .npz file to a folder, as a whole or not at all.
+
+  Args:
+    path: the file.
+    folder: the frame cache.
+  """
   with np.load(path, allow_pickle=False) as arrays, atomic_dir(folder) as temporary:
     index = json.loads(arrays['index'].tobytes())
-    for name in ('train', 'test'):
-      data, ends = arrays[name], arrays[f'{name}_ends']
-      with ArrayWriter(temporary / f'{name}.npy', (index['height'], index['width'])) as writer:
-        for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
-          writer.append(np.asarray(Image.open(io.BytesIO(data[start:end].tobytes()))))
+    shape = (index['height'], index['width'])
+    for split in SPLITS:
+      packed = arrays[split]
+      start = 0
+      with ArrayWriter(temporary / f'{split}.npy', shape) as writer:
+        for end in arrays[f'{split}_ends']:
+          writer.append(_decode(packed[start:end]))
+          start = end
     if 'labels' in arrays:
       np.save(temporary / 'labels.npy', arrays['labels'])
     if 'masks' in arrays:
-      np.save(
-        temporary / 'masks.npy', np.unpackbits(arrays['masks'], axis=-1, count=index['width'])
-      )
+      masks = np.unpackbits(arrays['masks'], axis=-1, count=index['width'])
+      np.save(temporary / 'masks.npy', masks)
     write_index(temporary, index)
 
 
-def _encode(frame, quality):
+def _encode(frame: np.ndarray, quality: int) -> bytes:
+  image = Image.fromarray(np.asarray(frame))
   buffer = io.BytesIO()
-  Image.fromarray(np.asarray(frame)).save(
-    buffer,
-    *(('JPEG',) if quality else ('PNG',)),
-    **({'quality': quality} if quality else {'optimize': True}),
-  )
+  if quality:
+    image.save(buffer, 'JPEG', quality=quality)
+  else:
+    image.save(buffer, 'PNG', optimize=True)
   return buffer.getvalue()
 
 
-def main():
+def _decode(packed: np.ndarray) -> np.ndarray:
+  return np.asarray(Image.open(io.BytesIO(packed.tobytes())))
+
+
+def parse_flags(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parse the command line; None takes that of the process."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('what', choices=('pack', 'unpack'))
-  parser.add_argument('source', type=pathlib.Path)
-  parser.add_argument('target', type=pathlib.Path)
-  parser.add_argument('--quality', type=int, default=95, help='of JPEG; 0 is PNG')
-  arguments = parser.parse_args()
+  parser.add_argument('source', type=pathlib.Path, help='the frame cache, or the packed file')
+  parser.add_argument('target', type=pathlib.Path, help='the packed file, or the frame cache')
+  parser.add_argument('--quality', type=int, default=95, help='of the JPEGs; 0: PNG')
+  return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Pack or unpack, and return the exit status."""
+  arguments = parse_flags(argv)
   try:
     if arguments.what == 'pack':
       pack(arguments.source, arguments.target, arguments.quality)
     else:
       unpack(arguments.source, arguments.target)
   except (UserError, OSError) as error:
-    parser.exit(2, f'error: {error}\n')
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  return 0
 
 
 if __name__ == '__main__':
-  main()
+  sys.exit(main())

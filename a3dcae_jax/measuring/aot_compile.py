@@ -1,4 +1,4 @@
-"""Compile the measured programs for absent TPUs and GPUs, and report what limits them."""
+"""Compile the measured programs for absent TPUs and GPUs, and report limits."""
 
 import re
 import time
@@ -37,7 +37,7 @@ COMPILER_OPTIONS = {
 
 
 class OutOfMemory(UserError):
-  """A program does not compile for a chip, for lack of its memory or of on-chip memory."""
+  """A program does not compile for lack of a chip's memory, or on-chip memory."""
 
 
 def compile_for(setting: Setting, topology: str) -> tuple[Any, float]:
@@ -156,7 +156,7 @@ def report(setting: Setting, topology: str) -> dict[str, Any]:
 
 
 def roofline(flops: float, num_bytes: float, chip: Chip) -> dict[str, Any]:
-  """Return the time for FLOPs and for bytes at the chip's peak rates, and the longer of the two."""
+  """Return the times for FLOPs and bytes at peak rates, and which is longer."""
   compute_s = flops / (chip.tflops_per_s * 1e12)
   memory_s = num_bytes / (chip.gb_per_s * 1e9)
   return {

@@ -1,4 +1,4 @@
-"""Accelerators that are absent: their data sheets, and devices to compile programs for."""
+"""Data sheets of accelerators that are absent, and devices to compile for."""
 
 import contextlib
 from collections.abc import Sequence

@@ -26,8 +26,12 @@ def table(
 
 
 def _markdown(cells: Sequence[Sequence[str]]) -> str:
-  lines = ['| ' + ' | '.join(line) + ' |' for line in cells]
-  lines.insert(1, '|' + '---|' * len(cells[0]))
+  lines = []
+  for line in cells:
+    text = ' | '.join(line)
+    lines.append(f'| {text} |')
+  rule = '---|' * len(cells[0])
+  lines.insert(1, f'|{rule}')
   return '\n'.join(lines)
 
 
@@ -36,12 +40,14 @@ def _aligned(cells: Sequence[Sequence[str]]) -> str:
   padded_columns = []
   for column in zip(*cells, strict=True):
     width = max(len(cell) for cell in column)
-    if all(_is_number(cell) for cell in column[1:]):
-      padded_columns.append([cell.rjust(width) for cell in column])
-    else:
-      padded_columns.append([cell.ljust(width) for cell in column])
-  lines = zip(*padded_columns, strict=True)
-  return '\n'.join('  '.join(line).rstrip() for line in lines)
+    is_numeric = all(_is_number(cell) for cell in column[1:])
+    pad = str.rjust if is_numeric else str.ljust
+    padded_columns.append([pad(cell, width) for cell in column])
+  lines = []
+  for line in zip(*padded_columns, strict=True):
+    text = '  '.join(line)
+    lines.append(text.rstrip())
+  return '\n'.join(lines)
 
 
 def _cell(row: Mapping[str, Any], form: str) -> str:

@@ -103,8 +103,10 @@ def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
 def _product_flops(equation: Any) -> int:
   left = equation.invars[0].aval.shape
   out = equation.outvars[0].aval.shape
-  (contracted, _), _ = equation.params['dimension_numbers']
-  return 2 * math.prod(out) * math.prod(left[axis] for axis in contracted)
+  contracted_axes = equation.params['dimension_numbers'][0][0]
+  summed = math.prod(left[axis] for axis in contracted_axes)
+  outputs = math.prod(out)
+  return 2 * outputs * summed
 
 
 def _convolution_flops(equation: Any) -> int:
@@ -126,18 +128,24 @@ def _convolution_flops(equation: Any) -> int:
     outputs = out[numbers.out_spec[2 + axis]]
     positions = _positions_read(params, axis, taps, outputs)
     spacing = params['lhs_dilation'][axis]
-    is_pixel = (positions >= 0) & (positions <= (size - 1) * spacing) & (positions % spacing == 0)
+    last = (size - 1) * spacing
+    is_inside = (positions >= 0) & (positions <= last)
+    is_pixel = is_inside & (positions % spacing == 0)
     pairs *= int(is_pixel.sum())
-  features = right[numbers.rhs_spec[0]] * right[numbers.rhs_spec[1]]  # Cout * Cin / groups
-  return 2 * out[numbers.out_spec[0]] * features * pairs
+  batch = out[numbers.out_spec[0]]
+  features_out = right[numbers.rhs_spec[0]]
+  features_in = right[numbers.rhs_spec[1]]  # per group
+  return 2 * batch * features_in * features_out * pairs
 
 
 def _positions_read(params: Mapping[str, Any], axis: int, taps: int, outputs: int) -> np.ndarray:
-  """Return the position that each (output, tap) pair reads along an axis, [outputs, taps].
+  """Return the positions that the outputs read along an axis, [outputs, taps].
 
   The first value of the input lies at 0; with dilated inputs the next one at `lhs_dilation`.
   """
+  stride = params['window_strides'][axis]
+  dilation = params['rhs_dilation'][axis]
   padding_before, _ = params['padding'][axis]
-  starts = np.arange(outputs) * params['window_strides'][axis] - padding_before
-  offsets = np.arange(taps) * params['rhs_dilation'][axis]
-  return starts[:, None] + offsets[None]
+  starts = stride * np.arange(outputs) - padding_before
+  offsets = dilation * np.arange(taps)
+  return starts[:, None] + offsets

@@ -58,7 +58,10 @@ class Instruction(NamedTuple):
 
   @property
   def written(self) -> str:
-    """The shape that is written. The start of a copy or slice lists its source as well."""
+    """The shape that is written.
+
+    The start of a copy or slice lists its source as well.
+    """
     if self.opcode == 'slice-start':  # ((source), slice, context)
       return self.shape.split('), ')[1].split(', ')[0]
     if self.opcode == 'copy-start':  # (target, source, context)
@@ -78,8 +81,11 @@ class Instruction(NamedTuple):
 
 
 def shape_bytes(text: str) -> int:
-  """Return the bytes of all arrays in a shape such as 'f32[2,3]' or '(bf16[4], u8[4])'."""
-  return sum(math.prod(sizes_of(sizes)) * BITS[kind] // 8 for kind, sizes in SHAPE.findall(text))
+  """Return the bytes of a shape such as 'f32[2,3]' or '(bf16[4], u8[4])'."""
+  total = 0
+  for kind, sizes in SHAPE.findall(text):
+    total += math.prod(sizes_of(sizes)) * BITS[kind] // 8
+  return total
 
 
 def sizes_of(text: str) -> list[int]:
@@ -116,9 +122,9 @@ def convolution_flops(text: str) -> int:
 
 
 def _products_per_output(item: Instruction, shapes: Mapping[str, str]) -> int:
-  """Return how many products are summed for one output of a convolution or matrix product.
+  """Return how many products one output of a convolution or matrix product sums.
 
-  0 if the shape of the second operand is not known.
+  It is 0 if the shape of the second operand is not known.
   """
   operands = OPERAND.findall(item.rest.split(')')[0])
   right = SHAPE.search(shapes.get(operands[1], '')) if len(operands) > 1 else None
@@ -188,9 +194,10 @@ def collectives(text: str) -> list[dict[str, Any]]:
 
 
 def _chains(items: Sequence[Instruction]) -> Collection[list[Instruction]]:
-  """Return the collectives that TPUs run inside fusions, each as the list of its parts.
+  """Return the collectives that TPUs run inside fusions.
 
-  The first part starts the collective and the last one ends it; those between compute meanwhile.
+  Each is the list of its parts. The first part starts the collective and the last one ends it;
+  those between compute meanwhile.
   """
   chains = {}
   for item in items:
@@ -212,7 +219,7 @@ def _collective_row(item: Instruction, overlapped: bool) -> dict[str, Any]:
 
 
 def _is_overlapped(items: Sequence[Instruction], index: int) -> bool:
-  """Return whether something is computed between the start and the end of a collective."""
+  """Return whether something is computed while a collective runs."""
   start = items[index]
   if not start.opcode.endswith('-start'):
     return False

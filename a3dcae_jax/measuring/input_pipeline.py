@@ -1,4 +1,4 @@
-"""Measure how fast videos are read: tf.data on a frame cache, and ingest of a data set."""
+"""Measure how fast videos are read, from a frame cache and from a data set."""
 
 import pathlib
 import tempfile

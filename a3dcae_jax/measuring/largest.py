@@ -1,4 +1,4 @@
-"""Find the largest batch that a chip holds, by compiling instead of running out of memory."""
+"""Find the largest batch that a chip holds, by compiling."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -54,7 +54,7 @@ def largest_batch(
 
 
 def _bytes_at(setting: Setting, topology: str, limit: int) -> int | None:
-  """Return the bytes that a program needs, None if it does not compile for lack of memory."""
+  """Return the bytes that a program needs; None if it does not compile."""
   try:
     compiled, _ = compile_for(setting, topology)
   except OutOfMemory as error:
@@ -125,14 +125,17 @@ def _fits(used: int | None, limit: int) -> bool:
 
 
 def _next_probe(low: int, high: int | None, known: Mapping[int, int | None], limit: int) -> int:
-  """Choose the n to measure next, between `low`, which fits, and `high`, which does not."""
-  points = sorted((n, used) for n, used in known.items() if used is not None)[-2:]
-  if len(points) == 2 and points[1][1] > points[0][1]:
-    (a, used_a), (b, used_b) = points
-    guess = a + int((limit - used_a) * (b - a) // (used_b - used_a))
-  elif high is None:
+  """Choose the n to measure next: above `low`, which fits, and below `high`."""
+  if high is None:
     guess = 2 * low
+    most = 4 * low
   else:
     guess = (low + high) // 2
-  ceiling = 4 * low if high is None else high - 1
-  return min(max(guess, low + 1), ceiling)
+    most = high - 1
+  measured = [(n, used) for n, used in known.items() if used is not None]
+  if len(measured) > 1:
+    (a, used_a), (b, used_b) = sorted(measured)[-2:]
+    rise = used_b - used_a
+    if rise > 0:
+      guess = a + int((limit - used_a) * (b - a) // rise)
+  return min(max(guess, low + 1), most)

@@ -32,17 +32,26 @@ def sending_s(opcode: str, num_bytes: float, topology: str) -> float:
   chips = math.prod(parsed.grid)
   rate = chip_of(topology).link_gb_per_s * 1e9
   kind = opcode.removesuffix('-start')
-  if kind == 'all-to-all' and platform_of(topology) == 'tpu' and chips > 1:
-    rate_per_link = rate / (2 * len(parsed.grid))
-    return chips * num_bytes / 4 / (_links_across(parsed) * rate_per_link)
-  shares = {'all-reduce': 2 * (chips - 1) / chips, 'reduce-scatter': chips - 1}
-  share = shares.get(kind, (chips - 1) / chips)
+  is_grid = platform_of(topology) == 'tpu' and chips > 1
+  if kind == 'all-to-all' and is_grid:
+    links_per_chip = 2 * len(parsed.grid)
+    rate_across = _links_across(parsed) * rate / links_per_chip
+    return chips * num_bytes / 4 / rate_across
+  if kind == 'reduce-scatter':
+    share = chips - 1
+  elif kind == 'all-reduce':
+    share = 2 * (chips - 1) / chips
+  else:
+    share = (chips - 1) / chips
   return share * num_bytes / rate
 
 
 def _links_across(topology: Topology) -> int:
   """Return how many links a cut through the middle of the longest side crosses."""
   longest = max(topology.grid)
-  rows = math.prod(topology.grid) // longest
+  chips = math.prod(topology.grid)
+  rows = chips // longest
   is_ring = longest % WRAPPED[topology.kind] == 0
-  return 2 * rows if is_ring else rows
+  if is_ring:
+    return 2 * rows
+  return rows

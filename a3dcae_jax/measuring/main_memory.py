@@ -65,7 +65,7 @@ def main_memory_bytes(text: str) -> int:
 
 
 def placed_bytes(text: str) -> tuple[int, int]:
-  """Return the bytes in main memory and the bytes on chip of all arrays in an HLO shape."""
+  """Return the bytes in main memory and those on chip of an HLO shape."""
   in_main_memory = 0
   on_chip = 0
   for kind, sizes, layout in _SHAPE_AND_LAYOUT.findall(text):
@@ -102,7 +102,7 @@ def _called_computation(item: Instruction) -> str | None:
 
 
 def _updates(text: str) -> dict[str | None, Update]:
-  """Return an `Update` for each computation that ends in a dynamic-update-slice, by its name."""
+  """Return the `Update` of each computation that has one, by its name."""
   updates = {}
   computation = None
   shapes = {}

@@ -44,10 +44,12 @@ def overview(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> st
 
 
 def write_overview(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-  """Write reports to NAME.json, with lists replaced by their lengths, and to NAME.md."""
-  write_json(f'{name}.json', {'rows': [brief(row) for row in rows]})
+  """Write reports to NAME.json, lists replaced by their lengths, and NAME.md."""
+  briefs = [brief(row) for row in rows]
+  write_json(f'{name}.json', {'rows': briefs})
+  text = overview(rows, markdown=True)
   with atomic_write(f'{name}.md') as file:
-    file.write(f'# Compiled for absent chips\n\n{overview(rows, markdown=True)}\n')
+    file.write(f'# Compiled for absent chips\n\n{text}\n')
 
 
 def brief(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def check_setting(setting: Setting) -> Setting:
 
 
 def resolved(setting: Setting) -> Setting:
-  """Replace the dtype 'auto' by its value on the platform that programs are traced for."""
+  """Replace the dtype 'auto' by its value on the platform that is traced for."""
   return setting._replace(dtype=jnp.dtype(compute_dtype(setting.dtype)).name)
 
 
@@ -185,12 +185,18 @@ def input_shapes(
     setting: the program.
     num_devices: size of a leading device axis of the clips; None for no such axis.
   """
-  leading = () if num_devices is None else (num_devices,)
-  clips = jax.ShapeDtypeStruct((*leading, setting.batch, *setting.clip_shape), jnp.uint8)
-  mean_image = jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32)
+  shape = (setting.batch, *setting.clip_shape)
+  if num_devices is not None:
+    shape = (num_devices, *shape)
+  image_shape = setting.clip_shape[1:]
+  clips = jax.ShapeDtypeStruct(shape, jnp.uint8)
+  mean_image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
   return clips, mean_image
 
 
 def _optimizer():
-  """Return the default optimizer. Its learning rate is constant, so `steps` has no effect."""
+  """Return the default optimizer.
+
+  Its learning rate is constant, so `steps` has no effect.
+  """
   return make_optimizer(fields.Optimizer(), steps=1)

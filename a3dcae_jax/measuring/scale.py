@@ -61,7 +61,12 @@ def scale_groups(reports: Sequence[Mapping[str, Any]]) -> list[list[dict[str, An
     kind = report['topology'].partition(':')[0]
     key = (kind, *(report[name] for name in SAME))
     groups.setdefault(key, []).append(report)
-  return [scale_rows(group) for group in groups.values() if len(group) > 1]
+  compared = []
+  for group in groups.values():
+    topologies = {report['topology'] for report in group}
+    if len(topologies) > 1:
+      compared.append(scale_rows(group))
+  return compared
 
 
 def scale_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -133,9 +138,13 @@ def scale_title(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def write_comparison(name: str, groups: Sequence[Sequence[Mapping[str, Any]]]) -> None:
   """Write groups of `scale_rows` to NAME.json and NAME.md."""
-  write_json(f'{name}.json', {'rows': [row for group in groups for row in group]})
+  rows = []
   lines = ['# Figures per chip and what chips send each other, by number of chips', '']
   for group in groups:
-    lines += [scale_title(group), '', scale_table(group, markdown=True), '', *verdict(group), '']
+    rows += group
+    lines += [scale_title(group), '']
+    lines += [scale_table(group, markdown=True), '']
+    lines += [*verdict(group), '']
+  write_json(f'{name}.json', {'rows': rows})
   with atomic_write(f'{name}.md') as file:
     file.write('\n'.join(lines))

@@ -1,4 +1,4 @@
-"""Read from a profiler's trace how long each update took and what the kernels cost."""
+"""Read the times of updates and kernels from the trace of a profiler."""
 
 import collections
 import gzip
@@ -13,8 +13,8 @@ from a3dcae_jax.measuring.columns import table
 _KERNEL_COLUMNS = (
   ('ms', '{ms:.3f}'),
   ('%', '{percent:.1f}'),
-  ('calls', '{calls}'),
-  ('kernel', '{name:.60}'),
+  ('calls', '{calls:g}'),
+  ('kernel', '{name:.80}'),
   ('source', '{source}'),
 )
 

@@ -85,6 +85,7 @@ def test_only_the_same_program_on_the_same_kind_of_chip_is_compared():
     report(16, preset='small'),
     report(1, topology='v6e:1x1'),
     report(1, preset='small', batch=4),
+    report(1, preset='small', batch=4, gb_per_clip=3.0),  # the same topology, measured again
   ]
   groups = scale.scale_groups(rows)
   topologies = [[row['topology'] for row in group] for group in groups]

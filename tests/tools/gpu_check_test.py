@@ -1,4 +1,4 @@
-"""The GPU script, tried on the CPU with tiny settings: every part runs and leaves its file."""
+"""The GPU script: its commands with a stand-in for Python, and some of them for real on the CPU."""
 
 import json
 import os
@@ -8,258 +8,326 @@ import subprocess
 import sys
 import tarfile
 
-import numpy as np
 import pytest
 
-from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.data.ingest import prepare_cache
-from tools import conv_rates, pack_cache
+from a3dcae_jax.measuring.timed_batches import INPUT_PIPELINES
+from tools import check_device, conv_rates, pack_cache, top_kernels, trace_step
 
 ROOT = pathlib.Path(__file__).parents[2]
-PEER = """import argparse, json
-p = argparse.ArgumentParser()
-for name in 'mode preset size batch dtype reps layout'.split(): p.add_argument('--' + name)
-print(json.dumps({'clips_per_s': 2.0} | vars(p.parse_args())))
-"""
+TOOLS = {
+  'tools.check_device': check_device,
+  'tools.conv_rates': conv_rates,
+  'tools.pack_cache': pack_cache,
+  'tools.top_kernels': top_kernels,
+  'tools.trace_step': trace_step,
+}
+# Compile fast: all of the work is compiling.
+FAST_COMPILATION = {
+  'XLA_FLAGS': '--xla_backend_optimization_level=0',
+  'JAX_NUM_CPU_DEVICES': '1',
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.2',
+}
 
+pytestmark = pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
 
-@pytest.fixture
-def cache(tmp_path):
-  options = {'num_videos': 2, 'frames_per_video': 40}
-  return prepare_cache(
-    'synthetic', root='', cache_dir=str(tmp_path / 'caches'), height=32, width=32, options=options
-  )
-
-
-@pytest.mark.parametrize('quality', [0, 95])
-def test_a_packed_cache_comes_back(tmp_path, cache, quality):
-  pack_cache.pack(cache.folder, tmp_path / 'packed.npz', quality)
-  pack_cache.unpack(tmp_path / 'packed.npz', tmp_path / 'again')
-  again = FrameCache.open(tmp_path / 'again')
-  again.verify()
-  difference = np.abs(again.train.frames.astype(int) - cache.train.frames)
-  assert difference.max() == 0 if quality == 0 else difference.mean() < 2
-  np.testing.assert_array_equal(again.test.labels, cache.test.labels)
-  np.testing.assert_array_equal(again.test.masks, cache.test.masks)
-  assert 'packed as' in again.index['layout']
-
-
-@pytest.mark.slow
-def test_the_script_measures_and_trains(tmp_path, cache):
-  pack_cache.pack(cache.folder, tmp_path / 'packed.npz', 95)
-  (tmp_path / 'peer.py').write_text(PEER)
-  out = tmp_path / 'out'
-  environment = os.environ | {
-    'CACHE': str(tmp_path / 'packed.npz'),
-    'OUT': str(out),
-    'PEER': str(tmp_path / 'peer.py'),
-    'PEER_OPTIONS': '',
-    'LIMIT_S': '600',
-    'PRESET': 'tiny',
-    'CHECK_PRESET': 'tiny',
-    'BATCHES': '2',
-    'TRAIN_BATCHES': '2',
-    'REPS': '1',
-    'PAIRS': '1',
-    'CONFIG': 'configs/synthetic.py:tiny',
-    'PYTHON': sys.executable,
-    'FLAG_SETS': 'none',
-    'LAYOUTS': 'ncdhw',
-    'SKIP': 'rates conv_algorithm phases remat',
-    'PROFILE': '2:3',
-  }
-  result = subprocess.run(
-    ['bash', 'tools/gpu_check.sh'],
-    cwd=ROOT,
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=500,
-    check=False,
-  )
-  assert result.returncode == 0, result.stdout[-3000:]
-  assert json.loads((out / 'check.json').read_text())['passed']
-  for mode in ('infer', 'train'):
-    (alone,) = json.loads((out / f'{mode}.json').read_text())['rows']
-    (row,) = json.loads((out / f'{mode}_peer_ncdhw.json').read_text())['rows']
-    assert 'peer' not in alone and row['batch'] == alone['batch'] == 2
-    assert row['peer']['layout'] == 'ncdhw'
-    assert (
-      row['mode'] == mode
-      and row['peer']['dtype'] == 'f32'
-      and row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
-    )
-  assert [
-    row['input_pipeline'] for row in json.loads((out / 'input_pipeline.json').read_text())['rows']
-  ] == [
-    'none',
-    'device_cached',
-  ]
-  assert json.loads((out / 'flags_none.json').read_text())['rows'][0]['mode'] == 'train'
-  with tarfile.open(out / 'results.tgz') as results:
-    assert {'./train.json', './check.json', './run/metrics.json', './kernels.json'} <= set(
-      results.getnames()
-    )
-  kernels = json.loads((out / 'kernels.json').read_text())
-  assert [row['step'] for row in kernels['updates']] == [2, 3] and kernels['kernels'][0]['ms'] > 0
-  assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
-  assert (
-    json.loads((out / 'kernels_train.json').read_text())['kernels'][0]['ms'] > 0
-    and 'ENTRY' in (out / 'train.hlo').read_text()
-  )
-
-
+# Logs each command line, and writes the figures of a benchmark. Scripts on the standard input
+# that have arguments are run.
 STAND_IN = """#!{python}
-from tools import pack_cache
 import json, os, sys
 if sys.argv[1] == '-':
   sys.argv = sys.argv[1:]
   exec(sys.stdin.read() if len(sys.argv) > 1 else '')
-elif 'a3dcae_jax.benchmark' in sys.argv:
-  flags = dict(flag[2:].split('=', 1) for flag in sys.argv[3:])
-  rows = [dict(flags, batch=int(batch), frames_per_s=speed) for batch, speed in zip(flags['batch'].split(','), (1.0, 3.0, 2.0))]
-  json.dump(dict(rows=rows, xla_flags=os.environ.get('XLA_FLAGS')), open(flags['json'], 'w'))
+else:
+  entry = dict(argv=sys.argv[1:], xla_flags=os.environ.get('XLA_FLAGS', ''))
+  with open('{log}', 'a') as log:
+    log.write(json.dumps(entry) + '\\n')
+if 'a3dcae_jax.benchmark' in sys.argv:
+  flags = dict(flag[2:].split('=', 1) for flag in sys.argv[3:] if '=' in flag)
+  rows = []
+  for batch, speed in zip(flags['batch'].split(','), (1.0, 3.0, 2.0)):
+    rows.append(dict(batch=int(batch), frames_per_s=speed))
+  with open(flags['json'], 'w') as file:
+    json.dump(dict(rows=rows), file)
+"""
+
+PARSE_BENCHMARKS = """
+import json, sys
+from absl import flags
+from a3dcae_jax import benchmark
+settings = []
+for argv in json.load(sys.stdin):
+  flags.FLAGS.unparse_flags()
+  assert flags.FLAGS(['benchmark', *argv]) == ['benchmark'], argv
+  pipelines = flags.FLAGS.input_pipeline
+  settings.append([{**setting._asdict(), 'pipelines': pipelines} for setting in
+                   benchmark._settings()])
+print(json.dumps(settings))
+"""
+
+PARSE_MAIN = """
+import json, sys
+from absl import flags
+from a3dcae_jax import main
+from a3dcae_jax.cli.command import read_settings
+flags.FLAGS(['main', *json.load(sys.stdin)])
+settings = read_settings(flags.FLAGS['config'])
+print(json.dumps([flags.FLAGS.workdir, flags.FLAGS.profile, settings.seed, settings.data.cache,
+                  settings.train.time_limit_s]))
 """
 
 
-@pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
-def test_the_fastest_batch_is_what_everything_else_is_measured_at(tmp_path):
-  """With a stand-in for Python that notes what it is asked for: every part, in order, and its flags."""
-  (tmp_path / 'python').write_text(STAND_IN.format(python=sys.executable))
-  (tmp_path / 'python').chmod(0o755)
-  out = tmp_path / 'out'
-  environment = os.environ | {
-    'OUT': str(out),
-    'PYTHON': str(tmp_path / 'python'),
-    'PEER': 'peer.py',
-    'PEER_PYTHON': 'other',
-    'LIMIT_S': '600',
-    'FLAG_SETS': 'none latency_hiding',
-  }
-  result = subprocess.run(
+def run_script(timeout=60, **environment):
+  """Runs the GPU script with these settings."""
+  return subprocess.run(
     ['bash', 'tools/gpu_check.sh'],
     cwd=ROOT,
-    env=environment,
+    env=os.environ | environment,
     capture_output=True,
     text=True,
-    timeout=60,
+    timeout=timeout,
     check=False,
   )
-  assert result.returncode == 0 and 'LEFT OUT' not in result.stdout, result.stdout + result.stderr
-  names = [
-    line.split()[1] for line in result.stdout.splitlines() if line.startswith('== benchmark_')
-  ]
-  assert names[:4] == [
-    'benchmark_infer',
-    'benchmark_train',
-    'benchmark_train_peer_ndhwc',
-    'benchmark_infer_peer_ndhwc',
-  ]
-  rows = {path.stem: json.loads(path.read_text())['rows'] for path in out.glob('*.json')}
-  assert [row['batch'] for row in rows['infer']] == [16, 32, 64]
-  assert {
-    row[0]['batch'] for name, row in rows.items() if name not in ('infer', 'train', 'remat')
-  } == {32}
-  assert rows['infer_peer_ncdhw'][0]['peer_options'] == '--layout ncdhw'
-  assert (
-    rows['infer_peer_ncdhw_compiled'][0]['peer_options'] == '--compile max-autotune --layout ncdhw'
-  )
-  assert rows['train_peer_ndhwc'][0]['peer_python'] == 'other'
-  assert (
-    rows['train_folded'][0]['conv_algorithm'] == 'folded'
-    and rows['infer_not_split'][0]['polyphase'] == 'false'
-    and rows['remat'][0]['remat'] == 'blocks'
-  )
-  flags = json.loads((out / 'flags_latency_hiding.json').read_text())['xla_flags']
-  assert flags.endswith('--xla_gpu_enable_latency_hiding_scheduler=true')
-  with tarfile.open(out / 'results.tgz') as results:
-    assert {f'./{name}.json' for name in rows} <= set(results.getnames())
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
-def test_what_the_time_does_not_allow_is_left_out_and_said(tmp_path):
-  environment = os.environ | {
-    'OUT': str(tmp_path / 'out'),
-    'LIMIT_S': '1',
-    'PYTHON': 'true',
-  }  # `true` does nothing, quickly
-  result = subprocess.run(
-    ['bash', 'tools/gpu_check.sh'],
+def run_python(code, value):
+  """Runs code with a JSON value on its standard input; returns the JSON that it prints."""
+  done = subprocess.run(
+    [sys.executable, '-c', code],
     cwd=ROOT,
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=60,
-    check=False,
-  )
-  assert (
-    result.returncode == 0
-    and 'LEFT OUT: benchmark_infer benchmark_train trace_infer trace_train check rates benchmark_infer_folded'
-    in result.stdout
-  )
-  assert 'benchmark_flags_latency_hiding' in result.stdout and not list(
-    (tmp_path / 'out').glob('*.json')
-  )
-
-
-def test_sets_of_flags_are_named_once_and_explained():
-  rows = [
-    [cell.strip() for cell in line.split('|')]
-    for line in (ROOT / 'tools' / 'xla_flags').read_text().splitlines()
-    if not line.startswith('#')
-  ]
-  assert all(len(row) == 4 and all(row[:1] + row[2:]) for row in rows) and len(
-    {row[0] for row in rows}
-  ) == len(rows)
-  assert rows[0][:2] == ['none', ''] and all(
-    flag.startswith('--xla_') for row in rows for flag in row[1].split()
-  )
-
-
-@pytest.mark.slow
-def test_xla_knows_the_flags():
-  flags = ' '.join(
-    line.split('|')[1].strip()
-    for line in (ROOT / 'tools' / 'xla_flags').read_text().splitlines()
-    if not line.startswith('#')
-  )
-  result = subprocess.run(
-    [sys.executable, '-c', 'import jax; jax.jit(lambda x: x + 1)(1)'],
-    env=os.environ | {'XLA_FLAGS': flags},
+    input=json.dumps(value),
     capture_output=True,
     text=True,
     timeout=120,
     check=False,
   )
-  assert result.returncode == 0, result.stderr[-500:]
+  assert done.returncode == 0, done.stderr[-2000:]
+  return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
-def test_scripts_parse():
-  for script in (*ROOT.glob('launch/*.sh'), ROOT / '.ci' / 'run'):
-    subprocess.run(['bash', '-n', str(script)], check=True)
-
-
-def test_every_lowering_of_every_convolution_is_timed(tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(
-    conv_rates, 'LAYERS', (('conv2', (2, 4, 4), 2, 3), ('deconv4', (2, 4, 4), 3, 2))
+@pytest.fixture(scope='module')
+def recorded(tmp_path_factory):
+  """Folder of results, and (module, flags, XLA flags) of all commands of a run with a stand-in."""
+  folder = tmp_path_factory.mktemp('recorded')
+  stand_in = folder / 'python'
+  stand_in.write_text(STAND_IN.format(python=sys.executable, log=folder / 'log'))
+  stand_in.chmod(0o755)
+  done = run_script(
+    OUT=str(folder / 'out'),
+    PYTHON=str(stand_in),
+    PEER='peer.py',
+    PEER_PYTHON='other',
+    CACHE='packed.npz',
+    TRAIN_FLAGS='--config.seed=1',
+    LIMIT_S='600',
+    FLAG_SETS='none latency_hiding',
   )
-  conv_rates.main(
-    [
-      f'--json={tmp_path}/rates.json',
-      '--batch=1',
-      '--reps=1',
-      '--conv_algorithms=direct,folded,wrong',
-    ]
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert 'LEFT OUT' not in done.stdout
+  commands = []
+  for line in (folder / 'log').read_text().splitlines():
+    entry = json.loads(line)
+    assert entry['argv'][0] == '-m'
+    commands.append((entry['argv'][1], entry['argv'][2:], entry['xla_flags']))
+  return folder / 'out', commands
+
+
+def benchmarks_of(recorded):
+  """Name of its JSON file -> flags of a benchmark."""
+  _, commands = recorded
+  found = {}
+  for module, argv, _ in commands:
+    if module == 'a3dcae_jax.benchmark':
+      flags = dict(flag[2:].split('=', 1) for flag in argv if '=' in flag)
+      found[pathlib.Path(flags['json']).stem] = flags
+  return found
+
+
+def test_the_benchmarks_take_their_flags(recorded):
+  _, commands = recorded
+  argvs = [argv for module, argv, _ in commands if module == 'a3dcae_jax.benchmark']
+  settings = run_python(PARSE_BENCHMARKS, argvs)
+  algorithms = set()
+  for entry in (setting for group in settings for setting in group):
+    assert set(entry['pipelines']) <= set(INPUT_PIPELINES)
+    algorithms.add((entry['conv_algorithm'], entry['polyphase'], entry['remat']))
+  assert algorithms == {
+    ('auto', True, 'none'),
+    ('folded', True, 'none'),
+    ('auto', False, 'none'),
+    ('auto', True, 'blocks'),
+  }
+
+
+def test_the_tools_take_their_flags(recorded):
+  _, commands = recorded
+  called = set()
+  for module, argv, _ in commands:
+    if module in TOOLS:
+      TOOLS[module].parse_flags(argv)
+      called.add(module)
+  assert called == set(TOOLS)
+
+
+def test_the_training_run_takes_its_flags(recorded):
+  out, commands = recorded
+  (argv,) = [argv for module, argv, _ in commands if module == 'a3dcae_jax.main']
+  workdir, profile, seed, cache, time_limit_s = run_python(PARSE_MAIN, argv)
+  assert workdir == f'{out}/run'
+  assert profile == '20:25'
+  assert seed == 1
+  assert cache == f'{out}/cache'
+  assert 0 < time_limit_s <= 555  # 45 s of LIMIT_S are left for scoring
+
+
+def test_the_fastest_batch_is_that_of_all_other_parts(recorded):
+  benchmarks = benchmarks_of(recorded)
+  assert benchmarks.pop('infer')['batch'] == '16,32,64'
+  assert benchmarks.pop('train')['batch'] == benchmarks.pop('remat')['batch'] == '16,32'
+  assert {flags['batch'] for flags in benchmarks.values()} == {'32'}
+
+
+def test_the_reference_implementation_runs_in_each_layout_as_it_is_and_compiled(recorded):
+  benchmarks = benchmarks_of(recorded)
+  options = {}
+  for name, flags in benchmarks.items():
+    if 'peer' in flags:
+      options[name] = flags['peer_options']
+      assert flags['peer_python'] == 'other'
+  compiled = '--compile max-autotune --layout'
+  expected = {}
+  for layout in ('ndhwc', 'ncdhw'):
+    for mode in ('train', 'infer'):
+      expected[f'{mode}_peer_{layout}'] = f'--layout {layout}'
+      expected[f'{mode}_peer_{layout}_compiled'] = f'{compiled} {layout}'
+  assert options == expected
+
+
+def test_chosen_sets_of_xla_flags_are_tried(recorded):
+  _, commands = recorded
+  flags = {}
+  for _, argv, xla_flags in commands:
+    for flag in argv:
+      if flag.startswith('--json=') and 'flags_' in flag:
+        flags[pathlib.Path(flag).stem] = xla_flags.split()[-1:]
+  assert flags['flags_latency_hiding'] == ['--xla_gpu_enable_latency_hiding_scheduler=true']
+  assert set(flags) == {'flags_none', 'flags_latency_hiding'}
+
+
+def test_all_results_are_packed_into_one_file(recorded):
+  out, _ = recorded
+  with tarfile.open(out / 'results.tgz') as results:
+    names = set(results.getnames())
+  assert {f'./{path.name}' for path in out.glob('*.json')} <= names
+  assert './benchmark_train.log' in names
+
+
+def test_parts_without_time_are_left_out_and_named(tmp_path):
+  done = run_script(OUT=str(tmp_path / 'out'), LIMIT_S='1', PYTHON='true')
+  assert done.returncode == 0
+  (last,) = [line for line in done.stdout.splitlines() if line.startswith('== done')]
+  parts = last.partition('LEFT OUT:')[2].split()
+  assert {'benchmark_infer', 'trace_train', 'check', 'rates', 'benchmark_remat'} <= set(parts)
+  assert 'benchmark_flags_latency_hiding' in parts
+  assert not list((tmp_path / 'out').glob('*.json'))
+
+
+@pytest.fixture
+def packed(tmp_path):
+  cache = prepare_cache(
+    'synthetic',
+    root='',
+    cache_dir=str(tmp_path / 'caches'),
+    height=32,
+    width=32,
+    options={'num_videos': 2, 'frames_per_video': 40},
   )
-  rows = json.loads((tmp_path / 'rates.json').read_text())['rows']
-  every, pooled = {'forward', 'input', 'kernel'}, {'as_used', 'float32'}  # a pool follows the first
-  assert [(row['layer'], row['conv_algorithm'], set(row['seconds'])) for row in rows] == [
-    ('conv2', 'direct', every),
-    ('conv2', 'folded', every),
-    ('conv2', 'pooled', pooled),
-    ('deconv4', 'direct', every),
-    ('deconv4', 'folded', every),
-  ]
-  assert 'wrong   ValueError' in capsys.readouterr().out
+  pack_cache.pack(cache.folder, tmp_path / 'packed.npz', 95)
+  return tmp_path / 'packed.npz'
+
+
+@pytest.mark.slow  # compiles two programs and trains
+def test_the_script_measures_beside_a_reference_and_trains(tmp_path, packed):
+  (tmp_path / 'peer.py').write_text('print(\'{"clips_per_s": 2.0}\')')
+  out = tmp_path / 'out'
+  done = run_script(
+    timeout=500,
+    **FAST_COMPILATION,
+    OUT=str(out),
+    PYTHON=sys.executable,
+    PEER=str(tmp_path / 'peer.py'),
+    PEER_OPTIONS='',
+    LAYOUTS='',
+    PRESET='tiny',
+    BATCHES='2',
+    TRAIN_BATCHES='2',
+    REPS='1',
+    PAIRS='1',
+    CACHE=str(packed),
+    CONFIG='configs/synthetic.py:tiny,without_gan',
+    TRAIN_FLAGS='--config.model.widths=(4,4)',
+    PROFILE='2:3',
+    LIMIT_S='600',
+    SKIP='benchmark trace check rates conv_algorithm polyphase input_pipeline remat flags',
+  )
+  assert done.returncode == 0, done.stdout[-3000:]
+  for mode in ('infer', 'train'):
+    (row,) = json.loads((out / f'{mode}_peer_default.json').read_text())['rows']
+    assert row['mode'] == mode
+    assert row['batch'] == 2
+    assert row['ratio'] == pytest.approx(row['clips_per_s'] / 2)
+  kernels = json.loads((out / 'kernels.json').read_text())
+  assert [row['step'] for row in kernels['updates']] == [2, 3]
+  assert kernels['kernels'][0]['ms'] > 0
+  assert json.loads((out / 'run' / 'metrics.json').read_text())['checkpoint_step'] == 4
+  with tarfile.open(out / 'results.tgz') as results:
+    assert {'./kernels.json', './run/metrics.json'} <= set(results.getnames())
+
+
+@pytest.mark.slow  # compiles a training step
+def test_a_traced_step_names_its_kernels(tmp_path):
+  flags = ['--mode=train', '--preset=tiny', '--batch=2', '--steps=2']
+  files = [f'--json={tmp_path}/kernels.json', f'--hlo={tmp_path}/train.hlo']
+  subprocess.run(
+    [sys.executable, '-m', 'tools.trace_step', *flags, *files],
+    cwd=ROOT,
+    env=os.environ | FAST_COMPILATION,
+    check=True,
+    timeout=300,
+  )
+  rows = json.loads((tmp_path / 'kernels.json').read_text())['kernels']
+  assert rows[0]['ms'] > 0
+  assert 'ENTRY' in (tmp_path / 'train.hlo').read_text()
+
+
+def flag_sets():
+  """The lines of tools/xla_flags: (name, flags, purpose)."""
+  sets = []
+  for line in (ROOT / 'tools' / 'xla_flags').read_text().splitlines():
+    if not line.startswith('#'):
+      name, flags, purpose = (cell.strip() for cell in line.split('|'))
+      sets.append((name, flags.split(), purpose))
+  return sets
+
+
+def test_sets_of_flags_have_different_names_and_a_purpose():
+  names = [name for name, _, _ in flag_sets()]
+  assert len(set(names)) == len(names)
+  assert flag_sets()[0][:2] == ('none', [])
+  for _, flags, purpose in flag_sets():
+    assert purpose
+    assert all(flag.startswith('--xla_') for flag in flags)
+
+
+@pytest.mark.slow  # starts JAX
+def test_xla_knows_the_flags():
+  flags = [flag for _, flags, _ in flag_sets() for flag in flags]
+  done = subprocess.run(
+    [sys.executable, '-c', 'import jax; jax.jit(lambda x: x + 1)(1)'],
+    env=os.environ | {'XLA_FLAGS': ' '.join(flags)},
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-500:]
