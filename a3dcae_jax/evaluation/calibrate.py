@@ -253,27 +253,23 @@ def find_motion_statistics(
     ids: int32 [M], mean image id of each window.
     batch_size: windows per batch.
   """
+
+  @jax.jit
+  def sums_of(clips, ids, counted):
+    clips, reconstruction = scorer.explain(clips, ids)
+    pooled = pooled_maps(error_maps(clips, reconstruction), clips)
+    energy = pooled.energy * counted[:, None, None, None]
+    return row_sums(pooled._replace(energy=energy))
+
   chosen = np.arange(0, len(rows), -(-len(rows) // MAX_STATISTICS_WINDOWS))
   total = 0.0
   for start in range(0, len(chosen), batch_size):
     batch = np.resize(chosen[start : start + batch_size], batch_size)
+    # Clips that only fill up the last batch do not count.
     counted = (np.arange(batch_size) < len(chosen) - start).astype(np.float32)
-    sums = _statistics_of(scorer, frames[rows[batch]], ids[batch], counted)
+    sums = sums_of(frames[rows[batch]], ids[batch], counted)
     total = total + np.asarray(sums, np.float64)
   return motion_statistics(total)
-
-
-def _statistics_of(scorer, clips, ids, counted):
-  clips, reconstruction = scorer.explain(clips, ids)
-  return _row_sums(clips, reconstruction, counted)
-
-
-@jax.jit
-def _row_sums(clips: jax.Array, reconstruction: jax.Array, counted: jax.Array) -> jax.Array:
-  """Row sums of a batch; `counted` is 0 for clips that only fill it up."""
-  pooled = pooled_maps(error_maps(clips, reconstruction), clips)
-  energy = pooled.energy * counted[:, None, None, None]
-  return row_sums(pooled._replace(energy=energy))
 
 
 def _frame_errors(errors, windows, videos):
