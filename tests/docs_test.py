@@ -6,12 +6,13 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from a3dcae_jax.config import VARIANTS
 from a3dcae_jax.config.fields import Config
 from a3dcae_jax.scoring.tables import COLUMNS
-from tools import make_config_reference
+from tools import make_config_reference, make_pictures
 
 REPO = pathlib.Path(__file__).parents[1]
 PACKAGE = REPO / 'a3dcae_jax'
@@ -110,6 +111,31 @@ def test_readme_is_short():
 def test_pictures_are_small():
   for picture in (DOCS / 'images').iterdir():
     assert picture.stat().st_size < 1_000_000, picture.name
+
+
+def test_pictures_outline_the_true_region():
+  frames = np.zeros((20, 8, 8), np.float32)
+  masks = np.zeros((20, 8, 8), np.uint8)
+  masks[5:9, 2:4, 3:6] = 1
+  labels = masks.any((1, 2)).astype(np.uint8)
+  video = make_pictures.VideoPictures(
+    name='01',
+    frames=frames,
+    reconstructions=frames,
+    errors=np.ones_like(frames),
+    scores=np.linspace(0, 1, 20),
+    labels=labels,
+    masks=masks,
+  )
+  background = make_pictures.draw_background(video, scale=1.0)
+  inside, outside = (make_pictures.draw_frame(background, video, frame) for frame in (6, 10))
+  assert inside.size == (make_pictures.WIDTH, make_pictures.HEIGHT)
+  panel = make_pictures.PANEL / 8
+  edge = (
+    round(make_pictures.MARGIN + 2 * panel),
+    round(make_pictures.PANEL_TOP + 3 * panel),
+  )
+  assert inside.getpixel(edge) != outside.getpixel(edge)
 
 
 def test_config_reference_is_up_to_date():

@@ -141,8 +141,8 @@ def load_video(workdir: pathlib.Path, name: str) -> VideoPictures:
   """
   # Imported here: the drawing needs none of it.
   from a3dcae_jax.data.windows import test_windows
-  from a3dcae_jax.evaluation.mean_images import mean_image_ids
   from a3dcae_jax.evaluation.calibration import InputStatistics
+  from a3dcae_jax.evaluation.mean_images import mean_image_ids
   from a3dcae_jax.run.datasets import open_cache
   from a3dcae_jax.run.evaluate import load_scorer
   from a3dcae_jax.run.workdir import read_config
