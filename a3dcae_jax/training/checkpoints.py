@@ -235,7 +235,9 @@ def restored_for_all(checkpoints: Checkpoints, init: Callable[[], Any]) -> tuple
 
   step = processes.run_on_primary('checkpoint', restore)
   if not states:
-    states.append(init())  # replaced by the values of process 0
+    # Zeros, which the broadcast replaces: `init` itself would have to be compiled.
+    shapes = jax.eval_shape(init)
+    states.append(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
   return processes.broadcast(states[0]), step
 
 

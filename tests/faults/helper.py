@@ -16,6 +16,9 @@ from a3dcae_jax.training.hooks import read_metrics
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 100
 EVERY = 10  # steps between two checkpoints
+
+# Processes of a pod cannot read each other's compiled programs on CPUs, so each compiles its own.
+COMPILE_QUICKLY = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 LONG = (f'--config.train.steps={STEPS}', f'--config.train.checkpoint_every_steps={EVERY}')
 
 
@@ -34,8 +37,9 @@ class Commands:
       'PYTHONPATH': str(ROOT),
       'PYTHONUNBUFFERED': '1',
       'JAX_NUM_CPU_DEVICES': '2',
-      'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '0',
-      'JAX_PERSISTENT_COMPILATION_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {COMPILE_QUICKLY}',
     }
 
   def main(self, workdir, *flags):

@@ -10,14 +10,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from a3dcae_jax.run import session
+from a3dcae_jax.run.evaluate import evaluate_again
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.hooks import read_metrics
 from launch.local import free_port
 from tests.faults.helper import (
   EVERY,
   LONG,
-  STEPS,
   check_same_state,
   log_of,
   steps_logged,
@@ -25,7 +24,8 @@ from tests.faults.helper import (
 )
 
 pytestmark = pytest.mark.slow
-FLAGS = (*LONG, '--config.train.keep_checkpoints=99')
+STEPS = 60
+FLAGS = (*LONG, f'--config.train.steps={STEPS}', '--config.train.keep_checkpoints=99')
 SAID_BY_JAX = 'This most likely indicates that another task died'
 EXIT_PREEMPTED = 75
 EXIT_PEER_LOST = 76
@@ -85,7 +85,7 @@ def test_a_pod_scores_every_frame_once_and_as_one_process_does(tmp_path, pod):
   run, _ = pod
   again = tmp_path / 'again'
   shutil.copytree(run, again)
-  session.evaluate_again(again)
+  evaluate_again(again)
   names, errors, scores, _ = read_scores(run / 'scores.csv')
   _, expected_errors, expected_scores, _ = read_scores(again / 'scores.csv')
   assert names == ['01', '02', '03']
