@@ -1,8 +1,10 @@
-"""CUHK Avenue: an avenue on a campus; running, throwing and the wrong direction are abnormal.
+"""CUHK Avenue: an avenue on a campus.
+
+Running, throwing and walking in the wrong direction are abnormal.
 
     python -m a3dcae_jax.main --config=configs/avenue.py
 
-Label sets: vollabel (default; the masks of the authors) and hasan, with its file:
+Label sets: vollabel (the default; the authors' masks) and hasan, whose file you give:
 `--config.data.label_set=hasan --config.data.options.hasan_labels=FILE`.
 They differ on 441 of 15,324 frames.
 """

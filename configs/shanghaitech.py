@@ -1,4 +1,6 @@
-"""ShanghaiTech Campus: 13 cameras; bicycles, chases, fights and more are abnormal.
+"""ShanghaiTech Campus: 13 cameras.
+
+Bicycles, chases and fights, among others, are abnormal.
 
     python -m a3dcae_jax.main --config=configs/shanghaitech.py
 """

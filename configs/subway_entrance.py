@@ -1,4 +1,6 @@
-"""Subway entrance: one long video; wrong direction, no payment and loitering are abnormal.
+"""Subway entrance: one long video.
+
+Wrong direction, no payment and loitering are abnormal.
 
     python -m a3dcae_jax.main --config=configs/subway_entrance.py
 

@@ -1,4 +1,6 @@
-"""Subway exit: one long video; wrong direction, loitering and cleaning are abnormal.
+"""Subway exit: one long video.
+
+Wrong direction, loitering and cleaning are abnormal.
 
     python -m a3dcae_jax.main --config=configs/subway_exit.py
 

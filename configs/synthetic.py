@@ -1,6 +1,6 @@
-"""Synthetic videos, made by the project: no download, a few minutes on a CPU.
+"""Synthetic videos, drawn from a seed: no download, a few minutes on a CPU.
 
-    python -m a3dcae_jax.main --config=configs/synthetic.py
+python -m a3dcae_jax.main --config=configs/synthetic.py
 """
 
 from a3dcae_jax.config import make_config

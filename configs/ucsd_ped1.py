@@ -1,4 +1,6 @@
-"""UCSD Ped1: a walkway seen from its end; cyclists, skaters and carts are abnormal.
+"""UCSD Ped1: a walkway seen from its end.
+
+Cyclists, skaters and carts are abnormal.
 
     python -m a3dcae_jax.main --config=configs/ucsd_ped1.py
 """

@@ -1,4 +1,6 @@
-"""UCSD Ped2: a walkway; cyclists, skaters and a cart are abnormal.
+"""UCSD Ped2: a walkway seen from the side.
+
+Cyclists, skaters and a cart are abnormal.
 
     python -m a3dcae_jax.main --config=configs/ucsd_ped2.py
 """

@@ -1,8 +1,10 @@
-"""Your own videos: ROOT/training/*, and optionally ROOT/testing/* and ROOT/labels.csv.
+"""Your own videos.
+
+They lie in ROOT/training/ and ROOT/testing/; ROOT/labels.csv is optional.
 
     python -m a3dcae_jax.main --config=configs/video_folder.py:small --config.data.root=ROOT
 
-A single video, whose first 70 % are for training:
+To train on the first 70 % of a single video and test on the rest:
 `--config.data.root=FILE.avi --config.data.options.train_fraction=0.7`.
 Labels elsewhere: `--config.data.options.labels=FILE`, with rows `video,start,end`.
 """

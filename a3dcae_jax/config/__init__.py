@@ -1,4 +1,4 @@
-"""The settings of a run: fields with their defaults, variants by name, one check of all values.
+"""The settings of a run: fields with defaults, named variants, one check.
 
     from a3dcae_jax.config import checked, make_config
 

@@ -1,4 +1,4 @@
-"""The one check of a config: every choice, range and relation, before anything is touched."""
+"""Check every choice, range and relation of a config before a run starts."""
 
 import dataclasses
 import math
@@ -12,17 +12,17 @@ from a3dcae_jax.config.fields import Config
 
 
 def checked(config: Mapping[str, Any]) -> Config:
-  """Turns a config as read into a `Config`, or says which field is wrong.
+  """Turn a config into frozen, checked settings.
 
   Args:
     config: a `ConfigDict`, or the dict of a `config.json`.
 
   Returns:
-    The settings, frozen. Lists become tuples; whole numbers become floats where a field is one.
+    The settings. Lists become tuples. Whole numbers become floats where the field is a float.
 
   Raises:
-    UserError: for the first field that is unknown, of another type or out of range, or that does
-      not fit another one. The message has the field, its value and the rule.
+    UserError: for the first field that is unknown, has the wrong type, is out of range or
+      contradicts another field. The message has the field, its value and the rule.
   """
   values = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
   settings = _read(Config, values, '')
@@ -36,18 +36,22 @@ def checked(config: Mapping[str, Any]) -> Config:
 
 
 def size_multiples(layers: int) -> tuple[int, int]:
-  """What the window and the image size must be multiples of, for an encoder of `layers` layers."""
+  """Return the factors that the window and the image size must be multiples of.
+
+  Args:
+    layers: number of layers of the encoder.
+  """
   return 2 ** (layers - 2), 2 ** (layers - 1)
 
 
 def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
-  """A dataclass of type `kind` from a dict, with each value checked."""
+  """Read a dataclass of type `kind` from a dict and check each value."""
   if not isinstance(values, Mapping):
     raise UserError(f'{path.removesuffix(".")} (={values!r}) must be an object')
   known = {field.name: field for field in dataclasses.fields(kind)}
   for name in values:
     if name not in known:
-      raise UserError(f'{path}{name} is no field of the config; known: {", ".join(known)}')
+      raise UserError(f'{path}{name} is not a field of the config; known: {", ".join(known)}')
   hints = typing.get_type_hints(kind)
   read = {}
   for name, field in known.items():
@@ -63,7 +67,7 @@ def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
 
 
 def _typed(value: Any, kind: type, name: str) -> Any:
-  """`value` as a `kind`."""
+  """Return `value` as a `kind`, or raise a `UserError`."""
   if kind is dict and isinstance(value, Mapping):
     return types.MappingProxyType(dict(value))
   if kind is tuple and isinstance(value, (list, tuple)):
@@ -76,7 +80,7 @@ def _typed(value: Any, kind: type, name: str) -> Any:
 
 
 def _check_rule(value: Any, rule: Mapping[str, Any], name: str) -> None:
-  """Checks the choices and bounds that a field declares."""
+  """Check a value against the choices and bounds that its field declares."""
   if 'choices' in rule and value not in rule['choices']:
     raise UserError(f'{name} {value!r}: known are {", ".join(rule["choices"])}')
   if isinstance(value, float) and not math.isfinite(value):
@@ -93,14 +97,10 @@ def _check_rule(value: Any, rule: Mapping[str, Any], name: str) -> None:
 
 
 def _check_sizes(settings: Config) -> None:
-  """The networks halve the window and the image; both must allow it."""
+  """Check that the networks can halve the window and the image often enough."""
   model = settings.model
-  for name, widths, least in (
-    ('model.widths', model.widths, 2),
-    ('model.discriminator_widths', model.discriminator_widths, 1),
-  ):
-    if len(widths) < least or not all(isinstance(width, int) and width > 0 for width in widths):
-      raise UserError(f'{name} (={widths}) must be at least {least} positive whole numbers')
+  _check_widths('model.widths', model.widths, least=2)
+  _check_widths('model.discriminator_widths', model.discriminator_widths, least=1)
   frames, pixels = size_multiples(len(model.widths))
   convolutions = len(model.discriminator_widths)
   frames = max(frames, 2 ** (convolutions - 1))
@@ -118,11 +118,22 @@ def _check_sizes(settings: Config) -> None:
       )
 
 
+def _check_widths(name: str, widths: tuple, *, least: int) -> None:
+  for width in widths:
+    if not isinstance(width, int) or width <= 0:
+      raise UserError(f'{name} (={widths}) must be positive whole numbers')
+  if len(widths) < least:
+    raise UserError(f'{name} (={widths}) must have at least {least} entries')
+
+
 def _check_strides(settings: Config) -> None:
   strides = settings.clips.strides
-  numbers = all(isinstance(stride, (int, float)) for stride in strides)
-  if not strides or not numbers or not all(0 <= stride < math.inf for stride in strides):
-    raise UserError(f'clips.strides (={strides}) must name temporal strides of 0 and more')
+  is_valid = len(strides) > 0
+  for stride in strides:
+    is_number = isinstance(stride, (int, float))
+    is_valid = is_valid and is_number and 0 <= stride < math.inf
+  if not is_valid:
+    raise UserError(f'clips.strides (={strides}) must be one or more finite numbers from 0 on')
 
 
 def _check_masks(settings: Config) -> None:
@@ -130,15 +141,15 @@ def _check_masks(settings: Config) -> None:
   window = settings.clips.window
   if period and not length < period <= window:
     raise UserError(
-      f'loss.mask_length (={length}) must be below loss.mask_period (={period}), which must not '
-      f'exceed clips.window (={window})'
+      f'loss.mask_length (={length}) must be below loss.mask_period (={period}), and that must '
+      f'not exceed clips.window (={window})'
     )
 
 
 def _check_input(settings: Config) -> None:
   is_flow = settings.input.kind == 'flow'
   if settings.input.perspective == 'auto' and not is_flow:
-    raise UserError("input.perspective 'auto': only flow has speeds; set input.kind to flow")
+    raise UserError("input.perspective 'auto' needs optical flow: set input.kind to flow")
   if is_flow and settings.eval.error == 'local':
     raise UserError("eval.error 'local' finds motion in frames; with input.kind 'flow' use eq13")
 
@@ -147,14 +158,14 @@ def _check_windows(settings: Config) -> None:
   step, window = settings.eval.window_step, settings.clips.window
   if step > window:
     raise UserError(
-      f'eval.window_step (={step}) must not exceed clips.window (={window}), '
-      'or frames are not scored'
+      f'eval.window_step (={step}) must not exceed clips.window (={window}): '
+      'frames between the windows would not be scored'
     )
 
 
 def _check_threshold(settings: Config) -> None:
   rule, value = settings.events.threshold_rule, settings.events.threshold_value
   if rule == 'quantile' and not 0 < value < 1:
-    raise UserError(f'events.threshold_value (={value}): a quantile lies between 0 and 1')
+    raise UserError(f'events.threshold_value (={value}): a quantile must lie between 0 and 1')
   if rule == 'rate' and value < 0:
-    raise UserError(f'events.threshold_value (={value}): a rate is not negative')
+    raise UserError(f'events.threshold_value (={value}): a rate must not be negative')

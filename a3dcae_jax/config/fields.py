@@ -1,6 +1,6 @@
-"""Every setting of a run: its default, its meaning and unit, and the values it may have.
+"""Every setting of a run: default, meaning, unit and valid values.
 
-The defaults are the paper as printed, Sun et al. 2021. Where the paper gives no value the text
+The defaults are the paper as printed (Sun et al. 2021). Where the paper gives no value, the text
 says so. `docs/reference/config.md` is generated from this file.
 """
 
@@ -13,10 +13,10 @@ _PAPER = PRESETS['paper']
 
 
 def setting(default: Any, text: str, **rule: Any) -> Any:
-  """Declares a field.
+  """Declare a field.
 
   Args:
-    default: the value, the only default there is.
+    default: its default, given nowhere else.
     text: one sentence on meaning and unit.
     **rule: `choices`, a tuple of values; or bounds: `at_least`, `above`, `at_most`, `below`.
   """
@@ -35,7 +35,9 @@ class Data:
   cache_dir: str = setting('data/caches', 'Folder of all frame caches.')
   height: int = setting(_PAPER.size_px, 'Frames are resized to this height, in pixels.', at_least=2)
   width: int = setting(_PAPER.size_px, 'Frames are resized to this width, in pixels.', at_least=2)
-  label_set: str = setting('', "Which labels; empty: the data set's first. Named in every result.")
+  label_set: str = setting(
+    '', "Annotation to score by; empty: the data set's first. Named in every result."
+  )
   mean_image: str = setting(
     'set',
     'Mean image subtracted from frames: of the whole set (the paper), of each scene (camera), or '
@@ -49,7 +51,7 @@ class Data:
 class Clips:
   """Training clips."""
 
-  window: int = setting(16, 'Frames per clip, T.', at_least=2)
+  window: int = setting(16, 'Frames per clip (T).', at_least=2)
   strides: tuple = setting(
     (1, 2, 3),
     'Temporal strides of training clips (Hasan et al. 2016). Below 1 the video is slowed down; '
@@ -68,13 +70,13 @@ class Input:
   )
   target_rms: float = setting(
     0.0,
-    'Normalise each frame towards this root mean square, with pixels in [0, 1]; 0: not at all.',
+    'Normalise each frame towards this root mean square, for pixels in [0, 1]; 0: not at all.',
     at_least=0,
     at_most=1,
   )
   perspective: str = setting(
     'none',
-    'Divide flow by the usual speed of its row, found in the training videos: none or auto.',
+    'auto divides flow by the reference speed of its row, which is fitted to the training videos.',
     choices=('none', 'auto'),
   )
 
@@ -105,19 +107,19 @@ class Model:
   )
   dtype: str = setting(
     'auto',
-    'Of the computation; auto: bfloat16 on accelerators, float32 on CPUs.',
+    'Data type of the computation; auto: bfloat16 on accelerators, float32 on CPUs.',
     choices=('auto', 'float32', 'bfloat16'),
   )
   remat: str = setting(
     'none',
-    "With blocks, keep only each block's input for the gradient: less memory, more time.",
+    "blocks keeps only each block's input for the gradient: less memory, more time.",
     choices=('none', 'blocks'),
   )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
-  """The objective, Eq. 9, and how clips are corrupted."""
+  """The objective (Eq. 9), and the noise and masks in training."""
 
   adversarial_weight: float = setting(
     1e-5,
@@ -125,13 +127,18 @@ class Loss:
     at_least=0,
   )
   noise_std: float = setting(
-    0.005, 'Gaussian noise in training, for pixels in [0, 1].', at_least=0, at_most=1
+    0.005,
+    'Standard deviation of the noise in training, for pixels in [0, 1].',
+    at_least=0,
+    at_most=1,
   )
   mask_period: int = setting(
-    0, 'Mask a run of frames in every so many, and reconstruct only those; 0: none.', at_least=0
+    0,
+    'Mask a run of frames in each period of this many, and count only them in the loss; 0: none.',
+    at_least=0,
   )
   mask_length: int = setting(
-    1, 'Masked frames per run. At test every frame is masked in turn.', at_least=1
+    1, 'Masked frames per period. In scoring, every frame is masked in turn.', at_least=1
   )
 
 
@@ -139,10 +146,10 @@ class Loss:
 class Optimizer:
   """RMSprop as PyTorch computes it, for both networks."""
 
-  learning_rate: float = setting(2e-4, 'Of the first update.', above=0)
+  learning_rate: float = setting(2e-4, 'Learning rate of the first update.', above=0)
   schedule: str = setting(
     'constant',
-    'Of the learning rate; cosine: falls to 2 % of it over train.steps.',
+    'Schedule of the learning rate; cosine lowers it to 2 % over train.steps.',
     choices=('constant', 'cosine'),
   )
 
@@ -156,18 +163,19 @@ class Train:
     16, 'Clips per update over all devices; the paper gives no number.', at_least=1
   )
   holdout_videos: int = setting(
-    0, 'Last training videos kept out of training; calibration then uses only these.', at_least=0
+    0, 'Number of last training videos that only calibrate; 0: all train and calibrate.', at_least=0
   )
   input_pipeline: str = setting(
     'auto',
-    'Where clips come from: frames on the device, tf.data, or the first if they fit (auto).',
+    'device_cached: clips from frames on the device; streaming: tf.data; auto: the first if the '
+    'frames fit.',
     choices=('auto', 'device_cached', 'streaming'),
   )
   log_every_steps: int = setting(10, 'Updates between two readings of the metrics.', at_least=1)
   checkpoint_every_steps: int = setting(500, 'Updates between two checkpoints.', at_least=1)
   keep_checkpoints: int = setting(3, 'How many of the newest checkpoints are kept.', at_least=1)
   time_limit_s: float = setting(
-    0.0, 'Stop with a checkpoint after so many seconds; 0: never.', at_least=0
+    0.0, 'Seconds after which training stops with a checkpoint; 0: no limit.', at_least=0
   )
 
 
@@ -178,29 +186,31 @@ class Eval:
   batch_size: int = setting(16, 'Windows per batch.', at_least=1)
   normalisation: str = setting(
     'eq14',
-    'Heads the report; all are computed. eq14 is the paper.',
+    'Normalisation that heads the report; all are computed. eq14 is the one of the paper.',
     choices=('eq14', 'minmax', 'psnr', 'raw', 'zscore'),
   )
   window_step: int = setting(
     0,
-    'Frames between test windows, whose errors are then averaged; 0: back to back, each frame '
-    'scored once.',
+    'Frames between the starts of test windows; the errors of overlapping windows are averaged. '
+    '0: back to back, each frame scored once.',
     at_least=0,
   )
   stride: int = setting(
-    1, 'Between the frames of a test window; short videos take the largest that fits.', at_least=1
+    1,
+    'Temporal stride of test windows; for short videos the largest that fits.',
+    at_least=1,
   )
   calibration_windows: int = setting(
     512, 'Training windows whose errors calibrate scores and thresholds.', at_least=1
   )
   error: str = setting(
     'eq13',
-    'Error of a frame: eq13, the mean over pixels (Eq. 13); local, its most unusual place.',
+    'Error of a frame: eq13, the mean over pixels (Eq. 13); local, its most unusual region.',
     choices=('eq13', 'local'),
   )
   network_weight: float = setting(
     0.25,
-    'For error=local: share of the reconstruction error; the rest is speed.',
+    'Weight of the reconstruction error in error=local; the rest of 1 is the weight of speed.',
     at_least=0,
     at_most=1,
   )
@@ -212,29 +222,30 @@ class Eval:
   )
   smoothing_mode: str = setting(
     'centred',
-    'centred looks ahead, causal does not.',
+    'centred uses later frames too, causal does not.',
     choices=('centred', 'causal'),
   )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Events:
-  """How scores become events; thresholds come from training scores alone."""
+  """How scores become events, with thresholds from training scores alone."""
 
   threshold_rule: str = setting(
     'quantile',
-    'Of training scores: a quantile; rate: false alarms per hour; fixed: the z-score itself.',
+    'How the threshold is found: a quantile of the training scores; rate: by their false alarms '
+    'per hour; fixed: given as a z-score.',
     choices=('quantile', 'rate', 'fixed'),
   )
   threshold_value: float = setting(0.999, 'The quantile, the rate, or the z-score.')
-  frames_per_s: float = setting(25.0, 'Of the videos; for rates and delays.', above=0)
+  frames_per_s: float = setting(25.0, 'Frame rate of the videos; for rates and delays.', above=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
   """All settings of a run."""
 
-  seed: int = setting(0, 'Of parameters, batches and noise.', at_least=0)
+  seed: int = setting(0, 'Seed of parameters, batches and noise.', at_least=0)
   variant: str = setting('paper', 'Names of the variants that made this config; a label only.')
   data: Data = dataclasses.field(default_factory=Data)
   clips: Clips = dataclasses.field(default_factory=Clips)
@@ -248,6 +259,10 @@ class Config:
 
 
 def subtrees(config: Config) -> dict[str, Any]:
-  """The parts of a config that are dataclasses themselves, by name."""
-  values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-  return {name: value for name, value in values.items() if dataclasses.is_dataclass(value)}
+  """Return the parts of a config that are dataclasses themselves, by name."""
+  parts = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      parts[field.name] = value
+  return parts

@@ -1,4 +1,4 @@
-"""Named sizes of the networks: Fig. 2 of the paper, and smaller ones for CPUs and tests."""
+"""Named sizes of the networks: Fig. 2 of the paper, and smaller ones."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ class Preset(NamedTuple):
   Attributes:
     widths: channels of Conv1, Conv2, ... of the auto-encoder.
     discriminator_widths: channels of the discriminator's convolutions.
-    discriminator_units: units of its FC 4.
+    discriminator_units: units of the discriminator's FC 4.
     size_px: height and width of the frames.
   """
 

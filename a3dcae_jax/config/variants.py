@@ -11,7 +11,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import fields
 from a3dcae_jax.config.presets import PRESETS
 
-TUNED_RMS = 0.02  # the root mean square that `tuned` normalises frames to
+TUNED_RMS = 0.02  # target root mean square of frames in `tuned`
 
 
 class Variant(NamedTuple):
@@ -19,7 +19,7 @@ class Variant(NamedTuple):
 
   Attributes:
     text: one line for `--help`.
-    values: field -> value; a function is given the config and returns the value.
+    values: field -> value, or a function from the config to the value.
     includes: names of variants that are applied first.
   """
 
@@ -29,7 +29,7 @@ class Variant(NamedTuple):
 
 
 def _size(name: str) -> dict[str, Any]:
-  """The sizes of a preset as values of a variant."""
+  """Return the sizes of a preset as values of a variant."""
   preset = PRESETS[name]
   return {
     'model.widths': preset.widths,
@@ -51,7 +51,7 @@ _TINY = {
 VARIANTS: dict[str, Variant] = {
   'paper': Variant('the paper as printed: 10 layers, 224x224; the default', {}),
   'tuned': Variant(
-    'our reading of the paper that works: normalised frames, calibrated errors, smoothing',
+    'our recipe that works: normalised frames, calibrated errors, smoothing',
     {
       'clips.strides': (0, 0.5, 1),
       'input.target_rms': TUNED_RMS,
@@ -104,7 +104,7 @@ VARIANTS: dict[str, Variant] = {
     includes=('small',),
   ),
   'best': Variant(
-    'beyond the paper: masked frames, the most unusual place of a frame; 112x112, for CPUs',
+    'beyond the paper: masked frames, the most unusual region of a frame; 112x112, for CPUs',
     {
       **_size('small'),
       'loss.adversarial_weight': 0.0,
@@ -143,13 +143,13 @@ def make_config(
   options: Mapping[str, Any] | None = None,
   values: Mapping[str, Any] | None = None,
 ) -> config_dict.ConfigDict:
-  """Makes the config of a data set, as a config file returns it.
+  """Make the config of a data set, as a config file returns it.
 
   Args:
-    name: of the data set.
+    name: name of the data set.
     variants: one name of `VARIANTS`, or several with commas, applied from left to right.
     options: the data set's own options with their defaults (`data.options`).
-    values: field -> value, for what this data set needs in every variant.
+    values: field -> value, applied before the variants.
 
   Returns:
     The config, locked: an unknown field is an error.
@@ -170,9 +170,12 @@ def make_config(
 
 
 def variants_help() -> str:
-  """The variants with one line each, for `--help`."""
-  width = max(map(len, VARIANTS))
-  return '\n'.join(f'  {name:{width}s}  {variant.text}' for name, variant in VARIANTS.items())
+  """Return one line per variant, for `--help`."""
+  width = max(len(name) for name in VARIANTS)
+  lines = []
+  for name, variant in VARIANTS.items():
+    lines.append(f'  {name:{width}s}  {variant.text}')
+  return '\n'.join(lines)
 
 
 def _defaults() -> config_dict.ConfigDict:
@@ -183,7 +186,7 @@ def _defaults() -> config_dict.ConfigDict:
 def _apply_variant(config: config_dict.ConfigDict, name: str) -> None:
   if name not in VARIANTS:
     near = difflib.get_close_matches(name, VARIANTS, n=1)
-    hint = f'; did you mean {near[0]!r}?' if near else ''
+    hint = f'; did you mean {near[0]!r}?' if near else '.'
     raise UserError(f'unknown variant {name!r}{hint} Known: {", ".join(VARIANTS)}')
   for included in VARIANTS[name].includes:
     _apply_variant(config, included)
@@ -191,5 +194,7 @@ def _apply_variant(config: config_dict.ConfigDict, name: str) -> None:
 
 
 def _apply(config: config_dict.ConfigDict, values: Mapping[str, Any | Callable]) -> None:
-  resolved = {field: value(config) if callable(value) else value for field, value in values.items()}
+  resolved = {}
+  for field, value in values.items():
+    resolved[field] = value(config) if callable(value) else value
   config.update_from_flattened_dict(resolved)

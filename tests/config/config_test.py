@@ -71,14 +71,14 @@ def test_variants_compose_from_left_to_right():
   assert both.loss.adversarial_weight == 0
   assert both.model == small.model
   assert both.variant == 'small,without_gan'
-  # The later one wins, whole: `paper` has no changes of its own.
+  # The later one wins. `paper` itself changes nothing.
   assert checked(make_config('avenue', 'without_gan,small')).loss == small.loss
   six = checked(make_config('avenue', 'tuned,six_layers'))
   assert six.model.widths == (64, 128, 256)
   assert six.optimizer == checked(make_config('avenue', 'tuned')).optimizer
 
 
-def test_small_and_flow_are_tuned_ones():
+def test_small_and_flow_include_tuned():
   tuned = checked(make_config('avenue', 'tuned'))
   small = checked(make_config('avenue', 'small'))
   assert small.input == tuned.input
@@ -141,7 +141,7 @@ WRONG = {
   'events.threshold_value': 2.0,
   'events.frames_per_s': 0.0,
 }
-FREE = {  # any value of the right type is valid, or the data set says what is
+FREE = {  # valid with any value of the right type, or checked by the data set alone
   'variant',
   'data.name',
   'data.root',
@@ -159,7 +159,7 @@ def test_a_wrong_value_is_refused_by_name(field):
     checked(changed(**{field: WRONG[field]}))
 
 
-def test_no_field_is_without_a_rule():
+def test_every_field_has_a_rule_or_is_free():
   names = set()
   settings = fields.Config()
   for field in dataclasses.fields(settings):
@@ -188,9 +188,9 @@ def test_relations_between_fields_are_checked(values, message):
     checked(changed(**values))
 
 
-def test_what_is_no_config_is_refused():
+def test_unknown_missing_and_mistyped_fields_are_refused():
   values = make_config('synthetic', 'tiny').to_dict()
-  with pytest.raises(UserError, match='train.stepz is no field'):
+  with pytest.raises(UserError, match='train.stepz is not a field'):
     checked(values | {'train': values['train'] | {'stepz': 1}})
   train = dict(values['train'])
   del train['steps']
