@@ -1,8 +1,7 @@
-"""The list of commands: `python -m a3dcae_jax`, or `a3dcae_jax` once installed.
+"""List the commands, or run one.
 
-    a3dcae_jax COMMAND FLAGS
-
-runs `python -m a3dcae_jax.COMMAND FLAGS`.
+`python -m a3dcae_jax`, or `a3dcae_jax` once installed, lists the commands.
+`a3dcae_jax COMMAND FLAGS` runs `python -m a3dcae_jax.COMMAND FLAGS`.
 """
 
 import ast
@@ -23,7 +22,7 @@ def main() -> int | None:
   command = arguments[0]
   if command not in COMMANDS:
     near = difflib.get_close_matches(command, COMMANDS, n=1)
-    hint = f'; did you mean {near[0]!r}?' if near else ''
+    hint = f'; did you mean {near[0]!r}?' if near else '.'
     print(f'error: no command {command!r}{hint} Known: {", ".join(COMMANDS)}', file=sys.stderr)
     return 2
   sys.argv = [f'a3dcae_jax {command}', *arguments[1:]]
@@ -32,7 +31,7 @@ def main() -> int | None:
 
 
 def commands_text() -> str:
-  """Return the commands with one line each: the first line of their docstrings."""
+  """Return a line for each command, from the first line of its docstring."""
   width = max(len(command) for command in COMMANDS)
   lines = ['usage: a3dcae_jax COMMAND FLAGS', '']
   for command in COMMANDS:

@@ -11,9 +11,9 @@ It needs libtpu (pip install -e '.[tpu]') but no TPU, or CUDA's plug-in ('.[cuda
 the share of the chip's memory, collectives, and the roofline, max(FLOPs / peak rate, bytes /
 bandwidth). No program is faster than its roofline; a real one is slower.
 
-For GPUs, bytes are those that the kernels read and write according to the program's text, and
-nothing is tuned on the hardware. Several reports end in a table, several topologies of the same
-setting in a comparison.
+For GPUs, the bytes are counted from the program's text: what its kernels read and write. Nothing
+is tuned on the hardware. Several reports are followed by a table, and several topologies of the
+same setting by a comparison.
 """
 
 import os
@@ -68,11 +68,11 @@ _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
 _EARLIER = flags.DEFINE_list(
   'earlier',
   [],
-  'Files that --json or --table wrote. Their rows join tables, comparisons and searches, and are '
-  'not compiled again.',
+  'Files that --json or --table wrote. Their rows are not compiled again; they join tables, '
+  'comparisons and the search for the largest batch.',
 )
 _TABLE = flags.DEFINE_string(
-  'table', '', 'Write the table of all reports, those of --earlier too, to NAME.md and NAME.json.'
+  'table', '', 'Write the table of all reports, with those of --earlier, to NAME.md and NAME.json.'
 )
 _COMPARISON = flags.DEFINE_string(
   'comparison', '', 'Write the comparison of topologies to NAME.md and NAME.json.'
@@ -99,7 +99,7 @@ def main() -> None:
     _show_comparison(rows)
 
 
-def _set_environment():
+def _set_environment() -> None:
   """Tell JAX and libtpu that there is no accelerator, before they look for it."""
   os.environ['JAX_PLATFORMS'] = 'cpu'
   # Otherwise libtpu waits minutes for a metadata server.
@@ -108,7 +108,7 @@ def _set_environment():
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
 
 
-def _topologies():
+def _topologies() -> list[str]:
   """Return the topologies that the flags ask for."""
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.measuring.chips import DEFAULTS, platform_of

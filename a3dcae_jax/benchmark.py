@@ -1,4 +1,4 @@
-r"""Measure how fast clips are scored and trained on here.
+r"""Measure how fast this machine scores clips and trains on them.
 
   python -m a3dcae_jax.benchmark --preset=small --batch=4
   python -m a3dcae_jax.benchmark --preset=small,small6 \
@@ -9,14 +9,14 @@ r"""Measure how fast clips are scored and trained on here.
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
 
 `infer` scores clips, `train` is the full adversarial step. Figures are medians after warm-up.
-FLOPs are those of the network by the direct method, whatever algorithm computes it; the share of
-this machine's own matrix-product rate refers to them. XLA's own count is in --json.
+FLOPs are counted for direct convolutions, whatever algorithm is used; the share of this machine's
+matrix-product rate is computed from them. XLA's own count is in --json.
 
 --input_pipeline: `none` repeats clips that are on the device, `device_cached` gathers clips from
 frames on the device, `streaming` reads them by tf.data. Several pipelines take turns.
---peer: a reference implementation takes turns with ours, and each pair gives a ratio of clips/s.
+--peer: a reference implementation and this one take turns; each pair gives a ratio of clips/s.
 
-`pipeline` reads training clips of a frame cache by tf.data, without a network. `ingest` reads a
+`pipeline` reads training clips from a frame cache by tf.data, without a network. `ingest` reads a
 data set into a temporary frame cache.
 """
 
@@ -57,7 +57,9 @@ _INPUT_PIPELINE = flags.DEFINE_list(
   'input_pipeline', ['none'], 'none, device_cached, streaming; or several, which take turns.'
 )
 _STEPS = flags.DEFINE_integer(
-  'steps', 1, 'Steps per timed run. With several, an input pipeline cannot read ahead for all.'
+  'steps',
+  1,
+  'Steps per timed run. With several, an input pipeline cannot have read all batches ahead.',
 )
 _REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each program.')
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
@@ -68,7 +70,7 @@ _PEER_PYTHON = flags.DEFINE_string(
   'peer_python', sys.executable, 'Python that runs the reference implementation.'
 )
 _PEER_OPTIONS = flags.DEFINE_string(
-  'peer_options', '', 'Further flags of its script, as in "--compile max-autotune".'
+  'peer_options', '', 'Further flags of that script, as in "--compile max-autotune".'
 )
 _PEER_TUNED = flags.DEFINE_bool(
   'peer_tuned', True, 'Give the reference implementation the allocator settings of this process.'
@@ -153,12 +155,12 @@ def _settings():
   return settings
 
 
-def _batches():
+def _batches() -> list[int]:
   return [int(batch) for batch in _BATCH.value]
 
 
 def _measure(setting, matrix_rate):
-  """Measure one setting; return a row per input pipeline and pair."""
+  """Measure one setting and return a row per input pipeline and pair."""
   from a3dcae_jax.measuring import timing
 
   programs = [timing.make_program(setting, name) for name in _INPUT_PIPELINE.value]
@@ -180,7 +182,7 @@ def _measure(setting, matrix_rate):
 
 
 def _add_peer(row, pair):
-  """Add the figures of the reference implementation to a row of ours."""
+  """Run the reference implementation and add its figures to a row."""
   from a3dcae_jax.measuring.peer import run_peer
 
   peer = run_peer(

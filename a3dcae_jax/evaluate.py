@@ -1,4 +1,4 @@
-"""Score a trained run again, a bundle, or the sum of several runs; compare runs.
+"""Score a run again, a bundle or a sum of runs; compare runs.
 
   python -m a3dcae_jax.evaluate --workdir=runs/ped2
   python -m a3dcae_jax.evaluate --workdir=runs/ped2 --override=eval.smoothing_mode=causal
@@ -6,11 +6,10 @@
   python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=runs/ped2_bundle
   python -m a3dcae_jax.evaluate --sum runs/ped2 runs/ped2_flow --workdir=runs/ped2_sum
 
-A run is scored from its workdir alone: its config names the frame cache, and nothing is trained.
+A run is scored from its workdir alone: its config names the frame cache. Nothing is trained.
 
---compare tabulates runs that are scored already. Runs under different protocols get tables of
-their own.
---bundle scores an exported bundle on the data set of its run, with the same scores as the run.
+--compare puts runs that are already scored into tables, one table for each protocol.
+--bundle scores an exported bundle on the data set of its run; the scores equal those of the run.
 --sum adds the errors of several runs, each divided by its mean training error, as the paper adds
 optical flow to frames (Table IX).
 """
@@ -54,7 +53,7 @@ define_pod_flags()
 
 
 def main(folders: Sequence[str]) -> int | None:
-  """Run the command on the folders that follow the flags; return the exit status."""
+  """Score or compare the folders that follow the flags, and return the exit status."""
   overrides = parse_overrides(_OVERRIDE.value)
   _check_flags(folders, overrides)
   if _COMPARE.value:
@@ -79,7 +78,7 @@ def _check_flags(folders: Sequence[str], overrides: dict[str, str]) -> None:
     raise UserError(f'{folders[0]!r} is not a flag; --compare and --sum take folders of runs')
   if _CACHE.value and not _BUNDLE.value:
     raise UserError(
-      '--cache goes with --bundle; a run finds its frames by its config, or by --data_root'
+      '--cache goes with --bundle; a run finds its frames through its config, or --data_root'
     )
   if overrides and chosen:
     raise UserError(f'--override does not go with {chosen[0]}: it changes the settings of one run')
@@ -90,8 +89,7 @@ def _check_flags(folders: Sequence[str], overrides: dict[str, str]) -> None:
     raise UserError(f'--workdir is missing{example}')
 
 
-# The functions below import the session after the flags are parsed, so that --help and mistakes
-# are quick.
+# The functions below import JAX, after the flags are checked: --help and mistakes do not wait.
 
 
 def _score_run(overrides: dict[str, str]) -> int | None:

@@ -6,8 +6,8 @@
 ONNX needs `pip install -e '.[onnx]'`. An older bundle of the same name is replaced.
 
 The bundle is a folder with the scoring program for CPUs, CUDA GPUs and TPUs, its weights, and
-detector.json with the calibration and the threshold; see docs/reference/bundle.md. Loading it
-takes jax, numpy and flatbuffers, not this project's other dependencies:
+detector.json with the calibration and the threshold; see docs/reference/bundle.md. To load it,
+jax, numpy and flatbuffers are enough:
 
   from a3dcae_jax.serving.bundle import load_bundle
   detector = load_bundle('ped2.bundle')
@@ -34,12 +34,12 @@ define_compilation_cache()
 
 
 def main() -> None:
-  """Run the command."""
+  """Check the flags and export the run."""
   if not _WORKDIR.value:
     raise UserError('--workdir is missing, as in --workdir=runs/ped2')
   if not _BUNDLE.value:
     raise UserError('--bundle is missing, as in --bundle=ped2.bundle')
-  # Imported after the flags are parsed, so that --help and mistakes are quick.
+  # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.export import export_run
   from a3dcae_jax.run.overrides import Changes
 

@@ -8,14 +8,14 @@ The same command again resumes a run that was interrupted.
   --config=FILE.py[:VARIANTS]  the data set; variants are listed below
   --config.FIELD=VALUE         any field, as in --config.train.steps=100; docs/reference/config.md
 
-On several hosts, run the same command on each: by srun, mpirun, a Cloud TPU slice, a JobSet
-(launch/README.md), or with --coordinator=HOST:PORT --num_processes=N --process_id=I.
+On several hosts, start the same command on each: by srun, mpirun, on a Cloud TPU slice, in a
+JobSet (launch/README.md), or with --coordinator=HOST:PORT --num_processes=N --process_id=I.
 
-SIGTERM saves after the next step and ends with status 75. Status 76 and 134 mean that another
-process of the pod was lost. In either case the same command resumes the run. A second run in the
-same workdir is refused.
+On SIGTERM the run saves after the next step and ends with status 75. Status 76 and 134 mean that
+another process of the pod was lost. In all three cases the same command resumes the run. A second
+run in the same workdir is refused.
 
-The workdir gets config.json, provenance.json, checkpoints/, calibration/, metrics.jsonl,
+The workdir receives config.json, provenance.json, checkpoints/, calibration/, metrics.jsonl,
 tensorboard/, scores.csv, metrics.json and report.html; see docs/reference/outputs.md.
 """
 
@@ -38,8 +38,7 @@ _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string(
   'workdir',
   '',
-  'Folder of the run; made or resumed. By default runs/NAME_VARIANTS, by the name of the config '
-  'file.',
+  'Folder of the run, new or to be resumed. By default runs/NAME_VARIANTS, after the config file.',
 )
 _PROFILE = flags.DEFINE_string(
   'profile',
@@ -51,12 +50,12 @@ define_pod_flags()
 
 
 def main() -> int | None:
-  """Run the command; return the exit status."""
+  """Train and evaluate, and return the exit status."""
   settings = read_settings(_CONFIG)
   config_file = config_flags.get_config_filename(flags.FLAGS['config'])
   workdir = _WORKDIR.value or default_workdir(config_file)
   join_pod()
-  # Imported after the flags are parsed, so that --help and mistakes are quick.
+  # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.session import train_and_evaluate
   from a3dcae_jax.training import processes
 

@@ -3,11 +3,11 @@
   python -m a3dcae_jax.prepare --config=configs/avenue.py --download
   python -m a3dcae_jax.prepare --config=configs/ucsd_ped2.py --config.data.root=FOLDER
 
-Prints videos, frames, sizes and abnormal frames, and lists everything that is wrong in one go.
-`main` and `evaluate` read the frame cache. A cache that exists already is verified and shown.
+It prints videos, frames, sizes and abnormal frames, and names all faults at once. `main` and
+`evaluate` read the frame cache. An existing cache is verified and shown.
 
-With --download a public set (UCSD, Avenue) is first fetched into data.root, if that folder is
-empty or does not exist, and compared with its published SHA-256.
+With --download a public set (UCSD, Avenue) is fetched into data.root first, if that folder is empty
+or does not exist. The download is compared with its published SHA-256.
 """
 
 from absl import flags
@@ -16,14 +16,14 @@ from a3dcae_jax.cli.command import define_config, read_settings, run_command
 
 _CONFIG = define_config()
 _DOWNLOAD = flags.DEFINE_bool(
-  'download', False, 'Fetch the set into data.root first, if there is nothing yet.'
+  'download', False, 'Fetch the set into data.root first, if that folder is empty or missing.'
 )
 
 
 def main() -> None:
-  """Run the command."""
+  """Prepare the data set that the flags name."""
   settings = read_settings(_CONFIG)
-  # Imported after the flags are parsed, so that --help and mistakes are quick.
+  # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.session import prepare_and_show
 
   prepare_and_show(settings, download=_DOWNLOAD.value)

@@ -1,4 +1,4 @@
-"""The frame of every command: flags, `--help`, errors as one line, exit status."""
+"""What all commands share: flags, `--help`, one-line errors, exit status."""
 
 import difflib
 import inspect
@@ -21,7 +21,7 @@ EXIT_INTERRUPTED = 130
 _HELP = ('-h', '-?', '-help', '--help', '-helpshort', '--helpshort')
 _REFERENCE = 'docs/reference/config.md'
 
-# Flags that functions of this file define are listed under the command that calls them.
+# `--help` then lists the flags that functions here define under the command that calls them.
 flags.disclaim_key_flags()
 
 
@@ -58,11 +58,11 @@ def read_settings(config: flags.FlagHolder) -> Config:
 
 
 def default_workdir(config: str) -> pathlib.Path:
-  """Return the folder of a run by its config file and variants.
+  """Return the default folder of a run, named after its config file and variants.
 
   Args:
-    config: the value of `--config`. 'configs/avenue.py' has runs/avenue,
-      'configs/avenue.py:small,flow' has runs/avenue_small-flow.
+    config: the value of `--config`. 'configs/avenue.py' gives runs/avenue,
+      'configs/avenue.py:small,flow' gives runs/avenue_small-flow.
   """
   file, _, variants = config.partition(':')
   name = pathlib.Path(file).stem
@@ -72,10 +72,10 @@ def default_workdir(config: str) -> pathlib.Path:
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, str]:
-  """Return field -> value as text, for `--override`.
+  """Read the values of `--override`: field -> value as text.
 
   Args:
-    texts: 'FIELD=VALUE', or several of them with commas in between. A value may have commas.
+    texts: 'FIELD=VALUE', or several, separated by commas. A value may contain commas.
 
   Raises:
     UserError: for a text without '='.
@@ -102,8 +102,8 @@ def run_command(
   A `UserError` and a mistake in the flags become one line on standard error and exit status 2.
 
   Args:
-    body: called without arguments, or with the list of arguments that follow the flags if it
-      takes one. It returns the exit status, or None for 0.
+    body: the command. If it takes a parameter, it is called with the list of arguments that are
+      not flags, otherwise without arguments. It returns the exit status, or None for 0.
     usage: shown first by `--help`.
     epilogue: shown last by `--help`.
     compiles_ahead: see `common.tuning.tune_process`.
@@ -176,7 +176,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
       raise error.__cause__ from None
     raise UserError(str(error)) from None
   except (AttributeError, KeyError) as error:
-    # An option of the data set: all other fields have been checked.
+    # Only an option of the data set can fail here: `_check_fields` has seen all other fields.
     message = str(error).strip('"').splitlines()[0]
     raise UserError(f'--config: {message} All fields are in {_REFERENCE}') from None
   except (TypeError, ValueError) as error:
@@ -195,7 +195,7 @@ def _check_config_file(argv: Sequence[str]) -> None:
 
 
 def _check_fields(argv: Sequence[str]) -> None:
-  """Check the names of all `--config.FIELD` flags but options of the data set."""
+  """Check the names in all `--config.FIELD` flags, except options of the data set."""
   known = _field_names()
   for argument in argv:
     match = re.match(r'--?config\.([\w.]+)', argument)

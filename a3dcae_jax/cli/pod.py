@@ -4,8 +4,8 @@ Exit status:
   0: done.
   2: a mistake that the user can mend.
   75: SIGTERM asked the run to end, and it has saved. The same command resumes it.
-  76: another process of the pod was lost (134 where JAX has noticed it first). The same command
-    resumes the run.
+  76: another process of the pod was lost. The same command resumes the run.
+  134: the same, where JAX noticed the loss first.
 
 Launchers may restart on 75, 76 and 134, never on 2.
 """
@@ -36,12 +36,12 @@ _SIGNS_OF_LOSS = (
   'coordination',
 )
 
-# Flags that functions of this file define are listed under the command that calls them.
+# `--help` then lists the flags that functions here define under the command that calls them.
 flags.disclaim_key_flags()
 
 
 def define_pod_flags() -> None:
-  """Define the flags of a pod; without them the environment is searched for one."""
+  """Define the flags of a pod, for when the environment does not describe it."""
   flags.DEFINE_string(
     'coordinator',
     '',
@@ -57,9 +57,9 @@ def define_pod_flags() -> None:
 
 
 def join_pod() -> None:
-  """Join the pod that the flags or the environment show, and print which.
+  """Join the pod that the flags or the environment describe, and print which.
 
-  To be called before anything uses a device.
+  Call it before anything uses a device.
   """
   from a3dcae_jax.training import cluster, processes  # import jax, which --help does without
 
@@ -84,14 +84,14 @@ def join_pod() -> None:
 def run_in_pod(body: Callable[[], Any]) -> int | None:
   """Run `body()` and leave the pod.
 
-  After an error in a pod this process ends at once, with a status that says why. A normal end
-  would wait for the other processes.
+  After an error in a pod of several processes, this process ends at once with a status that says
+  why: a normal end would wait for the other processes.
 
   Returns:
-    The exit status of a run that was preempted, otherwise None.
+    The exit status of a preempted run, otherwise None.
 
   Raises:
-    Exception: an error of `body`, in a process by itself.
+    Exception: any error of `body`, where this process is the only one.
   """
   from a3dcae_jax.training import processes
   from a3dcae_jax.training.preemption import Preempted
@@ -111,7 +111,7 @@ def run_in_pod(body: Callable[[], Any]) -> int | None:
 
 
 def _end(error: Exception, process: int) -> NoReturn:
-  """Print an error and end this process of a pod."""
+  """Print an error and end this process at once."""
   from a3dcae_jax.training.peer_monitor import EXIT_PEER_LOST
 
   status = 1
