@@ -1,1 +1,1 @@
-"""One training run: its data, its training, its folder, and what the commands do with it."""
+"""One training run: its data, training, folder, evaluation and export."""

@@ -1,4 +1,4 @@
-"""From the config's `data` to an open frame cache, and the table of what is in it."""
+"""Open the frame cache of a data set, and show its content as a table."""
 
 import pathlib
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from a3dcae_jax.training import processes
 
 
 def prepare_data(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCache:
-  """Return the frame cache of a data set, made first where it is not there yet.
+  """Return the frame cache of a data set, and make it if it does not exist.
 
   Args:
-    data: the config's `data`. With `cache`, that folder is opened as it is.
+    data: the config's `data`. If `data.cache` is set, that folder is opened as it is.
     splits: the splits to open.
 
   Raises:
-    UserError: if the cache at `data.cache` has another data set, size or label set; for faults of
-      the videos; and where the videos are not found.
+    UserError: if the cache at `data.cache` has another data set, size or label set, if the videos
+      are not found, or if they have faults.
   """
   if data.cache:
     return _open_given(data, splits)
@@ -38,23 +38,23 @@ def prepare_data(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCach
 
 
 def open_cache(data: fields.Data, splits: Sequence[str] = SPLITS) -> FrameCache:
-  """Open the frame cache of a data set, verified.
+  """Open the frame cache of a data set on every process, and verify it.
 
-  In a pod process 0 makes it where it is not there; then the others open it, or make their own
-  where no disk is shared.
+  In a pod, process 0 makes the cache if it does not exist. Then the other processes open it, or
+  make their own if they do not share a disk.
   """
   cache = processes.primary_first('frame cache', lambda: _verified(data, splits))
   expected = processes.run_on_primary('data hash', lambda: cache.data_hash)
   if cache.data_hash != expected:
     raise UserError(
-      f'{cache.folder}: its data hash is {cache.data_hash[:12]}, that of process 0 is '
+      f'{cache.folder} has the data hash {cache.data_hash[:12]}, but process 0 has '
       f'{expected[:12]}: copy one cache to all hosts'
     )
   return cache
 
 
 def ingest_table(cache: FrameCache) -> str:
-  """Return what a cache holds as text: a row per clip and a total per split."""
+  """Return the content of a cache as text: a row per clip, a total per split."""
   index = cache.index
   labels = 'none' if cache.test.labels is None else index['label_set']
   lines = [
@@ -70,11 +70,14 @@ def ingest_table(cache: FrameCache) -> str:
 
 def _split_rows(name: str, split: Split, entries: Sequence[dict]) -> list[str]:
   rows = []
-  total_frames = total_abnormal = total_runs = 0
+  total_frames = 0
+  total_abnormal = 0
+  total_runs = 0
   for video, entry in zip(split.videos, entries, strict=True):
     height, width = entry['source_size']
     size = f'{width}x{height}'
-    abnormal, runs = '-', '-'
+    abnormal = '-'
+    runs = '-'
     if split.labels is not None:
       labels = split.labels[video.first : video.first + video.num_frames].astype(int)
       abnormal = int(labels.sum())
@@ -84,13 +87,21 @@ def _split_rows(name: str, split: Split, entries: Sequence[dict]) -> list[str]:
     total_frames += video.num_frames
     rows.append(_row(name, video.name, f'{video.num_frames:,}', size, abnormal, runs))
   clips = f'{len(split.videos)} clips'
+  frames = f'{total_frames:,}'
   if split.labels is None:
-    return [*rows, _row(name, clips, f'{total_frames:,}', '', '-', '-')]
-  return [*rows, _row(name, clips, f'{total_frames:,}', '', f'{total_abnormal:,}', total_runs)]
+    rows.append(_row(name, clips, frames, '', '-', '-'))
+  else:
+    rows.append(_row(name, clips, frames, '', f'{total_abnormal:,}', total_runs))
+  return rows
 
 
-def _row(split, clip, frames, size, abnormal, runs):
-  return f'{split:6s}{clip:>12s}{frames:>9s}{size:>10s}{abnormal:>10}{runs:>6}'
+def _row(*cells: object) -> str:
+  """Join the six cells of a row: split, clip, frames, size, abnormal frames, runs of them."""
+  split, *others = cells
+  row = f'{split:6s}'
+  for cell, width in zip(others, (12, 9, 10, 10, 6), strict=True):
+    row += f'{cell:>{width}}'
+  return row
 
 
 def _open_given(data: fields.Data, splits: Sequence[str]) -> FrameCache:
@@ -101,12 +112,12 @@ def _open_given(data: fields.Data, splits: Sequence[str]) -> FrameCache:
   for field, value in expected.items():
     if cache.index[field] != value:
       raise UserError(
-        f'data.cache {data.cache}: its {field} is {cache.index[field]!r}, the config says {value!r}'
+        f'data.cache {data.cache} has {field} {cache.index[field]!r}, the config says {value!r}'
       )
   return cache
 
 
-def _verified(data, splits):
+def _verified(data: fields.Data, splits: Sequence[str]) -> FrameCache:
   cache = prepare_data(data, splits)
   if processes.is_primary():
     cache.verify(splits)

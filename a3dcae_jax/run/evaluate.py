@@ -1,4 +1,4 @@
-"""Scores the checkpoint of a run, or the sum of several runs, and compares runs."""
+"""Score the checkpoint of a run or a sum of runs, and compare runs."""
 
 import pathlib
 from collections.abc import Sequence
@@ -36,11 +36,13 @@ NO_CHANGES = Changes()
 
 
 def evaluate_again(workdir: str | pathlib.Path, changes: Changes = NO_CHANGES) -> dict[str, Any]:
-  """Do what `evaluate --workdir` does: score the newest checkpoint by the run's own config.
+  """Score the newest checkpoint of a run again, by its own config.
+
+  This is `evaluate --workdir`.
 
   Args:
     workdir: folder of the run.
-    changes: to the config.
+    changes: changes to the config.
   """
   workdir = pathlib.Path(workdir)
   values = processes.run_on_primary(
@@ -53,15 +55,18 @@ def evaluate_again(workdir: str | pathlib.Path, changes: Changes = NO_CHANGES) -
 def evaluate_run(
   settings: fields.Config, workdir: pathlib.Path, cache: FrameCache
 ) -> dict[str, Any]:
-  """Score the newest checkpoint of a run and write its results; return the metrics.
+  """Score the newest checkpoint of a run and write its results.
 
-  In a pod every process scores its share of the windows; the primary one writes, and all get the
-  metrics.
+  In a pod every process scores its share of the windows, and the primary process writes.
 
   Args:
-    settings: of the run.
+    settings: settings of the run.
     workdir: folder of the run.
-    cache: with the test split open; the training split is opened if the run has no calibration.
+    cache: frame cache with the test split open. The training split is opened if the run has no
+      calibration yet.
+
+  Returns:
+    The metrics, on every process.
   """
   if not cache.test.videos:
     raise UserError(f'{cache.index["name"]} has no test videos: there is nothing to score')
@@ -81,13 +86,13 @@ def evaluate_sum(
   workdir: str | pathlib.Path,
   changes: Changes = NO_CHANGES,
 ) -> dict[str, Any]:
-  """Do what `evaluate --sum` does: score by the sum of the errors of several runs.
+  """Score by the sum of the errors of several runs.
 
-  Scores are normalised, smoothed and thresholded as in the first run.
+  This is `evaluate --sum`. Scores are normalised, smoothed and thresholded as in the first run.
 
   Raises:
-    UserError: for fewer than two runs, a workdir that is a run, and runs whose errors do not add
-      up: of other frames or labels, or calibrated in another way.
+    UserError: for fewer than two runs, for a workdir that is a training run, and for runs whose
+      frames, labels or kind of calibration differ.
   """
   workdir = pathlib.Path(workdir)
   if len(folders) < 2:
@@ -100,7 +105,8 @@ def evaluate_sum(
     is_same = settings.data == first.data
     caches.append(caches[0] if is_same else open_cache(settings.data, ('test',)))
   _check_summable(folders, all_settings, caches)
-  scored, protocol_runs = [], []
+  scored = []
+  protocol_runs = []
   for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
     inputs = InputStatistics.load(folder)
     scorer = load_scorer(settings, folder, inputs)
@@ -119,7 +125,14 @@ def evaluate_sum(
 
 
 def compare_runs(folders: Sequence[str | pathlib.Path], *, page: str = '') -> None:
-  """Do what `evaluate --compare` does: print the tables, and write them to `page` if given."""
+  """Print runs side by side, a table for each protocol.
+
+  This is `evaluate --compare`.
+
+  Args:
+    folders: workdirs of the runs.
+    page: HTML file to write the tables to; empty for none.
+  """
   if len(folders) < 2:
     raise UserError(f'--compare takes two or more folders of runs, got {len(folders)}')
   runs = []
@@ -138,7 +151,7 @@ def load_scorer(
   """Return the scorer of a run's newest checkpoint.
 
   Raises:
-    UserError: where there is no checkpoint.
+    UserError: if there is no checkpoint.
   """
   folder = pathlib.Path(workdir) / 'checkpoints'
   checkpoints = Checkpoints(folder, keep=settings.train.keep_checkpoints)
@@ -162,11 +175,12 @@ def calibrate_run(
   """Return the saved calibration of a run, or make it from its training videos.
 
   Args:
-    settings: of the run.
+    settings: settings of the run.
     workdir: folder of the run.
-    scorer: of its checkpoint.
-    cache: whose training split is used if it is open; None opens it when it is needed.
-    inputs: of the run.
+    scorer: scorer of its checkpoint.
+    cache: frame cache; its training split is used if it is open. With None, and without an open
+      training split, the split is opened when it is needed.
+    inputs: input statistics of the run.
   """
 
   def open_training():
@@ -182,7 +196,7 @@ def calibrate_run(
 
 
 def calibration_plan(settings: fields.Config) -> CalibrationPlan:
-  """Return what a run's calibration is made by."""
+  """Return how a run is calibrated."""
   return CalibrationPlan(settings.eval, settings.data.mean_image, settings.train.holdout_videos)
 
 
@@ -195,7 +209,7 @@ def score_run(
   *,
   localise: bool = True,
 ) -> tuple[EvaluationResult, RunFacts]:
-  """Score the test frames; return what was found and the facts that figures name."""
+  """Score the test frames and return the result with the facts for its report."""
   test = cache.test
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', test.videos)
   result = find_errors(scorer, test, ids, calibration, settings.eval, localise=localise)
@@ -207,7 +221,7 @@ def score_run(
 
 
 def report_source(scorer: Scorer, cache: FrameCache, facts: RunFacts) -> ReportSource:
-  """Return what a report shows frames with."""
+  """Return the parts from which a report shows frames."""
   settings = facts.settings
   return ReportSource(
     title=f'{settings.data.name} {settings.variant}: abnormal events',
@@ -227,17 +241,18 @@ def saved_inputs(workdir: pathlib.Path, cache: FrameCache) -> InputStatistics:
 
 
 def _check_summable(folders, all_settings, caches):
-  first, first_cache = all_settings[0], caches[0]
+  first = all_settings[0]
+  first_cache = caches[0]
   for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
     if cache.data_hash != first_cache.data_hash:
       raise UserError(
-        f'--sum: frames and labels of {folder} ({cache.data_hash[:12]}) are not those of '
-        f'{folders[0]} ({first_cache.data_hash[:12]}): errors of other frames do not add up'
+        f'--sum: frames and labels of {folder} ({cache.data_hash[:12]}) differ from those of '
+        f'{folders[0]} ({first_cache.data_hash[:12]}): their errors cannot be added'
       )
     if settings.eval.per_position != first.eval.per_position:
       raise UserError(
-        f'--sum: eval.per_position is {settings.eval.per_position} in {folder}, '
-        f'{first.eval.per_position} in {folders[0]}: such errors do not add up'
+        f'--sum: eval.per_position is {settings.eval.per_position} in {folder} and '
+        f'{first.eval.per_position} in {folders[0]}: their errors cannot be added'
       )
 
 

@@ -1,4 +1,4 @@
-"""Writes the checkpoint of a run as a bundle, and scores a bundle as its run would be."""
+"""Write the checkpoint of a run as a bundle, and score a bundle."""
 
 import pathlib
 from typing import Any
@@ -36,13 +36,15 @@ def export_run(
   *,
   onnx: bool = False,
 ) -> None:
-  """Do what `export` does: write the newest checkpoint of a run as a bundle, print what it is.
+  """Write the newest checkpoint of a run as a bundle and print its content.
+
+  This is `export`.
 
   Args:
     workdir: folder of the run.
-    folder: of the bundle.
-    changes: to the config; only a run without calibration reads its videos.
-    onnx: add `model.onnx`.
+    folder: folder of the bundle.
+    changes: changes to the config. Videos are read only if the run has no calibration yet.
+    onnx: whether to add `model.onnx`.
   """
   workdir = pathlib.Path(workdir)
   settings = settings_of_run(workdir, changes)
@@ -50,7 +52,7 @@ def export_run(
   if onnx:
     from a3dcae_jax.exporting.onnx_model import converter_packages
 
-    converter_packages()  # a missing package is said before anything is computed
+    converter_packages()  # names a missing package before anything is computed
   inputs = InputStatistics.load(workdir)
   one_mean_image(inputs)
   scorer = load_scorer(settings, workdir, inputs)
@@ -76,36 +78,36 @@ def export_run(
 def evaluate_bundle(
   folder: str | pathlib.Path, workdir: str | pathlib.Path, changes: Changes = NO_CHANGES
 ) -> dict[str, Any]:
-  """Do what `evaluate --bundle` does: score a bundle on its run's data set, into `workdir`.
+  """Score a bundle on the data set of its run.
 
-  The scores are those of `evaluate` on the run, to the bit on the same machine.
+  This is `evaluate --bundle`. On the same machine the scores equal those of the run to the bit.
 
   Args:
-    folder: of the bundle.
+    folder: folder of the bundle.
     workdir: folder for the results; not a training run.
-    changes: to the config.
+    changes: changes to the config.
   """
   workdir = pathlib.Path(workdir)
   bundle = load_bundle(folder)
   workdirs.check_is_no_run(workdir, 'the bundle')
   settings = with_changes(checked(bundle.manifest['config']), changes)
-  opened = open_cache(settings.data, ('test',))
+  cache = open_cache(settings.data, ('test',))
   trained_hash = bundle.manifest['data']['sha256']
-  if opened.data_hash != trained_hash:
+  if cache.data_hash != trained_hash:
     print(
-      'note: frames or labels are not those of the run: '
-      f'{opened.data_hash[:12]}, not {trained_hash[:12]}'
+      f'note: the data hash is {cache.data_hash[:12]}, that of the run was {trained_hash[:12]}: '
+      'frames or labels have changed'
     )
   write_json(workdir / workdirs.CONFIG, workdirs.to_json(settings))
   sources = {
     'bundle': {'folder': str(folder), 'sha256': bundle.manifest['sha256']},
     'exported': bundle.manifest['provenance'],
   }
-  write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(opened.data_hash) | sources)
+  write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash) | sources)
   scorer = BundleScorer(bundle)
   inputs = bundle_inputs(bundle)
   calibration = bundle_calibration(bundle)
-  result, facts = score_run(settings, scorer, calibration, opened, inputs)
+  result, facts = score_run(settings, scorer, calibration, cache, inputs)
   summary = calibration.summary(settings.eval.per_position)
-  source = report_source(scorer, opened, facts)
-  return write_results(workdir, opened, source, summary, result, facts)
+  source = report_source(scorer, cache, facts)
+  return write_results(workdir, cache, source, summary, result, facts)

@@ -1,4 +1,4 @@
-"""One run at a time in a workdir: a lock that ends with its process, however that ends."""
+"""A lock on the workdir that ends with its process, even a killed one."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from a3dcae_jax.common.errors import UserError
 
 
 class WorkdirLock:
-  """A context in which `take()` locks the workdir, until the context or the process ends."""
+  """A lock on a workdir, held from `take()` until the context or process ends."""
 
   def __init__(self, workdir: pathlib.Path) -> None:
     self._path = pathlib.Path(workdir) / '.lock'
@@ -19,10 +19,12 @@ class WorkdirLock:
     return self
 
   def take(self) -> None:
-    """Locks the workdir and makes it if need be; taking the lock again does nothing.
+    """Lock the workdir, and make it if it does not exist.
+
+    Taking the lock again does nothing.
 
     Raises:
-      UserError: naming the process that has the lock.
+      UserError: if another process has the lock; it is named.
     """
     if self._file:
       return

@@ -1,4 +1,4 @@
-"""Changes to the config of a run that is scored or exported again."""
+"""Changes to the config of a run that is scored again or exported."""
 
 import ast
 import dataclasses
@@ -19,11 +19,12 @@ class Changes:
   """Changes to the config of a run.
 
   Attributes:
-    normalisation: heads the report; empty for the run's own.
+    normalisation: the one that heads the report; empty for the run's own.
     data_root: folder of the videos, if they have moved.
     cache: frame cache, if it has moved.
-    overrides: field, as 'eval.stride', -> value as text. Fields of `eval` and `events`,
-      `data.label_set` and `data.options` may be changed: none of them is trained.
+    overrides: name of a field, such as 'eval.stride' -> value as text. Only fields that do not
+      change what is trained may be overridden: those of `eval` and `events`, `data.label_set` and
+      `data.options`.
   """
 
   normalisation: str = ''
@@ -33,15 +34,15 @@ class Changes:
 
 
 def settings_of_run(workdir: str | pathlib.Path, changes: Changes) -> fields.Config:
-  """Return the config of a run with changes."""
+  """Return the config of a run with `changes` applied."""
   return with_changes(workdirs.read_config(pathlib.Path(workdir)), changes)
 
 
 def with_changes(settings: fields.Config, changes: Changes) -> fields.Config:
-  """Return `settings` with changes.
+  """Return `settings` with `changes` applied.
 
   Raises:
-    UserError: for a field that does not exist or may not change, or a wrong value.
+    UserError: for a field that does not exist or may not change, and for an invalid value.
   """
   overrides = dict(changes.overrides)
   if changes.normalisation:
@@ -74,7 +75,7 @@ def _with_overrides(settings: fields.Config, overrides: Mapping[str, str]) -> fi
 
 
 def _value_of(text: str) -> Any:
-  """Return text as a Python value; what is not a literal is a string."""
+  """Return the Python literal that a text is, or else the text itself."""
   if text in _BOOLEANS:
     return _BOOLEANS[text]
   try:

@@ -1,4 +1,4 @@
-"""Traces a few updates of a run, for TensorBoard and Perfetto."""
+"""Trace a few updates of a run, for TensorBoard and Perfetto."""
 
 import pathlib
 import re
@@ -11,9 +11,9 @@ from a3dcae_jax.training.hooks import Hook
 
 
 class Profile(Hook):
-  """Traces updates `first_step` to `last_step` into `folder`.
+  """A hook that traces updates `first_step` to `last_step` into `folder`.
 
-  The trace starts and ends with the device idle, so it holds these updates whole.
+  The device is idle when the trace starts and ends, so the trace holds these updates whole.
   """
 
   def __init__(self, folder: pathlib.Path, *, first_step: int, last_step: int) -> None:
@@ -58,7 +58,12 @@ class Profile(Hook):
 
 
 def profile_hooks(text: str, workdir: pathlib.Path, last_step: int) -> list[Profile]:
-  """Return a `Profile` for a flag 'START:STOP', both updates included; nothing for ''.
+  """Return the hook for `--profile`, or no hook if the flag is empty.
+
+  Args:
+    text: 'START:STOP', the first and the last update to trace.
+    workdir: folder of the run.
+    last_step: last update of the run.
 
   Raises:
     UserError: for any other text.

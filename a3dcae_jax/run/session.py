@@ -1,4 +1,4 @@
-"""Trains a run and evaluates it; prepares a data set."""
+"""Train a run and evaluate it, or prepare a data set."""
 
 import pathlib
 from typing import Any
@@ -28,20 +28,21 @@ from a3dcae_jax.training import processes
 def train_and_evaluate(
   settings: fields.Config, workdir: str | pathlib.Path, *, profile: str = ''
 ) -> dict[str, Any] | None:
-  """Do what `main` does: prepare if needed, train or resume, evaluate, write the report.
+  """Prepare the data if needed, train or resume, evaluate, write the report.
 
-  In a pod every process calls this; only the primary one reads and writes `workdir`.
+  This is `main`. In a pod every process calls it; only the primary process reads and writes
+  `workdir`.
 
   Args:
-    settings: of the run.
+    settings: settings of the run.
     workdir: folder of the run.
     profile: 'START:STOP', updates to trace; empty for none.
 
   Returns:
-    The metrics; None where there are no test videos.
+    The metrics; None if there are no test videos.
 
   Raises:
-    UserError: where another run has `workdir`, or the cache is not what was written.
+    UserError: if another run is using `workdir`, or if the frame cache is damaged.
     Preempted: after SIGTERM.
   """
   workdir = pathlib.Path(workdir)
@@ -67,27 +68,34 @@ def train_and_evaluate(
 
 
 def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None:
-  """Do what `prepare` does: fetch if asked to, ingest or open the cache, verify it, print it."""
+  """Open the frame cache of a data set, verify it and print its content.
+
+  This is `prepare`. The cache is made if it does not exist.
+
+  Args:
+    settings: settings of a run on that data set.
+    download: whether to fetch the videos first.
+  """
   data = settings.data
   if download:
     if not data.root:
       raise UserError('--download needs data.root, the folder to fetch into')
     if not fetch(data.name, data.root):
-      print(f'{data.root} is not empty: it is used as it is, nothing is fetched')
+      print(f'{data.root} is not empty: nothing is fetched, its files are used as they are')
   cache = prepare_data(data)
   cache.verify()
   print(ingest_table(cache))
 
 
 def _check_existing(settings, workdir, lock):
-  """Refuses a foreign workdir at once, before any video is read."""
+  """Refuse a workdir of another config at once, before any video is read."""
   if (workdir / workdirs.CONFIG).exists():
     lock.take()
     workdirs.init_or_check_workdir(workdir, settings)
 
 
 def _check_videos(settings, cache):
-  """Raises before training what would end training or evaluation."""
+  """Raise errors that would otherwise end the run only after hours of training."""
   trained_on(cache.train.videos, settings.train.holdout_videos)
   mode = settings.data.mean_image
   names = mean_image_names(mode, cache.train, cache.test)
@@ -99,7 +107,7 @@ def _check_videos(settings, cache):
 
 
 def _input_statistics(settings, workdir, cache):
-  """The run's saved input statistics, or new ones; the same on every process of a pod."""
+  """Return the saved or new input statistics, the same on every process."""
 
   def find():
     if InputStatistics.exists(workdir):
@@ -111,7 +119,7 @@ def _input_statistics(settings, workdir, cache):
 
 
 def _set_up(settings, workdir, cache, inputs, lock):
-  """Makes the workdir, now that all that can be checked is checked."""
+  """Make the workdir, after everything has been checked that can be checked."""
   lock.take()
   workdirs.init_or_check_workdir(workdir, settings)
   if not InputStatistics.exists(workdir):

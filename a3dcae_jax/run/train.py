@@ -1,4 +1,4 @@
-"""Trains the networks of a config: makes the parts of the loop and runs it."""
+"""Train the networks of a run: make the parts of the loop and run it."""
 
 import itertools
 import pathlib
@@ -30,7 +30,7 @@ from a3dcae_jax.training.step import make_train_step
 
 
 class TrainingData(NamedTuple):
-  """What a run trains on.
+  """The training videos of a run with their input statistics.
 
   Attributes:
     split: the training split.
@@ -43,6 +43,20 @@ class TrainingData(NamedTuple):
   ids: np.ndarray
 
 
+class _Start(NamedTuple):
+  """The state from which training starts or resumes.
+
+  Attributes:
+    checkpoints: checkpoints of the run.
+    state: state after `step` updates.
+    step: number of updates that are done.
+  """
+
+  checkpoints: Checkpoints
+  state: TrainState
+  step: int
+
+
 def train(
   settings: fields.Config,
   workdir: pathlib.Path,
@@ -50,13 +64,16 @@ def train(
   *,
   hooks: Sequence[Hook] = (),
 ) -> int:
-  """Train to `train.steps`, or resume from the newest whole checkpoint; return the last step.
+  """Train to `train.steps`, from the newest whole checkpoint if there is one.
 
-  In a pod every process calls this; only the primary one touches `workdir`.
+  In a pod every process calls this; only the primary process touches `workdir`.
+
+  Returns:
+    The last step.
 
   Raises:
-    UserError: when a loss is not finite, naming the step; the last good checkpoint stays. Also
-      when the last checkpoint could not be written.
+    UserError: if a loss is not finite (the step is named, the last good checkpoint stays), or if
+      the last checkpoint could not be written.
     Preempted: after SIGTERM, once the state is saved.
   """
   checkpoints = Checkpoints(
@@ -73,7 +90,7 @@ def train(
       processes.log_once(
         f'{workdir}: resuming from the checkpoint of step {first_step}, read in {seconds:.2f} s'
       )
-    return _run(settings, workdir, data, checkpoints, state, first_step, hooks)
+    return _run(settings, workdir, data, _Start(checkpoints, state, first_step), hooks)
   finally:
     checkpoints.close()
 
@@ -92,14 +109,18 @@ def make_step(
   input_pipeline: str,
   axis_name: str | None = parallel.AXIS,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-  """Return the update of one replica, (state, batch, mean images[, frames]) -> (state, metrics).
+  """Return the update of one replica.
 
   Args:
-    settings: of the run.
-    row_scale: usual speed of the top and the bottom row.
-    input_pipeline: 'streaming': a batch is (clips, ids). 'device_cached': a batch is
-      (first, stride, ids), and the frames on the device are the last argument.
-    axis_name: of the replicas.
+    settings: settings of the run.
+    row_scale: reference speed of the top and the bottom row.
+    input_pipeline: 'streaming' or 'device_cached'.
+    axis_name: name of the axis over the replicas.
+
+  Returns:
+    For 'streaming', a function (state, batch, mean images) -> (state, metrics), where a batch is
+    (clips, ids). For 'device_cached' it takes the frames on the device as a fourth argument, and a
+    batch is (first, stride, ids).
   """
   generator, discriminator = make_networks(settings.model, axis_name=axis_name)
   step = make_train_step(
@@ -127,7 +148,7 @@ def make_step(
 
 
 def choose_input_pipeline(name: str, frames: np.ndarray) -> str:
-  """Return 'device_cached' or 'streaming'; 'auto' is the first where the frames fit."""
+  """Return the input pipeline; for 'auto', 'device_cached' if the frames fit."""
   if name != 'auto':
     return name
   return 'device_cached' if fits_on_device(frames.size) else 'streaming'
@@ -137,7 +158,7 @@ def trained_on(videos: Sequence[CachedVideo], holdout: int) -> Sequence[CachedVi
   """Return the training videos without the last `holdout`, which only calibrate.
 
   Raises:
-    UserError: where none would be left.
+    UserError: if no video would be left.
   """
   if holdout and holdout >= len(videos):
     raise UserError(
@@ -153,9 +174,9 @@ def batches(
   table: ClipTable,
   first_step: int,
 ) -> Iterator[Any]:
-  """Yield batches on the devices, from that of update `first_step + 1` on, without end.
+  """Yield batches on the devices without end, the first for update `first_step + 1`.
 
-  Of each batch there are the rows of this process. See `make_step` for what a batch is.
+  A batch holds the rows of this process; `make_step` describes its parts.
   """
   size = settings.train.batch_size
   rows = parallel.my_rows(size)
@@ -168,7 +189,7 @@ def batches(
 
   if input_pipeline == 'device_cached':
     return (parallel.shard(batch) for batch in indices())
-  # TensorFlow is imported here: a device-cached run does not need it.
+  # TensorFlow is imported only here, since a device-cached run does not need it.
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
 
   clips = stream_batches(
@@ -184,15 +205,11 @@ def batches(
   return prefetch_to_device(pairs, parallel.shard)
 
 
-def _run(settings, workdir, data, checkpoints, state, first_step, more_hooks):
-  """Makes the parts of the loop, runs it, and sees to it that the last state is saved."""
+def _run(settings, workdir, data, start, more_hooks):
+  """Make the parts of the loop, run it, and check that the last state is saved."""
   options = settings.train
   devices = parallel.num_replicas()
-  if options.batch_size % devices:
-    raise UserError(
-      f'train.batch_size (={options.batch_size}) must be divisible by the number of devices '
-      f'(={devices})'
-    )
+  _check_batch_size(options.batch_size, devices)
   frames = data.split.frames
   input_pipeline = processes.run_on_primary(
     'input pipeline', lambda: choose_input_pipeline(options.input_pipeline, frames)
@@ -206,38 +223,43 @@ def _run(settings, workdir, data, checkpoints, state, first_step, more_hooks):
   shared = [parallel.replicate(data.inputs.input_means)]
   if input_pipeline == 'device_cached':
     shared.append(parallel.replicate(np.asarray(frames)))
-  state = parallel.replicate(state)
-  drawn = batches(settings, data, input_pipeline, table, first_step)
+  start = start._replace(state=parallel.replicate(start.state))
+  drawn = batches(settings, data, input_pipeline, table, start.step)
   first_batch = next(drawn)
   step = parallel.map_step(
     make_step(settings, data.inputs.row_scale, input_pipeline), num_shared=len(shared)
   )
-  parallel.compile_together(step, state, first_batch, *shared)
-  hooks = [*_own_hooks(options, workdir, checkpoints, first_step), *more_hooks]
+  parallel.compile_together(step, start.state, first_batch, *shared)
   last_step, is_preempted = _guarded_fit(
     lambda state, batch: step(state, batch, *shared),
-    state,
     itertools.chain([first_batch], drawn),
-    first_step,
+    start,
     options,
-    hooks,
-    checkpoints,
+    [*_own_hooks(options, workdir, start), *more_hooks],
   )
-  processes.run_on_primary('last checkpoint', lambda: _check_saved(checkpoints))
+  processes.run_on_primary('last checkpoint', lambda: _check_saved(start.checkpoints))
   if is_preempted:
     raise Preempted(last_step)
   return last_step
 
 
-def _guarded_fit(step, state, drawn, first_step, options, hooks, checkpoints):
-  """Runs the loop; returns the last step, and whether SIGTERM ended it."""
+def _check_batch_size(batch_size, devices):
+  if batch_size % devices:
+    raise UserError(
+      f'train.batch_size (={batch_size}) must be divisible by the number of devices (={devices})'
+    )
+
+
+def _guarded_fit(step, drawn, start, options, hooks):
+  """Run the loop and return the last step and whether SIGTERM ended it."""
+  checkpoints = start.checkpoints
   try:
     with PreemptionHandler() as handler:
       _, last_step = fit(
-        state,
+        start.state,
         step,
         drawn,
-        first_step=first_step,
+        first_step=start.step,
         last_step=options.steps,
         hooks=hooks,
         read_every_steps=options.log_every_steps,
@@ -246,7 +268,7 @@ def _guarded_fit(step, state, drawn, first_step, options, hooks, checkpoints):
         preempted=handler,
         transfer_guard='disallow',
       )
-  except (NonFiniteLoss, OSError) as error:  # an OSError is a full disk, before anything else
+  except (NonFiniteLoss, OSError) as error:  # an OSError mostly means that the disk is full
     checkpoints.wait()
     raise UserError(
       f'training stopped: {error}; the last good checkpoint in {checkpoints.folder} is that of '
@@ -258,19 +280,20 @@ def _guarded_fit(step, state, drawn, first_step, options, hooks, checkpoints):
   return last_step, handler.given
 
 
-def _own_hooks(options, workdir, checkpoints, first_step):
-  """The hooks of every run; only the primary process has them."""
+def _own_hooks(options, workdir, start):
+  """Return the hooks of every run; only the primary process has them."""
   if not processes.is_primary():
     return []
+  every_steps = options.checkpoint_every_steps
   return [
-    MetricsFile(workdir, first_step=first_step),
-    Progress(first_step=first_step, last_step=options.steps, batch_size=options.batch_size),
-    SaveCheckpoints(checkpoints, first_step=first_step, every_steps=options.checkpoint_every_steps),
+    MetricsFile(workdir, first_step=start.step),
+    Progress(first_step=start.step, last_step=options.steps, batch_size=options.batch_size),
+    SaveCheckpoints(start.checkpoints, first_step=start.step, every_steps=every_steps),
   ]
 
 
 def _hosts(input_pipeline):
-  """Words on the processes of a pod; nothing for a process by itself."""
+  """Describe the processes of a pod; return '' if there is only one."""
   if processes.count() == 1:
     return ''
   words = {
@@ -289,11 +312,11 @@ def _check_saved(checkpoints):
 
 
 def _deadline(time_limit_s):
-  """A function that says whether the time is over; in a pod by the clock of the primary."""
+  """Return a function that tells whether the time limit has passed."""
   if not time_limit_s:
     return lambda: False
   end = time.monotonic() + time_limit_s
   if processes.count() == 1:
     return lambda: time.monotonic() > end
-  # The clocks of several hosts would end the run at several steps.
+  # By its own clock, each host would end the run at another step.
   return lambda: bool(processes.broadcast(np.asarray(time.monotonic() > end)))

@@ -1,4 +1,4 @@
-"""The folder of a run: the config it was made with, and where its results came from."""
+"""The folder of a run: its config, and the provenance of its results."""
 
 import dataclasses
 import json
@@ -17,8 +17,8 @@ from a3dcae_jax.config import checked, fields
 CONFIG = 'config.json'
 PROVENANCE = 'provenance.json'
 
-# Fields that may differ when a run is resumed: they say where data lies, how long and how often
-# something is done, and how the result is scored; not what is trained.
+# Fields that may differ when a run is resumed, because they do not change what is trained. They say
+# where data lies, how long and how often something is done, and how the result is scored.
 _MAY_CHANGE = (
   'variant',
   'data.root',
@@ -48,17 +48,17 @@ _PACKAGES = (
 
 
 def to_json(settings: fields.Config) -> dict[str, Any]:
-  """Return settings as what JSON gives back: dicts, lists, numbers, strings."""
+  """Return settings as JSON values: dicts, lists, numbers, strings."""
   return json.loads(json.dumps(_plain(settings)))
 
 
 def init_or_check_workdir(workdir: pathlib.Path, settings: fields.Config) -> None:
-  """Write `config.json` into a new folder, or check that the folder has the same config.
+  """Write `config.json` into a new folder, or check the config of an existing one.
 
   `config.json` is never rewritten.
 
   Raises:
-    UserError: naming every field that differs and may not.
+    UserError: if fields differ that must not; all of them are named.
   """
   path = pathlib.Path(workdir) / CONFIG
   if not path.exists():
@@ -96,7 +96,15 @@ def read_config(workdir: pathlib.Path) -> fields.Config:
 
 
 def check_is_no_run(workdir: pathlib.Path, results: str) -> None:
-  """Raises a `UserError` where `results` ('the sum') would overwrite those of a training run."""
+  """Check that a folder for results is not a training run.
+
+  Args:
+    workdir: folder for the results.
+    results: their name in the message, such as 'the sum'.
+
+  Raises:
+    UserError: if the results would overwrite those of a training run.
+  """
   if (pathlib.Path(workdir) / 'checkpoints').exists():
     raise UserError(
       f'--workdir={workdir} is a training run, whose results would be overwritten: '
@@ -105,7 +113,7 @@ def check_is_no_run(workdir: pathlib.Path, results: str) -> None:
 
 
 def provenance(data_sha256: str) -> dict[str, Any]:
-  """Return what figures depend on besides the config: versions, devices, commit, data."""
+  """Return versions, devices, commit and data: what figures depend on too."""
   devices = jax.devices()
   return {
     'python': platform.python_version(),
@@ -123,14 +131,14 @@ def provenance(data_sha256: str) -> dict[str, Any]:
 
 
 def _may_change(key: str, settings: fields.Config) -> bool:
-  if key == 'train.steps':  # under a schedule the number of updates is part of what is trained
+  if key == 'train.steps':  # a schedule depends on the number of updates
     return settings.optimizer.schedule == 'constant'
   is_label_file = key.startswith('data.options.') and key.endswith('labels')
   return key in _MAY_CHANGE or key.startswith(_MAY_CHANGE_BELOW) or is_label_file
 
 
 def _plain(value: Any) -> Any:
-  """Dataclasses and mappings as dicts, tuples as lists."""
+  """Turn dataclasses and mappings into dicts, and tuples into lists."""
   if dataclasses.is_dataclass(value):
     return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
   if hasattr(value, 'items'):
@@ -157,7 +165,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-  """The commit of the clone that the package lies in; None where it is not a clone."""
+  """Return the commit of the clone that holds the package; None without a clone."""
   command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
   folder = pathlib.Path(__file__).parent
   try:
