@@ -1,4 +1,4 @@
-"""From a trained network to errors, scores, metrics and the contents of a report.
+"""From a trained network to errors, scores, metrics and a report.
 
     calibration = calibrate(scorer, cache.train, inputs, ...)   # training videos, once
     result = find_errors(scorer, cache.test, calibration, ...)  # test videos

@@ -1,4 +1,4 @@
-"""The baselines of a run: of frames for every run, and of flow where its networks see flow."""
+"""Errors of the baselines of a run, which learn nothing."""
 
 import numpy as np
 
@@ -18,12 +18,12 @@ FLOW_BASELINE = 'mean_flow_distance'
 def frame_baselines(
   options: fields.Input, split: Split, inputs: InputStatistics, ids: np.ndarray
 ) -> dict[str, np.ndarray]:
-  """Return the errors of the baselines of frames, name -> float64 [N].
+  """Return the errors of the baselines on frames, name -> float64 [N].
 
   Args:
-    options: the config's `input`; normalised frames have one more baseline.
+    options: the config's `input`. Runs on normalised frames have one more baseline.
     split: the test split.
-    inputs: of the run.
+    inputs: input statistics of the run.
     ids: int32 [V], mean image id of each test video.
   """
   target_rms = 0.0 if options.kind == 'flow' else options.target_rms
@@ -37,10 +37,10 @@ def flow_baseline(
   windows: TestWindows,
   ids: np.ndarray,
 ) -> dict[str, np.ndarray]:
-  """Return the baseline of flow, {`FLOW_BASELINE`: float64 [N]}.
+  """Return the errors of the baseline on flow, {`FLOW_BASELINE`: float64 [N]}.
 
-  It is the mean over pixels of (flow - mean flow)^2: the error of a network that reconstructs the
-  mean flow whatever it sees. In a pod every process calls this.
+  The error is the mean over pixels of (flow - mean flow)^2. A network that always reconstructs the
+  mean flow would have this error. In a pod every process calls this.
   """
   scorer = MeanInputScorer(recipe, inputs.input_means, windows.keep.shape[1])
   errors = shared_window_errors(

@@ -1,4 +1,4 @@
-"""Finds a run's input statistics before training, and its calibration after it."""
+"""Find a run's input statistics before training and its calibration after it."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -28,14 +28,14 @@ from a3dcae_jax.scoring.errors import error_maps
 from a3dcae_jax.scoring.local import motion_statistics, pooled_maps, row_sums
 from a3dcae_jax.training import processes
 
-MAX_STATISTICS_WINDOWS = 128  # training windows that the motion statistics are taken from
+MAX_STATISTICS_WINDOWS = 128  # training windows from which motion statistics are computed
 
 
 class CalibrationPlan(NamedTuple):
-  """What a calibration is made by.
+  """How a run is calibrated.
 
   Attributes:
-    eval: how test videos are scored; training videos are scored alike.
+    eval: how test videos are scored; training videos are scored in the same way.
     mean_image: `data.mean_image`.
     holdout_videos: `train.holdout_videos`.
   """
@@ -53,13 +53,13 @@ def find_input_statistics(
   Args:
     mean_image: `data.mean_image`.
     options: the config's `input`.
-    cache: with both splits open.
+    cache: frame cache with both splits open.
 
   Raises:
-    UserError: where there are no training frames.
+    UserError: if there are no training frames.
   """
   if not len(cache.train.frames):
-    raise UserError(f'{cache.folder}: the set has no training frames, so there is nothing to learn')
+    raise UserError(f'{cache.folder} has no training frames: add training videos')
   frame_means = find_mean_images(mean_image, mean_of_videos, cache.train, cache.test)
   input_means = frame_means
   if options.kind == 'flow':
@@ -68,7 +68,8 @@ def find_input_statistics(
   row_scale = UNIFORM_ROWS
   if options.perspective == 'auto':
     row_scale = find_row_scale(cache.train.frames, cache.train.videos)
-    print(f'usual speed of the top and the bottom row: {row_scale[0]:g} and {row_scale[1]:g}')
+    top, bottom = row_scale
+    print(f'reference speed of the top and the bottom row: {top:g} and {bottom:g}')
   names = mean_image_names(mean_image, cache.train, cache.test)
   return InputStatistics(
     names, frame_means, input_means, row_scale, cache.index['files']['train.npy']
@@ -76,10 +77,10 @@ def find_input_statistics(
 
 
 def share_input_statistics(found: InputStatistics | None, shape: Sequence[int]) -> InputStatistics:
-  """Give every process of a pod the input statistics that the primary process found.
+  """Broadcast the input statistics of the primary process to the whole pod.
 
   Args:
-    found: of the primary process; None elsewhere.
+    found: the statistics in the primary process; None in the others.
     shape: (H, W) of the frames.
   """
   if processes.count() == 1:
@@ -103,7 +104,11 @@ def share_input_statistics(found: InputStatistics | None, shape: Sequence[int]) 
 
 
 def check_training_frames(inputs: InputStatistics, cache: FrameCache) -> None:
-  """Raise a `UserError` where a cache has other training frames than the run was trained on."""
+  """Check that a cache has the training frames that the run was trained on.
+
+  Raises:
+    UserError: if they differ.
+  """
   if cache.index['files']['train.npy'] != inputs.train_sha256:
     raise UserError(
       f'{cache.folder} holds other training frames than the run was trained on: '
@@ -112,7 +117,10 @@ def check_training_frames(inputs: InputStatistics, cache: FrameCache) -> None:
 
 
 def calibration_source(plan: CalibrationPlan, step: int) -> dict[str, Any]:
-  """Return what a calibration depends on, as JSON: another source needs another calibration."""
+  """Return the settings on which a calibration depends, as JSON values.
+
+  A saved calibration is used only if its source is equal.
+  """
   return {
     'checkpoint_step': step,
     'error': plan.eval.error,
@@ -131,16 +139,16 @@ def load_or_calibrate(
   inputs: InputStatistics,
   open_training: Callable[[], Split],
 ) -> Calibration:
-  """Return the calibration of a checkpoint: the saved one if it fits, else a new one, saved.
+  """Return the saved calibration of a checkpoint, or make and save a new one.
 
-  In a pod every process calls this.
+  The saved one is used if it has the same source. In a pod every process calls this.
 
   Args:
-    workdir: of the run.
-    scorer: of the checkpoint; gets the motion statistics, if it needs any.
+    workdir: folder of the run.
+    scorer: scorer of the checkpoint; it receives the motion statistics if it needs any.
     plan: how to calibrate.
-    inputs: of the run.
-    open_training: gives the training split; only called for a new calibration.
+    inputs: input statistics of the run.
+    open_training: returns the training split; called only for a new calibration.
   """
   source = calibration_source(plan, scorer.step)
   saved = processes.run_on_primary('calibration', lambda: _saved(workdir, source))
@@ -161,7 +169,7 @@ def calibrate(
   inputs: InputStatistics,
   source: dict[str, Any],
 ) -> Calibration:
-  """Score training videos as test videos are scored, and keep their errors."""
+  """Score training videos as test videos are scored, and return their errors."""
   options = plan.eval
   videos, windows = calibration_windows(plan, train.videos, scorer.window)
   ids = mean_image_ids(plan.mean_image, inputs.names, 'train', train.videos)
@@ -194,7 +202,10 @@ def calibrate(
 def calibration_windows(
   plan: CalibrationPlan, videos: Sequence[CachedVideo], window: int
 ) -> tuple[list[CachedVideo], TestWindows]:
-  """Return the training videos that calibrate and their windows, cut as test videos are."""
+  """Return the training videos that calibrate, and their windows.
+
+  The videos are cut into windows as test videos are.
+  """
   if plan.holdout_videos:
     videos = videos[-plan.holdout_videos :]
   step, stride = plan.eval.window_step, plan.eval.stride
@@ -207,13 +218,20 @@ def calibration_windows(
 def choose_videos(
   videos: Sequence[CachedVideo], *, max_windows: int, window: int, step: int = 0, stride: int = 1
 ) -> list[CachedVideo]:
-  """Choose whole videos, evenly spread, with about `max_windows` windows; a longer one is cut.
+  """Choose videos, evenly spread, that give about `max_windows` windows.
 
-  Videos too short for the stride are left out, unless all are: then the stride is the largest that
-  fits one of them. `step` and `stride` are those of `test_windows`.
+  Videos are taken whole, except that the last one may be cut. Videos too short for the stride are
+  left out. If all are too short, the stride is the largest that fits the longest video.
+
+  Args:
+    videos: training videos.
+    max_windows: about how many windows to take.
+    window: frames per window.
+    step: as in `test_windows`.
+    stride: as in `test_windows`.
 
   Raises:
-    UserError: where no video has `window` frames.
+    UserError: if no video has `window` frames.
   """
   longest = max(videos, key=lambda video: video.num_frames, default=None)
   longest_frames = longest.num_frames if longest else 0
@@ -244,12 +262,14 @@ def find_motion_statistics(
   ids: np.ndarray,
   batch_size: int,
 ) -> np.ndarray:
-  """Return the motion statistics of training windows, see `scoring.local.motion_statistics`.
+  """Return the motion statistics of training windows.
+
+  `scoring.local.motion_statistics` defines them.
 
   Args:
-    scorer: gives reconstructions.
+    scorer: reconstructs the windows.
     frames: uint8 [N, H, W].
-    rows: int [M, T], the frames of each window; at most `MAX_STATISTICS_WINDOWS` are taken.
+    rows: int [M, T], frame indices of each window; at most `MAX_STATISTICS_WINDOWS` are used.
     ids: int32 [M], mean image id of each window.
     batch_size: windows per batch.
   """
@@ -265,7 +285,7 @@ def find_motion_statistics(
   total = 0.0
   for start in range(0, len(chosen), batch_size):
     batch = np.resize(chosen[start : start + batch_size], batch_size)
-    # Clips that only fill up the last batch do not count.
+    # The last batch is filled up by repeated clips, which must not count.
     counted = (np.arange(batch_size) < len(chosen) - start).astype(np.float32)
     sums = sums_of(frames[rows[batch]], ids[batch], counted)
     total = total + np.asarray(sums, np.float64)
@@ -273,7 +293,10 @@ def find_motion_statistics(
 
 
 def _frame_errors(errors, windows, videos):
-  """Errors of the frames of the calibrating videos, one video after another, float64 [N]."""
+  """Return the errors of all frames of the calibrating videos, float64 [N].
+
+  The videos follow each other without the frames between them.
+  """
   rows = windows.rows
   start = 0
   for video in videos:

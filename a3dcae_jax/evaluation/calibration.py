@@ -1,11 +1,11 @@
-"""All that is found in the training videos: mean images, perspective, errors, thresholds.
+"""Statistics of the training videos: mean images, perspective, errors, thresholds.
 
-It is found once and saved in the run's folder:
+They are computed once and saved in the run's folder:
 
-    calibration/inputs.npz         mean images and perspective; found before training
-    calibration/calibration.json   the errors of training videos by the trained network
+    calibration/inputs.npz         mean images and perspective, from before training
+    calibration/calibration.json   errors of training videos, from the trained network
 
-Evaluation, sums of runs, export and bundles read it, and do not read the training videos again.
+Evaluation, sums of runs, export and bundles read these files instead of the training videos.
 """
 
 import dataclasses
@@ -30,14 +30,14 @@ _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 @dataclasses.dataclass(frozen=True)
 class InputStatistics:
-  """What the input of the networks needs of the training videos.
+  """Statistics of the training videos that the input of the networks depends on.
 
   Attributes:
-    names: of the mean images, see `mean_images.mean_image_names`.
-    frame_means: float32 [S, H, W], mean images of frames in [0, 1]; the baselines use them.
+    names: names of the mean images, see `mean_images.mean_image_names`.
+    frame_means: float32 [S, H, W], mean images of frames in [0, 1], for the baselines.
     input_means: float32 [S, H, W], mean images of the networks' input, frames or flow.
-    row_scale: usual speed of the top and the bottom row, see `perspective`.
-    train_sha256: of the training frames in the frame cache.
+    row_scale: reference speed of the top and the bottom row, see `perspective`.
+    train_sha256: hash of the training frames in the frame cache.
   """
 
   names: tuple[str, ...]
@@ -47,7 +47,7 @@ class InputStatistics:
   train_sha256: str = ''
 
   def save(self, workdir: pathlib.Path) -> None:
-    """Writes `calibration/inputs.npz`."""
+    """Write `calibration/inputs.npz`."""
     content = pack_arrays(
       {
         'names': np.asarray(self.names),
@@ -62,10 +62,10 @@ class InputStatistics:
 
   @classmethod
   def load(cls, workdir: pathlib.Path) -> 'InputStatistics':
-    """Reads what `save` wrote.
+    """Read the file that `save` wrote.
 
     Raises:
-      UserError: where it is missing or damaged.
+      UserError: if it is missing or damaged.
     """
     path = pathlib.Path(workdir) / FOLDER / _INPUTS
     if not path.exists():
@@ -86,7 +86,7 @@ class InputStatistics:
 
   @staticmethod
   def exists(workdir: pathlib.Path) -> bool:
-    """Tells whether `workdir` has input statistics."""
+    """Return whether `workdir` has input statistics."""
     return (pathlib.Path(workdir) / FOLDER / _INPUTS).exists()
 
 
@@ -95,16 +95,16 @@ class Calibration:
   """Errors of training videos, by which scores are calibrated and thresholds set.
 
   Attributes:
-    source: what these errors depend on, see `calibrate.calibration_source`.
+    source: the settings that these errors depend on, see `calibrate.calibration_source`.
     videos: 'training videos' or 'held-out videos'.
-    stride: of the windows; smaller than asked for where all videos are too short.
+    stride: stride of the windows; smaller than `eval.stride` if all videos are too short for it.
     position_mean: float32 [T], mean error at each position in the window.
-    position_std: float32 [T], its standard deviation.
+    position_std: float32 [T], standard deviation of the error at each position.
     windows: number of windows.
     first_frames: index of the first frame of each calibrating video.
-    num_frames: length of each.
-    uncalibrated: float64 [N], errors of all their frames, video after video.
-    per_position: float64 [N], the same divided by `position_mean` at their position.
+    num_frames: number of frames of each calibrating video.
+    uncalibrated: float64 [N], errors of all frames of these videos, video after video.
+    per_position: float64 [N], the same errors divided by `position_mean` at their position.
     motion_statistics: float32 [2, T, h] for error=local, see `scoring.local`; else None.
   """
 
@@ -123,15 +123,19 @@ class Calibration:
   def errors(self, per_position: bool) -> list[np.ndarray]:
     """Return the errors of each video, float64 [N_v]."""
     errors = self.per_position if per_position else self.uncalibrated
-    starts = np.cumsum((0, *self.num_frames))
-    return [errors[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+    by_video = []
+    start = 0
+    for length in self.num_frames:
+      by_video.append(errors[start : start + length])
+      start += length
+    return by_video
 
   def threshold(self, options: fields.Eval, events: fields.Events) -> float:
     """Return the z-score at which events begin, from the training scores alone."""
     return event_threshold(self.errors(options.per_position), options, events)
 
   def summary(self, per_position: bool) -> dict[str, Any]:
-    """Return the part of `metrics.json` that tells what scores are calibrated by."""
+    """Return the calibration as it stands in `metrics.json`."""
     errors = self.per_position if per_position else self.uncalibrated
     return {
       'videos': self.videos,
@@ -142,7 +146,7 @@ class Calibration:
     }
 
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
-    """Return the calibration of a bundle's `detector.json`."""
+    """Return the calibration as it stands in a bundle's `detector.json`."""
     threshold = self.threshold(options, events)
     scores = np.concatenate(train_scores(self.errors(options.per_position), options))
     return {
@@ -160,7 +164,7 @@ class Calibration:
     }
 
   def to_json(self) -> dict[str, Any]:
-    """Return everything as JSON values; floats keep all their digits."""
+    """Return all attributes as JSON values; floats keep all their digits."""
     values = {}
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
@@ -173,7 +177,7 @@ class Calibration:
 
   @classmethod
   def from_json(cls, values: dict[str, Any]) -> 'Calibration':
-    """Return the calibration that `to_json` gave."""
+    """Return the calibration whose `to_json` gave `values`."""
     statistics = values['motion_statistics']
     return cls(
       **values
@@ -189,13 +193,17 @@ class Calibration:
     )
 
   def save(self, workdir: pathlib.Path) -> None:
-    """Writes `calibration/calibration.json`."""
+    """Write `calibration/calibration.json`."""
     with atomic_write(pathlib.Path(workdir) / FOLDER / _ERRORS) as file:
       json.dump(self.to_json(), file, allow_nan=False)
 
   @classmethod
   def load(cls, workdir: pathlib.Path, source: dict[str, Any]) -> 'Calibration | None':
-    """Reads what `save` wrote; None where there is none, or one of another source."""
+    """Read the file that `save` wrote.
+
+    Returns:
+      None if there is no file, if it has another source, or if it is damaged.
+    """
     path = pathlib.Path(workdir) / FOLDER / _ERRORS
     if not path.exists():
       return None
@@ -205,7 +213,7 @@ class Calibration:
     try:
       return cls.from_json(values)
     except (KeyError, TypeError, ValueError):
-      return None  # damaged: it is found again
+      return None  # damaged: the caller calibrates again
 
 
 def train_scores(errors: list[np.ndarray], options: fields.Eval) -> list[np.ndarray]:

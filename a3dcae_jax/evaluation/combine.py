@@ -1,6 +1,7 @@
-"""Several runs as one detector: the error of a frame is the sum of theirs (Table IX).
+"""Several runs as one detector, by the sum of their errors (Table IX).
 
-Each run's errors are divided by their training mean first, so that all runs have the same weight.
+The errors of each run are first divided by their mean on training videos, so that all runs have the
+same weight.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
 
 
 class ScoredRun(NamedTuple):
-  """A run to be added: its calibration, and the errors of its test frames."""
+  """A run with its calibration and the errors of its test frames."""
 
   calibration: Calibration
   result: EvaluationResult
@@ -23,11 +24,11 @@ class ScoredRun(NamedTuple):
 def add_results(runs: Sequence[ScoredRun]) -> EvaluationResult:
   """Add the errors of several runs.
 
-  Training frames count where every run calibrates on them: a run with a larger stride leaves out
-  videos that are too short for it.
+  Only training videos on which every run calibrates are added: a run with a larger stride leaves
+  out videos that are too short for it.
 
   Raises:
-    UserError: where the runs have no calibrating video in common.
+    UserError: if the runs have no calibrating video in common.
   """
   position_means = [run.result.position_mean for run in runs]
   flow_baselines = {}
@@ -46,7 +47,7 @@ def add_results(runs: Sequence[ScoredRun]) -> EvaluationResult:
 def sum_summary(
   result: EvaluationResult, runs: Sequence[ScoredRun], per_position: bool
 ) -> dict[str, Any]:
-  """Return the calibration part of `metrics.json` for a sum of runs."""
+  """Return the calibration of a sum of runs as it stands in `metrics.json`."""
   errors = np.concatenate(result.errors(per_position).train)
   return {
     'videos': runs[0].calibration.videos,
@@ -71,7 +72,7 @@ def _add_errors(runs, per_position):
 
 
 def _sum_shared_videos(train):
-  """Sum dicts {first frame: errors [N_v]} over the videos that all of them have."""
+  """Sum dicts {first frame: errors [N_v]} over the videos that are in all of them."""
   shared = [first for first in train[0] if all(first in videos for videos in train)]
   if not shared:
     raise UserError(

@@ -1,4 +1,4 @@
-"""Turns the errors of test frames into scores, figures, files and a report."""
+"""Turn the errors of test frames into scores, metrics, files and a report."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.evaluation.baselines import frame_baselines
 from a3dcae_jax.evaluation.calibration import InputStatistics, event_threshold
 from a3dcae_jax.evaluation.protocol import protocol
-from a3dcae_jax.evaluation.report_data import ReportSource, write_page
+from a3dcae_jax.evaluation.report_data import ReportSource, TestScores, write_page
 from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
 from a3dcae_jax.report.summary import summary
 from a3dcae_jax.scoring.assemble import split_by_video
@@ -34,11 +34,11 @@ Figures = dict[str, Any]
 
 
 class RunFacts(NamedTuple):
-  """Facts of a run that its metrics and its report name.
+  """Facts of a run that stand in its metrics and its report.
 
   Attributes:
-    settings: of the run; of the first one where several are added.
-    protocol_runs: how the errors of each run are made, see `protocol.run_protocol`.
+    settings: settings of the run, or of the first of several runs that are added.
+    protocol_runs: the `protocol.run_protocol` of each run.
     inputs: mean images of the training videos.
     ids: int32 [V], mean image id of each test video.
   """
@@ -57,17 +57,21 @@ def write_results(
   result: EvaluationResult,
   facts: RunFacts,
 ) -> Figures:
-  """Write `scores.csv`, `metrics.json` and `report.html`, print a summary, return the metrics.
+  """Write `scores.csv`, `metrics.json` and `report.html`, and print a summary.
 
   Args:
     workdir: folder to write to.
-    cache: with the test split open.
-    source: what the report shows frames with.
-    calibration_summary: of `Calibration.summary`.
+    cache: frame cache with the test split open.
+    source: the parts from which the report shows frames.
+    calibration_summary: result of `Calibration.summary`.
     result: errors of the test frames.
-    facts: of the run.
+    facts: facts of the run.
+
+  Returns:
+    The content of `metrics.json`.
   """
-  settings, split = facts.settings, cache.test
+  settings = facts.settings
+  split = cache.test
   options = settings.eval
   errors = result.errors(options.per_position)
   labels = None if split.labels is None else _by_video(split.labels, split)
@@ -93,8 +97,8 @@ def write_results(
   label_set = cache.index['label_set']
   write_scores(workdir / 'scores.csv', names, errors.test, scores, labels, label_set)
   write_json(workdir / 'metrics.json', validate_metrics(metrics))
-  shown_baselines = _baseline_scores(baselines, split, options)
-  write_page(workdir, source, metrics, scores, labels, shown_baselines, intervals)
+  shown = TestScores(scores, labels, _baseline_scores(baselines, split, options), intervals)
+  write_page(workdir, source, metrics, shown)
   print(summary(metrics))
   return metrics
 
@@ -105,9 +109,18 @@ def find_events(
   options: fields.Eval,
   events: fields.Events,
 ) -> tuple[Figures, list[list[tuple[int, int]]]]:
-  """Return the figures of events and the detected intervals of each video.
+  """Detect events.
 
-  Events are found in z-scores: only their threshold can come from training videos.
+  They are detected in z-scores, the only scores for which training videos give a threshold.
+
+  Args:
+    errors: errors of the frames.
+    labels: labels of each test video; None without labels.
+    options: the config's `eval`.
+    events: the config's `events`.
+
+  Returns:
+    The metrics of events, and the detected intervals of each video.
   """
   threshold = event_threshold(errors.train, options, events)
   scores = errors.scores('zscore', options)
@@ -127,7 +140,7 @@ def find_events(
 
 
 def _header(cache, step, facts):
-  """The part of the metrics that says what was scored, and how."""
+  """Return the fields of the metrics on the data, the protocol and the run."""
   settings = facts.settings
   labels = cache.test.labels
   label_set = None if labels is None else cache.index['label_set']
@@ -151,7 +164,7 @@ def _header(cache, step, facts):
 
 
 def _figures(result, labels, options):
-  """Figures under each normalisation, and those with the other kind of calibration."""
+  """Return the metrics with the run's kind of calibration, and with the other."""
   own = options.per_position
   return {
     'metrics': _figures_of(result.errors(own), labels, options),
@@ -169,7 +182,10 @@ def _figures_of(errors, labels, options):
 
 
 def _baseline_figures(baselines, split, labels, options):
-  """Figures of the baselines; they have no training errors, so no z-scores."""
+  """Return the metrics of the baselines.
+
+  Baselines have no training errors and therefore no z-scores.
+  """
   if labels is None:
     return None
   figures = {}
@@ -182,11 +198,12 @@ def _baseline_figures(baselines, split, labels, options):
 
 
 def _baseline_scores(baselines, split, options):
-  """Scores of the baselines for the ROC curves, under the normalisation of the report."""
+  """Return the scores of the baselines that the ROC curves show."""
   how = options.normalisation if options.normalisation in UNCALIBRATED else 'raw'
-  return {
-    name: _smoothed(_by_video(vector, split), how, options) for name, vector in baselines.items()
-  }
+  scores = {}
+  for name, vector in baselines.items():
+    scores[name] = _smoothed(_by_video(vector, split), how, options)
+  return scores
 
 
 def _smoothed(errors, how, options):
@@ -194,7 +211,7 @@ def _smoothed(errors, how, options):
 
 
 def _figures_by_scene(split, scores, labels):
-  """Figures of each camera, where there are several; else None."""
+  """Return the metrics of each camera, or None for a single camera."""
   scenes = sorted({video.scene for video in split.videos})
   if labels is None or len(scenes) < 2:
     return None

@@ -1,4 +1,4 @@
-"""A sample of the training videos, in short blocks, for statistics of optical flow."""
+"""Short blocks sampled from training videos, for statistics of optical flow."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,10 +11,12 @@ MAX_BLOCKS = 1024
 
 
 def flow_blocks(frames: np.ndarray, videos: Sequence[CachedVideo]) -> Iterator[np.ndarray]:
-  """Yield blocks of consecutive frames, uint8 [T, H, W], evenly spread over the videos.
+  """Yield blocks of consecutive frames, evenly spread over the videos.
 
-  Blocks have `BLOCK_FRAMES` frames and stand back to back; a shorter video is one block. At most
-  `MAX_BLOCKS` are taken.
+  Blocks have `BLOCK_FRAMES` frames and lie back to back. A shorter video is one block.
+
+  Yields:
+    uint8 [T, H, W]; at most `MAX_BLOCKS` blocks.
   """
   spans = []
   for video in videos:

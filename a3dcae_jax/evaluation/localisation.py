@@ -1,4 +1,4 @@
-"""Pixel AUC, RBDC and TBDC of a run, gathered while its windows are scored."""
+"""Pixel AUC, RBDC and TBDC, gathered while the windows of a run are scored."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +16,9 @@ from a3dcae_jax.scoring.regions import (
   regions_of_masks,
 )
 
-BLOCK_PX = 4  # error maps are reduced by means over blocks of so many pixels
-SIGMA_PX = 2.0  # and smoothed before
-MIN_AREA = 2  # reduced pixels of a region
+SIGMA_PX = 2.0  # standard deviation of the Gaussian that smooths error maps
+BLOCK_PX = 4  # smoothed maps are reduced by means over square blocks of this many pixels
+MIN_AREA = 2  # smallest region, in reduced pixels
 _RULE = (
   f'error maps smoothed by {SIGMA_PX} px, reduced {BLOCK_PX}x{BLOCK_PX}, '
   f'8-connected components of at least {MIN_AREA}, bounding boxes'
@@ -26,19 +26,19 @@ _RULE = (
 
 
 class Localiser:
-  """Takes error maps window by window, then gives metrics of where the errors are.
+  """Collects error maps window by window and computes metrics of localisation.
 
-  The map of a frame is the mean over the windows that keep it, as its error is. Videos without
-  pixel masks are left out: the authors of UCSD Ped1 drew masks for ten clips.
+  The map of a frame is the mean over the windows that keep the frame, just as its error is. Videos
+  without pixel masks are left out: of UCSD Ped1, for instance, only ten clips have masks.
   """
 
   def __init__(self, split: Split, windows: TestWindows, scale: float | np.ndarray = 1.0) -> None:
-    """Starts empty.
+    """Prepare the sums for all windows.
 
     Args:
       split: the test split, with masks.
       windows: all windows that will be scored.
-      scale: maps are divided by it; a number, or [T] by the position in the window.
+      scale: divisor of the maps: a number, or [T] with one for each position in the window.
     """
     self._split = split
     self._rows = windows.rows
@@ -48,7 +48,8 @@ class Localiser:
     inside = np.concatenate(
       [np.arange(video.first, video.first + video.num_frames) for video in self._videos]
     )
-    self._masked_index = np.full(len(split.frames), -1)  # of a frame among those with masks
+    # Index of a frame among the frames of videos with masks; -1 for the others.
+    self._masked_index = np.full(len(split.frames), -1)
     self._masked_index[inside] = np.arange(len(inside))
     self._keep = windows.keep & (self._masked_index[self._rows] >= 0)
     self._times = np.bincount(self._rows[self._keep], minlength=len(split.frames))
@@ -58,7 +59,7 @@ class Localiser:
     self._seen = np.zeros(len(inside), bool)
 
   def add(self, start: int, maps: np.ndarray) -> None:
-    """Takes maps [b, T, H, W] of windows start .. start + b."""
+    """Add the maps [b, T, H, W] of windows start to start + b."""
     for index, window_maps in enumerate(maps, start=start):
       keep = self._keep[index]
       if keep.any():
@@ -66,24 +67,30 @@ class Localiser:
         self._count(*self._means.add(self._rows[index][keep], scaled))
 
   def join(self, gather: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Joins what several processes have added, each a run of windows, in order.
+    """Join the maps that several processes have added.
+
+    Each process has added a contiguous share of the windows.
 
     Args:
-      gather: array -> the arrays of all processes, [processes, ...].
+      gather: function array -> the arrays of all processes, [processes, ...].
     """
     self._pixels.counts = gather(self._pixels.counts).sum(0)
     for reduced, seen in zip(gather(self._reduced), gather(self._seen), strict=True):
       self._reduced[seen] = reduced[seen]
+    # The rest are frames whose windows two processes have shared.
     most = int(gather(np.asarray(len(self._means))).max())
     waiting = self._means.waiting(most, self._split.frames.shape[1:])
     gathered = [gather(part) for part in waiting]
     self._means = MeanMaps(self._times)
-    for rows, sums, seen in zip(*gathered, strict=True):  # frames shared by two processes
+    for rows, sums, seen in zip(*gathered, strict=True):
       held = rows >= 0
       self._count(*self._means.add(rows[held], sums[held], seen[held]))
 
   def metrics(self) -> dict[str, Any]:
-    """Return pixel AUC, RBDC and TBDC with either end of the curve, as JSON values."""
+    """Return pixel AUC, RBDC and TBDC as JSON values.
+
+    RBDC and TBDC are given for both ways to end the curve, see `scoring.regions.area_to_one`.
+    """
     truth, source = self._true_regions()
     result = {
       'videos': [video.name for video in self._videos],
@@ -106,7 +113,7 @@ class Localiser:
     return result
 
   def _count(self, rows, maps):
-    """Counts complete maps [k, H, W] of frames `rows`."""
+    """Count the complete maps [k, H, W] of frames `rows`."""
     if len(rows):
       index = self._masked_index[rows]
       self._pixels.add(maps, np.asarray(self._split.masks[rows]))
@@ -114,7 +121,10 @@ class Localiser:
       self._seen[index] = True
 
   def _true_regions(self):
-    """True regions [(track, frame, x1, y1, x2, y2), ...] over all videos, and their source."""
+    """Return the true regions of all videos and a text on their source.
+
+    A region is (track, frame, x1, y1, x2, y2).
+    """
     regions = []
     next_track = 0
     given = self._split.tracks

@@ -1,7 +1,7 @@
-"""Mean images of the training videos, and which of them belongs to which video.
+"""Mean images of the training videos, and the one that each video uses.
 
-There are always S mean images [S, H, W]: one for the set, one per scene, or one per video. A video
-has the number of its own, the mean image id.
+There are always S mean images [S, H, W]: one for the set, one per scene, or one per video. The mean
+image id of a video is the index of the mean image that it uses.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ MeanFunction = Callable[[np.ndarray, Sequence[CachedVideo]], np.ndarray]
 
 
 def mean_function(input_kind: str) -> MeanFunction:
-  """Return the function (frames, videos) -> mean image [H, W] for frames or for flow."""
+  """Return a function (frames, videos) -> mean image [H, W], of frames or of flow."""
   return mean_flow if input_kind == 'flow' else mean_of_videos
 
 
@@ -36,11 +36,9 @@ def mean_image_names(mode: str, train: Split, test: Split) -> tuple[str, ...]:
     return ('set',)
   if mode == 'scene':
     return tuple(sorted({video.scene for video in train.videos}))
-  return tuple(
-    f'{name}/{video.name}'
-    for name, split in (('train', train), ('test', test))
-    for video in split.videos
-  )
+  names = [f'train/{video.name}' for video in train.videos]
+  names += [f'test/{video.name}' for video in test.videos]
+  return tuple(names)
 
 
 def mean_image_ids(
@@ -50,12 +48,12 @@ def mean_image_ids(
 
   Args:
     mode: as in `mean_image_names`.
-    names: what that function gave.
+    names: the names that `mean_image_names` gave.
     split_name: 'train' or 'test'.
-    videos: of that split.
+    videos: videos of that split.
 
   Raises:
-    UserError: for a video whose scene no training video shows.
+    UserError: for a video of a scene that has no training video.
   """
   keys = {
     'set': lambda video: 'set',
@@ -76,7 +74,7 @@ def mean_image_ids(
 
 
 def find_mean_images(mode: str, mean: MeanFunction, train: Split, test: Split) -> np.ndarray:
-  """Compute the mean images, float32 [S, H, W], in the order of `mean_image_names`."""
+  """Compute the mean images in the order of their names, float32 [S, H, W]."""
   if mode == 'set':
     images = [mean(train.frames, train.videos)]
   elif mode == 'scene':
@@ -90,7 +88,7 @@ def find_mean_images(mode: str, mean: MeanFunction, train: Split, test: Split) -
 
 
 def mean_flow(frames: np.ndarray, videos: Sequence[CachedVideo]) -> np.ndarray:
-  """Compute the mean flow image of videos, float32 [H, W], from a sample of their frames."""
+  """Compute the mean flow image of a sample of video frames, float32 [H, W]."""
   total = np.zeros(frames.shape[1:], np.float64)
   count = 0
   for block in flow_blocks(frames, videos):

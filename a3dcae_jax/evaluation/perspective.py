@@ -1,8 +1,8 @@
-"""Perspective normalisation of flow: how fast things usually move in each row of the image.
+"""Perspective normalisation of flow by a reference speed for each image row.
 
 A person near the camera moves more pixels per frame than one far away. On a plane seen from a
-height the pixels per step grow linearly from the horizon downwards, so the usual speed of a row is
-a line, given by its values at the top and at the bottom row.
+height, the pixels per step grow linearly from the horizon downwards. So the reference speed is a
+linear function of the row, given by its values at the top and the bottom row.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,23 @@ from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.evaluation.flow_blocks import flow_blocks
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
 
-MIN_TOP_SCALE = 0.25  # lowest scale of the top row: farther up hardly anything is seen to move
+MIN_TOP_SCALE = 0.25  # lowest reference speed of the top row, where little motion is seen
 
 
 def find_row_scale(frames: np.ndarray, videos: Sequence[CachedVideo]) -> tuple[float, float]:
-  """Fit the usual speed of the top and of the bottom row.
+  """Fit the reference speed of the top and of the bottom row.
 
   A line s(y) is fitted to the speeds v of all pixels by least squares, weighted by v^2:
 
       s(y) = s0 + b (y - y0),   y0 = sum v^2 y / sum v^2,   s0 = sum v^3 / sum v^2
       b = sum v^2 (y - y0) (v - s0) / sum v^2 (y - y0)^2
 
-  It is divided by s0, so that 1 is the usual speed where most of the motion is. The slope b is at
-  least 0, since cameras stand upright, and small enough to leave `MIN_TOP_SCALE` to the top row.
+  The line is divided by s0, so that the reference speed is 1 where most of the motion is. The slope
+  b is at least 0, since cameras stand upright, and so small that the top row has `MIN_TOP_SCALE` or
+  more.
 
   Returns:
-    (top, bottom), rounded to three decimals; `UNIFORM_ROWS` where nothing moves.
+    (top, bottom), rounded to three decimals; `UNIFORM_ROWS` if nothing moves.
   """
   squares, cubes = sum(
     np.asarray(_moments(block), np.float64) for block in flow_blocks(frames, videos)
@@ -54,6 +55,6 @@ def find_row_scale(frames: np.ndarray, videos: Sequence[CachedVideo]) -> tuple[f
 
 @jax.jit
 def _moments(frames: jax.Array) -> jax.Array:
-  """Sums over frames and columns of v^2 and v^3, [2, H], of uint8 [T, H, W]."""
+  """Return the sums of v^2 and v^3 over frames uint8 [T, H, W] and columns, [2, H]."""
   flow = flow_images(frames[None].astype(jnp.float32) / 255)
   return jnp.stack([jnp.square(flow), flow**3]).sum((1, 2, 4))

@@ -1,4 +1,4 @@
-"""The one program that scores clips: evaluation runs it, a bundle holds it."""
+"""The program that scores clips, the same in evaluation and in bundles."""
 
 import functools
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.scoring.local import local_errors
 from a3dcae_jax.training.state import TrainState
 
-MOTION_STATISTICS = 'calibration/motion_statistics'  # what error=local needs among the weights
+MOTION_STATISTICS = 'calibration/motion_statistics'  # name among the weights, for error=local
 
 Weights = dict[str, jax.Array]
 
 
 class ScoringRecipe(NamedTuple):
-  """All that a scoring program depends on besides its weights.
+  """The settings of a scoring program.
 
   Attributes:
-    model: the auto-encoder.
+    model: the config's `model`; only the auto-encoder is used.
     prepare: (clips, mean image) -> input of the network, float32 [B, T, H, W, 1].
-    loss: its masked frames are masked at test as well, each in turn.
-    eval: its `error` and `network_weight`.
+    loss: the config's `loss`. If it masks frames, every frame is masked in turn here.
+    eval: the config's `eval`; `error` and `network_weight` are used.
   """
 
   model: fields.Model
@@ -38,7 +38,12 @@ class ScoringRecipe(NamedTuple):
 
 
 def make_recipe(settings: fields.Config, row_scale: tuple[float, float]) -> ScoringRecipe:
-  """Return the recipe of a run. row_scale: as found in its training videos."""
+  """Return the recipe of a run.
+
+  Args:
+    settings: settings of the run.
+    row_scale: reference speed of the top and the bottom row.
+  """
   prepare = input_function(settings.input, row_scale)
   return ScoringRecipe(settings.model, prepare, settings.loss, settings.eval)
 
@@ -46,7 +51,12 @@ def make_recipe(settings: fields.Config, row_scale: tuple[float, float]) -> Scor
 def input_function(
   options: fields.Input, row_scale: tuple[float, float]
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Return (clips, mean image) -> input of the networks, as the config's `input` says."""
+  """Return a function (clips, mean image) -> input of the networks.
+
+  Args:
+    options: the config's `input`.
+    row_scale: reference speed of the top and the bottom row.
+  """
   return functools.partial(
     network_input, kind=options.kind, target_rms=options.target_rms, row_scale=row_scale
   )
@@ -59,14 +69,14 @@ def scoring_program(
 
   Args:
     recipe: what to compute.
-    platform: whose convolutions and dtype are traced: 'cpu', 'accelerator' or as in
-      `ops.conv_algorithm.tracing_for`; None takes the platform that JAX runs on.
-    conv_algorithm: of 3D convolutions.
+    platform: platform to trace for: 'cpu', 'accelerator' or as in `ops.conv_algorithm.tracing_for`.
+      It decides convolutions and dtype. None is the platform that JAX runs on.
+    conv_algorithm: algorithm of the 3D convolutions.
 
   Returns:
-    The function of weights (see `scoring_weights`), mean image (float32 [H, W] or [B, 1, H, W]) and
-    clips (uint8 [B, T, H, W], or float32 in [0, 1]). It gives errors [B, T], by `eval.error`, and
-    the maps [B, T, H, W] that they were taken from.
+    A function of weights (see `scoring_weights`), mean image (float32 [H, W] or [B, 1, H, W]) and
+    clips (uint8 [B, T, H, W], or float32 in [0, 1]). It returns the errors [B, T], as `eval.error`
+    defines them, and the maps [B, T, H, W] from which they are computed.
   """
 
   def program(weights, mean_image, clips):
@@ -84,7 +94,10 @@ def scoring_program(
 def reconstruction(
   recipe: ScoringRecipe, weights: Weights, real: jax.Array, conv_algorithm: str = 'auto'
 ) -> jax.Array:
-  """Reconstruct prepared clips [B, T, H, W, 1]; masked frames are each predicted in turn."""
+  """Reconstruct prepared clips [B, T, H, W, 1].
+
+  A network trained on masked frames has to predict every frame: each is masked in turn.
+  """
   generator, _ = make_networks(recipe.model, conv_algorithm=conv_algorithm)
   variables = network_variables(weights)
 
@@ -98,12 +111,12 @@ def reconstruction(
 
 
 def scoring_weights(state: TrainState) -> Weights:
-  """Return the auto-encoder's arrays of a state as a flat dict: 'params/conv1/kernel' -> array."""
+  """Return the auto-encoder's arrays, 'params/conv1/kernel' -> array."""
   variables = {'params': state.generator, 'batch_stats': state.batch_stats}
   return traverse_util.flatten_dict(variables, sep='/')
 
 
 def network_variables(weights: Weights) -> dict:
-  """Return the auto-encoder's Flax variables from the flat dict of `scoring_weights`."""
+  """Return the auto-encoder's Flax variables; the inverse of `scoring_weights`."""
   flat = {name: array for name, array in weights.items() if name != MOTION_STATISTICS}
   return traverse_util.unflatten_dict(flat, sep='/')

@@ -1,4 +1,4 @@
-"""The protocol of a run as data: how its figures were made, for `metrics.json`."""
+"""The protocol of a run as data: how its figures were computed."""
 
 from typing import Any
 
@@ -10,11 +10,13 @@ MACRO_RULE = 'mean over videos that have both classes'
 
 
 def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
-  """Return how the errors of one run are made; see `scoring.protocol` and the reference.
+  """Return how the errors of one run are computed.
+
+  `docs/reference/outputs.md` describes the fields, `scoring.protocol` reads them.
 
   Args:
-    settings: of the run.
-    split: the test split; short videos may have smaller strides.
+    settings: settings of the run.
+    split: the test split; videos too short for the stride have a smaller one.
   """
   options, loss = settings.eval, settings.loss
   masked = None
@@ -48,7 +50,13 @@ def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
 def protocol(
   runs: list[dict[str, Any]], options: fields.Eval, label_set: str | None
 ) -> dict[str, Any]:
-  """Return the protocol of an evaluation; `runs` has several entries for a sum of runs."""
+  """Return the protocol of an evaluation.
+
+  Args:
+    runs: the `run_protocol` of each run; several for a sum of runs.
+    options: the config's `eval`.
+    label_set: name of the labels; None without labels.
+  """
   return {
     'runs': runs,
     'normalisation': options.normalisation,
@@ -59,8 +67,10 @@ def protocol(
 
 
 def _shorter_strides(split, window, stride):
-  """Strides of the test videos that are too short for the asked one."""
-  strides = {
-    video.name: fitting_stride(video, window=window, stride=stride) for video in split.videos
-  }
-  return {name: own for name, own in strides.items() if own < stride}
+  """Return the strides of the test videos that are too short for `stride`, by name."""
+  shorter = {}
+  for video in split.videos:
+    own = fitting_stride(video, window=window, stride=stride)
+    if own < stride:
+      shorter[video.name] = own
+  return shorter

@@ -1,4 +1,4 @@
-"""Chooses what a report shows: frames, curves, feature maps."""
+"""Choose the frames, curves and feature maps that a report shows."""
 
 import pathlib
 from collections.abc import Sequence
@@ -17,20 +17,22 @@ from a3dcae_jax.scoring.metrics import roc
 from a3dcae_jax.training.hooks import read_metrics
 
 NUM_STRIPS = 6
-Frame = tuple[int, int]  # index of the video, index of the frame in it
+
+Frame = tuple[int, int]
+"""Index of a video, and index of a frame in that video."""
 
 
 class ReportSource(NamedTuple):
-  """What frames are shown with.
+  """The parts from which a report shows frames.
 
   Attributes:
-    title: of the page.
-    scorer: gives errors, and reconstructions where it has any.
+    title: title of the page.
+    scorer: computes errors, and reconstructions if it has any.
     split: the test split.
-    stride: of the windows that frames are shown from.
+    stride: stride of the windows from which frames are shown.
     ids: int32 [V], mean image id of each video.
     input_means: float32 [S, H, W], mean images of the networks' input.
-    row_scale: usual speed of the top and the bottom row.
+    row_scale: reference speed of the top and the bottom row.
   """
 
   title: str
@@ -42,47 +44,57 @@ class ReportSource(NamedTuple):
   row_scale: tuple[float, float]
 
 
+class TestScores(NamedTuple):
+  """Scores of the test videos; every sequence has one entry per video.
+
+  Attributes:
+    scores: scores of the run.
+    labels: labels of the frames; None without labels.
+    baselines: name of a baseline -> its scores.
+    intervals: detected events.
+  """
+
+  scores: Sequence[np.ndarray]
+  labels: Sequence[np.ndarray] | None
+  baselines: dict[str, Sequence[np.ndarray]]
+  intervals: Sequence[Sequence[tuple[int, int]]]
+
+
 def write_page(
-  workdir: pathlib.Path,
-  source: ReportSource,
-  metrics: dict[str, Any],
-  scores: Sequence[np.ndarray],
-  labels: Sequence[np.ndarray] | None,
-  baseline_scores: dict[str, Sequence[np.ndarray]],
-  intervals: Sequence[Sequence[tuple[int, int]]],
+  workdir: pathlib.Path, source: ReportSource, metrics: dict[str, Any], shown: TestScores
 ) -> None:
-  """Writes `report.html`.
+  """Write `report.html`.
 
   Args:
-    workdir: has `config.json`, `provenance.json` and, of a training run, `metrics.jsonl`.
-    source: what frames are shown with.
-    metrics: of this evaluation.
-    scores: of each video.
-    labels: of each video; None where there are none.
-    baseline_scores: name -> scores of each video.
-    intervals: detected events of each video.
+    workdir: folder with `config.json`, `provenance.json` and, for a training run, `metrics.jsonl`.
+    source: the parts from which frames are shown.
+    metrics: metrics of this evaluation.
+    shown: scores of the test videos.
   """
+  scores = shown.scores
+  labels = shown.labels
   videos = []
   for index, video in enumerate(source.split.videos):
     video_labels = labels[index] if labels else None
-    videos.append(VideoScores(video.name, scores[index], video_labels, intervals[index]))
-  shown = _shown_frames(scores, labels)
+    videos.append(VideoScores(video.name, scores[index], video_labels, shown.intervals[index]))
+  frames_of = _shown_frames(scores, labels)
+  strips = {title: _strips(source, scores, frames) for title, frames in frames_of.items()}
   report = Report(
     title=source.title,
     metrics=metrics,
     videos=tuple(videos),
-    rocs=_rocs(scores, labels, baseline_scores),
+    rocs=_rocs(shown),
     losses=_losses(workdir),
     config=read_json(workdir / 'config.json'),
     provenance=read_json(workdir / 'provenance.json'),
-    strips={title: _strips(source, scores, frames) for title, frames in shown.items()},
-    feature_maps=_feature_maps(source, shown['Most abnormal frames'][0]),
+    strips=strips,
+    feature_maps=_feature_maps(source, frames_of['Most abnormal frames'][0]),
   )
   write_report(workdir / 'report.html', report)
 
 
 def _shown_frames(scores, labels):
-  """Title -> the frames that are shown under it."""
+  """Return title -> frames to show under it."""
   shown = {
     'Most abnormal frames': _extreme_frames(scores, most=True),
     'Most normal frames': _extreme_frames(scores, most=False),
@@ -100,9 +112,12 @@ def _shown_frames(scores, labels):
 
 
 def _extreme_frames(scores, *, most, where=None):
-  """The frame with the highest or lowest score of each video, the most extreme first.
+  """Return the frame of each video with the highest or lowest score, sorted.
 
-  `where`, bool [N_v] per video, limits the frames.
+  Args:
+    scores: scores of each video.
+    most: take the highest scores, not the lowest.
+    where: bool [N_v] for each video, the frames to choose from; None for all.
   """
   worst = -np.inf if most else np.inf
   frames = []
@@ -114,20 +129,21 @@ def _extreme_frames(scores, *, most, where=None):
   return sorted(frames, key=lambda at: scores[at[0]][at[1]], reverse=most)[:NUM_STRIPS]
 
 
-def _rocs(scores, labels, baseline_scores):
-  if not labels:
+def _rocs(shown):
+  """Return name -> ROC curve; none where only one class is labelled."""
+  if not shown.labels:
     return {}
-  truth = np.concatenate(labels)
+  truth = np.concatenate(shown.labels)
   if len(np.unique(truth)) < 2:
     return {}
-  curves = {'this run': scores}
-  for name, values in baseline_scores.items():
+  curves = {'this run': shown.scores}
+  for name, values in shown.baselines.items():
     curves[f'baseline: {name.replace("_", " ")}'] = values
   return {name: roc(np.concatenate(values), truth) for name, values in curves.items()}
 
 
 def _losses(workdir):
-  """Title -> (steps, values) of the losses of a training run."""
+  """Return title -> (steps, values) of the losses of a training run."""
   path = workdir / 'metrics.jsonl'
   rows = read_metrics(path) if path.exists() else []
   titles = {
@@ -142,7 +158,11 @@ def _losses(workdir):
 
 
 def _window_of(source, frame):
-  """The back-to-back window that has a frame: clip [1, T, H, W], ids [1], the position in it."""
+  """Return the back-to-back window around a frame.
+
+  Returns:
+    The clip [1, T, H, W], its mean image id [1], and the position of the frame in it.
+  """
   video, index = frame
   rows, position = window_at(
     source.split.videos[video], index, window=source.scorer.window, stride=source.stride
@@ -152,7 +172,11 @@ def _window_of(source, frame):
 
 
 def _feature_maps(source, frame):
-  """Layer -> (caption, [h, w]): the channel of Conv1 and Conv2 that varies most (Fig. 5)."""
+  """Return the channel of Conv1 and of Conv2 that varies most (Fig. 5).
+
+  Returns:
+    Layer -> (caption, map [h, w]).
+  """
   clip, ids, position = _window_of(source, frame)
   maps = source.scorer.feature_maps(clip, ids)
   shown = {}

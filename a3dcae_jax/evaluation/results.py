@@ -1,4 +1,4 @@
-"""Errors of the test frames as they are found, before they become scores and figures."""
+"""Errors of the test frames, before they become scores and figures."""
 
 import time
 from typing import NamedTuple
@@ -20,11 +20,11 @@ from a3dcae_jax.training import processes
 
 
 class FrameErrors(NamedTuple):
-  """Errors of frames, lists with one float64 [N_v] per video.
+  """Errors of frames, in lists with one array float64 [N_v] per video.
 
   Attributes:
-    test: of the test videos.
-    train: of the training videos that calibrate.
+    test: errors of the test videos.
+    train: errors of the training videos that calibrate.
   """
 
   test: list[np.ndarray]
@@ -38,15 +38,15 @@ class FrameErrors(NamedTuple):
 
 
 class EvaluationResult(NamedTuple):
-  """All that scoring finds before it is reported.
+  """Result of scoring the test videos.
 
   Attributes:
-    uncalibrated: errors as they are.
+    uncalibrated: errors without per-position calibration.
     per_position: errors divided by the mean training error at their position in the window.
     position_mean: [T], those mean errors.
-    localiser: where the errors are; None where the set has no masks.
-    flow_baselines: errors of the baseline of flow, name -> float64 [N]; empty for frames.
-    seconds: duration of the passes through the network.
+    localiser: where in the frames the errors are; None if the set has no masks.
+    flow_baselines: errors of the baseline on flow, name -> float64 [N]; empty for runs on frames.
+    seconds: time that the forward passes took.
   """
 
   uncalibrated: FrameErrors
@@ -62,7 +62,7 @@ class EvaluationResult(NamedTuple):
 
 
 def cut_windows(split: Split, window: int, options: fields.Eval) -> TestWindows:
-  """Cut the videos of a test split as the config's `eval` says."""
+  """Cut the videos of a test split into windows, as the config's `eval` says."""
   return test_windows(split.videos, window=window, step=options.window_step, stride=options.stride)
 
 
@@ -75,15 +75,17 @@ def find_errors(
   *,
   localise: bool = True,
 ) -> EvaluationResult:
-  """Score the test frames. In a pod every process calls this and scores its share.
+  """Score the test frames.
+
+  In a pod every process calls this and scores its share.
 
   Args:
-    scorer: of a checkpoint or a bundle.
+    scorer: scorer of a checkpoint or a bundle.
     split: the test split.
     ids: int32 [V], mean image id of each video.
-    calibration: of the same scorer.
-    options: how to score.
-    localise: gather also where in the frames the errors are.
+    calibration: calibration of the same scorer.
+    options: the config's `eval`.
+    localise: whether to gather also where in the frames the errors are.
   """
   start = time.monotonic()
   windows = cut_windows(split, scorer.window, options)
@@ -120,7 +122,7 @@ def add_flow_baseline(
   split: Split,
   ids: np.ndarray,
 ) -> EvaluationResult:
-  """Return `result` with the baseline of flow, for a run whose networks see flow."""
+  """Return `result` with the baseline on flow, for a run on flow."""
   start = time.monotonic()
   windows = cut_windows(split, len(result.position_mean), recipe.eval)
   baselines = flow_baseline(recipe, inputs, split, windows, ids)
@@ -129,6 +131,6 @@ def add_flow_baseline(
 
 
 def _by_video(errors, windows, split):
-  """Errors of windows [M, T] as one array per video."""
+  """Turn errors of windows [M, T] into one array per video."""
   vector = frame_vector(errors, windows.rows, windows.keep, len(split.frames))
   return split_by_video(vector, split.videos)

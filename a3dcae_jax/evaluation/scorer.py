@@ -1,4 +1,4 @@
-"""Scorers: what turns clips into errors. A checkpoint and a bundle are the two kinds."""
+"""Scorers turn clips into errors, by a checkpoint or by a bundle."""
 
 from typing import Protocol
 
@@ -22,7 +22,9 @@ from a3dcae_jax.training.state import TrainState
 
 
 class Scorer(Protocol):
-  """Scores clips, uint8 [B, T, H, W]. `ids`, int32 [B], is the mean image id of each clip.
+  """The interface of scorers.
+
+  Clips are uint8 [B, T, H, W]; `ids`, int32 [B], has the mean image id of each clip.
 
   Attributes:
     window: frames per clip, T.
@@ -36,25 +38,32 @@ class Scorer(Protocol):
     """Return (errors [B, T], maps [B, T, H, W])."""
 
   def explain(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array] | None:
-    """Return (input, reconstruction), both [B, T, H, W, 1]; None where they are not known."""
+    """Return (input, reconstruction) [B, T, H, W, 1], or None if there are none."""
 
   def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
-    """Return the pooled maps of the encoder by name; empty where they are not known."""
+    """Return the pooled maps of the encoder by name; empty if there are none."""
 
 
 class CheckpointScorer:
-  """Scores by a checkpoint of a run."""
+  """Scorer of a checkpoint."""
 
   def __init__(
     self, recipe: ScoringRecipe, state: TrainState, mean_images: np.ndarray, window: int
   ) -> None:
-    """Compiles nothing yet. mean_images: float32 [S, H, W], of the network's input."""
+    """Keep the weights; nothing is compiled yet.
+
+    Args:
+      recipe: what to compute.
+      state: training state of the checkpoint.
+      mean_images: float32 [S, H, W], mean images of the network's input.
+      window: frames per clip.
+    """
     self.window = window
     self.step = int(state.step)
     self.recipe = recipe
     self.weights = scoring_weights(state)
     self.mean_images = jnp.asarray(mean_images)
-    # Weights are arguments, as in a bundle: XLA rounds constants that it folds in another way.
+    # Weights are arguments, as in a bundle: XLA would fold constants, which rounds differently.
     self._program = jax.jit(scoring_program(recipe))
     self._explain = jax.jit(self._explained)
     self._feature_maps = jax.jit(self._features)
@@ -72,7 +81,7 @@ class CheckpointScorer:
     return self._feature_maps(self.weights, clip_means(self.mean_images, ids), clips)
 
   def add_motion_statistics(self, statistics: np.ndarray) -> None:
-    """Takes the motion statistics that error=local needs; they travel with the weights."""
+    """Add the motion statistics that error=local needs to the weights."""
     self.weights = self.weights | {MOTION_STATISTICS: jnp.asarray(statistics)}
 
   def _explained(self, weights, mean_image, clips):
@@ -88,7 +97,7 @@ class CheckpointScorer:
 
 
 class BundleScorer:
-  """Scores by a bundle: its program, its weights, its one mean image."""
+  """Scorer of a bundle, which has its own weights and one mean image."""
 
   def __init__(self, bundle: Bundle) -> None:
     self.window = bundle.window
@@ -101,17 +110,17 @@ class BundleScorer:
     return self._bundle(clips)
 
   def explain(self, clips: jax.Array, ids: np.ndarray) -> None:
-    """See `Scorer`: a bundle gives errors alone."""
+    """Return None: a bundle has no reconstructions."""
     del clips, ids
 
   def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
-    """See `Scorer`: a bundle gives errors alone."""
+    """Return nothing: a bundle has no feature maps."""
     del clips, ids
     return {}
 
 
 class MeanInputScorer:
-  """Scores by the distance to the mean image, as if the mean were the reconstruction."""
+  """Scorer of the baseline whose reconstruction is the mean image."""
 
   def __init__(self, recipe: ScoringRecipe, mean_images: np.ndarray, window: int) -> None:
     self.window = window
@@ -124,11 +133,11 @@ class MeanInputScorer:
     return self._program(clip_means(self._mean_images, ids), clips)
 
   def explain(self, clips: jax.Array, ids: np.ndarray) -> None:
-    """See `Scorer`: there is no reconstruction."""
+    """Return None: there is no reconstruction."""
     del clips, ids
 
   def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
-    """See `Scorer`: there is no network."""
+    """Return nothing: there is no network."""
     del clips, ids
     return {}
 

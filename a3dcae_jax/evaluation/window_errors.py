@@ -1,4 +1,7 @@
-"""Errors of many windows, in batches of one size, so that the program is compiled once."""
+"""Errors of many windows, computed in batches of one size.
+
+With one size, the scoring program is compiled once.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +18,7 @@ from a3dcae_jax.training import processes
 
 MapsCallback = Callable[[int, np.ndarray], None]
 
-_MAX_PENDING = 2  # batches that the device works on while the host takes an earlier one
+_MAX_PENDING = 2  # batches on the device while the host reads the results of an earlier one
 
 
 class WindowList(NamedTuple):
@@ -33,7 +36,13 @@ class WindowList(NamedTuple):
 
 
 def window_list(windows: TestWindows, split: Split, ids: np.ndarray) -> WindowList:
-  """Return the windows of a split; ids: int32 [V], the mean image id of each of its videos."""
+  """Return the windows of a split.
+
+  Args:
+    windows: windows of the split.
+    split: a split of a frame cache.
+    ids: int32 [V], mean image id of each video of the split.
+  """
   return WindowList(windows.first, windows.stride, ids[videos_of(split, windows.first)])
 
 
@@ -46,10 +55,10 @@ def shared_window_errors(
   on_maps: MapsCallback | None = None,
   progress: str = '',
 ) -> np.ndarray:
-  """Return the errors of windows, shared out over the processes of a pod.
+  """Return the errors of windows, scored in shares by the processes of a pod.
 
-  Each process scores its own share, reads only the frames of that share, and gets all errors.
-  `on_maps` is called for the windows of this process alone. See `window_errors`.
+  Each process scores one share, reads only the frames of that share, and gets all errors. It calls
+  `on_maps` for its own share. The arguments are those of `window_errors`.
   """
   if processes.count() == 1:
     return window_errors(
@@ -81,16 +90,17 @@ def window_errors(
   """Return the errors of windows, float [M, T].
 
   Args:
-    scorer: gives the errors of a batch.
-    frames: uint8 [N, H, W]; copied to the device as a whole where they fit.
+    scorer: computes the errors of a batch.
+    frames: uint8 [N, H, W]; copied to the device as a whole if they fit.
     windows: M windows of `scorer.window` frames.
     batch_size: windows per batch.
-    on_maps: called as on_maps(start, maps [b, T, H, W]) for windows start .. start + b, in order;
-      None fetches no maps.
+    on_maps: called in order as on_maps(start, maps [b, T, H, W]), for windows start to start + b.
+      With None, no maps are copied to the host.
     progress: title of a progress bar; empty for none.
   """
   clips_of = _clip_source(frames, scorer.window)
-  pending, done = [], []
+  pending = []
+  done = []
 
   def take(start, result):
     count = min(batch_size, len(windows.first) - start)
@@ -114,7 +124,7 @@ def window_errors(
 
 
 def _batch(windows, start, batch_size):
-  """A batch of exactly `batch_size` windows: the last one of a list repeats itself."""
+  """Return exactly `batch_size` windows; the last batch is filled by repetition."""
   stop = start + batch_size
   return WindowList(
     first=np.resize(windows.first[start:stop], batch_size).astype(np.int32),
@@ -124,7 +134,7 @@ def _batch(windows, start, batch_size):
 
 
 def _clip_source(frames, window):
-  """A function from a `WindowList` to its clips: gathered on the device where the frames fit."""
+  """Return a function WindowList -> clips, on the device if the frames fit."""
   if not fits_on_device(frames.size):
     return lambda batch: frames[clip_rows(batch.first, batch.stride, window)]
   on_device = jax.device_put(np.asarray(frames))
@@ -133,7 +143,7 @@ def _clip_source(frames, window):
 
 
 def _frame_range(windows, window):
-  """First and last frame of some windows, the end exclusive."""
+  """Return the range of frames that some windows cover, the end exclusive."""
   if not len(windows.first):
     return 0, 0
   last = windows.first + windows.stride * (window - 1)

@@ -1,1 +1,1 @@
-"""From a checkpoint and its calibration to a detector bundle, or an ONNX file."""
+"""Export a checkpoint and its calibration as a detector bundle."""

@@ -1,4 +1,4 @@
-"""Makes a detector bundle from a scorer and its calibration, and checks it against the scorer."""
+"""Make a detector bundle from a scorer, and check it against the scorer."""
 
 import json
 import pathlib
@@ -19,19 +19,19 @@ from a3dcae_jax.serving.artefact import DTYPES, export_program
 from a3dcae_jax.serving.bundle import Bundle, write_bundle
 
 CALIBRATION = 'calibration.json'
-FRAME_MEAN = 'frame_mean.npy'  # of bundles that see flow, for the baselines of frames
+FRAME_MEAN = 'frame_mean.npy'  # only in bundles on flow, for the baselines on frames
 _CHECKED_CLIPS = 8
 _TOLERANCE = 0.02  # relative, between the bundle's program and the checkpoint's
 
 
 class BundleSource(NamedTuple):
-  """What a bundle is made of.
+  """The content of a bundle.
 
   Attributes:
-    scorer: of the checkpoint, with its motion statistics if it has any.
-    calibration: of the scorer.
-    inputs: of the run; a bundle has one mean image.
-    events: how scores become events.
+    scorer: scorer of the checkpoint, with its motion statistics if it needs any.
+    calibration: calibration of the scorer.
+    inputs: input statistics of the run, with one mean image.
+    events: the config's `events`.
     details: further fields of `detector.json`: data, config, provenance.
   """
 
@@ -46,15 +46,17 @@ def export_bundle(folder: str | pathlib.Path, source: BundleSource, *, onnx: boo
   """Write a bundle, whole or not at all.
 
   Args:
-    folder: of the bundle; an older bundle is replaced, any other folder refused.
-    source: what it is made of.
-    onnx: add `model.onnx`.
+    folder: folder of the bundle. An older bundle is replaced, any other folder refused.
+    source: content of the bundle.
+    onnx: whether to add `model.onnx`.
 
   Raises:
-    UserError: for a run with several mean images, or without the packages that ONNX needs.
-    RuntimeError: where the written program disagrees with the checkpoint.
+    UserError: for a run with several mean images, or if packages for ONNX are missing.
+    RuntimeError: if the written program disagrees with the checkpoint.
   """
-  scorer, calibration, inputs = source.scorer, source.calibration, source.inputs
+  scorer = source.scorer
+  calibration = source.calibration
+  inputs = source.inputs
   recipe = scorer.recipe
   mean_image = one_mean_image(inputs)
   models = {dtype: _export(scorer, mean_image, dtype) for dtype in DTYPES}
@@ -105,7 +107,11 @@ def bundle_inputs(bundle: Bundle) -> InputStatistics:
 
 
 def one_mean_image(inputs: InputStatistics) -> np.ndarray:
-  """Return the one mean image [H, W] of a run; a `UserError` where it has several."""
+  """Return the only mean image of a run, float32 [H, W].
+
+  Raises:
+    UserError: if it has several.
+  """
   if len(inputs.input_means) > 1:
     raise UserError(
       f'a bundle has one mean image, this run has {len(inputs.input_means)} '
@@ -115,7 +121,11 @@ def one_mean_image(inputs: InputStatistics) -> np.ndarray:
 
 
 def sample_clips(frame_mean: np.ndarray, window: int) -> np.ndarray:
-  """Return clips to compare programs on, uint8 [B, T, H, W]: the mean image with noise on it."""
+  """Return clips on which programs are compared: the mean image with noise.
+
+  Returns:
+    uint8 [B, T, H, W].
+  """
   rng = np.random.default_rng(0)
   noise = rng.normal(0, 20, (_CHECKED_CLIPS, window, *frame_mean.shape))
   return np.clip(255 * frame_mean + noise, 0, 255).astype(np.uint8)
@@ -127,10 +137,10 @@ def check_program(
   """Compare a program, read back from its bytes, with the checkpoint.
 
   Returns:
-    The largest difference of errors and maps, with what it was found on.
+    The number of clips, the platform, and the largest difference of errors and maps.
 
   Raises:
-    RuntimeError: where they disagree.
+    RuntimeError: if they disagree.
   """
   read = jax.jit(export.deserialize(model.serialize()).call)
   errors, maps = jax.device_get(read(scorer.weights, mean_image, clips))

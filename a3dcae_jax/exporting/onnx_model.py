@@ -1,4 +1,4 @@
-"""The scoring program as ONNX, converted by jax2onnx and checked under onnxruntime."""
+"""Convert the scoring program to ONNX, and check it under onnxruntime."""
 
 import contextlib
 import dataclasses
@@ -22,18 +22,18 @@ def convert_and_check(
 ) -> tuple[bytes, dict[str, Any]]:
   """Return the bytes of `model.onnx` and its entry in `detector.json`.
 
-  The model takes `clips` uint8 [B, T, H, W] and gives `errors` [B, T] and `maps` [B, T, H, W];
-  weights are inside, the dtype is float32. The converter only knows 2D convolutions, so 3D ones are
-  folded, see `ops.conv_algorithm`.
+  The model maps `clips` uint8 [B, T, H, W] to float32 `errors` [B, T] and `maps` [B, T, H, W], and
+  contains its weights. The converter knows 2D convolutions only, so 3D ones are folded, see
+  `ops.conv_algorithm`.
 
   Args:
-    recipe: of the program.
-    weights: of the program.
+    recipe: recipe of the program.
+    weights: weights of the program.
     mean_image: float32 [H, W].
-    clips: uint8 [B, T, H, W] to compare on.
+    clips: uint8 [B, T, H, W], on which the model is compared with the program.
 
   Raises:
-    UserError: as `converter_packages` does, or for an operation that the converter does not know.
+    UserError: if packages are missing, or for an operation that the converter does not know.
   """
   jax2onnx, onnxruntime = converter_packages()
   model = dataclasses.replace(recipe.model, dtype='float32')
@@ -54,7 +54,11 @@ def convert_and_check(
 
 
 def converter_packages() -> tuple[ModuleType, ModuleType]:
-  """Return (jax2onnx, onnxruntime); a `UserError` where the extra `onnx` is not installed."""
+  """Return the modules jax2onnx and onnxruntime.
+
+  Raises:
+    UserError: if the extra `onnx` is not installed.
+  """
   try:
     import jax2onnx
     import onnxruntime
@@ -70,8 +74,8 @@ def compare_ranking(errors: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
   """Compare the order of frames by two sets of errors [B, T].
 
   Returns:
-    Number of frames, largest difference, largest error, and how many neighbours in the expected
-    order have changed places.
+    Number of frames, largest difference, largest error, and how many pairs of neighbours in the
+    expected order are in the opposite order.
   """
   order = np.argsort(expected, axis=None)
   return {
@@ -84,7 +88,7 @@ def compare_ranking(errors: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
 
 def _convert(to_onnx, recipe, weights, mean_image, clip_shape):
   weights = jax.device_get(weights)
-  # As traced for accelerators: without the barriers that CPUs need, and without kernels.
+  # Traced for accelerators: without the barriers for CPUs, and without platform kernels.
   program = scoring_program(recipe, 'accelerator', conv_algorithm='folded')
   clips = jax.ShapeDtypeStruct(('B', *clip_shape), jnp.uint8)
   try:
@@ -106,7 +110,7 @@ def _convert(to_onnx, recipe, weights, mean_image, clip_shape):
 
 
 def _without_byte_ranges(model):
-  """Replace each `Range` over uint8, which ONNX does not have, by the constant it stands for."""
+  """Replace each `Range` over uint8, which ONNX lacks, by a constant."""
   from onnx import numpy_helper
 
   constants = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}

@@ -6,7 +6,7 @@ from a3dcae_jax.serving.bundle import Bundle
 
 
 def bundle_text(bundle: Bundle) -> str:
-  """Return the files of a bundle, its threshold, its check, and how to load it."""
+  """Describe a bundle: its files, threshold and check, and how to load it."""
   manifest = bundle.manifest
   files = manifest['files']
   total_mb = sum(entry['bytes'] for entry in files.values()) / 1e6
@@ -35,7 +35,7 @@ def bundle_text(bundle: Bundle) -> str:
 
 
 def _file_texts(bundle: Bundle) -> dict[str, str]:
-  """One line for each file of a bundle."""
+  """Return one line for each file that a bundle may have."""
   shape = f'{bundle.window}, {bundle.height}, {bundle.width}'
   platforms = ', '.join(bundle.manifest['loads_with']['platforms'])
   return {
