@@ -1,4 +1,4 @@
-"""Calibration: which training videos, which statistics, which threshold."""
+"""Calibration: choice of training videos, motion statistics, threshold."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +34,7 @@ def test_no_video_long_enough_is_refused(videos, window):
 
 
 class EmptyScorer:
-  """Reconstructs nothing."""
+  """A scorer whose reconstruction is zero."""
 
   def explain(self, clips, ids):
     return clips[..., None].astype(jnp.float32) / 255, jnp.zeros((*clips.shape, 1))

@@ -30,7 +30,7 @@ FLOW_RUN = RUN | {'input.kind': 'flow'}
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
-  """A run on frames read at stride 2 and one on flow, of the same videos."""
+  """Train a run on frames, scored at stride 2, and a run on flow of the same videos."""
   folder = tmp_path_factory.mktemp('flow')
   session.train_and_evaluate(tiny(folder, **RUN, **{'eval.stride': 2}), folder / 'frames')
   session.train_and_evaluate(tiny(folder, **FLOW_RUN), folder / 'flow')
@@ -41,16 +41,17 @@ def flow_of(frames):
   return np.asarray(flow_images(jnp.asarray(frames[None] / np.float32(255))))[0]
 
 
-def test_a_run_on_flow_has_a_baseline_of_flow(runs):
+def test_a_run_on_flow_has_a_baseline_on_flow(runs):
   metrics = read_json(runs / 'flow' / 'metrics.json')
   assert metrics['protocol']['runs'][0]['input']['kind'] == 'flow'
   frames = read_json(runs / 'frames' / 'metrics.json')
   assert set(metrics['baselines']) == {*frames['baselines'], FLOW_BASELINE}
-  for name, figures in frames['baselines'].items():  # of frames, whatever is reconstructed
+  # Baselines on frames do not depend on the input of the networks.
+  for name, figures in frames['baselines'].items():
     assert metrics['baselines'][name] == figures
 
 
-def test_the_mean_image_and_the_baseline_are_of_flow(runs):
+def test_the_mean_image_and_the_baseline_are_computed_from_flow(runs):
   settings = tiny(runs, **FLOW_RUN)
   cache = open_cache(settings.data)
   inputs = InputStatistics.load(runs / 'flow')
@@ -95,7 +96,7 @@ def test_a_sum_adds_errors_divided_by_their_training_means(runs):
     run_evaluate.evaluate_again(runs / 'both')
 
 
-def test_sums_that_mean_nothing_are_refused(runs, tmp_path):
+def test_sums_of_unlike_runs_are_refused(runs, tmp_path):
   with pytest.raises(UserError, match='--sum takes two or more'):
     run_evaluate.evaluate_sum([runs / 'frames'], tmp_path / 'x')
   with pytest.raises(UserError, match='is a training run'):
@@ -108,7 +109,7 @@ def test_sums_that_mean_nothing_are_refused(runs, tmp_path):
   assert not (tmp_path / 'x').exists()
 
 
-def test_the_perspective_that_a_run_found_stays(tmp_path, monkeypatch):
+def test_the_perspective_of_a_run_is_fitted_once(tmp_path, monkeypatch):
   settings = tiny(tmp_path, **FLOW_RUN, **{'input.perspective': 'auto'})
   monkeypatch.setattr(calibrate, 'find_row_scale', lambda frames, videos: (0.5, 1.3))
   session.train_and_evaluate(settings, tmp_path / 'run')
@@ -117,6 +118,6 @@ def test_the_perspective_that_a_run_found_stays(tmp_path, monkeypatch):
   monkeypatch.setattr(
     calibrate, 'find_row_scale', lambda frames, videos: pytest.fail('found again')
   )
-  session.train_and_evaluate(settings, tmp_path / 'run')  # trained already: scored again
+  session.train_and_evaluate(settings, tmp_path / 'run')  # already trained: only scored again
   run_evaluate.evaluate_again(tmp_path / 'run')
   assert InputStatistics.load(tmp_path / 'run').row_scale == (0.5, 1.3)

@@ -1,4 +1,4 @@
-"""The usual speed of the top and the bottom row, found in videos and divided by."""
+"""Perspective: the reference speed of rows is fitted, and flow is divided by it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,13 @@ from a3dcae_jax.models.inputs import UNIFORM_ROWS, network_input
 
 
 def gratings(bands, size=64, frames=16):
-  """A moving grating in each band (first row, last row, pixels per frame), uint8 [T, H, W]."""
+  """Make a moving grating in each band of rows, uint8 [T, H, W].
+
+  Args:
+    bands: (first row, last row, pixels per frame) of each band; the last row is exclusive.
+    size: height and width of the frames.
+    frames: number of frames.
+  """
   across = np.arange(size)[None, None]
   time = np.arange(frames)[:, None, None]
   pixels = np.full((frames, size, size), 128.0)
@@ -32,17 +38,17 @@ def test_a_line_is_fitted_to_the_rows_that_move():
   assert bottom / top == pytest.approx(expected, rel=0.3)  # windows of 4 px blur the bands
   half = found(rising(32))  # nothing moves above
   assert half[0] < half[1]
-  assert 1 <= half[1] < bottom  # 1 is the usual speed where things move: near the bottom
+  assert 1 <= half[1] < bottom  # the reference speed is 1 where things move, near the bottom
 
 
-def test_lower_rows_are_never_slower_and_the_top_keeps_something():
+def test_lower_rows_are_never_slower_and_the_top_keeps_a_minimum():
   assert found(gratings([(0, 32, 1.0), (32, 64, 0.4)])) == UNIFORM_ROWS
   assert found(np.full((16, 32, 32), 77, np.uint8)) == UNIFORM_ROWS
   top, _ = found(gratings([(40, 52, 0.5), (52, 64, 2.0)]))
   assert top == pytest.approx(MIN_TOP_SCALE)
 
 
-def test_each_row_is_divided_by_its_usual_speed(rng):
+def test_each_row_is_divided_by_its_reference_speed(rng):
   clips = rng.integers(0, 256, (1, 4, 8, 8), np.uint8)
   mean = np.full((8, 8), 0.1, np.float32)
   plain = np.asarray(network_input(clips, mean, kind='flow'))

@@ -1,4 +1,4 @@
-"""A run exported: the bundle scores as the checkpoint does, to the bit."""
+"""An exported run: the bundle gives the scores of the checkpoint, to the bit."""
 
 import re
 import subprocess
@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 
 def untrained(folder, name, changes):
-  """The settings and folder of a run whose one checkpoint is its first state."""
+  """Return settings and folder of a run whose only checkpoint is untrained."""
   settings = tiny(folder, **{'eval.batch_size': 4} | changes)
   run = folder / name
   cache = open_cache(settings.data)
@@ -64,7 +64,7 @@ def untrained(folder, name, changes):
 
 @pytest.fixture(scope='module', params=SETTINGS)
 def exported(request, folder):
-  """Settings, run and bundle."""
+  """Return the settings, the folder and the bundle of a run."""
   settings, run = untrained(folder, request.param, SETTINGS[request.param])
   bundle = folder / f'{request.param}.bundle'
   # Flax's normalisation promotes its float32 statistics in the accelerators' bfloat16.
@@ -92,7 +92,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize('exported', ['beyond'], indirect=True)
 def test_every_error_and_map_is_the_checkpoints(exported):
-  """Windows in batches of another size than that of the check at export."""
+  """Batches have another size here than in the check at export."""
   settings, run, bundle = exported
   cache = open_cache(settings.data)
   inputs = InputStatistics.load(run)
@@ -117,15 +117,15 @@ def test_every_error_and_map_is_the_checkpoints(exported):
 
 
 @pytest.mark.slow
-def test_an_open_batch_makes_no_gathers(exported):
-  """With gathers, which jnp's indexing would make, a bundle would be several times slower."""
+def test_a_symbolic_batch_makes_no_gathers(exported):
+  """Gathers, which jnp's indexing makes, would slow a bundle down several times."""
   content = (exported[2] / 'model.stablehlo').read_bytes()
   model = export.deserialize(bytearray(content))
   assert not re.search(r'stablehlo\.\w*gather', model.mlir_module())
 
 
 @pytest.mark.slow
-def test_detector_json_says_where_it_comes_from(exported):
+def test_detector_json_has_the_provenance(exported):
   settings, run, bundle = exported
   manifest = load_bundle(bundle).manifest
   assert manifest['provenance']['checkpoint_step'] == 7
@@ -139,7 +139,7 @@ def test_detector_json_says_where_it_comes_from(exported):
 
 
 @pytest.mark.slow
-def test_what_is_no_bundle_is_not_overwritten(exported):
+def test_a_training_run_is_not_overwritten(exported):
   _, run, bundle = exported
   with pytest.raises(UserError, match='is a training run'):
     run_export.evaluate_bundle(bundle, run)
@@ -147,7 +147,7 @@ def test_what_is_no_bundle_is_not_overwritten(exported):
     run_export.export_run(run, run)
 
 
-def test_a_run_that_is_not_whole_is_not_exported(folder, tmp_path):
+def test_an_incomplete_run_is_not_exported(folder, tmp_path):
   _, run = untrained(folder, 'half', {'seed': 2})
   (run / 'calibration' / 'inputs.npz').unlink()
   with pytest.raises(UserError, match='inputs.npz does not exist'):
@@ -155,7 +155,7 @@ def test_a_run_that_is_not_whole_is_not_exported(folder, tmp_path):
   assert not (tmp_path / 'never.bundle').exists()
 
 
-def test_rankings_by_hand():
+def test_swapped_neighbours_are_counted():
   expected = np.float32([[1, 2], [3, 4]])
   assert compare_ranking(expected, expected)['swapped_neighbours'] == 0
   assert compare_ranking(np.float32([[1, 3.5], [3, 4]]), expected) == {
@@ -166,7 +166,7 @@ def test_rankings_by_hand():
   }
 
 
-def test_a_missing_converter_is_said_before_anything_is_computed(folder, tmp_path, monkeypatch):
+def test_a_missing_converter_is_named_before_anything_is_computed(folder, tmp_path, monkeypatch):
   _, run = untrained(folder, 'no_converter', {'seed': 3})
   monkeypatch.setitem(sys.modules, 'jax2onnx', None)
   monkeypatch.setattr(run_export, 'load_scorer', lambda *_: pytest.fail('the run is loaded'))
@@ -177,7 +177,7 @@ def test_a_missing_converter_is_said_before_anything_is_computed(folder, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
-def test_onnx_ranks_frames_alike(folder, rng):
+def test_onnx_ranks_frames_as_the_checkpoint_does(folder, rng):
   pytest.importorskip('jax2onnx')
   pytest.importorskip('onnxruntime')
   settings = tiny(folder, **{'loss.mask_period': 8, 'loss.mask_length': 4})

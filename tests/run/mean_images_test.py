@@ -27,7 +27,10 @@ SHADES = {'01': 60, '02': 190}  # grey levels of the two cameras
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-  """A dark and a bright camera in ShanghaiTech's layout: two training videos, one test video."""
+  """Write videos of a dark and a bright camera in ShanghaiTech's layout.
+
+  Each camera has two training videos and one test video.
+  """
   root = tmp_path_factory.mktemp('footage')
   rng = np.random.default_rng(0)
   masks = root / 'testing' / 'test_frame_mask'
@@ -45,7 +48,7 @@ def folder(tmp_path_factory):
   return tmp_path_factory.mktemp('runs')
 
 
-def configured(root, folder, mode='scene', **changes):
+def configured(root, folder, mode):
   config = make_config('shanghaitech', 'tiny')
   values = {
     'data.root': str(root),
@@ -53,7 +56,7 @@ def configured(root, folder, mode='scene', **changes):
     'data.mean_image': mode,
     'train.steps': 2,
   }
-  config.update_from_flattened_dict(values | changes)
+  config.update_from_flattened_dict(values)
   return checked(config)
 
 
@@ -75,9 +78,9 @@ def test_a_mean_image_for_each_scene(root, folder):
   np.testing.assert_array_equal(inputs.frame_means, expected)
   ids = mean_image_ids('scene', inputs.names, 'test', cache.test.videos)
   assert ids.tolist() == [0, 1]
-  stranger = cache.test.videos[0]._replace(scene='13')
+  unknown = cache.test.videos[0]._replace(scene='13')
   with pytest.raises(UserError, match="no training video shows scene '13' of video 01_0001"):
-    mean_image_ids('scene', inputs.names, 'test', [stranger])
+    mean_image_ids('scene', inputs.names, 'test', [unknown])
 
 
 def test_one_mean_image_for_the_set(root, folder):

@@ -1,4 +1,4 @@
-"""Profiles: a trace is written and holds the updates that were asked for."""
+"""Profiles: a trace is written and holds the requested updates."""
 
 import json
 
@@ -18,7 +18,7 @@ def traced_updates(folder):
 
 
 def run(state, step, batches, hooks):
-  """Runs the loop over all batches."""
+  """Run the loop over all batches."""
   fit(state, step, iter(batches), first_step=0, last_step=len(batches), hooks=hooks)
   for hook in hooks:
     hook.close()

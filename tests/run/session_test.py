@@ -1,4 +1,4 @@
-"""A whole run on tiny synthetic videos: what it leaves, how it resumes, what it refuses."""
+"""A whole run on tiny synthetic videos: its files, resuming it, its errors."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def finished(folder):
-  """The settings and the folder of a run of 6 updates that was never interrupted."""
+  """Return settings and folder of a run of 6 updates without interruption."""
   settings = tiny(folder, **{'train.steps': 6})
   session.train_and_evaluate(settings, folder / 'whole')
   return settings, folder / 'whole'
@@ -38,14 +38,14 @@ def finished(folder):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-  """A copy of the finished run that a test may change."""
+  """Copy the finished run, for tests that change it."""
   settings, run = finished
   shutil.copytree(run, tmp_path / 'run')
   return settings, tmp_path / 'run'
 
 
 def training_data(settings):
-  """The training data of a run, as `session` makes it."""
+  """Return the training data of a run, as `session` makes it."""
   cache = open_cache(settings.data)
   inputs = find_input_statistics(settings.data.mean_image, settings.input, cache)
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
@@ -53,7 +53,7 @@ def training_data(settings):
 
 
 def final_state(settings, run):
-  """The state and the step of a run's newest checkpoint."""
+  """Return the state and the step of a run's newest checkpoint."""
   checkpoints = Checkpoints(run / 'checkpoints')
   state, step = restore_or_init(checkpoints, lambda: train.fresh_state(settings))
   checkpoints.close()
@@ -64,7 +64,7 @@ def metrics_of(run):
   return json.loads((run / 'metrics.json').read_text())
 
 
-def test_a_run_leaves_everything(finished):
+def test_a_run_writes_all_its_files(finished):
   _, run = finished
   names = {
     'config.json',
@@ -131,7 +131,7 @@ def test_holding_out_every_video_is_refused_before_training(folder, tmp_path):
 
 
 class Interrupt(Hook):
-  """Ends a run as Ctrl-C does."""
+  """A hook that ends a run as Ctrl-C does."""
 
   def __init__(self, at):
     self.at = at
@@ -141,7 +141,7 @@ class Interrupt(Hook):
       raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_ends_bit_equal(folder, finished):
+def test_an_interrupted_run_ends_equal_to_the_bit(folder, finished):
   settings, whole = finished
   run = folder / 'interrupted'
   data = training_data(settings)
@@ -186,7 +186,7 @@ def test_evaluating_again_reads_no_training_frames(copied, tmp_path):
   assert (run / 'scores.csv').read_bytes() == before
 
 
-def test_an_override_scores_in_another_way_and_leaves_the_config(copied):
+def test_an_override_changes_the_scores_and_not_the_config(copied):
   _, run = copied
   before = (run / 'config.json').read_bytes()
   metrics = run_evaluate.evaluate_again(
@@ -204,7 +204,7 @@ def test_an_override_scores_in_another_way_and_leaves_the_config(copied):
       run_evaluate.evaluate_again(run, Changes(overrides=overrides))
 
 
-def test_scoring_options_may_change_and_config_json_stays(copied, folder):
+def test_settings_of_scoring_may_change_and_config_json_stays(copied, folder):
   _, run = copied
   before = (run / 'config.json').read_bytes()
   settings = tiny(
@@ -215,16 +215,16 @@ def test_scoring_options_may_change_and_config_json_stays(copied, folder):
   assert (run / 'config.json').read_bytes() == before
   calibration = read_json(run / 'calibration' / 'calibration.json')
   assert np.shape(calibration['motion_statistics']) == (2, 16, 16)
-  assert 0.2 < metrics['calibration']['mean'] < 20  # about 1 by construction
+  assert 0.2 < metrics['calibration']['mean'] < 20  # errors are relative to reference ones
 
 
-def test_a_foreign_workdir_is_refused_by_field(folder, finished):
+def test_a_workdir_of_another_config_is_refused(folder, finished):
   with pytest.raises(UserError, match='belongs to another config: seed is 0 there, 5 here'):
     session.train_and_evaluate(tiny(folder, seed=5), finished[1])
 
 
-def test_steps_may_grow_under_a_constant_rate_alone(tmp_path):
-  """Under a schedule the number of updates is part of what is trained."""
+def test_steps_may_grow_only_under_a_constant_rate(tmp_path):
+  """A schedule depends on the number of updates."""
   constant = tiny(tmp_path)
   workdir.init_or_check_workdir(tmp_path / 'constant', constant)
   more = tiny(tmp_path, **{'train.steps': 8, 'data.label_set': 'other', 'eval.error': 'local'})
@@ -262,7 +262,7 @@ def test_other_training_frames_are_refused(copied, folder):
     session.train_and_evaluate(settings, run)
 
 
-def test_a_damaged_calibration_is_found_again(copied):
+def test_a_damaged_calibration_is_made_again(copied):
   settings, run = copied
   path = run / 'calibration' / 'calibration.json'
   expected = read_json(path)
@@ -286,7 +286,7 @@ def test_a_calibration_keeps_every_digit(finished):
   assert json.loads(json.dumps(again)) == values
 
 
-def test_a_bad_loss_names_its_step_and_keeps_the_checkpoint(folder):
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint(folder):
   settings = tiny(
     folder,
     **{
@@ -319,7 +319,7 @@ def test_held_out_videos_calibrate(folder):
   assert metrics['protocol']['smoothing'] == {'frames': 2.0, 'mode': 'causal'}
 
 
-def test_no_test_videos_are_said(finished):
+def test_a_set_without_test_videos_cannot_be_evaluated(finished):
   settings, run = finished
   cache = open_cache(settings.data)
   empty = dataclasses.replace(cache, test=dataclasses.replace(cache.test, videos=()))
@@ -327,7 +327,7 @@ def test_no_test_videos_are_said(finished):
     run_evaluate.evaluate_run(settings, run, empty)
 
 
-def test_what_is_no_run_cannot_be_evaluated(tmp_path):
+def test_only_a_run_can_be_evaluated(tmp_path):
   with pytest.raises(UserError, match='is not a run'):
     run_evaluate.evaluate_again(tmp_path)
   (tmp_path / 'config.json').write_text('{"seed": 0}')
