@@ -1,4 +1,7 @@
-"""Every test runs strictly: no silent dtype promotion, four CPU devices, warnings are errors (setup.cfg)."""
+"""All tests run on four CPU devices, without implicit dtype promotion.
+
+setup.cfg turns warnings into errors.
+"""
 
 import os
 

@@ -60,13 +60,13 @@ def _text(page: pathlib.Path) -> str:
 
 
 def _without_code(text: str) -> str:
-  """Markdown without fenced blocks and code spans, in which nothing is a link or a heading."""
+  """Return Markdown without code, which has no links and no headings."""
   text = re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE)
   return re.sub(r'`[^`\n]*`', 'code', text)
 
 
 def _anchors(page: pathlib.Path) -> set[str]:
-  """Anchors of the headings of a page, as the site makes them."""
+  """Return the anchors of the headings of a page, as the site makes them."""
   text = re.sub(r'^```.*?^```', '', _text(page), flags=re.DOTALL | re.MULTILINE)
   anchors = set()
   for heading in re.findall(r'^#+ (.*)$', text, flags=re.MULTILINE):
@@ -76,7 +76,7 @@ def _anchors(page: pathlib.Path) -> set[str]:
 
 
 def _links(page: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
-  """Files and anchors that a page links to."""
+  """Yield the files and anchors that a page links to."""
   for target in re.findall(r'\]\(([^)\s]+)\)', _without_code(_text(page))):
     if not re.match(r'[a-z]+:', target):
       path, _, anchor = target.partition('#')
@@ -164,7 +164,7 @@ def test_outputs_name_the_columns_of_scores():
 
 
 def _modules() -> set[str]:
-  """Dotted names of all modules; those of the builders are named once, with <set>."""
+  """Return dotted names of all modules; `<set>` stands for the data sets."""
   names = set()
   for path in PACKAGE.rglob('*.py'):
     parts = path.relative_to(PACKAGE).with_suffix('').parts
@@ -216,7 +216,7 @@ def test_commands_page_has_the_flags_of_pods():
 
 
 def _fields() -> set[str]:
-  """Dotted names of all settings and of the subtrees."""
+  """Return dotted names of all settings and of the subtrees."""
   names = set()
   for field in dataclasses.fields(Config):
     names.add(field.name)

@@ -1,4 +1,4 @@
-"""Without TensorFlow and PyAV: all packages but the TFDS builders import, and a run trains."""
+"""Packages import and a run trains without TensorFlow and PyAV."""
 
 import pathlib
 import subprocess

@@ -1,4 +1,4 @@
-"""The settings of a run that tests can afford: two tiny synthetic videos per split."""
+"""Settings of a run for tests: two tiny synthetic videos per split."""
 
 import pathlib
 from typing import Any

@@ -96,7 +96,7 @@ def _split_rows(name: str, split: Split, entries: Sequence[dict]) -> list[str]:
 
 
 def _row(*cells: object) -> str:
-  """Join the six cells of a row: split, clip, frames, size, abnormal frames, runs of them."""
+  """Align the six cells of a row; runs are those of abnormal frames."""
   split, *others = cells
   row = f'{split:6s}'
   for cell, width in zip(others, (12, 9, 10, 10, 6), strict=True):

@@ -1,17 +1,17 @@
-"""The local error of a frame: its most unusual place, compared with normal motion.
+"""The local error of a frame: its most unusual region, beside normal motion.
 
-The mean error of a frame grows with the number of people in it. The local error looks at one place
-at a time. In a Gaussian window in space and time around each pixel position it measures
+The mean error of a frame grows with the number of people in it. The local error measures each region
+by itself. In a Gaussian window in space and time around each pixel position it computes
 
     reconstruction error   root of the network's mean squared error
-    speed                  of whatever moves there, whatever its contrast: least squares on
+    speed                  of the motion there, independent of contrast: least squares on
                            I_t = -(I_x u + I_y v),
                            |(u, v)| = |(M + c)^-1 (mean I_x I_t, mean I_y I_t)|,
                            M: the means of (I_x^2, I_x I_y; I_x I_y, I_y^2)
 
-Both are divided by reference statistics, their values for normally moving things in that row and
-at that position in the window: near walkers are larger and move more pixels per frame. Then both
-are mixed, and the mean over the most unusual 1 % of the positions is the error of the frame. The
+Both are divided by reference statistics: their means over normal motion in that row and at that
+position in the window, since near walkers are larger and move more pixels per frame. Then both are
+mixed, and the mean over the most unusual 1 % of the positions is the error of the frame. The
 statistics come from the training videos alone.
 
 The reconstruction error counts in proportion to the speed at its position. Otherwise a large,
@@ -37,13 +37,13 @@ SIGMA_FRAMES = 2.0
 """Standard deviation of the Gaussian window over time, in frames."""
 
 DAMPING = 1e-4
-"""c, in squared grey levels per pixel on [0, 1]; places with less contrast count as still."""
+"""c, in squared grey levels per pixel on [0, 1]; positions with less contrast count as still."""
 
 TOP_FRACTION = 0.01
 """Fraction of the positions of a frame whose mean is the error of the frame."""
 
 STEP = 2
-"""Pooled maps have one value per so many pixels in each direction."""
+"""Pixels per value of the pooled maps, in each direction."""
 
 ROWS_SIGMA = 4.0
 """Standard deviation of the smoothing of the statistics, in rows of the pooled maps."""

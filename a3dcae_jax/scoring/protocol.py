@@ -1,4 +1,4 @@
-"""The protocol of an evaluation: in words, and which runs may be compared.
+"""The protocol of an evaluation: comparing it and describing it in words.
 
 Figures are comparable only if they come from the same frames and labels and were computed in the
 same way. `metrics.json` has all of this in its fields `data` and `protocol` (see `schema`).

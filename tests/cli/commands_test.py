@@ -1,4 +1,4 @@
-"""Commands as processes: a list, help that teaches, mistakes as one line with exit status 2."""
+"""Commands as processes: their list, their help, mistakes as one line."""
 
 import pathlib
 import subprocess

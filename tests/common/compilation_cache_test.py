@@ -1,4 +1,4 @@
-"""Compiled programs are kept by default, never change results, and never stop a run."""
+"""The compilation cache is on by default and never changes or stops a run."""
 
 import pathlib
 import tempfile
@@ -36,7 +36,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compute():
-  """A function that compiles and runs a program, and returns its result and the cache's hits."""
+  """Return a function that runs a program and returns its result and cache hits."""
   events = []
 
   def listen(event, **_):

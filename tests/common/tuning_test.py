@@ -1,4 +1,4 @@
-"""Settings of the process: freed memory is kept, and the user's own flags are left alone."""
+"""Settings of the process: freed memory is kept, the user's flags stay."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Download of public sets from file:// addresses: checksums decide, existing content is kept."""
+"""Downloads from file:// addresses: checksums decide, existing files are kept."""
 
 import hashlib
 import importlib

@@ -1,4 +1,4 @@
-"""The frame cache: the round trip from videos, faults that are reported, files that are damaged."""
+"""The frame cache: round trip from videos, faults of videos, damaged files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Cell arrays read one entry at a time, compared with scipy, which reads them whole."""
+"""Cell arrays, read one entry at a time, agree with scipy."""
 
 import numpy as np
 import pytest

@@ -89,7 +89,7 @@ def write_clip(folder, count, shade, first=0, name='{:03d}.png'):
 
 
 def write_script(path, counts):
-  """Write the authors' label script: the first `count` frames of each clip are abnormal."""
+  """Write a label script in which the first `count` frames of clips are abnormal."""
   lines = [f'TestVideoFile{{end+1}}.gt_frame = [1:{count}];\n' for count in counts]
   path.write_text(''.join(lines))
 

@@ -44,7 +44,7 @@ def gather_functions(count):
 
 
 def masked_video(rng, frames=26):
-  """Return a split with one video, its overlapping windows, and an error map of each."""
+  """Return a split with one video, its overlapping windows and their maps."""
   masks = np.zeros((frames, 32, 32), np.uint8)
   masks[9:20, 4:20, 8:24] = 1
   video = CachedVideo('a', 0, frames, '', True)

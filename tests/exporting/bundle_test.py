@@ -92,7 +92,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize('exported', ['beyond'], indirect=True)
 def test_every_error_and_map_is_the_checkpoints(exported):
-  """Batches have another size here than in the check at export."""
+  """The batch size differs from that of the check at export."""
   settings, run, bundle = exported
   cache = open_cache(settings.data)
   inputs = InputStatistics.load(run)

@@ -1,4 +1,4 @@
-"""Launchers, as far as they run without a cluster, with stand-ins for its commands."""
+"""Launchers, run with stand-ins for the commands of a cluster."""
 
 import os
 import pathlib
@@ -29,7 +29,7 @@ exit "$status"
 
 @pytest.fixture
 def stand_ins(tmp_path):
-  """Makes commands from lists of exit statuses; returns the file of their calls and a PATH."""
+  """Make stand-ins from exit statuses; return the file of their calls and a PATH."""
 
   def make(**statuses):
     for name, ends in statuses.items():

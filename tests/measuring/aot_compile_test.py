@@ -1,4 +1,4 @@
-"""Compiling for absent chips: chips and their links, errors, and one real compilation."""
+"""Compiling for absent chips: links, errors, and one real compilation."""
 
 import importlib.util
 

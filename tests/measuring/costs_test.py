@@ -1,4 +1,4 @@
-"""FLOPs: by hand, and the figure of the paper's network. Memory of a compiled program."""
+"""FLOPs by hand and of the paper's network, and memory of a compiled program."""
 
 import jax
 import jax.numpy as jnp

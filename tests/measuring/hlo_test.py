@@ -1,4 +1,4 @@
-"""Reading of compiled programs: by hand on small texts, and on a program compiled here."""
+"""Reading compiled programs: small texts, and a program compiled here."""
 
 import jax
 import jax.numpy as jnp

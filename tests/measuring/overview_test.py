@@ -1,4 +1,4 @@
-"""Reports side by side: tables, comparisons of topologies, and files that are read back."""
+"""Reports side by side: tables, comparisons of topologies, files."""
 
 import json
 import pathlib

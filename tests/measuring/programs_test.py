@@ -35,7 +35,7 @@ def test_frames_are_normalised_as_in_the_variants_by_default(variant):
 
 
 def random_variables(rng):
-  """Variables of the right shapes. Initialising the networks would take most of the time."""
+  """Return variables of the right shapes; to initialise the networks is slow."""
   shapes = variables_of(jax.eval_shape(lambda: fresh_state(SETTING)))
   params = jax.tree.map(
     lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), shapes['params']

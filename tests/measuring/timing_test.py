@@ -1,4 +1,4 @@
-"""Timing: the same clips from each input pipeline, programs in turns, figures by hand."""
+"""Timing: equal clips from all input pipelines, programs in turns, figures."""
 
 import jax.numpy as jnp
 import numpy as np

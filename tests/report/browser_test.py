@@ -1,4 +1,4 @@
-"""The report in a real browser: plots are drawn, nothing fails, nothing is asked for outside."""
+"""The report in a browser: plots are drawn without errors or a network."""
 
 import html
 import json

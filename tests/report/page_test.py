@@ -1,4 +1,4 @@
-"""The report: written from plain arrays, escaped, and in one file that needs no other."""
+"""The report: written from plain arrays, escaped, self-contained."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Errors, normalisations, metrics, baselines, files: by hand first, then against brute force."""
+"""Errors, normalisations, metrics, baselines and files, by hand or brute force."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""The bundle itself, with a program of three lines: what it computes and what is refused."""
+"""The bundle, with a program of three lines: its results and its errors."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The TFDS builders without a network: their examples are what the readers give, in order."""
+"""The TFDS builders give the frames of their readers in order, offline."""
 
 import importlib
 
@@ -84,7 +84,7 @@ def examples_of(builder, split):
 
 
 def expected_examples(builder, split):
-  """Return (video, frame number, frame, label) of each frame, as the reader gives them."""
+  """Return (video, frame number, frame, label) of each frame of the reader."""
   examples = []
   for video in builder.videos(split):
     labels = video.labels.get(builder.reader.LABEL_SETS[0])
