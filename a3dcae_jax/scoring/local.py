@@ -1,7 +1,7 @@
 """The local error of a frame: its most unusual region, beside normal motion.
 
-The mean error of a frame grows with the number of people in it. The local error measures each region
-by itself. In a Gaussian window in space and time around each pixel position it computes
+The mean error of a frame grows with the number of people in it. The local error looks at each
+region alone. In a Gaussian window in space and time around each pixel position it computes
 
     reconstruction error   root of the network's mean squared error
     speed                  of the motion there, independent of contrast: least squares on

@@ -1,4 +1,4 @@
-"""Published counts: whole copies are confirmed, differences are named clip by clip.
+"""Published counts: differences of a copy are named clip by clip.
 
 Most copies are made here. Set A3DCAE_DATA to a folder of real data sets to test those as well.
 """
