@@ -31,7 +31,7 @@ class Data:
 
   name: str = setting('', 'Data set; a folder of a3dcae_jax/data/builders.')
   root: str = setting('', 'Folder of the videos as shipped; each data set has a default.')
-  cache: str = setting('', 'A frame cache to use as it is; empty: found or made in cache_dir.')
+  cache: str = setting('', 'Folder of a frame cache to use; empty: found or made in cache_dir.')
   cache_dir: str = setting('data/caches', 'Folder of all frame caches.')
   height: int = setting(_PAPER.size_px, 'Frames are resized to this height, in pixels.', at_least=2)
   width: int = setting(_PAPER.size_px, 'Frames are resized to this width, in pixels.', at_least=2)

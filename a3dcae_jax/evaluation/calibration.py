@@ -178,19 +178,16 @@ class Calibration:
   @classmethod
   def from_json(cls, values: dict[str, Any]) -> 'Calibration':
     """Return the calibration whose `to_json` gave `values`."""
-    statistics = values['motion_statistics']
-    return cls(
-      **values
-      | {
-        'position_mean': np.asarray(values['position_mean'], np.float32),
-        'position_std': np.asarray(values['position_std'], np.float32),
-        'first_frames': tuple(values['first_frames']),
-        'num_frames': tuple(values['num_frames']),
-        'uncalibrated': np.asarray(values['uncalibrated'], np.float64),
-        'per_position': np.asarray(values['per_position'], np.float64),
-        'motion_statistics': None if statistics is None else np.asarray(statistics, np.float32),
-      }
-    )
+    values = dict(values)
+    for name in ('position_mean', 'position_std'):
+      values[name] = np.asarray(values[name], np.float32)
+    for name in ('first_frames', 'num_frames'):
+      values[name] = tuple(values[name])
+    for name in ('uncalibrated', 'per_position'):
+      values[name] = np.asarray(values[name], np.float64)
+    if values['motion_statistics'] is not None:
+      values['motion_statistics'] = np.asarray(values['motion_statistics'], np.float32)
+    return cls(**values)
 
   def save(self, workdir: pathlib.Path) -> None:
     """Write `calibration/calibration.json`."""

@@ -191,9 +191,10 @@ def _baseline_figures(baselines, split, labels, options):
   figures = {}
   for name, vector in baselines.items():
     errors = _by_video(vector, split)
-    figures[name] = {
-      how: frame_metrics(_smoothed(errors, how, options), labels) for how in UNCALIBRATED
-    }
+    figures[name] = {}
+    for how in UNCALIBRATED:
+      scores = _smoothed(errors, how, options)
+      figures[name][how] = frame_metrics(scores, labels)
   return figures
 
 
@@ -217,8 +218,13 @@ def _figures_by_scene(split, scores, labels):
     return None
   figures = {}
   for scene in scenes:
-    chosen = [i for i, video in enumerate(split.videos) if video.scene == scene]
-    figures[scene] = frame_metrics([scores[i] for i in chosen], [labels[i] for i in chosen])
+    scene_scores = []
+    scene_labels = []
+    for index, video in enumerate(split.videos):
+      if video.scene == scene:
+        scene_scores.append(scores[index])
+        scene_labels.append(labels[index])
+    figures[scene] = frame_metrics(scene_scores, scene_labels)
   return figures
 
 

@@ -127,8 +127,10 @@ def sample_clips(frame_mean: np.ndarray, window: int) -> np.ndarray:
     uint8 [B, T, H, W].
   """
   rng = np.random.default_rng(0)
-  noise = rng.normal(0, 20, (_CHECKED_CLIPS, window, *frame_mean.shape))
-  return np.clip(255 * frame_mean + noise, 0, 255).astype(np.uint8)
+  shape = (_CHECKED_CLIPS, window, *frame_mean.shape)
+  noise = rng.normal(0, 20, shape)
+  clips = np.clip(255 * frame_mean + noise, 0, 255)
+  return clips.astype(np.uint8)
 
 
 def check_program(
