@@ -44,7 +44,7 @@ class AutoEncoder(nn.Module):
       window (Table V, without recording).
     polyphase: compute the first and last layer by `ops.polyphase`, which is exact.
     conv_algorithm: see `ops.conv_algorithm`.
-    dtype: of the computation; parameters and statistics are float32.
+    dtype: data type of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
     output_gain: factor on the output of the last layer. If bn_scale_init * output_gain is about
       0.04, the standard deviation of a zero-mean pixel, the reconstruction starts at the size of

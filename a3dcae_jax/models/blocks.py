@@ -64,7 +64,7 @@ class ConvBlock(nn.Module):
     window: (pt, ph, pw) of the pool, or None for no pool.
     polyphase: compute a one-channel convolution before a 1x2x2 pool by `ops.polyphase`.
     conv_algorithm: see `ops.conv_algorithm`.
-    dtype: of the computation.
+    dtype: data type of the computation.
     axis_name: the mapped axis over which batch statistics are averaged, or None.
     bn_scale_init: initial scale of the normalisation.
   """
@@ -166,7 +166,7 @@ class DeconvBlock(nn.Module):
     kernel: size (kt, kh, kw).
     window: (pt, ph, pw) of the pool to undo, or None.
     conv_algorithm: see `ops.conv_algorithm`.
-    dtype: of the computation.
+    dtype: data type of the computation.
     axis_name: the mapped axis over which batch statistics are averaged, or None.
     bn_scale_init: initial scale of the normalisation.
   """
@@ -186,7 +186,7 @@ class DeconvBlock(nn.Module):
     Args:
       x: [B, T, H, W, Cin].
       train: use batch statistics and update the running ones.
-      pool_indices: of the pool to undo, with the shape of `x`; only with a window.
+      pool_indices: indices of the pool to undo, in the shape of `x`; only with a window.
 
     Returns:
       [B, T*pt, H*ph, W*pw, features].

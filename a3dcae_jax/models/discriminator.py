@@ -24,12 +24,12 @@ class Discriminator(nn.Module):
 
   Attributes:
     widths: channels of the convolutions.
-    units: of the first fully connected layer.
+    units: outputs of the first fully connected layer.
     axis_name: the mapped axis of the replicas, over which `factored_product` sums the gradient of
       FC4; None for a single replica.
     polyphase: compute the first layer by `ops.polyphase`, which is exact.
     conv_algorithm: see `ops.conv_algorithm`.
-    dtype: of the computation; parameters are float32.
+    dtype: data type of the computation; parameters are float32.
     remat: as in `AutoEncoder`.
   """
 

@@ -36,7 +36,7 @@ def network_input(
     kind: 'frames' for pixels in [0, 1]; 'flow' for the magnitude of optical flow
       (`common.optical_flow`; Table IX of the paper).
     target_rms: root mean square c that frames are normalised towards; 0 for no normalisation.
-    row_scale: of flow, see `scale_rows`.
+    row_scale: scale of the rows of flow images, see `scale_rows`.
 
   Returns:
     float32 [B, T, H, W, 1].

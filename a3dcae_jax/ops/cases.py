@@ -7,7 +7,7 @@ class ConvCase(NamedTuple):
   """One convolution.
 
   Attributes:
-    name: of the test.
+    name: name of the test.
     shape: [B, T, H, W, Cin] of the input.
     kernel: size (kt, kh, kw).
     features: output channels.
@@ -23,7 +23,7 @@ class PoolCase(NamedTuple):
   """One pooling.
 
   Attributes:
-    name: of the test.
+    name: name of the test.
     shape: [B, T, H, W, C] of the input.
     window: (pt, ph, pw).
   """

@@ -79,7 +79,7 @@ def choose_conv_algorithm(
   Args:
     kernel_shape: (kt, kh, kw, Cin, Cout).
     frames: T of the input.
-    dtype: of the input.
+    dtype: data type of the input.
     platform: None for `target_platform()`.
   """
   platform = platform or target_platform()

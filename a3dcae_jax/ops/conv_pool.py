@@ -68,7 +68,7 @@ def conv_pool3d(
     centre: float32 [Cin], a value that most of `x` is near to; None for zero. It changes the
       rounding on GPUs and nothing else.
     conv_algorithm: as in `conv3d`.
-    implementation: of the pool, as in `max_pool3d_argmax`.
+    implementation: implementation of the pool, as in `max_pool3d_argmax`.
 
   Returns:
     Values in the data type of `x`, pool indices in uint8, and with `moments` (mean [Cout], mean

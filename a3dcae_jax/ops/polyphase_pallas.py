@@ -180,7 +180,7 @@ class _Layout(NamedTuple):
   """Layout of one kind of array.
 
   Attributes:
-    shape: of the array, as the kernel sees it.
+    shape: shape of the array that the kernel sees.
     spec: the block that one call reads or writes.
   """
 
@@ -198,7 +198,7 @@ def _run(
 
   Args:
     kernel: takes references to the inputs and outputs.
-    sizes: of the arrays.
+    sizes: sizes of the arrays.
     inputs: (array, kind) pairs, see `_layouts`.
     outputs: (data type, kind) pairs.
   """
@@ -236,7 +236,7 @@ def _layouts(sizes: _Sizes, block_rows: int, block_windows: int) -> dict[str, _L
   - 'weights', 'shift': every block reads them whole. As an output, every block adds to them.
 
   Args:
-    sizes: of the arrays.
+    sizes: sizes of the arrays.
     block_rows: rows per block.
     block_windows: windows of each row per block.
   """
@@ -263,7 +263,7 @@ def _block_size(sizes: _Sizes, arrays: Sequence[tuple[DTypeLike, str]]) -> tuple
   It is the largest number of rows, or else the largest part of one row, that fits the chip.
 
   Args:
-    sizes: of the arrays.
+    sizes: sizes of the arrays.
     arrays: (data type, kind) of each array.
   """
   candidates = []

@@ -239,7 +239,7 @@ def _run(
 
   Args:
     kernel: takes references to the inputs and outputs.
-    sizes: of the arrays.
+    sizes: sizes of the arrays.
     inputs: (array, kind) pairs.
     outputs: (data type, kind) pairs.
   """

@@ -140,7 +140,7 @@ def check_window(name: str, x: jax.Array, window: Sequence[int]) -> None:
   """Check that `x` can be pooled by `window`.
 
   Args:
-    name: of the operation, for the message.
+    name: name of the operation for the error message.
     x: the array to pool.
     window: (pt, ph, pw).
 

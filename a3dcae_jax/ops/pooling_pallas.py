@@ -169,7 +169,7 @@ class _Layout(NamedTuple):
   """Layout of one kind of array.
 
   Attributes:
-    shape: of the array, as the kernel sees it.
+    shape: shape of the array that the kernel sees.
     spec: the block that one call reads or writes.
   """
 

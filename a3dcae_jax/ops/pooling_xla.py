@@ -28,7 +28,7 @@ def pool(
   Args:
     x: [B, T, H, W, C].
     window: (pt, ph, pw).
-    dtype: of the values.
+    dtype: data type of the values.
     sums: also return the float32 sum [C] and sum of squares [C] of `x`.
 
   Returns:

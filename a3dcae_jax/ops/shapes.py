@@ -10,7 +10,7 @@ def check_rank(name: str, array: jax.Array, axes: Sequence[str]) -> None:
   """Check that `array` has the expected number of axes.
 
   Args:
-    name: of the array, for the message.
+    name: name of the array for the error message.
     array: the array to check.
     axes: one name per axis, such as 'BTHWC'.
 
@@ -25,7 +25,7 @@ def check_divisible(name: str, array: jax.Array, window: Sequence[int]) -> None:
   """Check that a pool window divides the size of an array.
 
   Args:
-    name: of the operation, for the message.
+    name: name of the operation for the error message.
     array: [B, T, H, W, C].
     window: (pt, ph, pw).
 

@@ -16,7 +16,7 @@ def update_argmax(best: Argmax | None, phase: jax.Array, index: int) -> Argmax:
   Args:
     best: the maximum so far and the int32 index of its phase; None before the first phase.
     phase: the next values.
-    index: of this phase.
+    index: index of this phase.
 
   Returns:
     The new maximum and index. The first of equal maxima wins, and a NaN wins over every number.

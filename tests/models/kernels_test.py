@@ -1,4 +1,7 @@
-"""Both networks computed by the kernels of TPUs and of GPUs (interpreted) equal those computed by XLA: values, gradients, statistics."""
+"""Both networks, computed by the kernels of TPUs and GPUs, give what XLA gives.
+
+The kernels are interpreted. Compared are values, gradients and statistics.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -18,92 +21,106 @@ def clips(rng):
 
 
 @pytest.fixture(params=('pallas', 'triton'))
-def by_kernels(monkeypatch, request):
-  """Call it to have every operator computed by its kernel from then on."""
+def use_kernels(monkeypatch, request):
+  """A function after whose call every operator is computed by its kernel."""
 
   def switch():
-    for module, name in ((polyphase, '_implementation'), (pooling, 'implementation_for')):
-      monkeypatch.setattr(module, name, lambda *_: request.param)
+    monkeypatch.setattr(polyphase, '_implementation', lambda *_: request.param)
+    monkeypatch.setattr(pooling, 'implementation_for', lambda *_: request.param)
 
   return switch
 
 
-def negative_scales(variables):
-  """Every other channel's scale turned negative, which an untrained network has nowhere."""
+def with_negative_scales(variables):
+  """Make the normalisation scale of every other channel negative."""
 
-  def turn(path, leaf):
-    return (
-      leaf * jnp.where(jnp.arange(leaf.size) % 2, -1.0, 1.0) if path[-1].key == 'scale' else leaf
-    )
+  def change(path, leaf):
+    if path[-1].key != 'scale':
+      return leaf
+    is_odd = jnp.arange(leaf.size) % 2
+    return leaf * jnp.where(is_odd, -1.0, 1.0)
 
-  return variables | {'params': jax.tree.map_with_path(turn, variables['params'])}
-
-
-def autoencoder_results(network, variables, clips):
-  def loss(theta):
-    recon, updates = network.apply(
-      variables | {'params': theta}, clips, train=True, mutable=['batch_stats']
-    )
-    return jnp.square(recon - clips).sum(), (recon, updates)
-
-  return jax.value_and_grad(loss, has_aux=True)(variables['params'])
+  params = jax.tree.map_with_path(change, variables['params'])
+  return variables | {'params': params}
 
 
-def test_autoencoder(clips, by_kernels):
+def assert_close(results, expected, tolerance):
+  def compare(a, b):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+  jax.tree.map(compare, results, expected)
+
+
+def test_autoencoder(clips, use_kernels):
   network = AutoEncoder((3, 4, 4), conv_algorithm='folded')
-  variables = negative_scales(network.init(jax.random.key(0), clips))
-  by_xla = autoencoder_results(network, variables, clips)
-  by_kernels()
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
-    autoencoder_results(network, variables, clips),
-    by_xla,
-  )
+  variables = with_negative_scales(network.init(jax.random.key(0), clips))
+
+  def results():
+    def loss(params):
+      recon, updates = network.apply(
+        variables | {'params': params},
+        clips,
+        train=True,
+        mutable=['batch_stats'],
+      )
+      return jnp.square(recon - clips).sum(), (recon, updates)
+
+    return jax.value_and_grad(loss, has_aux=True)(variables['params'])
+
+  expected = results()
+  use_kernels()
+  assert_close(results(), expected, 1e-3)
 
 
-def test_negative_scales_are_normalised_before_the_pool_all_the_same(clips):
-  """Pooling first, with the kernel's sign turned, is pooling last."""
-  split = AutoEncoder((3, 4), conv_algorithm='folded')
+def test_pooling_before_a_normalisation_of_negative_scale(clips):
+  """The kernel's sign is changed there, and the result is that of pooling afterwards."""
+  network = AutoEncoder((3, 4), conv_algorithm='folded')
   plain = AutoEncoder((3, 4), conv_algorithm='folded', polyphase=False)
-  variables = negative_scales(split.init(jax.random.key(0), clips))
+  variables = with_negative_scales(network.init(jax.random.key(0), clips))
   _, sown = plain.apply(variables, clips, mutable=['intermediates'])
+
   conv1 = variables['params']['conv1']
-  y = pooling.max_pool3d_argmax(
-    conv1['norm']['scale']
-    * jax.lax.conv_general_dilated(
-      clips, conv1['kernel'], (1, 1, 1), 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
-    )
-    / np.sqrt(1 + 1e-5),
-    (1, 2, 2),
-  )[0]
-  np.testing.assert_allclose(
-    sown['intermediates']['conv1_map'][0], jnp.tanh(y), rtol=1e-4, atol=1e-5
+  convolved = jax.lax.conv_general_dilated(
+    clips,
+    conv1['kernel'],
+    (1, 1, 1),
+    'SAME',
+    dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'),
   )
-  np.testing.assert_allclose(
-    split.apply(variables, clips), plain.apply(variables, clips), rtol=1e-4, atol=1e-5
-  )
+  normalised = conv1['norm']['scale'] * convolved / np.sqrt(1 + 1e-5)
+  pooled, _ = pooling.max_pool3d_argmax(normalised, (1, 2, 2))
+  conv1_map = sown['intermediates']['conv1_map'][0]
+  np.testing.assert_allclose(conv1_map, jnp.tanh(pooled), rtol=1e-4, atol=1e-5)
+  recon = network.apply(variables, clips)
+  np.testing.assert_allclose(recon, plain.apply(variables, clips), rtol=1e-4, atol=1e-5)
 
 
-def test_discriminator(clips, by_kernels):
+def test_discriminator(clips, use_kernels):
   network = Discriminator((2, 3, 3), 4, conv_algorithm='folded')
   variables = network.init(jax.random.key(0), clips)
-  results = lambda: jax.value_and_grad(lambda v, x: network.apply(v, x).sum(), (0, 1))(
-    variables, clips
-  )  # noqa: E731
-  by_xla = results()
-  by_kernels()
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), results(), by_xla
-  )
+
+  def results():
+    def total(variables, clips):
+      return network.apply(variables, clips).sum()
+
+    return jax.value_and_grad(total, (0, 1))(variables, clips)
+
+  expected = results()
+  use_kernels()
+  assert_close(results(), expected, 1e-4)
 
 
-def test_bfloat16_kernels_are_float32_to_rounding(clips, by_kernels):
-  """Of nearly every pixel: where rounding makes two maxima equal, one value moves to another place, and its few pixels differ by all they have."""
-  variables = AutoEncoder((3, 4, 4)).init(jax.random.key(0), clips)
-  exact = AutoEncoder((3, 4, 4), polyphase=False, conv_algorithm='direct').apply(variables, clips)
-  by_kernels()
-  difference = jnp.abs(
-    AutoEncoder((3, 4, 4), dtype=jnp.bfloat16, conv_algorithm='folded').apply(variables, clips)
-    - exact
-  )
-  assert jnp.quantile(difference, 0.95) < 4 * BFLOAT16_ROUNDING * jnp.abs(exact).max()
+def test_bfloat16_kernels_equal_float32_up_to_rounding(clips, use_kernels):
+  """Nearly every pixel is close to that of float32.
+
+  Where rounding makes two maxima equal, a value moves to another position, and the few pixels that
+  it reaches differ altogether.
+  """
+  exact = AutoEncoder((3, 4, 4), polyphase=False, conv_algorithm='direct')
+  network = AutoEncoder((3, 4, 4), dtype=jnp.bfloat16, conv_algorithm='folded')
+  variables = exact.init(jax.random.key(0), clips)
+  expected = exact.apply(variables, clips)
+  use_kernels()
+  difference = np.abs(network.apply(variables, clips) - expected)
+  largest = np.abs(expected).max()
+  assert np.quantile(difference, 0.95) < 4 * BFLOAT16_ROUNDING * largest

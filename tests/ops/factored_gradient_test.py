@@ -1,4 +1,4 @@
-"""The exchanged product against the plain one, mapped over devices: value, both gradients, what is sent."""
+"""The factored product equals the plain one, and its replicas send factors alone."""
 
 import jax
 import jax.numpy as jnp
@@ -8,57 +8,63 @@ import pytest
 from a3dcae_jax.measuring import hlo
 from a3dcae_jax.ops.factored_gradient import factored_product
 
-AXIS, ROWS, UNITS = 'replica', 3, 5
-SHARED = {'axis_name': AXIS, 'in_axes': (0, None, 0)}
+AXIS = 'replica'
+ROWS = 3
+UNITS = 5
 
 
 def mapped(devices):
-  """(y, dL/dx of each replica, dL/dkernel as each replica has it) for L = sum of y * cotangent over all replicas."""
+  """Return a function that computes the product and its gradients on several devices.
 
-  def both(x, kernel, cotangent):
+  It maps (x, kernel, cotangent) to (y, gradient of x, gradient of kernel), each per replica.
+  """
+
+  def compute(x, kernel, cotangent):
     y, pull = jax.vjp(lambda x, kernel: factored_product(x, kernel, AXIS), x, kernel)
     return y, *pull(cotangent)
 
-  return jax.pmap(both, devices=jax.devices()[:devices], **SHARED)
+  return jax.pmap(
+    compute,
+    axis_name=AXIS,
+    in_axes=(0, None, 0),
+    devices=jax.devices()[:devices],
+  )
 
 
-def arrays(rng, devices, features, dtype=np.float32):
-  return [
-    jnp.asarray(rng.standard_normal(shape), dtype)
-    for shape in ((devices, ROWS, features), (features, UNITS), (devices, ROWS, UNITS))
-  ]
+def draw_arguments(rng, devices, features, dtype=np.float32):
+  """Return x, kernel and cotangent."""
+  shapes = ((devices, ROWS, features), (features, UNITS), (devices, ROWS, UNITS))
+  return [jnp.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize(
-  ('devices', 'features'), [(4, 8), (2, 8), (1, 8), (4, 6)]
-)  # the last does not divide: it is all-reduced
+# In the last case the replicas do not divide the features, so whole gradients are all-reduced.
+@pytest.mark.parametrize(('devices', 'features'), [(4, 8), (2, 8), (1, 8), (4, 6)])
 def test_every_replica_has_the_gradient_of_all(rng, devices, features):
-  x, kernel, cotangent = arrays(rng, devices, features)
+  x, kernel, cotangent = draw_arguments(rng, devices, features)
   y, x_grad, kernel_grads = mapped(devices)(x, kernel, cotangent)
   np.testing.assert_allclose(y, x @ kernel, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(x_grad, cotangent @ kernel.T, rtol=1e-5, atol=1e-6)
   expected = np.einsum('rbf,rbu->fu', x, cotangent)
-  for grad in kernel_grads:
-    np.testing.assert_allclose(grad, expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(
-      grad, kernel_grads[0]
-    )  # to the bit: replicas must not drift apart
+  for kernel_grad in kernel_grads:
+    np.testing.assert_allclose(kernel_grad, expected, rtol=1e-5, atol=1e-5)
+    # Equal to the bit, or replicas would drift apart.
+    np.testing.assert_array_equal(kernel_grad, kernel_grads[0])
 
 
 def test_in_bfloat16_the_sum_is_rounded_once(rng):
-  """256 addends, and no larger error than that of rounding their sum."""
-  x, kernel, cotangent = arrays(rng, 4, 8, jnp.bfloat16)
-  x, cotangent = (jnp.tile(array, (1, 64, 1)) for array in (x, cotangent))
-  grad = mapped(4)(x, kernel, cotangent)[2][0]
-  assert grad.dtype == jnp.bfloat16
-  exact = np.einsum('rbf,rbu->fu', *(np.asarray(array, np.float64) for array in (x, cotangent)))
-  np.testing.assert_allclose(np.asarray(grad, np.float64), exact, rtol=2.0**-8, atol=1e-3)
+  """With 256 addends the error is not larger than that of rounding their sum."""
+  x, kernel, cotangent = draw_arguments(rng, 4, 8, jnp.bfloat16)
+  x = jnp.tile(x, (1, 64, 1))
+  cotangent = jnp.tile(cotangent, (1, 64, 1))
+  _, _, kernel_grads = mapped(4)(x, kernel, cotangent)
+  assert kernel_grads.dtype == jnp.bfloat16
+  exact = np.einsum('rbf,rbu->fu', np.float64(x), np.float64(cotangent))
+  np.testing.assert_allclose(np.float64(kernel_grads[0]), exact, rtol=2.0**-8, atol=1e-3)
 
 
-def test_no_whole_gradient_is_reduced(rng):
-  x, kernel, cotangent = arrays(rng, 4, 64)
-  sent = hlo.collectives(mapped(4).lower(x, kernel, cotangent).compile().as_text())
-  assert sorted({row['opcode'].removesuffix('-start') for row in sent}) == [
-    'all-gather',
-    'all-to-all',
-  ]
+def test_no_whole_gradient_is_all_reduced(rng):
+  arguments = draw_arguments(rng, 4, 64)
+  compiled = mapped(4).lower(*arguments).compile()
+  sent = hlo.collectives(compiled.as_text())
+  opcodes = {row['opcode'].removesuffix('-start') for row in sent}
+  assert opcodes == {'all-gather', 'all-to-all'}

@@ -1,0 +1,24 @@
+"""Readings of traced programs for the tests of kernels."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+
+def kernel_grids(function: Callable[..., Any], *arguments: Any) -> list[tuple[int, ...]]:
+  """Return the grid of every Pallas kernel that `function` runs."""
+  jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+  grids = []
+  for equation in _equations(jaxpr):
+    if equation.primitive.name == 'pallas_call':
+      grids.append(equation.params['grid_mapping'].grid)
+  return grids
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+  """Yield all operations of a program, those of inner programs included."""
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in jax.core.jaxprs_in_params(equation.params):
+      yield from _equations(inner)
