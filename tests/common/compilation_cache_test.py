@@ -9,7 +9,11 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from a3dcae_jax.common import compilation_cache
-from a3dcae_jax.common.compilation_cache import default_folder, use_compilation_cache
+from a3dcae_jax.common.compilation_cache import (
+  FIRST_JAX,
+  default_folder,
+  use_compilation_cache,
+)
 
 HIT = '/jax/compilation_cache/cache_hits'
 OPTIONS = (
@@ -26,6 +30,7 @@ def home(tmp_path, monkeypatch):
   before = {name: getattr(jax.config, name) for name in OPTIONS}
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   monkeypatch.setattr(compilation_cache, 'MIN_COMPILE_S', 0.0)
+  monkeypatch.setattr(jax, '__version_info__', max(jax.__version_info__, FIRST_JAX))
   jax.config.update('jax_compilation_cache_dir', None)
   jax_cache.reset_cache()
   yield tmp_path
@@ -129,10 +134,10 @@ def no_home(home, monkeypatch):
 
 
 @pytest.mark.parametrize('harm', [a_file_in_its_place, a_read_only_disk, no_home])
-def test_a_folder_that_cannot_be_written_is_one_note(home, compute, monkeypatch, capfd, harm):
-  harm(home, monkeypatch)
-  use_compilation_cache(True)
-  monkeypatch.undo()
+def test_a_folder_that_cannot_be_written_is_one_note(home, compute, capfd, harm):
+  with pytest.MonkeyPatch.context() as patch:
+    harm(home, patch)
+    use_compilation_cache(True)
   expected, _ = compute()
   got, hits = compute()
   assert got == expected and hits == 0
@@ -141,22 +146,29 @@ def test_a_folder_that_cannot_be_written_is_one_note(home, compute, monkeypatch,
   assert len(err.splitlines()) == 1 and 'not kept' in err
 
 
-def test_a_folder_that_becomes_full_is_silent(home, compute, monkeypatch, capfd):
+def test_a_folder_that_becomes_full_is_silent(home, compute, capfd):
   """Warnings are errors in tests, so a warning of JAX would fail."""
   use_compilation_cache(True)
-  monkeypatch.setattr(type(jax_path(default_folder())), 'write_bytes', deny)
-  expected, _ = compute()
-  monkeypatch.undo()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(type(jax_path(default_folder())), 'write_bytes', deny)
+    expected, _ = compute()
   assert not entries(default_folder())
   assert compute()[0] == expected
   assert capfd.readouterr() == ('', '')
 
 
 def jax_path(folder):
-  """A path of the class with which JAX writes its files."""
+  """Return a path of the class with which JAX writes its files."""
   from jax._src import path
 
   return path.Path(str(folder))
+
+
+def test_an_older_jax_keeps_nothing(home, compute, monkeypatch):
+  monkeypatch.setattr(jax, '__version_info__', (0, 9, 2))
+  use_compilation_cache(True)
+  compute()
+  assert not list(home.iterdir())
 
 
 @pytest.mark.parametrize('size', [0, 100])
