@@ -13,6 +13,9 @@ import warnings
 
 import jax
 
+# Older versions fill the terminal with messages of the compiler for each program that is read.
+FIRST_JAX = (0, 10, 2)
+
 MIN_COMPILE_S = 1.0  # programs that compile faster than this are not kept
 KEEP_DAYS = 90  # older programs are removed; where they are still in use they are compiled again
 _SECONDS_PER_DAY = 24 * 3600
@@ -23,7 +26,8 @@ def use_compilation_cache(enabled: bool) -> None:
 
   To be called before the first program is compiled. The folder is `default_folder()`, or the one
   that JAX_COMPILATION_CACHE_DIR names; then all of JAX's own settings hold. A folder that cannot
-  be written is no error: a note is printed and programs are not kept.
+  be written is no error: a note is printed and programs are not kept. They are not kept either
+  with a JAX before `FIRST_JAX`, unless JAX_COMPILATION_CACHE_DIR is set.
 
   Args:
     enabled: False turns off the folder of JAX_COMPILATION_CACHE_DIR too.
@@ -33,7 +37,7 @@ def use_compilation_cache(enabled: bool) -> None:
     return
   # JAX compiles a program again if its file is damaged, and continues if it cannot write one.
   warnings.filterwarnings('ignore', 'Error (reading|writing) persistent compilation cache')
-  if jax.config.jax_compilation_cache_dir:
+  if jax.config.jax_compilation_cache_dir or jax.__version_info__ < FIRST_JAX:
     return
   try:
     folder = default_folder()

@@ -4,10 +4,12 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 import a3dcae_jax
 from a3dcae_jax.cli.command import default_workdir, parse_overrides
+from a3dcae_jax.common.compilation_cache import FIRST_JAX
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import VARIANTS
 
@@ -177,6 +179,7 @@ from a3dcae_jax.cli.command import define_compilation_cache, run_command
 from a3dcae_jax.common import compilation_cache
 
 compilation_cache.MIN_COMPILE_S = 0.0
+compilation_cache.FIRST_JAX = (0,)
 define_compilation_cache()
 
 def main():
@@ -199,5 +202,7 @@ def test_a_command_keeps_compiled_programs_unless_told_otherwise(tmp_path, monke
       timeout=120,
       check=True,
     )
-    assert (result.stdout, result.stderr) == ('10\n', '')
+    assert result.stdout == '10\n'
+    if jax.__version_info__ >= FIRST_JAX:
+      assert result.stderr == ''
     assert bool(list(tmp_path.rglob('*-cache'))) == is_kept
