@@ -60,29 +60,46 @@ class Check(NamedTuple):
 def operators() -> Iterator[Check]:
   """Yield a check for each case of `ops.cases`."""
   rng = np.random.default_rng(0)
+  yield from _convolution_checks(rng)
+  yield from _pool_checks(rng)
+  yield from _polyphase_checks(rng)
 
-  def draw(*shape: int) -> np.ndarray:
-    return rng.standard_normal(shape).astype(np.float32)
 
+def _draw(rng: np.random.Generator, *shape: int) -> np.ndarray:
+  return rng.standard_normal(shape).astype(np.float32)
+
+
+def _convolution_checks(rng: np.random.Generator) -> Iterator[Check]:
   for case in CONV_CASES:
-    x = draw(*case.shape)
-    kernel = draw(*case.kernel, case.shape[-1], case.features)
+    features_in = case.shape[-1]
+    x = _draw(rng, *case.shape)
+    kernel = _draw(rng, *case.kernel, features_in, case.features)
     yield Check(f'conv3d {case.name}', conv3d, (x, kernel))
     yield Check(f'deconv3d {case.name}', deconv3d, (x, kernel))
+
+
+def _pool_checks(rng: np.random.Generator) -> Iterator[Check]:
   for case in POOL_CASES:
     unpooled = functools.partial(_pool_and_unpool, window=case.window)
-    yield Check(f'pool and unpool {case.name}', unpooled, (draw(*case.shape),))
+    x = _draw(rng, *case.shape)
+    yield Check(f'pool and unpool {case.name}', unpooled, (x,))
     moments = functools.partial(_pool_with_moments, window=case.window)
-    yield Check(f'pool with moments {case.name}', moments, (draw(*case.shape),))
-  for shape, kernel, features in POLYPHASE_CASES:
-    arguments = (draw(*shape), draw(1, *kernel, 1, features), draw(features))
-    yield Check(f'pool_patches {kernel}', _first_layer, arguments)
+    x = _draw(rng, *case.shape)
+    yield Check(f'pool with moments {case.name}', moments, (x,))
+
+
+def _polyphase_checks(rng: np.random.Generator) -> Iterator[Check]:
+  for shape, kernel_size, features in POLYPHASE_CASES:
+    x = _draw(rng, *shape)
+    kernel = _draw(rng, 1, *kernel_size, 1, features)
+    shift = _draw(rng, features)
+    yield Check(f'pool_patches {kernel_size}', _first_layer, (x, kernel, shift))
     batch, frames, height, width, _ = shape
-    values = draw(batch, frames, height // 2, width // 2, features)
+    values = _draw(rng, batch, frames, height // 2, width // 2, features)
     pool_indices = rng.integers(0, 4, values.shape, dtype=np.uint8)
+    kernel = _draw(rng, 1, *kernel_size, features, 1)
     last_layer = functools.partial(_last_layer, pool_indices=pool_indices)
-    arguments = (values, draw(1, *kernel, features, 1))
-    yield Check(f'deconv_unpooled {kernel}', last_layer, arguments)
+    yield Check(f'deconv_unpooled {kernel_size}', last_layer, (values, kernel))
 
 
 def _pool_and_unpool(x: jax.Array, window: tuple[int, ...]) -> jax.Array:
@@ -160,28 +177,31 @@ def pool_index_differences(accelerator: jax.Device, cpu: jax.Device) -> dict[str
   Returns:
     Shares for `conv_pool3d`, and for a map that is rounded before it is pooled.
   """
-  rng = np.random.default_rng(0)
   window = (2, 2, 2)
+  rng = np.random.default_rng(0)
   centre = np.linspace(-0.7, 0.7, 32, dtype=np.float32)
-  x = (centre + 0.01 * rng.standard_normal((1, 8, 28, 28, 32))).astype(jnp.bfloat16)
+  deviation = 0.01 * rng.standard_normal((1, 8, 28, 28, 32))
+  x = (centre + deviation).astype(jnp.bfloat16)
   kernel = centre[:, None] + rng.standard_normal((3, 3, 3, 32, 64))
-  kernel = kernel.astype(jnp.bfloat16).astype(np.float32)
+  kernel = kernel.astype(jnp.bfloat16).astype(np.float32)  # exact in both data types
 
   def exact(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return max_pool3d_argmax(conv3d(x.astype(jnp.float32), kernel), window)[1]
+    y = conv3d(x.astype(jnp.float32), kernel)
+    return max_pool3d_argmax(y, window)[1]
 
   def pooled_before_rounding(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return conv_pool3d(x, kernel, window, centre=jnp.asarray(centre))[1]
 
   def rounded_first(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return max_pool3d_argmax(conv3d(x, kernel.astype(x.dtype)), window)[1]
+    y = conv3d(x, kernel.astype(x.dtype))
+    return max_pool3d_argmax(y, window)[1]
 
   expected = on(cpu, exact, x, kernel)
   in_use = on(accelerator, pooled_before_rounding, x, kernel)
   rounded = on(accelerator, rounded_first, x, kernel)
   return {
-    'conv_pool3d': float((in_use != expected).mean()),
-    'rounded_first': float((rounded != expected).mean()),
+    'conv_pool3d': np.mean(in_use != expected).item(),
+    'rounded_first': np.mean(rounded != expected).item(),
   }
 
 
@@ -206,12 +226,17 @@ def step_differences(
 
   found = on(accelerator, metrics, state, clips, mean_image)
   expected = on(cpu, metrics, state, clips, mean_image)
-  both = {name: [float(found[name]), float(expected[name])] for name in found}
+  both = {}
+  for name, value in found.items():
+    both[name] = [float(value), float(expected[name])]
+  variables = variables_of(state)
   errors = []
   for dtype in ('float32', 'bfloat16'):
     program = error_program(setting._replace(dtype=dtype))
-    errors.append(on(accelerator, program, variables_of(state), clips, mean_image).ravel())
-  return both, float(stats.spearmanr(*errors).statistic)
+    frame_errors = on(accelerator, program, variables, clips, mean_image)
+    errors.append(frame_errors.ravel())
+  correlation = stats.spearmanr(*errors).statistic
+  return both, float(correlation)
 
 
 def _clips(setting: Setting) -> np.ndarray:

@@ -65,10 +65,12 @@ def unpack(path: str | pathlib.Path, folder: str | pathlib.Path) -> None:
     shape = (index['height'], index['width'])
     for split in SPLITS:
       packed = arrays[split]
-      start = 0
+      ends = arrays[f'{split}_ends']
       with ArrayWriter(temporary / f'{split}.npy', shape) as writer:
-        for end in arrays[f'{split}_ends']:
-          writer.append(_decode(packed[start:end]))
+        start = 0
+        for end in ends:
+          frame = _decode(packed[start:end])
+          writer.append(frame)
           start = end
     if 'labels' in arrays:
       np.save(temporary / 'labels.npy', arrays['labels'])

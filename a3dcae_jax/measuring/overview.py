@@ -1,5 +1,6 @@
 """Reports of `aot_compile.report` as text, as tables, and read back from files."""
 
+import collections
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,7 +55,10 @@ def write_overview(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def brief(row: Mapping[str, Any]) -> dict[str, Any]:
   """Replace the lists of a report (moves, kernels, collectives) by their lengths."""
-  return {key: len(value) if isinstance(value, list) else value for key, value in row.items()}
+  shortened = {}
+  for name, value in row.items():
+    shortened[name] = len(value) if isinstance(value, list) else value
+  return shortened
 
 
 def earlier_reports(paths: Sequence[str | pathlib.Path]) -> list[dict[str, Any]]:
@@ -85,34 +89,44 @@ def describe(row: Mapping[str, Any]) -> str:
   """Return a report as lines for the terminal."""
   shares = ''
   if row['convolution_share']:
-    shares = f'{100 * row["convolution_share"]:.0f} % of FLOPs in convolutions; '
-  lines = [
+    percent = 100 * row['convolution_share']
+    shares = f'{percent:.0f} % of FLOPs in convolutions; '
+  memory_percent = 100 * row['memory_share']
+  first = (
     f'{row["mode"]} {row["preset"]}, {row["chips"]} chips of {row["topology"]}, '
     f'{row["batch"]} clips per chip, {row["dtype"]}: '
     f'{row["gflops_per_clip"]:,.0f} GFLOP and {row["gb_per_clip"]:.2f} GB per clip, '
-    f'{row["memory_gb"]:.1f} GB ({100 * row["memory_share"]:.0f} % of the chip), '
+    f'{row["memory_gb"]:.1f} GB ({memory_percent:.0f} % of the chip), '
     f'at most {row["roofline_frames_per_s"]:,.0f} frames/s per chip, '
     f'limited by {row["limited_by"]}; {shares}compiled in {row["compile_s"]:.0f} s'
-  ]
-  moves = row['large_moves']
-  for move in moves[:_MOST_LINES]:
-    lines.append(f'  {move["mb"]:8.1f} MB {move["opcode"]:12s} {move["op_name"][-70:]}')
-  if len(moves) > _MOST_LINES:
-    lines.append(f'  and {len(moves) - _MOST_LINES} more moves over 1 MB (all in --json)')
-  lines += _kernel_lines(row['kernels'])
+  )
+  lines = [first, *_move_lines(row['large_moves']), *_kernel_lines(row['kernels'])]
   if row['collectives']:
     lines.append(_collective_line(row))
   return '\n'.join(lines)
 
 
+def _move_lines(moves: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Return the largest moves, and how many more there are."""
+  lines = []
+  for move in moves[:_MOST_LINES]:
+    source = move['op_name'][-70:]
+    lines.append(f'  {move["mb"]:8.1f} MB {move["opcode"]:12s} {source}')
+  rest = len(moves) - _MOST_LINES
+  if rest > 0:
+    lines.append(f'  and {rest} more moves over 1 MB (all in --json)')
+  return lines
+
+
 def _kernel_lines(kernels: Sequence[Mapping[str, Any]]) -> list[str]:
   """Return how many kernels there are of each kind, and the largest ones."""
-  counts = {}
-  for kernel in kernels:
-    counts[kernel['kind']] = counts.get(kernel['kind'], 0) + 1
-  lines = [f'  {count:4d} kernels {kind}' for kind, count in counts.items()]
+  lines = []
+  counts = collections.Counter(kernel['kind'] for kernel in kernels)
+  for kind, count in counts.items():
+    lines.append(f'  {count:4d} kernels {kind}')
   for kernel in kernels[:_MOST_LINES]:
-    lines.append(f'  {kernel["mb"]:8.1f} MB {kernel["name"]:40s} {kernel["op_name"][-60:]}')
+    source = kernel['op_name'][-60:]
+    lines.append(f'  {kernel["mb"]:8.1f} MB {kernel["name"]:40s} {source}')
   return lines
 
 

@@ -79,7 +79,9 @@ def scale_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   fewest = reports[0]
   rows = []
   for report in reports:
-    row = {name: report[name] for name in ('topology', 'chips', *SAME, *FIGURES)}
+    row = {}
+    for name in ('topology', 'chips', *SAME, *FIGURES):
+      row[name] = report[name]
     row['flops_ratio'] = report['gflops_per_clip'] / fewest['gflops_per_clip']
     row['bytes_ratio'] = report['gb_per_clip'] / fewest['gb_per_clip']
     rows.append(row)

@@ -15,7 +15,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.device_cache import gather_clips
 from a3dcae_jax.data.frame_cache import CachedVideo
-from a3dcae_jax.data.windows import training_clips
+from a3dcae_jax.data.windows import ClipTable, training_clips
 from a3dcae_jax.measuring.programs import Setting
 
 INPUT_PIPELINES = ('none', 'device_cached', 'streaming')
@@ -58,16 +58,20 @@ def timed_batches(setting: Setting, input_pipeline: str) -> TimedBatches:
     batch = gather_clips(jnp.asarray(frames), first, stride, window=setting.window)
     return TimedBatches(itertools.repeat(batch), ())
   if input_pipeline == 'device_cached':
-    indices = (
-      jax.device_put(clip_batch(clips, batch_size=setting.batch, seed=0, step=step))
-      for step in itertools.count()
-    )
+    indices = _indices(clips, setting.batch)
     return TimedBatches(indices, (jax.device_put(frames),))
   # Imported here: TensorFlow is not needed for the others.
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
 
   read = stream_batches(frames, clips, batch_size=setting.batch, window=setting.window, seed=0)
   return TimedBatches(prefetch_to_device(read, jax.device_put), ())
+
+
+def _indices(clips: ClipTable, batch_size: int) -> Iterator[Any]:
+  """Yield the frame indices of each batch, on the device."""
+  for step in itertools.count():
+    batch = clip_batch(clips, batch_size=batch_size, seed=0, step=step)
+    yield jax.device_put(batch)
 
 
 def with_batches(program: Callable[..., Any], setting: Setting) -> Callable[..., Any]:

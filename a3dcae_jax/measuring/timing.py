@@ -229,15 +229,17 @@ def device_facts() -> dict[str, str]:
 
 def describe(row: Mapping[str, Any]) -> str:
   """Return a row of figures as one line for the terminal."""
+  milliseconds = 1e3 * row['median_s']
+  percent = 100 * row['share_of_matrix_rate']
   text = (
     f'{row["mode"]:5s} {row["preset"]} {row["size_px"]} px, batch {row["batch"]}, '
     f'{row["dtype"]}, target_rms {row["target_rms"]:g}, input pipeline {row["input_pipeline"]}: '
     f'{row["frames_per_s"]:,.0f} frames/s, {row["clips_per_s"]:.2f} clips/s, '
-    f'{1e3 * row["median_s"]:.1f} ms, compiled in {row["compile_s"]:.0f} s'
+    f'{milliseconds:.1f} ms, compiled in {row["compile_s"]:.0f} s'
   )
   if row['peak_gib'] is not None:
     text += f', peak {row["peak_gib"]:.1f} GiB'
-  text += f', {100 * row["share_of_matrix_rate"]:.0f} % of the matrix rate'
+  text += f', {percent:.0f} % of the matrix rate'
   if 'peer' in row:
     reference = row['peer']['clips_per_s']
     text += f'; reference {reference:.2f} clips/s, ratio {row["ratio"]:.2f}'

@@ -70,7 +70,8 @@ import json, sys
 from absl import flags
 from a3dcae_jax import main
 from a3dcae_jax.cli.command import read_settings
-flags.FLAGS(['main', *json.load(sys.stdin)])
+sys.argv = ['main', *json.load(sys.stdin)]  # where the flags of the config are looked for
+flags.FLAGS(sys.argv)
 settings = read_settings(flags.FLAGS['config'])
 print(json.dumps([flags.FLAGS.workdir, flags.FLAGS.profile, settings.seed, settings.data.cache,
                   settings.train.time_limit_s]))
