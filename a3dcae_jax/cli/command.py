@@ -178,9 +178,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
   except (AttributeError, KeyError) as error:
     # Only an option of the data set can fail here: `_check_fields` has seen all other fields.
     message = str(error).strip('"').splitlines()[0]
-    raise UserError(f'--config: {message} All fields are in {_REFERENCE}') from None
+    raise UserError(
+      f'--config.data.options: no option {message}; a data set has the options of its config file'
+    ) from None
   except (TypeError, ValueError) as error:
     raise UserError(f'--config: {error}') from None
+  except Exception as error:  # whatever a file raises that is not a config
+    reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+    raise UserError(f'--config: the file is not a config ({reason})') from None
 
 
 def _check_config_file(argv: Sequence[str]) -> None:
@@ -190,6 +195,8 @@ def _check_config_file(argv: Sequence[str]) -> None:
       continue
     text = following if match[1] is None else match[1]
     file = text.partition(':')[0]
+    if not file:
+      raise UserError('--config is empty: name a file, as in --config=configs/avenue.py')
     if not pathlib.Path(file).is_file():
       raise UserError(f'--config: there is no file {file}')
 

@@ -184,8 +184,10 @@ def _defaults() -> config_dict.ConfigDict:
 
 
 def _apply_variant(config: config_dict.ConfigDict, name: str) -> None:
+  if not name:
+    raise UserError(f'the name of a variant is missing. Known: {", ".join(VARIANTS)}')
   if name not in VARIANTS:
-    near = difflib.get_close_matches(name, VARIANTS, n=1)
+    near = difflib.get_close_matches(name, VARIANTS, n=1, cutoff=0.5)
     hint = f'; did you mean {near[0]!r}?' if near else '.'
     raise UserError(f'unknown variant {name!r}{hint} Known: {", ".join(VARIANTS)}')
   for included in VARIANTS[name].includes:

@@ -206,7 +206,9 @@ def _map_array(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
   try:
     array = np.load(path, mmap_mode='r', allow_pickle=False)
   except (OSError, ValueError) as error:
-    raise UserError(f'{path} cannot be read: {error}') from None
+    raise UserError(
+      f'{path} cannot be read ({error}); remove {path.parent} to make the cache anew'
+    ) from None
   if array.dtype != np.uint8 or array.shape != shape:
     raise UserError(
       f'{path} holds {array.dtype}{list(array.shape)}, the index says uint8{list(shape)}; '

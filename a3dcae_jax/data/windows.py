@@ -94,8 +94,7 @@ def training_clips(
   clip_strides = []
   for video in videos:
     for stride in strides:
-      span = int((window - 1) * stride + ROUNDING) + 1
-      last_start = video.num_frames - span
+      last_start = video.num_frames - _span(window, stride)
       starts = np.arange(0, last_start + 1, TRAINING_START_STEP, dtype=np.int64)
       firsts.append(video.first + starts)
       clip_strides.append(np.full(len(starts), stride, np.float32))
@@ -103,10 +102,15 @@ def training_clips(
   if not any(len(starts) for starts in firsts):
     longest = max((video.num_frames for video in videos), default=0)
     raise UserError(
-      f'no training clip: the longest training video has {longest} frames, '
-      f'a clip of {window} needs as many'
+      f'no training clip: the longest training video has {longest} frames, a clip of {window} '
+      f'frames at stride {min(strides):g} (clips.strides) needs {_span(window, min(strides))}'
     )
   return ClipTable(np.concatenate(firsts), np.concatenate(clip_strides))
+
+
+def _span(window: int, stride: float) -> int:
+  """Return how many frames of a video a clip reaches over."""
+  return int((window - 1) * stride + ROUNDING) + 1
 
 
 def test_windows(

@@ -49,6 +49,8 @@ def with_changes(settings: fields.Config, changes: Changes) -> fields.Config:
     overrides['eval.normalisation'] = changes.normalisation
   settings = _with_overrides(settings, overrides)
   data = settings.data
+  if changes.data_root and data.name == 'synthetic':
+    raise UserError('--data_root: the synthetic set is drawn, it has no folder of videos')
   if changes.data_root:
     data = dataclasses.replace(data, root=changes.data_root, cache='')
   if changes.cache:

@@ -7,6 +7,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.download import fetch
+from a3dcae_jax.data.windows import training_clips
 from a3dcae_jax.evaluation.calibrate import (
   calibration_windows,
   check_training_frames,
@@ -21,7 +22,7 @@ from a3dcae_jax.run.datasets import ingest_table, open_cache, prepare_data
 from a3dcae_jax.run.evaluate import calibrate_run, calibration_plan, evaluate_run, load_scorer
 from a3dcae_jax.run.lock import WorkdirLock
 from a3dcae_jax.run.profiling import profile_hooks
-from a3dcae_jax.run.train import TrainingData, train, trained_on
+from a3dcae_jax.run.train import TrainingData, check_batch_size, train, trained_on
 from a3dcae_jax.training import processes
 
 
@@ -89,14 +90,15 @@ def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None
 
 def _check_existing(settings, workdir, lock):
   """Refuse a workdir of another config at once, before any video is read."""
-  if (workdir / workdirs.CONFIG).exists():
+  if workdirs.has_checkpoint(workdir):
     lock.take()
     workdirs.init_or_check_workdir(workdir, settings)
 
 
 def _check_videos(settings, cache):
   """Raise errors that would otherwise end the run only after hours of training."""
-  trained_on(cache.train.videos, settings.train.holdout_videos)
+  check_batch_size(settings.train.batch_size)
+  videos = trained_on(cache.train.videos, settings.train.holdout_videos)
   mode = settings.data.mean_image
   names = mean_image_names(mode, cache.train, cache.test)
   mean_image_ids(mode, names, 'test', cache.test.videos)
@@ -104,13 +106,14 @@ def _check_videos(settings, cache):
     cut_windows(cache.test, settings.clips.window, settings.eval)
     plan = calibration_plan(settings)
     calibration_windows(plan, cache.train.videos, settings.clips.window)
+  training_clips(videos, window=settings.clips.window, strides=settings.clips.strides)
 
 
 def _input_statistics(settings, workdir, cache):
   """Return the saved or new input statistics, the same on every process."""
 
   def find():
-    if InputStatistics.exists(workdir):
+    if workdirs.has_checkpoint(workdir):
       return InputStatistics.load(workdir)
     return find_input_statistics(settings.data.mean_image, settings.input, cache)
 
@@ -122,6 +125,6 @@ def _set_up(settings, workdir, cache, inputs, lock):
   """Make the workdir, after everything has been checked that can be checked."""
   lock.take()
   workdirs.init_or_check_workdir(workdir, settings)
-  if not InputStatistics.exists(workdir):
+  if not workdirs.has_checkpoint(workdir):
     inputs.save(workdir)
   write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash))

@@ -91,6 +91,13 @@ def train(
         f'{workdir}: resuming from the checkpoint of step {first_step}, read in {seconds:.2f} s'
       )
     return _run(settings, workdir, data, _Start(checkpoints, state, first_step), hooks)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    raise UserError(
+      f'out of memory: lower train.batch_size (={settings.train.batch_size}), or set model.remat '
+      'to blocks, which takes less memory and more time'
+    ) from None
   finally:
     checkpoints.close()
 
@@ -209,7 +216,7 @@ def _run(settings, workdir, data, start, more_hooks):
   """Make the parts of the loop, run it, and check that the last state is saved."""
   options = settings.train
   devices = parallel.num_replicas()
-  _check_batch_size(options.batch_size, devices)
+  check_batch_size(options.batch_size)
   frames = data.split.frames
   input_pipeline = processes.run_on_primary(
     'input pipeline', lambda: choose_input_pipeline(options.input_pipeline, frames)
@@ -243,7 +250,9 @@ def _run(settings, workdir, data, start, more_hooks):
   return last_step
 
 
-def _check_batch_size(batch_size, devices):
+def check_batch_size(batch_size: int) -> None:
+  """Raise a `UserError` unless a batch divides evenly over the devices."""
+  devices = parallel.num_replicas()
   if batch_size % devices:
     raise UserError(
       f'train.batch_size (={batch_size}) must be divisible by the number of devices (={devices})'

@@ -55,13 +55,14 @@ def to_json(settings: fields.Config) -> dict[str, Any]:
 def init_or_check_workdir(workdir: pathlib.Path, settings: fields.Config) -> None:
   """Write `config.json` into a new folder, or check the config of an existing one.
 
-  `config.json` is never rewritten.
+  `config.json` is never rewritten once there is a checkpoint. A run that failed before its first
+  one has trained nothing, so its folder may be used with another config.
 
   Raises:
     UserError: if fields differ that must not; all of them are named.
   """
   path = pathlib.Path(workdir) / CONFIG
-  if not path.exists():
+  if not has_checkpoint(workdir):
     write_json(path, to_json(settings))
     return
   before = _flat(to_json(read_config(workdir)))
@@ -74,6 +75,12 @@ def init_or_check_workdir(workdir: pathlib.Path, settings: fields.Config) -> Non
     raise UserError(
       f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir'
     )
+
+
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+  """Return whether a run has saved a checkpoint, whole or not."""
+  folder = pathlib.Path(workdir) / 'checkpoints'
+  return folder.is_dir() and any(entry.name.isdecimal() for entry in folder.iterdir())
 
 
 def read_config(workdir: pathlib.Path) -> fields.Config:

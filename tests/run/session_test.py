@@ -223,15 +223,51 @@ def test_a_workdir_of_another_config_is_refused(folder, finished):
     session.train_and_evaluate(tiny(folder, seed=5), finished[1])
 
 
+def begun(run, settings):
+  """Make the folder of a run that has saved a checkpoint."""
+  workdir.init_or_check_workdir(run, settings)
+  (run / 'checkpoints' / '1').mkdir(parents=True)
+
+
+def test_a_folder_without_a_checkpoint_takes_another_config(tmp_path):
+  workdir.init_or_check_workdir(tmp_path, tiny(tmp_path))
+  other = tiny(tmp_path, **{'train.batch_size': 2})
+  workdir.init_or_check_workdir(tmp_path, other)
+  assert workdir.read_config(tmp_path) == other
+
+
+def test_a_start_that_fails_leaves_nothing(folder, tmp_path):
+  """Its corrected command must not find a folder of another config."""
+  for changes, message in (
+    ({'clips.strides': (100,)}, r'no training clip.* at stride 100 .*needs 1501'),
+    ({'train.batch_size': 3}, 'divisible by the number of devices'),
+  ):
+    if jax.device_count() == 1 and 'train.batch_size' in changes:
+      continue
+    with pytest.raises(UserError, match=message):
+      session.train_and_evaluate(tiny(folder, **changes), tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_too_little_memory_is_one_line(folder, tmp_path, monkeypatch):
+  def fail(*_, **__):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+
+  monkeypatch.setattr(train, 'fit', fail)
+  settings = tiny(folder, **{'loss.adversarial_weight': 0.0})
+  with pytest.raises(UserError, match=r'out of memory: lower train.batch_size \(=4\)'):
+    train.train(settings, tmp_path / 'run', training_data(settings))
+
+
 def test_steps_may_grow_only_under_a_constant_rate(tmp_path):
   """A schedule depends on the number of updates."""
   constant = tiny(tmp_path)
-  workdir.init_or_check_workdir(tmp_path / 'constant', constant)
+  begun(tmp_path / 'constant', constant)
   more = tiny(tmp_path, **{'train.steps': 8, 'data.label_set': 'other', 'eval.error': 'local'})
   workdir.init_or_check_workdir(tmp_path / 'constant', more)
   assert workdir.read_config(tmp_path / 'constant') == constant
   cosine = {'optimizer.schedule': 'cosine'}
-  workdir.init_or_check_workdir(tmp_path / 'cosine', tiny(tmp_path, **cosine))
+  begun(tmp_path / 'cosine', tiny(tmp_path, **cosine))
   with pytest.raises(UserError, match='train.steps is 4 there, 8 here'):
     workdir.init_or_check_workdir(
       tmp_path / 'cosine', tiny(tmp_path, **cosine, **{'train.steps': 8})
@@ -246,7 +282,7 @@ def test_a_label_file_may_change(tmp_path, name):
     data = dataclasses.replace(settings.data, options={name: path, 'frames': 1})
     return dataclasses.replace(settings, data=data)
 
-  workdir.init_or_check_workdir(tmp_path / 'run', with_labels(''))
+  begun(tmp_path / 'run', with_labels(''))
   workdir.init_or_check_workdir(tmp_path / 'run', with_labels('labels.csv'))
   other = dataclasses.replace(settings.data, options={name: '', 'frames': 2})
   with pytest.raises(UserError, match='data.options.frames is 1 there, 2 here'):
