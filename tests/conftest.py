@@ -3,12 +3,23 @@
 setup.cfg turns warnings into errors.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
-# Before JAX is imported anywhere; subprocesses of the tests inherit it.
+# Set before JAX is imported anywhere; subprocesses of the tests inherit it.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '4')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+# Most of the time of the tests is compilation. All processes of a session share one folder of
+# compiled programs: the first to import this file makes it, and removes it at the end.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  _compiled = tempfile.mkdtemp(prefix='a3dcae_jax_compiled_')
+  atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 from a3dcae_jax.common.tuning import tune_process
 
@@ -22,5 +33,6 @@ jax.config.update('jax_numpy_dtype_promotion', 'strict')
 
 
 @pytest.fixture
-def rng():
+def rng() -> np.random.Generator:
+  """Return a generator of random numbers that are the same in every run."""
   return np.random.default_rng(0)
