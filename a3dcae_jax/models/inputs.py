@@ -25,9 +25,9 @@ def network_input(
 
       S sqrt(2 c^2 / (mean(S^2) + c^2))
 
-  A frame of root mean square c keeps its size (0.02 to 0.06 are usual), a crowded frame is
-  reduced, and an empty one grows by sqrt(2) at most, so that its noise stays small. The smaller c,
-  the less crowded and empty frames differ.
+  A frame of root mean square c keeps its size (frames have 0.02 to 0.06), a crowded frame is
+  reduced, and an empty one grows by sqrt(2) at most, so that its noise stays small. A
+  smaller c makes crowded and empty frames more alike.
 
   Args:
     clips: [B, T, H, W], uint8, or float32 in [0, 1].
@@ -64,14 +64,14 @@ def network_input(
 def scale_rows(
   images: jax.Array | np.ndarray, row_scale: tuple[float, float] = UNIFORM_ROWS
 ) -> jax.Array | np.ndarray:
-  """Divide each row of flow images by the usual speed of that row.
+  """Divide each row of flow images by the reference speed of that row.
 
   People near the camera move more pixels per frame than those far away.
 
   Args:
     images: [..., H, W].
-    row_scale: usual speed in the top and in the bottom row, relative to the usual speed of the
-      image; linear in between.
+    row_scale: reference speed of the top and of the bottom row, relative to that of the image;
+      linear in between.
 
   Returns:
     [..., H, W].

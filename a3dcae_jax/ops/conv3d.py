@@ -89,7 +89,7 @@ def correlate(
     kernel: [kt, kh, kw, Cin, Cout], data type of `x`.
     pads: zeros (before, after) along time, height and width.
     conv_algorithm: as in `conv3d`.
-    out_dtype: data type of the sums; None for that of `x`. With any other there is no gradient.
+    out_dtype: data type of the sums; None for the data type of `x`. Any other has no gradient.
 
   Returns:
     [B, T', H', W', Cout].

@@ -186,7 +186,7 @@ def _conv_pool_bwd(
 ) -> tuple[jax.Array, jax.Array, None]:
   """Compute the gradients of a pool and of a convolution, one after the other.
 
-  The map is y + c, whose derivative by y is 1. c needs no gradient: it only makes up for what was
+  The map is y + c, whose derivative in y is 1. c needs no gradient: it only makes up for what was
   subtracted from x.
   """
   x, kernel, y, constant, pool_indices = residuals

@@ -18,7 +18,7 @@ def factored_product(x: jax.Array, kernel: jax.Array, axis_name: str) -> jax.Arr
 
   Compared with an all-reduce of N gradients, half the bytes travel because each share travels
   once, the sum is rounded once, from the accumulator of the product, and no replica writes a
-  gradient of its own. FLOPs per replica are the same: N times the rows, an Nth of the columns.
+  gradient of its own. FLOPs per replica are the same: N times the rows, 1 / N of the columns.
 
   Args:
     x: [B, F].

@@ -40,7 +40,7 @@ def pool(
 
 
 def gather(patches: jax.Array, weights: jax.Array, pool_indices: jax.Array) -> jax.Array:
-  """Compute patches @ weights, of the four phases only the recorded one.
+  """Compute patches @ weights for the recorded phase of each window alone.
 
   Args:
     patches: [B, T, H, W, K].

@@ -218,7 +218,7 @@ def _pool_sums_bwd(
 ) -> tuple[jax.Array]:
   """Add the gradients of both sums to the un-pooled cotangent in the same pass.
 
-  The derivative of a sum by x is 1, that of a sum of squares 2 x.
+  The derivative of a sum with respect to x is 1, that of a sum of squares is 2 x.
   """
   x, pool_indices = residuals
   values_grad, _, total_grad, squares_grad = cotangents

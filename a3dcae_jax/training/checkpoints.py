@@ -121,7 +121,7 @@ class Checkpoints:
 
   @property
   def failure(self) -> str | None:
-    """Why the newest save failed, in one line; None if it did not."""
+    """Return the reason why the newest save failed, in one line; None if it did not."""
     return self._failure
 
   def close(self) -> None:
@@ -134,7 +134,7 @@ class Checkpoints:
     return step in self.steps() and not self._damage(step)
 
   def _damage(self, step: int) -> str:
-    """Return what is wrong with a checkpoint, '' if it is whole; read each only once."""
+    """Return the damage of a checkpoint, '' if it is whole; read each only once."""
     if step not in self._checked:
       self._checked[step] = damage(self.folder / str(step))
     return self._checked[step]

@@ -1,4 +1,4 @@
-"""Detects the pod that this process belongs to, from the environment alone.
+"""Detect the pod that this process belongs to, from the environment alone.
 
 A pod is announced by SLURM's `srun`, Open MPI's `mpirun`, a Cloud TPU slice, a Kubernetes JobSet,
 or flags. Nothing is started, and only a TPU machine's own metadata server is contacted.
@@ -120,7 +120,7 @@ def _slurm(environ: Mapping[str, str]) -> Pod:
     return Pod()
   for name in ('SLURM_STEP_NODELIST', 'SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'):
     if name not in environ:
-      return Pod(note=f'SLURM job {job}, but this is no step of srun ({name} is not set)')
+      return Pod(note=f'SLURM job {job}, but not a step of srun ({name} is not set)')
   if 'SLURM_PTY_PORT' in environ:
     return Pod(note=f'SLURM job {job}, but this is an interactive shell (SLURM_PTY_PORT is set)')
   tasks = _number(environ, 'SLURM_STEP_NUM_TASKS')

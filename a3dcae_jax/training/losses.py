@@ -11,7 +11,7 @@ import jax.numpy as jnp
 def reconstruction_loss(recon: jax.Array, clips: jax.Array) -> jax.Array:
   """Compute the mean squared error against the noise-free clips.
 
-      L_rec = mean over all pixels of (R(S + noise) - S)^2        (Eq. 3 to 5)
+      L_rec = mean over all pixels of (R(S + noise) - S)^2        (Eq. 7)
 
   Args:
     recon: reconstructions, float32 [B, T, H, W, 1].

@@ -35,7 +35,7 @@ def write_manifest(folder: str | pathlib.Path, tree: Any, **facts: Any) -> None:
 
 
 def damage(folder: str | pathlib.Path) -> str:
-  """Read a checkpoint's folder and return what is wrong with it; '' if it is whole."""
+  """Read a checkpoint's folder and return its damage; '' if it is whole."""
   folder = pathlib.Path(folder)
   try:
     records = read_json(folder / NAME)['files']

@@ -1,4 +1,4 @@
-"""How a step is mapped over devices and how arrays get there.
+"""Map a step over devices and place arrays on them.
 
 Only this file knows devices. In a pod every process maps the same step over the devices of all
 processes. It passes the state and shared arrays whole, and its own share of each batch.

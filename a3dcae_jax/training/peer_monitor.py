@@ -1,11 +1,11 @@
 """Detects at once when another process of the pod dies.
 
 A collective whose partner has died may wait for ever, and JAX's heartbeat is slow. So every process
-holds a TCP connection to process 0, on which nothing is sent but a farewell. If a connection closes
-without it, the process at the other end is dead. Then this process ends too, which closes its own
-connections.
+holds a TCP connection to process 0 and sends one byte on it before it leaves. If a connection
+closes without that byte, the process at the other end is dead. Then this process ends too, which
+closes its own connections.
 
-A host that falls silent closes nothing; the heartbeat detects that.
+A host that stops without closing its connections is detected by the heartbeat.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ class PeerMonitor:
   """The connections of one process to the others."""
 
   def __init__(self, on_lost: Callable[[int], Any] | None = None) -> None:
-    """Call `on_lost(process)` on a thread of its own when a process is lost.
+    """Call `on_lost(process)` in its own thread when a process is lost.
 
     By default that prints an error and ends this process.
     """

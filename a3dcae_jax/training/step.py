@@ -108,8 +108,8 @@ def make_train_step(
 
   Both networks are updated from the same reconstruction (Algorithm 1, line 6). The discriminator
   is linearised once, at its parameters and at the reconstruction, and one backward pass gives
-  each of the two losses its own gradient. So the discriminator's loss never reaches the
-  auto-encoder, nor the other way round.
+  each of the two losses its own gradient. So neither loss reaches the
+  parameters of the other network.
 
   With masks, the auto-encoder sees zeros in place of the masked frames, and only these frames
   count in the reconstruction loss.
