@@ -12,7 +12,6 @@ from a3dcae_jax.data.windows import window_at
 from a3dcae_jax.evaluation.scorer import Scorer
 from a3dcae_jax.models.inputs import scale_rows
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
-from a3dcae_jax.report.page import write_report
 from a3dcae_jax.scoring.metrics import roc
 from a3dcae_jax.training.hooks import read_metrics
 
@@ -90,6 +89,8 @@ def write_page(
     strips=strips,
     feature_maps=_feature_maps(source, frames_of['Most abnormal frames'][0]),
   )
+  from a3dcae_jax.report.page import write_report  # Bokeh takes a second to import
+
   write_report(workdir / 'report.html', report)
 
 

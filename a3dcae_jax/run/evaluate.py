@@ -23,7 +23,6 @@ from a3dcae_jax.evaluation.protocol import run_protocol
 from a3dcae_jax.evaluation.report_data import ReportSource
 from a3dcae_jax.evaluation.results import EvaluationResult, add_flow_baseline, find_errors
 from a3dcae_jax.evaluation.scorer import CheckpointScorer, Scorer
-from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.overrides import Changes, settings_of_run
@@ -133,6 +132,8 @@ def compare_runs(folders: Sequence[str | pathlib.Path], *, page: str = '') -> No
     folders: workdirs of the runs.
     page: HTML file to write the tables to; empty for none.
   """
+  from a3dcae_jax.report.compare import compare_text, group_runs, write_comparison
+
   if len(folders) < 2:
     raise UserError(f'--compare takes two or more folders of runs, got {len(folders)}')
   runs = []

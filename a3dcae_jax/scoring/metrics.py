@@ -1,12 +1,12 @@
 """Frame-level metrics: ROC, AUC, EER, average precision, score gap.
 
-Where only one class is present they are None, never a silent 0 or 1.
+Where only one class is present they are None, never a silent 0 or 1. scikit-learn is imported when
+a figure is computed: importing it takes seconds, and training does not need it.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics as sklearn_metrics
 
 
 def roc(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -16,6 +16,8 @@ def roc(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     scores: float [N], of all videos.
     labels: 0/1 [N].
   """
+  from sklearn import metrics as sklearn_metrics
+
   fpr, tpr, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
   return fpr, tpr
 
@@ -24,6 +26,8 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
   """Return the area under the ROC curve, or None if there is only one class."""
   if not _has_both_classes(labels):
     return None
+  from sklearn import metrics as sklearn_metrics
+
   return float(sklearn_metrics.roc_auc_score(labels, scores))
 
 
@@ -67,6 +71,8 @@ def frame_metrics(
   average_precision = None
   score_gap = None
   if _has_both_classes(all_labels):
+    from sklearn import metrics as sklearn_metrics
+
     average_precision = sklearn_metrics.average_precision_score(all_labels, all_scores)
     average_precision = float(average_precision)
     normal = all_scores[all_labels == 0]
