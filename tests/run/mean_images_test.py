@@ -55,6 +55,8 @@ def configured(root, folder, mode):
     'data.cache_dir': str(folder / 'caches'),
     'data.mean_image': mode,
     'train.steps': 2,
+    'model.widths': (4, 4, 6),  # quick to compile
+    'model.discriminator_widths': (2, 2),
   }
   config.update_from_flattened_dict(values)
   return checked(config)
