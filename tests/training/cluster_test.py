@@ -93,9 +93,9 @@ def test_a_cloud_tpu_machine_is_asked_unless_jax_runs_on_cpus():
   [
     ({}, ''),
     # A shell of salloc.
-    (without(SLURM, 'SLURM_PROCID'), 'no step of srun (SLURM_PROCID is not set)'),
+    (without(SLURM, 'SLURM_PROCID'), 'not a step of srun (SLURM_PROCID is not set)'),
     # The script of sbatch.
-    (without(SLURM, 'SLURM_STEP_NODELIST'), 'no step of srun (SLURM_STEP_NODELIST is not set)'),
+    (without(SLURM, 'SLURM_STEP_NODELIST'), 'not a step of srun (SLURM_STEP_NODELIST is not set)'),
     # srun --pty bash
     (SLURM | {'SLURM_PTY_PORT': '1'}, 'interactive shell'),
     (SLURM | {'SLURM_STEP_NUM_TASKS': '1', 'SLURM_PROCID': '0'}, 'one task'),
