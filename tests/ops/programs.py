@@ -20,5 +20,11 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
   """Yield all operations of a program, those of inner programs included."""
   for equation in jaxpr.eqns:
     yield equation
-    for inner in jax.core.jaxprs_in_params(equation.params):
-      yield from _equations(inner)
+    for value in jax.tree.leaves(equation.params, is_leaf=_is_program):
+      if _is_program(value):
+        yield from _equations(getattr(value, 'jaxpr', value))
+
+
+def _is_program(value: Any) -> bool:
+  """Return whether a parameter of an operation is a program, open or closed."""
+  return hasattr(value, 'eqns') or hasattr(getattr(value, 'jaxpr', None), 'eqns')
