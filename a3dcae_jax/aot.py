@@ -20,8 +20,7 @@ import os
 
 from absl import flags
 
-from a3dcae_jax.cli.command import run_command
-from a3dcae_jax.config.variants import TUNED_RMS
+from a3dcae_jax.cli.command import define_program_flags, run_command
 
 _PLATFORM = flags.DEFINE_enum(
   'platform', '', ['', 'tpu', 'cuda'], "Platform of the topologies; '': found from their names."
@@ -43,22 +42,7 @@ _DTYPE = flags.DEFINE_string(
   'Data type of the computation and of gradients between chips: float32 or bfloat16. Parameters, '
   'statistics and losses are float32.',
 )
-_POLYPHASE = flags.DEFINE_bool(
-  'polyphase', True, 'Compute the first and last layer by the polyphase method.'
-)
-_CONV_ALGORITHM = flags.DEFINE_string(
-  'conv_algorithm',
-  'auto',
-  'Algorithm of the 3D convolutions: auto, direct, adjoint, folded, summed, winograd.',
-)
-_TARGET_RMS = flags.DEFINE_float(
-  'target_rms',
-  TUNED_RMS,
-  'Normalise frames towards this root mean square, as the variant tuned does; 0: not at all.',
-)
-_REMAT = flags.DEFINE_enum(
-  'remat', 'none', ['none', 'blocks'], 'With blocks, compute each block again for the gradient.'
-)
+_PROGRAM = define_program_flags()
 _LARGEST = flags.DEFINE_bool(
   'largest_batch',
   False,
@@ -135,10 +119,7 @@ def _settings():
           preset,
           int(batch),
           dtype=_DTYPE.value,
-          conv_algorithm=_CONV_ALGORITHM.value,
-          polyphase=_POLYPHASE.value,
-          remat=_REMAT.value,
-          target_rms=_TARGET_RMS.value,
+          **_PROGRAM.values(),
         )
         settings.append(check_setting(setting))
   return settings

@@ -25,8 +25,7 @@ import sys
 
 from absl import flags
 
-from a3dcae_jax.cli.command import define_compilation_cache, run_command
-from a3dcae_jax.config.variants import TUNED_RMS
+from a3dcae_jax.cli.command import define_compilation_cache, define_program_flags, run_command
 
 _PRESET = flags.DEFINE_list(
   'preset', ['small'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
@@ -37,22 +36,7 @@ _DTYPE = flags.DEFINE_string(
   'dtype', 'auto', 'float32 or bfloat16; auto: bfloat16 on accelerators, float32 on CPUs.'
 )
 _SIZE = flags.DEFINE_integer('size', 0, "Frame height and width in pixels; 0: the preset's.")
-_CONV_ALGORITHM = flags.DEFINE_string(
-  'conv_algorithm',
-  'auto',
-  'Algorithm of the 3D convolutions: auto, direct, adjoint, folded, summed, winograd.',
-)
-_POLYPHASE = flags.DEFINE_bool(
-  'polyphase', True, 'Compute the first and last layer by the polyphase method.'
-)
-_TARGET_RMS = flags.DEFINE_float(
-  'target_rms',
-  TUNED_RMS,
-  'Normalise frames towards this root mean square, as the variant tuned does; 0: not at all.',
-)
-_REMAT = flags.DEFINE_enum(
-  'remat', 'none', ['none', 'blocks'], 'With blocks, compute each block again for the gradient.'
-)
+_PROGRAM = define_program_flags()
 _INPUT_PIPELINE = flags.DEFINE_list(
   'input_pipeline', ['none'], 'none, device_cached, streaming; or several, which take turns.'
 )
@@ -146,10 +130,7 @@ def _settings():
           batch,
           dtype=_DTYPE.value,
           size_px=_SIZE.value,
-          conv_algorithm=_CONV_ALGORITHM.value,
-          polyphase=_POLYPHASE.value,
-          remat=_REMAT.value,
-          target_rms=_TARGET_RMS.value,
+          **_PROGRAM.values(),
         )
         settings.append(check_setting(setting))
   return settings

@@ -195,8 +195,18 @@ def test_architecture_has_the_layers_of_the_import_contract():
   assert block.group(1).splitlines() == expected
 
 
+def _flags_in(code: str) -> set[str]:
+  return set(re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", code))
+
+
 def _flags_defined(module: pathlib.Path) -> set[str]:
-  return set(re.findall(r"flags\.DEFINE_\w+\(\s*'(\w+)'", _text(module)))
+  """Return the flags that a command defines itself or by `define_program_flags`."""
+  code = _text(module)
+  defined = _flags_in(code)
+  if '= define_program_flags()' in code:
+    shared = _text(PACKAGE / 'cli' / 'command.py').partition('def define_program_flags(')[2]
+    defined |= _flags_in(shared.partition('\ndef ')[0])
+  return defined
 
 
 @pytest.mark.parametrize('command', COMMANDS)

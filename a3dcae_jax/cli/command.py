@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -15,6 +15,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.tuning import tune_process
 from a3dcae_jax.config import Config, checked
 from a3dcae_jax.config.fields import subtrees
+from a3dcae_jax.config.variants import TUNED_RMS
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -55,6 +56,41 @@ def read_settings(config: flags.FlagHolder) -> Config:
   if config.value is None:
     raise UserError('--config is missing, as in --config=configs/avenue.py')
   return checked(config.value)
+
+
+class ProgramFlags(NamedTuple):
+  """The flags of a measured program that `benchmark` and `aot` share."""
+
+  conv_algorithm: flags.FlagHolder
+  polyphase: flags.FlagHolder
+  target_rms: flags.FlagHolder
+  remat: flags.FlagHolder
+
+  def values(self) -> dict[str, Any]:
+    """Return the values of the flags, by name."""
+    return {name: holder.value for name, holder in self._asdict().items()}
+
+
+def define_program_flags() -> ProgramFlags:
+  """Define the flags that `benchmark` and `aot` share."""
+  return ProgramFlags(
+    conv_algorithm=flags.DEFINE_string(
+      'conv_algorithm',
+      'auto',
+      'Algorithm of the 3D convolutions: auto, direct, adjoint, folded, summed, winograd.',
+    ),
+    polyphase=flags.DEFINE_bool(
+      'polyphase', True, 'Compute the first and last layer by the polyphase method.'
+    ),
+    target_rms=flags.DEFINE_float(
+      'target_rms',
+      TUNED_RMS,
+      'Normalise frames towards this root mean square, as the variant tuned does; 0: not at all.',
+    ),
+    remat=flags.DEFINE_enum(
+      'remat', 'none', ['none', 'blocks'], 'With blocks, compute each block again for the gradient.'
+    ),
+  )
 
 
 def default_workdir(config: str) -> pathlib.Path:
@@ -171,6 +207,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
   _check_fields(argv)
   try:
     return flags.FLAGS(argv)
+  except UserError:
+    raise
   except flags.Error as error:
     if isinstance(error.__cause__, UserError):
       raise error.__cause__ from None

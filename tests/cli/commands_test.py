@@ -96,7 +96,7 @@ def test_commands_that_compile_have_the_switch_of_the_compilation_cache(command)
     ([CONFIG, '--config.train.stepz=3'], ['--config.train.stepz', "did you mean 'train.steps'?"]),
     ([CONFIG, '--config.trains.steps=3'], ['trains.steps', 'docs/reference/config.md']),
     ([CONFIG, '--config.data.options.speed=3'], ['speed', 'data.options']),
-    ([f'{CONFIG}:huge'], ["unknown variant 'huge'", 'small']),
+    ([f'{CONFIG}:huge'], ["error: unknown variant 'huge'", 'small']),
     ([f'{CONFIG}:tiny,hug'], ["unknown variant 'hug'"]),
     (['--config=configs/none.py'], ['there is no file configs/none.py']),
     (['--config=README.md'], ['is not a config']),
