@@ -15,7 +15,7 @@ from a3dcae_jax.data.windows import TestWindows, fitting_stride, test_windows
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.mean_images import (
   find_mean_images,
-  mean_function,
+  mean_flow,
   mean_image_ids,
   mean_image_names,
 )
@@ -63,8 +63,7 @@ def find_input_statistics(
   frame_means = find_mean_images(mean_image, mean_of_videos, cache.train, cache.test)
   input_means = frame_means
   if options.kind == 'flow':
-    mean = mean_function(options.kind)
-    input_means = find_mean_images(mean_image, mean, cache.train, cache.test)
+    input_means = find_mean_images(mean_image, mean_flow, cache.train, cache.test)
   row_scale = UNIFORM_ROWS
   if options.perspective == 'auto':
     row_scale = find_row_scale(cache.train.frames, cache.train.videos)

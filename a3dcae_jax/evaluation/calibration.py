@@ -84,11 +84,6 @@ class InputStatistics:
     except (KeyError, ValueError) as error:
       raise UserError(f'{path} is damaged ({error}); remove {workdir} and train again') from None
 
-  @staticmethod
-  def exists(workdir: pathlib.Path) -> bool:
-    """Return whether `workdir` has input statistics."""
-    return (pathlib.Path(workdir) / FOLDER / _INPUTS).exists()
-
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
@@ -134,25 +129,19 @@ class Calibration:
     """Return the z-score at which events begin, from the training scores alone."""
     return event_threshold(self.errors(options.per_position), options, events)
 
-  def summary(self, per_position: bool) -> dict[str, Any]:
-    """Return the calibration as it stands in `metrics.json`."""
-    errors = self.per_position if per_position else self.uncalibrated
-    return {
-      'videos': self.videos,
-      'frames': len(errors),
-      'mean': float(errors.mean()),
-      'std': float(errors.std()),
-      'position_mean': self.position_mean.tolist(),
-    }
-
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
     """Return the calibration as it stands in a bundle's `detector.json`."""
     threshold = self.threshold(options, events)
+    errors = self.per_position if options.per_position else self.uncalibrated
     scores = np.concatenate(train_scores(self.errors(options.per_position), options))
     return {
-      **self.summary(options.per_position),
+      'videos': self.videos,
       'windows': self.windows,
+      'frames': len(errors),
+      'mean': float(errors.mean()),
+      'std': float(errors.std()),
       'per_position': options.per_position,
+      'position_mean': self.position_mean.tolist(),
       'position_std': self.position_std.tolist(),
       'step_frames': options.window_step,
       'smoothing_frames': options.smoothing_frames,

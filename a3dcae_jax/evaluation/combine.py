@@ -5,7 +5,7 @@ same weight.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,20 +42,6 @@ def add_results(runs: Sequence[ScoredRun]) -> EvaluationResult:
     flow_baselines=flow_baselines,
     seconds=sum(run.result.seconds for run in runs),
   )
-
-
-def sum_summary(
-  result: EvaluationResult, runs: Sequence[ScoredRun], per_position: bool
-) -> dict[str, Any]:
-  """Return the calibration of a sum of runs as it stands in `metrics.json`."""
-  errors = np.concatenate(result.errors(per_position).train)
-  return {
-    'videos': runs[0].calibration.videos,
-    'frames': len(errors),
-    'mean': float(errors.mean()),
-    'std': float(errors.std()),
-    'position_mean': [float(value) for value in result.position_mean],
-  }
 
 
 def _add_errors(runs, per_position):

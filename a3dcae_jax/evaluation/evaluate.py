@@ -53,7 +53,6 @@ def write_results(
   workdir: pathlib.Path,
   cache: FrameCache,
   source: ReportSource,
-  calibration_summary: dict[str, Any],
   result: EvaluationResult,
   facts: RunFacts,
 ) -> Figures:
@@ -63,7 +62,6 @@ def write_results(
     workdir: folder to write to.
     cache: frame cache with the test split open.
     source: the parts from which the report shows frames.
-    calibration_summary: result of `Calibration.summary`.
     result: errors of the test frames.
     facts: facts of the run.
 
@@ -74,13 +72,13 @@ def write_results(
   split = cache.test
   options = settings.eval
   errors = result.errors(options.per_position)
-  labels = None if split.labels is None else _by_video(split.labels, split)
+  labels = None if split.labels is None else split_by_video(split.labels, split.videos)
   scores = errors.scores(options.normalisation, options)
   baselines = frame_baselines(settings.input, split, facts.inputs, facts.ids)
   baselines |= result.flow_baselines
   events, intervals = find_events(errors, labels, options, settings.events)
   metrics = _header(cache, source.scorer.step, facts) | {
-    'calibration': calibration_summary,
+    'calibration': _calibration(errors, result.position_mean),
     **_figures(result, labels, options),
     'baselines': _baseline_figures(baselines, split, labels, options),
     'auc_interval': auc_interval(scores, labels) if labels else None,
@@ -163,6 +161,17 @@ def _header(cache, step, facts):
   }
 
 
+def _calibration(errors, position_mean):
+  """Return the training errors by which scores are calibrated."""
+  train = np.concatenate(errors.train)
+  return {
+    'frames': len(train),
+    'mean': float(train.mean()),
+    'std': float(train.std()),
+    'position_mean': [float(value) for value in position_mean],
+  }
+
+
 def _figures(result, labels, options):
   """Return the metrics with the run's kind of calibration, and with the other."""
   own = options.per_position
@@ -190,7 +199,7 @@ def _baseline_figures(baselines, split, labels, options):
     return None
   figures = {}
   for name, vector in baselines.items():
-    errors = _by_video(vector, split)
+    errors = split_by_video(vector, split.videos)
     figures[name] = {}
     for how in UNCALIBRATED:
       scores = _smoothed(errors, how, options)
@@ -203,7 +212,7 @@ def _baseline_scores(baselines, split, options):
   how = options.normalisation if options.normalisation in UNCALIBRATED else 'raw'
   scores = {}
   for name, vector in baselines.items():
-    scores[name] = _smoothed(_by_video(vector, split), how, options)
+    scores[name] = _smoothed(split_by_video(vector, split.videos), how, options)
   return scores
 
 
@@ -226,7 +235,3 @@ def _figures_by_scene(split, scores, labels):
         scene_labels.append(labels[index])
     figures[scene] = frame_metrics(scene_scores, scene_labels)
   return figures
-
-
-def _by_video(vector, split):
-  return split_by_video(vector, split.videos)

@@ -13,15 +13,9 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.optical_flow import flow_images
 from a3dcae_jax.data.frame_cache import CachedVideo, Split
-from a3dcae_jax.data.mean_image import mean_of_videos
 from a3dcae_jax.evaluation.flow_blocks import flow_blocks
 
 MeanFunction = Callable[[np.ndarray, Sequence[CachedVideo]], np.ndarray]
-
-
-def mean_function(input_kind: str) -> MeanFunction:
-  """Return a function (frames, videos) -> mean image [H, W], of frames or of flow."""
-  return mean_flow if input_kind == 'flow' else mean_of_videos
 
 
 def mean_image_names(mode: str, train: Split, test: Split) -> tuple[str, ...]:

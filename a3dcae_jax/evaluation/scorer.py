@@ -1,6 +1,6 @@
 """Scorers turn clips into errors, by a checkpoint or by a bundle."""
 
-from typing import Protocol
+import abc
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from a3dcae_jax.serving.bundle import Bundle
 from a3dcae_jax.training.state import TrainState
 
 
-class Scorer(Protocol):
+class Scorer(abc.ABC):
   """The interface of scorers.
 
   Clips are uint8 [B, T, H, W]; `ids`, int32 [B], has the mean image id of each clip.
@@ -34,17 +34,22 @@ class Scorer(Protocol):
   window: int
   step: int
 
+  @abc.abstractmethod
   def errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """Return (errors [B, T], maps [B, T, H, W])."""
 
   def explain(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array] | None:
     """Return (input, reconstruction) [B, T, H, W, 1], or None if there are none."""
+    del clips, ids
+    return None
 
   def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
     """Return the pooled maps of the encoder by name; empty if there are none."""
+    del clips, ids
+    return {}
 
 
-class CheckpointScorer:
+class CheckpointScorer(Scorer):
   """Scorer of a checkpoint."""
 
   def __init__(
@@ -96,8 +101,8 @@ class CheckpointScorer:
     return {name: value[0] for name, value in sown['intermediates'].items()}
 
 
-class BundleScorer:
-  """Scorer of a bundle, which has its own weights and one mean image."""
+class BundleScorer(Scorer):
+  """Scorer of a bundle, which has its own weights and one mean image, and gives errors alone."""
 
   def __init__(self, bundle: Bundle) -> None:
     self.window = bundle.window
@@ -109,17 +114,8 @@ class BundleScorer:
     del ids  # a bundle has one mean image
     return self._bundle(clips)
 
-  def explain(self, clips: jax.Array, ids: np.ndarray) -> None:
-    """Return None: a bundle has no reconstructions."""
-    del clips, ids
 
-  def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
-    """Return nothing: a bundle has no feature maps."""
-    del clips, ids
-    return {}
-
-
-class MeanInputScorer:
+class MeanInputScorer(Scorer):
   """Scorer of the baseline whose reconstruction is the mean image."""
 
   def __init__(self, recipe: ScoringRecipe, mean_images: np.ndarray, window: int) -> None:
@@ -131,15 +127,6 @@ class MeanInputScorer:
   def errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """See `Scorer`."""
     return self._program(clip_means(self._mean_images, ids), clips)
-
-  def explain(self, clips: jax.Array, ids: np.ndarray) -> None:
-    """Return None: there is no reconstruction."""
-    del clips, ids
-
-  def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
-    """Return nothing: there is no network."""
-    del clips, ids
-    return {}
 
 
 def _energy(recipe, mean_image, clips):

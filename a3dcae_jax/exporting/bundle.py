@@ -13,7 +13,6 @@ from a3dcae_jax.config import fields
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.program import scoring_program
 from a3dcae_jax.evaluation.scorer import CheckpointScorer
-from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_array, unpack_array
 from a3dcae_jax.serving.artefact import DTYPES, export_program
 from a3dcae_jax.serving.bundle import Bundle, write_bundle
@@ -91,17 +90,15 @@ def export_bundle(folder: str | pathlib.Path, source: BundleSource, *, onnx: boo
 
 def bundle_calibration(bundle: Bundle) -> Calibration:
   """Return the calibration in a bundle."""
-  content = manifests.read_files(bundle.folder, bundle.manifest)[CALIBRATION]
-  return Calibration.from_json(json.loads(content))
+  return Calibration.from_json(json.loads(bundle.extra_files[CALIBRATION]))
 
 
 def bundle_inputs(bundle: Bundle) -> InputStatistics:
   """Return the mean images and the perspective in a bundle."""
   input_mean = np.asarray(bundle.mean_image)[None]
   frame_mean = input_mean
-  if FRAME_MEAN in bundle.manifest['files']:
-    content = manifests.read_files(bundle.folder, bundle.manifest)[FRAME_MEAN]
-    frame_mean = unpack_array(content, FRAME_MEAN)[None]
+  if FRAME_MEAN in bundle.extra_files:
+    frame_mean = unpack_array(bundle.extra_files[FRAME_MEAN], FRAME_MEAN)[None]
   top, bottom = bundle.manifest['row_scale']
   return InputStatistics(('set',), frame_mean, input_mean, (top, bottom))
 

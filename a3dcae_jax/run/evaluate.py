@@ -15,7 +15,7 @@ from a3dcae_jax.evaluation.calibrate import (
   share_input_statistics,
 )
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
-from a3dcae_jax.evaluation.combine import ScoredRun, add_results, sum_summary
+from a3dcae_jax.evaluation.combine import ScoredRun, add_results
 from a3dcae_jax.evaluation.evaluate import RunFacts, write_results
 from a3dcae_jax.evaluation.mean_images import mean_image_ids
 from a3dcae_jax.evaluation.program import make_recipe
@@ -74,9 +74,8 @@ def evaluate_run(
   calibration = calibrate_run(settings, workdir, scorer, cache, inputs)
   result, facts = score_run(settings, scorer, calibration, cache, inputs)
   source = report_source(scorer, cache, facts)
-  summary = calibration.summary(settings.eval.per_position)
   return processes.run_on_primary(
-    'report', lambda: write_results(workdir, cache, source, summary, result, facts)
+    'report', lambda: write_results(workdir, cache, source, result, facts)
   )
 
 
@@ -119,8 +118,7 @@ def evaluate_sum(
   added = add_results(scored)
   facts = first_facts._replace(protocol_runs=protocol_runs)
   source = report_source(first_scorer, caches[0], facts)
-  summary = sum_summary(added, scored, first.eval.per_position)
-  return write_results(workdir, caches[0], source, summary, added, facts)
+  return write_results(workdir, caches[0], source, added, facts)
 
 
 def compare_runs(folders: Sequence[str | pathlib.Path], *, page: str = '') -> None:

@@ -108,6 +108,5 @@ def evaluate_bundle(
   inputs = bundle_inputs(bundle)
   calibration = bundle_calibration(bundle)
   result, facts = score_run(settings, scorer, calibration, cache, inputs)
-  summary = calibration.summary(settings.eval.per_position)
   source = report_source(scorer, cache, facts)
-  return write_results(workdir, cache, source, summary, result, facts)
+  return write_results(workdir, cache, source, result, facts)

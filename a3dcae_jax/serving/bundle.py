@@ -127,7 +127,9 @@ def load_bundle(folder: pathlib.Path | str) -> 'Bundle':
     _check_clips(model_path, geometry, dtype, model)
     _check_weights(weights_path, name, model, weights)
     models[dtype] = model
-  return Bundle(folder, manifest, models, weights, mean_image)
+  own_files = {WEIGHTS, MEAN_IMAGE, *geometry['models'].values()}
+  extra_files = {name: content for name, content in files.items() if name not in own_files}
+  return Bundle(folder, manifest, models, weights, mean_image, extra_files)
 
 
 class Bundle:
@@ -141,6 +143,7 @@ class Bundle:
     height: of a frame, in pixels.
     width: of a frame, in pixels.
     stride: frames of the video between two frames of a clip.
+    extra_files: name -> content of each further file that was written with the bundle.
     threshold: the score of `score_video` above which a frame is abnormal, chosen from training
       scores.
   """
@@ -152,12 +155,14 @@ class Bundle:
     models: Mapping[str, export.Exported],
     weights: Mapping[str, np.ndarray],
     mean_image: np.ndarray,
+    extra_files: Mapping[str, bytes],
   ) -> None:
     """Put the weights on the default device; `load_bundle` gives the arguments."""
     geometry = manifest['input']
     self.folder = folder
     self.manifest = manifest
     self.mean_image = mean_image
+    self.extra_files = extra_files
     self.window = geometry['window_frames']
     self.height = geometry['height_px']
     self.width = geometry['width_px']
