@@ -103,7 +103,7 @@ def _variant_texts() -> str:
 
 
 def _variant_values() -> str:
-  """Return a table of all fields that a variant changes, with a column for each variant."""
+  """Return a table of the fields that variants change, one column per variant."""
   defaults = _leaves(make_config('name'))
   values = {name: _leaves(make_config('name', name)) for name in VARIANTS}
   names = [name for name in VARIANTS if _changed(values[name], defaults)]

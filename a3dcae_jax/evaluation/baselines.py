@@ -1,4 +1,4 @@
-"""Errors of the baselines of a run, which learn nothing."""
+"""Errors of the baselines of a run."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Find a run's input statistics before training and its calibration after it."""
+"""Compute input statistics before training and the calibration after it."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from a3dcae_jax.scoring.errors import error_maps
 from a3dcae_jax.scoring.local import motion_statistics, pooled_maps, row_sums
 from a3dcae_jax.training import processes
 
-MAX_STATISTICS_WINDOWS = 128  # training windows from which motion statistics are computed
+MAX_STATISTICS_WINDOWS = 128  # most training windows that motion statistics are computed from
 
 
 class CalibrationPlan(NamedTuple):
@@ -147,7 +147,7 @@ def load_or_calibrate(
     scorer: scorer of the checkpoint; it receives the motion statistics if it needs any.
     plan: how to calibrate.
     inputs: input statistics of the run.
-    open_training: returns the training split; called only for a new calibration.
+    open_training: returns the training split; it is called only for a new calibration.
   """
   source = calibration_source(plan, scorer.step)
   saved = processes.run_on_primary('calibration', lambda: _saved(workdir, source))
@@ -201,7 +201,7 @@ def calibrate(
 def calibration_windows(
   plan: CalibrationPlan, videos: Sequence[CachedVideo], window: int
 ) -> tuple[list[CachedVideo], TestWindows]:
-  """Return the training videos that calibrate, and their windows.
+  """Return the calibrating videos and their windows.
 
   The videos are cut into windows as test videos are.
   """
@@ -224,7 +224,7 @@ def choose_videos(
 
   Args:
     videos: training videos.
-    max_windows: about how many windows to take.
+    max_windows: approximate number of windows.
     window: frames per window.
     step: as in `test_windows`.
     stride: as in `test_windows`.
@@ -284,7 +284,7 @@ def find_motion_statistics(
   total = 0.0
   for start in range(0, len(chosen), batch_size):
     batch = np.resize(chosen[start : start + batch_size], batch_size)
-    # The last batch is filled up by repeated clips, which must not count.
+    # The last batch is filled with repeated clips, which must not count.
     counted = (np.arange(batch_size) < len(chosen) - start).astype(np.float32)
     sums = sums_of(frames[rows[batch]], ids[batch], counted)
     total = total + np.asarray(sums, np.float64)
@@ -294,7 +294,7 @@ def find_motion_statistics(
 def _frame_errors(errors, windows, videos):
   """Return the errors of all frames of the calibrating videos, float64 [N].
 
-  The videos follow each other without the frames between them.
+  The videos are joined without the frames between them.
   """
   rows = windows.rows
   start = 0

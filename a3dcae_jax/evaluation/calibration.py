@@ -98,7 +98,7 @@ class Calibration:
     windows: number of windows.
     first_frames: index of the first frame of each calibrating video.
     num_frames: number of frames of each calibrating video.
-    uncalibrated: float64 [N], errors of all frames of these videos, video after video.
+    uncalibrated: float64 [N], errors of all frames of these videos, in order.
     per_position: float64 [N], the same errors divided by `position_mean` at their position.
     motion_statistics: float32 [2, T, h] for error=local, see `scoring.local`; else None.
   """
@@ -130,7 +130,7 @@ class Calibration:
     return event_threshold(self.errors(options.per_position), options, events)
 
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
-    """Return the calibration as it stands in a bundle's `detector.json`."""
+    """Return the calibration as the entry of a bundle's `detector.json`."""
     threshold = self.threshold(options, events)
     errors = self.per_position if options.per_position else self.uncalibrated
     scores = np.concatenate(train_scores(self.errors(options.per_position), options))

@@ -24,8 +24,8 @@ class ScoredRun(NamedTuple):
 def add_results(runs: Sequence[ScoredRun]) -> EvaluationResult:
   """Add the errors of several runs.
 
-  Only training videos on which every run calibrates are added: a run with a larger stride leaves
-  out videos that are too short for it.
+  Only training videos on which every run calibrates are added. A run with a larger stride leaves
+  out videos that are too short.
 
   Raises:
     UserError: if the runs have no calibrating video in common.

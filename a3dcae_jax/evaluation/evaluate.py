@@ -34,10 +34,10 @@ Figures = dict[str, Any]
 
 
 class RunFacts(NamedTuple):
-  """Facts of a run that stand in its metrics and its report.
+  """Facts of a run for its metrics and its report.
 
   Attributes:
-    settings: settings of the run, or of the first of several runs that are added.
+    settings: settings of the run; for a sum of runs, those of the first.
     protocol_runs: the `protocol.run_protocol` of each run.
     inputs: mean images of the training videos.
     ids: int32 [V], mean image id of each test video.
@@ -61,7 +61,7 @@ def write_results(
   Args:
     workdir: folder to write to.
     cache: frame cache with the test split open.
-    source: the parts from which the report shows frames.
+    source: the scorer and frames that the report shows.
     result: errors of the test frames.
     facts: facts of the run.
 
@@ -107,9 +107,9 @@ def find_events(
   options: fields.Eval,
   events: fields.Events,
 ) -> tuple[Figures, list[list[tuple[int, int]]]]:
-  """Detect events.
+  """Detect events, and count them against the labels.
 
-  They are detected in z-scores, the only scores for which training videos give a threshold.
+  They are detected in z-scores, since only these have a threshold from training videos.
 
   Args:
     errors: errors of the frames.

@@ -13,7 +13,8 @@ MAX_BLOCKS = 1024
 def flow_blocks(frames: np.ndarray, videos: Sequence[CachedVideo]) -> Iterator[np.ndarray]:
   """Yield blocks of consecutive frames, evenly spread over the videos.
 
-  Blocks have `BLOCK_FRAMES` frames and lie back to back. A shorter video is one block.
+  Blocks have `BLOCK_FRAMES` frames and lie back to back. A video that is shorter than a block is
+  one block.
 
   Yields:
     uint8 [T, H, W]; at most `MAX_BLOCKS` blocks.

@@ -1,4 +1,4 @@
-"""Pixel AUC, RBDC and TBDC, gathered while the windows of a run are scored."""
+"""Pixel AUC, RBDC and TBDC, computed while the windows of a run are scored."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from a3dcae_jax.scoring.regions import (
 )
 
 SIGMA_PX = 2.0  # standard deviation of the Gaussian that smooths error maps
-BLOCK_PX = 4  # smoothed maps are reduced by means over square blocks of this many pixels
+BLOCK_PX = 4  # side of the blocks whose means replace the smoothed maps, in pixels
 MIN_AREA = 2  # smallest region, in reduced pixels
 _RULE = (
   f'error maps smoothed by {SIGMA_PX} px, reduced {BLOCK_PX}x{BLOCK_PX}, '
@@ -26,7 +26,7 @@ _RULE = (
 
 
 class Localiser:
-  """Collects error maps window by window and computes metrics of localisation.
+  """Collects error maps window by window, and computes pixel metrics.
 
   The map of a frame is the mean over the windows that keep the frame, just as its error is. Videos
   without pixel masks are left out: of UCSD Ped1, for instance, only ten clips have masks.
@@ -77,7 +77,7 @@ class Localiser:
     self._pixels.counts = gather(self._pixels.counts).sum(0)
     for reduced, seen in zip(gather(self._reduced), gather(self._seen), strict=True):
       self._reduced[seen] = reduced[seen]
-    # The rest are frames whose windows two processes have shared.
+    # The remaining frames have windows in the shares of two processes.
     most = int(gather(np.asarray(len(self._means))).max())
     waiting = self._means.waiting(most, self._split.frames.shape[1:])
     gathered = [gather(part) for part in waiting]
@@ -89,7 +89,7 @@ class Localiser:
   def metrics(self) -> dict[str, Any]:
     """Return pixel AUC, RBDC and TBDC as JSON values.
 
-    RBDC and TBDC are given for both ways to end the curve, see `scoring.regions.area_to_one`.
+    RBDC and TBDC are computed with both ends of the curve, see `scoring.regions.area_to_one`.
     """
     truth, source = self._true_regions()
     result = {
@@ -121,7 +121,7 @@ class Localiser:
       self._seen[index] = True
 
   def _true_regions(self):
-    """Return the true regions of all videos and a text on their source.
+    """Return the true regions of all videos, and the name of their source.
 
     A region is (track, frame, x1, y1, x2, y2).
     """

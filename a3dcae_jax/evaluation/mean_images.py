@@ -1,4 +1,4 @@
-"""Mean images of the training videos, and the one that each video uses.
+"""Mean images of the training videos, and which of them each video uses.
 
 There are always S mean images [S, H, W]: one for the set, one per scene, or one per video. The mean
 image id of a video is the index of the mean image that it uses.

@@ -1,8 +1,8 @@
 """Perspective normalisation of flow by a reference speed for each image row.
 
-A person near the camera moves more pixels per frame than one far away. On a plane seen from a
-height, the pixels per step grow linearly from the horizon downwards. So the reference speed is a
-linear function of the row, given by its values at the top and the bottom row.
+A person near the camera moves more pixels per frame than one far away. If the camera looks down on
+a plane, this number grows linearly from the horizon downwards. So the reference speed is a linear
+function of the row, given by its values at the top and the bottom row.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.evaluation.flow_blocks import flow_blocks
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
 
-MIN_TOP_SCALE = 0.25  # lowest reference speed of the top row, where little motion is seen
+MIN_TOP_SCALE = 0.25  # lowest reference speed of the top row; little moves there
 
 
 def find_row_scale(frames: np.ndarray, videos: Sequence[CachedVideo]) -> tuple[float, float]:
@@ -28,8 +28,8 @@ def find_row_scale(frames: np.ndarray, videos: Sequence[CachedVideo]) -> tuple[f
       b = sum v^2 (y - y0) (v - s0) / sum v^2 (y - y0)^2
 
   The line is divided by s0, so that the reference speed is 1 where most of the motion is. The slope
-  b is at least 0, since cameras stand upright, and so small that the top row has `MIN_TOP_SCALE` or
-  more.
+  b is limited: at least 0, since the ground is nearest at the bottom, and at most such that the top
+  row has `MIN_TOP_SCALE`.
 
   Returns:
     (top, bottom), rounded to three decimals; `UNIFORM_ROWS` if nothing moves.

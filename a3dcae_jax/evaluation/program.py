@@ -16,7 +16,7 @@ from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.scoring.local import local_errors
 from a3dcae_jax.training.state import TrainState
 
-MOTION_STATISTICS = 'calibration/motion_statistics'  # name among the weights, for error=local
+MOTION_STATISTICS = 'calibration/motion_statistics'  # name of these statistics among the weights
 
 Weights = dict[str, jax.Array]
 
@@ -27,7 +27,7 @@ class ScoringRecipe(NamedTuple):
   Attributes:
     model: the config's `model`; only the auto-encoder is used.
     prepare: (clips, mean image) -> input of the network, float32 [B, T, H, W, 1].
-    loss: the config's `loss`. If it masks frames, every frame is masked in turn here.
+    loss: the config's `loss`. If training masks frames, scoring masks each frame in turn.
     eval: the config's `eval`; `error` and `network_weight` are used.
   """
 
@@ -68,9 +68,9 @@ def scoring_program(
   """Return the pure function (weights, mean image, clips) -> (errors, maps).
 
   Args:
-    recipe: what to compute.
+    recipe: settings of the program.
     platform: platform to trace for: 'cpu', 'accelerator' or as in `ops.conv_algorithm.tracing_for`.
-      It decides convolutions and dtype. None is the platform that JAX runs on.
+      It selects the convolutions and the dtype. None is the platform that JAX runs on.
     conv_algorithm: algorithm of the 3D convolutions.
 
   Returns:

@@ -16,7 +16,7 @@ def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
 
   Args:
     settings: settings of the run.
-    split: the test split; videos too short for the stride have a smaller one.
+    split: the test split; videos that are too short for the stride take a smaller one.
   """
   options, loss = settings.eval, settings.loss
   masked = None

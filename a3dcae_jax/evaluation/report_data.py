@@ -22,7 +22,7 @@ Frame = tuple[int, int]
 
 
 class ReportSource(NamedTuple):
-  """The parts from which a report shows frames.
+  """The scorer and the frames that a report shows.
 
   Attributes:
     title: title of the page.
@@ -66,7 +66,7 @@ def write_page(
 
   Args:
     workdir: folder with `config.json`, `provenance.json` and, for a training run, `metrics.jsonl`.
-    source: the parts from which frames are shown.
+    source: the scorer and frames to show.
     metrics: metrics of this evaluation.
     shown: scores of the test videos.
   """
@@ -95,7 +95,7 @@ def write_page(
 
 
 def _shown_frames(scores, labels):
-  """Return title -> frames to show under it."""
+  """Return title -> frames to show."""
   shown = {
     'Most abnormal frames': _extreme_frames(scores, most=True),
     'Most normal frames': _extreme_frames(scores, most=False),
@@ -117,7 +117,7 @@ def _extreme_frames(scores, *, most, where=None):
 
   Args:
     scores: scores of each video.
-    most: take the highest scores, not the lowest.
+    most: whether to take the highest scores instead of the lowest.
     where: bool [N_v] for each video, the frames to choose from; None for all.
   """
   worst = -np.inf if most else np.inf
@@ -131,7 +131,7 @@ def _extreme_frames(scores, *, most, where=None):
 
 
 def _rocs(shown):
-  """Return name -> ROC curve; none where only one class is labelled."""
+  """Return name -> ROC curve; empty if there is only one class."""
   if not shown.labels:
     return {}
   truth = np.concatenate(shown.labels)

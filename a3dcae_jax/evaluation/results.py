@@ -44,9 +44,9 @@ class EvaluationResult(NamedTuple):
     uncalibrated: errors without per-position calibration.
     per_position: errors divided by the mean training error at their position in the window.
     position_mean: [T], those mean errors.
-    localiser: where in the frames the errors are; None if the set has no masks.
+    localiser: error maps, collected for pixel metrics; None if the set has no masks.
     flow_baselines: errors of the baseline on flow, name -> float64 [N]; empty for runs on frames.
-    seconds: time that the forward passes took.
+    seconds: duration of the forward passes.
   """
 
   uncalibrated: FrameErrors
@@ -85,7 +85,7 @@ def find_errors(
     ids: int32 [V], mean image id of each video.
     calibration: calibration of the same scorer.
     options: the config's `eval`.
-    localise: whether to gather also where in the frames the errors are.
+    localise: whether to collect error maps for pixel metrics.
   """
   start = time.monotonic()
   windows = cut_windows(split, scorer.window, options)

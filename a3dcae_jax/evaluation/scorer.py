@@ -1,4 +1,4 @@
-"""Scorers turn clips into errors, by a checkpoint or by a bundle."""
+"""Scorers compute the errors of clips, from a checkpoint or a bundle."""
 
 import abc
 
@@ -28,7 +28,7 @@ class Scorer(abc.ABC):
 
   Attributes:
     window: frames per clip, T.
-    step: number of updates of the checkpoint.
+    step: number of updates before the checkpoint.
   """
 
   window: int
@@ -39,12 +39,12 @@ class Scorer(abc.ABC):
     """Return (errors [B, T], maps [B, T, H, W])."""
 
   def explain(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array] | None:
-    """Return (input, reconstruction) [B, T, H, W, 1], or None if there are none."""
+    """Return (input, reconstruction) [B, T, H, W, 1], or None without a network."""
     del clips, ids
     return None
 
   def feature_maps(self, clips: jax.Array, ids: np.ndarray) -> dict[str, jax.Array]:
-    """Return the pooled maps of the encoder by name; empty if there are none."""
+    """Return the pooled maps of the encoder by name; empty without a network."""
     del clips, ids
     return {}
 
@@ -58,7 +58,7 @@ class CheckpointScorer(Scorer):
     """Keep the weights; nothing is compiled yet.
 
     Args:
-      recipe: what to compute.
+      recipe: settings of the scoring program.
       state: training state of the checkpoint.
       mean_images: float32 [S, H, W], mean images of the network's input.
       window: frames per clip.
@@ -102,7 +102,7 @@ class CheckpointScorer(Scorer):
 
 
 class BundleScorer(Scorer):
-  """Scorer of a bundle, which has its own weights and one mean image, and gives errors alone."""
+  """Scorer of a bundle, which has its own weights and one mean image."""
 
   def __init__(self, bundle: Bundle) -> None:
     self.window = bundle.window

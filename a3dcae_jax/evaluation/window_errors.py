@@ -1,6 +1,6 @@
 """Errors of many windows, computed in batches of one size.
 
-With one size, the scoring program is compiled once.
+Because of the single size, the scoring program is compiled only once.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from a3dcae_jax.training import processes
 
 MapsCallback = Callable[[int, np.ndarray], None]
 
-_MAX_PENDING = 2  # batches on the device while the host reads the results of an earlier one
+_MAX_PENDING = 2  # batches that may run on the device before the host reads a result
 
 
 class WindowList(NamedTuple):

@@ -18,9 +18,9 @@ from a3dcae_jax.serving.artefact import DTYPES, export_program
 from a3dcae_jax.serving.bundle import Bundle, write_bundle
 
 CALIBRATION = 'calibration.json'
-FRAME_MEAN = 'frame_mean.npy'  # only in bundles on flow, for the baselines on frames
+FRAME_MEAN = 'frame_mean.npy'  # only in bundles of runs on flow, for the baselines on frames
 _CHECKED_CLIPS = 8
-_TOLERANCE = 0.02  # relative, between the bundle's program and the checkpoint's
+_TOLERANCE = 0.02  # largest relative difference from the checkpoint
 
 
 class BundleSource(NamedTuple):
@@ -31,7 +31,7 @@ class BundleSource(NamedTuple):
     calibration: calibration of the scorer.
     inputs: input statistics of the run, with one mean image.
     events: the config's `events`.
-    details: further fields of `detector.json`: data, config, provenance.
+    details: further fields of `detector.json`, namely data, config and provenance.
   """
 
   scorer: CheckpointScorer
@@ -45,7 +45,7 @@ def export_bundle(folder: str | pathlib.Path, source: BundleSource, *, onnx: boo
   """Write a bundle, whole or not at all.
 
   Args:
-    folder: folder of the bundle. An older bundle is replaced, any other folder refused.
+    folder: folder of the bundle. An older bundle is replaced; any other folder is refused.
     source: content of the bundle.
     onnx: whether to add `model.onnx`.
 
@@ -104,7 +104,7 @@ def bundle_inputs(bundle: Bundle) -> InputStatistics:
 
 
 def one_mean_image(inputs: InputStatistics) -> np.ndarray:
-  """Return the only mean image of a run, float32 [H, W].
+  """Return the single mean image of a run, float32 [H, W].
 
   Raises:
     UserError: if it has several.
@@ -118,7 +118,7 @@ def one_mean_image(inputs: InputStatistics) -> np.ndarray:
 
 
 def sample_clips(frame_mean: np.ndarray, window: int) -> np.ndarray:
-  """Return clips on which programs are compared: the mean image with noise.
+  """Return clips for the comparison of programs: the mean image with noise.
 
   Returns:
     uint8 [B, T, H, W].

@@ -14,7 +14,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.evaluation.program import ScoringRecipe, Weights, scoring_program
 
-_LOG_ERRORS_ONLY = 3  # onnxruntime warns of constants that the converter left unused
+_LOG_ERRORS_ONLY = 3  # hides warnings about unused constants
 
 
 def convert_and_check(
@@ -71,11 +71,11 @@ def converter_packages() -> tuple[ModuleType, ModuleType]:
 
 
 def compare_ranking(errors: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
-  """Compare the order of frames by two sets of errors [B, T].
+  """Compare the orders of frames by two sets of errors [B, T].
 
   Returns:
-    Number of frames, largest difference, largest error, and how many pairs of neighbours in the
-    expected order are in the opposite order.
+    Number of frames, largest difference, largest error, and the number of neighbours in the
+    expected order that are in the opposite order.
   """
   order = np.argsort(expected, axis=None)
   return {

@@ -27,9 +27,9 @@ from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.training import parallel
 
 TRACED_FOR = {'tpu': 'tpu', 'cuda': 'gpu'}
-# XLA times its own matrix products to choose their tiles. Without a GPU this fails at some shapes;
-# cuBLAS needs no tiles. The layout of convolutions is the one that `common.tuning` asks for where
-# programs run.
+# XLA times its own matrix products to choose their tiles, which fails for some shapes without a
+# GPU; cuBLAS needs no tiles. The layout of convolutions is the one that `common.tuning` sets on
+# GPUs.
 COMPILER_OPTIONS = {
   'tpu': None,
   'cuda': {'xla_gpu_enable_triton_gemm': False, 'xla_gpu_force_conv_nhwc': True},
@@ -37,14 +37,14 @@ COMPILER_OPTIONS = {
 
 
 class OutOfMemory(UserError):
-  """A program does not compile for lack of a chip's memory, or on-chip memory."""
+  """A program does not fit the memory or the on-chip memory of a chip."""
 
 
 def compile_for(setting: Setting, topology: str) -> tuple[Any, float]:
   """Compile a program over the devices of a topology, mapped as training maps it.
 
   Returns:
-    (compiled program, seconds that it took).
+    The compiled program, and the seconds that compilation took.
 
   Raises:
     OutOfMemory: if the program does not fit.
@@ -94,7 +94,7 @@ def out_of_memory(message: str) -> str:
   """Summarise the message of a compiler that ran out of memory.
 
   Args:
-    message: says which memory, and which operation asked for it.
+    message: names the memory and the operation that needed it.
   """
   memory_space = re.search(r'memory space (\w+)', message)
   operation = re.search(r'op_name="([^"]*)"', message)
@@ -113,8 +113,8 @@ def out_of_memory(message: str) -> str:
 def report(setting: Setting, topology: str) -> dict[str, Any]:
   """Compile a program for a topology and report its figures, all per chip.
 
-  For GPUs XLA counts neither FLOPs nor bytes. FLOPs are then those of `costs.model_flops`, bytes
-  those that all kernels read and write according to the program's text (`main_memory`).
+  For GPUs XLA counts neither FLOPs nor bytes. FLOPs then come from `costs.model_flops`, and bytes
+  from the reads and writes of all kernels in the program's text (`main_memory`).
 
   Returns:
     FLOPs, bytes, memory, roofline, moves over 1 MB, kernels and collectives.
@@ -171,13 +171,13 @@ def sent_figures(sent: Sequence[Mapping[str, Any]], topology: str, step_s: float
 
   Args:
     sent: rows of `hlo.collectives`.
-    topology: gives the rate of the links (`links.sending_s`).
+    topology: name of the topology, for the rate of its links (`links.sending_s`).
     step_s: duration of the step.
 
   Returns:
     Numbers of collectives and MB by purpose; `collective_s`, their time at the rate of the links;
-    `collective_share` of the step; and `waited_share`, the share during which nothing is computed.
-    Gradients that do not travel in a reduction are gathered as factors (`ops.factored_gradient`).
+    `collective_share`, its share of the step; and `waited_share`, the share in which nothing is
+    computed. Gradients that are not reduced are gathered as factors (`ops.factored_gradient`).
   """
   gradients = [row for row in sent if row['purpose'] == 'gradients']
   statistics = [row for row in sent if row['purpose'] == 'statistics']

@@ -17,10 +17,10 @@ class Chip(NamedTuple):
   sheets of A100, H100 and H200 SXM (dense rates, NVLink).
 
   Attributes:
-    tflops_per_s: in bfloat16.
+    tflops_per_s: peak rate in bfloat16.
     gb_per_s: bandwidth of the memory.
     memory_gib: size of the memory.
-    link_gb_per_s: rate at which it sends over all its links together.
+    link_gb_per_s: rate at which the chip sends over all its links together.
   """
 
   tflops_per_s: float
@@ -30,7 +30,7 @@ class Chip(NamedTuple):
 
 
 class Gpu(NamedTuple):
-  """Properties that XLA asks of a GPU before it compiles for it.
+  """Properties of a GPU that XLA needs for compilation.
 
   They are the fields of its `GpuTargetConfigProto`. Source: CUDA's tables of compute capabilities.
   """
@@ -69,7 +69,7 @@ GPUS = {
   'h200': Chip(989, 4800, 141, 450),
 }
 CHIPS = TPUS | GPUS
-DEFAULTS = {'tpu': 'v5e:1x1', 'cuda': 'h200:1x1'}  # topology of each platform
+DEFAULTS = {'tpu': 'v5e:1x1', 'cuda': 'h200:1x1'}  # default topology of each platform
 
 _A100 = Gpu('NVIDIA A100-SXM4-80GB', 8, 108, 64, 167936, 166912, 40 * 2**20, 1.41, 85_100_068_864)
 _H100 = Gpu('NVIDIA H100 80GB HBM3', 9, 132, 128, 233472, 232448, 50 * 2**20, 1.98, 84_942_979_072)
@@ -127,7 +127,7 @@ def topology_devices(topology: str) -> Sequence[Any]:
     options = {'chips_per_host_bounds': (1, 1, 1)} if is_single else {}
   try:
     return topologies.get_topology_desc(name, platform=platform, **options).devices
-  except Exception as error:  # each plug-in raises exceptions of its own kind
+  except Exception as error:  # each plug-in raises its own types
     message = str(error)
     is_missing = any(words in message.lower() for words in _NOT_INSTALLED)
     hint = f'; {_INSTALL_HINTS[platform]}' if is_missing else ''
@@ -137,8 +137,8 @@ def topology_devices(topology: str) -> Sequence[Any]:
 def kernels_for(devices: Sequence[Any], axis_name: str) -> contextlib.AbstractContextManager[Any]:
   """Return a context in which Pallas compiles GPU kernels for absent devices.
 
-  Pallas usually asks the GPU for its properties; here they come from an abstract device. For TPUs
-  it needs nothing.
+  Pallas otherwise queries the GPU for its properties; here they come from an abstract device. TPUs
+  need no context.
 
   Args:
     devices: the devices of a topology.

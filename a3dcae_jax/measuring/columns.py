@@ -14,7 +14,7 @@ def table(
 
   Args:
     rows: one mapping from field names to values per line.
-    columns: (title, format) pairs such as ('clips/s', '{clips_per_s:.2f}'). A field that is None
+    columns: (title, format) pairs, such as ('clips/s', '{clips_per_s:.2f}'). A field that is None
       or missing shows as '-'.
     markdown: write Markdown; the default is text with columns of equal width.
   """
@@ -53,7 +53,7 @@ def _aligned(cells: Sequence[Sequence[str]]) -> str:
 def _cell(row: Mapping[str, Any], form: str) -> str:
   try:
     return form.format(**row)
-  except (TypeError, ValueError, KeyError):  # a missing field, or None, which takes no format
+  except (TypeError, ValueError, KeyError):  # a missing field, or None, which cannot be formatted
     return '-'
 
 

@@ -1,9 +1,9 @@
 """FLOPs, bytes and memory of a program: our own count, and what XLA reports.
 
-A compiler counts the operations that it runs. Minimal filtering along time (`ops.winograd`) has
-half the products of the direct method, the polyphase method of the first and last layer
-(`ops.polyphase`) has more. `model_flops` counts the network as written down, by direct
-convolutions, from the jaxpr: the result is the same on every platform.
+A compiler counts the operations that it runs, and these depend on the algorithm: minimal filtering
+along time (`ops.winograd`) has half the products of the direct method, the polyphase method of the
+first and last layer (`ops.polyphase`) has more. `model_flops` counts direct convolutions in the
+jaxpr, so its result is the same on every platform.
 """
 
 import math
@@ -37,7 +37,7 @@ class XlaCost(NamedTuple):
 
 
 def xla_cost(compiled: Any) -> XlaCost:
-  """Return XLA's count for a compiled program. For GPUs that are absent it has none."""
+  """Return XLA's count for a compiled program; it has none for absent GPUs."""
   try:
     cost = compiled.cost_analysis() or {}
   except jax.errors.JaxRuntimeError:
@@ -48,7 +48,7 @@ def xla_cost(compiled: Any) -> XlaCost:
 def used_bytes(compiled: Any) -> int:
   """Return the device memory that a compiled program needs at its peak, in bytes.
 
-  It is the sum of arguments, temporary arrays and those results that reuse no argument.
+  It is the sum of arguments, temporary arrays, and results that do not reuse an argument.
   """
   memory = compiled.memory_analysis()
   results = memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -60,11 +60,11 @@ def model_flops(setting: Setting) -> int:
 
   Only convolutions and matrix products count, with 2 FLOPs per product.
   """
-  # In float32: for bfloat16 the gradient of a convolution is traced beside a convolution whose
-  # result is not used (`ops.conv_pool`).
+  # In float32, because for bfloat16 the gradient of a convolution is traced together with a
+  # convolution whose result is not used (`ops.conv_pool`).
   plain = setting._replace(dtype='float32', conv_algorithm='direct', polyphase=False, remat='none')
   clips, mean_image = input_shapes(plain)
-  with tracing_for('tpu'):  # without the barriers that CPUs need
+  with tracing_for('tpu'):  # without the barriers for CPUs
     carry = jax.eval_shape(lambda: fresh_state(plain))
     if plain.mode == 'infer':
       program = error_program(plain)
@@ -114,7 +114,7 @@ def _convolution_flops(equation: Any) -> int:
 
       2 * B * Cin * Cout / groups * number of (output, tap) pairs that read a pixel
 
-  The pairs are those of all spatial axes; a tap that falls on padding does not count.
+  The number of pairs is the product over the spatial axes; a tap on padding does not count.
   """
   params = equation.params
   numbers = params['dimension_numbers']
@@ -141,7 +141,7 @@ def _convolution_flops(equation: Any) -> int:
 def _positions_read(params: Mapping[str, Any], axis: int, taps: int, outputs: int) -> np.ndarray:
   """Return the positions that the outputs read along an axis, [outputs, taps].
 
-  The first value of the input lies at 0; with dilated inputs the next one at `lhs_dilation`.
+  The first value of the input lies at 0; with a dilated input, the next one lies at `lhs_dilation`.
   """
   stride = params['window_strides'][axis]
   dilation = params['rhs_dilation'][axis]

@@ -43,11 +43,11 @@ class Instruction(NamedTuple):
   """One line of HLO text.
 
   Attributes:
-    name: its name, without the percent sign.
-    shape: of its result, as written.
-    opcode: such as 'convolution'.
-    rest: the line after the opening bracket: operands, attributes and metadata.
-    fused: whether it belongs to a fusion, where no result is written to memory.
+    name: name, without the percent sign.
+    shape: shape of the result, as in the text.
+    opcode: opcode, such as 'convolution'.
+    rest: the text after the opening bracket: operands, attributes and metadata.
+    fused: whether it is part of a fusion and writes no result to memory.
   """
 
   name: str
@@ -60,7 +60,7 @@ class Instruction(NamedTuple):
   def written(self) -> str:
     """The shape that is written.
 
-    The start of a copy or slice lists its source as well.
+    The start of a copy or a slice also lists its source.
     """
     if self.opcode == 'slice-start':  # ((source), slice, context)
       return self.shape.split('), ')[1].split(', ')[0]
@@ -70,12 +70,12 @@ class Instruction(NamedTuple):
 
   @property
   def num_bytes(self) -> int:
-    """Bytes that it writes."""
+    """Number of bytes that are written."""
     return shape_bytes(self.written)
 
   @property
   def op_name(self) -> str:
-    """The place in our source that it comes from."""
+    """The origin of the instruction in our source."""
     found = re.search(r'op_name="([^"]*)"', self.rest)
     return found.group(1) if found else ''
 
@@ -143,10 +143,10 @@ def _products_per_output(item: Instruction, shapes: Mapping[str, str]) -> int:
 
 
 def large_moves(text: str, *, min_bytes: int = 2**20) -> list[dict[str, Any]]:
-  """Return transposes, copies, gathers and scatters that write much to memory.
+  """List transposes, copies, gathers and scatters that write large results.
 
   Args:
-    text: of the compiled program.
+    text: text of the compiled program.
     min_bytes: the smallest size that is listed.
 
   Returns:
@@ -171,7 +171,7 @@ def large_moves(text: str, *, min_bytes: int = 2**20) -> list[dict[str, Any]]:
 
 
 def collectives(text: str) -> list[dict[str, Any]]:
-  """Return what is sent between devices, one row per collective.
+  """Return a row for each collective, which sends data between devices.
 
   A row has the bytes and the number of arrays of the result, and two judgements:
 
@@ -180,7 +180,7 @@ def collectives(text: str) -> list[dict[str, Any]]:
       overlapped   whether something is computed between its start and its end. A collective that
                    starts and ends in one instruction keeps the chip waiting.
 
-  Source of the chains: programs that libtpu 0.0.42.1 compiles, its "async collective fusion".
+  The chains were found in programs compiled by libtpu 0.0.42.1 ("async collective fusion").
   """
   everything = list(instructions(text))
   items = [item for item in everything if not item.fused]
@@ -196,8 +196,8 @@ def collectives(text: str) -> list[dict[str, Any]]:
 def _chains(items: Sequence[Instruction]) -> Collection[list[Instruction]]:
   """Return the collectives that TPUs run inside fusions.
 
-  Each is the list of its parts. The first part starts the collective and the last one ends it;
-  those between compute meanwhile.
+  Each collective is a list of parts. The first part starts it and the last one ends it; the parts
+  between them compute meanwhile.
   """
   chains = {}
   for item in items:

@@ -25,14 +25,14 @@ def measure_pipeline(
     folder: the frame cache.
     batch_size: clips per batch.
     window: frames per clip.
-    seconds: how long to read.
-    warm_up_batches: batches that are read before the time counts.
+    seconds: duration of the measurement.
+    warm_up_batches: batches that are read before the measurement.
 
   Returns:
-    Rates: clips_per_s; clips_per_cpu_s, per second of one core, which a busy machine hardly
-    changes; gb_per_s of pixels. Amounts: frames of the cache, clips read, seconds. Memory in GiB:
-    own_before_gib and own_gib, of this process without mapped files, before the first batch and at
-    the end; peak_gib, with them. Memory is None elsewhere than on Linux.
+    Rates: clips_per_s; clips_per_cpu_s, per second of CPU time, which other work on the machine
+      hardly changes; gb_per_s of pixels. Amounts: frames of the cache, clips read, seconds. Memory
+      of this process in GiB: own_before_gib and own_gib, without mapped files, before the first
+      batch and at the end; peak_gib, with mapped files. Memory is None except on Linux.
   """
   from a3dcae_jax.data.pipeline import stream_batches  # imports TensorFlow
 
@@ -77,10 +77,10 @@ def measure_ingest(
   """Ingest a data set into a temporary frame cache, which is then removed.
 
   Args:
-    name: of the data set.
+    name: name of the data set.
     root: folder of its videos.
-    height: of the cached frames, in pixels.
-    width: of the cached frames, in pixels.
+    height: height of the cached frames in pixels.
+    width: width of the cached frames in pixels.
     options: the data set's own options.
 
   Returns:
@@ -128,7 +128,7 @@ def describe(row: Mapping[str, Any]) -> str:
 
 
 def memory_gib(field: str) -> float | None:
-  """Return a field of this process's memory in GiB; None elsewhere than on Linux.
+  """Return a field of this process's memory in GiB; None except on Linux.
 
   Source: /proc/self/status.
 

@@ -17,8 +17,8 @@ def largest_batch(
 
   Args:
     setting: the program; the search starts at its batch.
-    topology: such as 'v5e:1x1'.
-    earlier: reports. Those of the same program at other batches are not compiled again.
+    topology: name of the topology, such as 'v5e:1x1'.
+    earlier: reports. Batches of the same program that are in them are not compiled again.
 
   Returns:
     The fields of the program with its largest `batch`, and `tries`, a list of [batch, bytes or
@@ -88,12 +88,13 @@ def search(
 ) -> int:
   """Find the largest n >= 1 with measure(n) <= limit in few calls.
 
-  Memory is nearly a straight line in n, so the next n is read off the line through the last two
-  measurements. With fewer measurements n doubles; where the line gives nothing new, the interval
-  between the largest n that fits and the smallest one that does not is halved.
+  Memory is nearly linear in n, so the next n is taken from the line through the last two
+  measurements. With fewer measurements n doubles. If the line gives no new n, the interval between
+  the largest n that fits and the smallest one that does not is halved.
 
   Args:
-    measure: rises with n; None where the limit is exceeded so far that it cannot say.
+    measure: a function that rises with n; None if the limit is exceeded so far that there is no
+      measurement.
     limit: the largest allowed value.
     first: the n to start with.
     known: n -> measure(n) for values that need no call.
@@ -125,7 +126,7 @@ def _fits(used: int | None, limit: int) -> bool:
 
 
 def _next_probe(low: int, high: int | None, known: Mapping[int, int | None], limit: int) -> int:
-  """Choose the n to measure next: above `low`, which fits, and below `high`."""
+  """Choose the next n to measure, above `low`, which fits, and below `high`."""
   if high is None:
     guess = 2 * low
     most = 4 * low

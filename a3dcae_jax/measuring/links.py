@@ -1,4 +1,4 @@
-"""Time that a collective occupies the links between chips, a lower bound.
+"""Lower bound on the time that a collective occupies the links between chips.
 
 Rates are those of the data sheets.
 """
@@ -7,7 +7,7 @@ import math
 
 from a3dcae_jax.measuring.chips import Topology, chip_of, parse_topology, platform_of
 
-# A side of a TPU slice closes to a ring if it is a multiple of this.
+# A side of a TPU slice is a ring if its length is a multiple of this.
 # Source: Google Cloud's pages on the TPU architectures.
 WRAPPED = {'v5e': 16, 'v6e': 16, 'v5p': 4}
 
@@ -24,9 +24,9 @@ def sending_s(opcode: str, num_bytes: float, topology: str) -> float:
                        chips' bytes crosses the middle of the grid in each direction.
 
   Args:
-    opcode: of the HLO instruction.
+    opcode: opcode of the HLO instruction.
     num_bytes: size of its result.
-    topology: such as 'v5e:2x2'.
+    topology: name of the topology, such as 'v5e:2x2'.
   """
   parsed = parse_topology(topology)
   chips = math.prod(parsed.grid)
@@ -47,7 +47,7 @@ def sending_s(opcode: str, num_bytes: float, topology: str) -> float:
 
 
 def _links_across(topology: Topology) -> int:
-  """Return how many links a cut through the middle of the longest side crosses."""
+  """Return the number of links that cross the middle of the longest side."""
   longest = max(topology.grid)
   chips = math.prod(topology.grid)
   rows = chips // longest

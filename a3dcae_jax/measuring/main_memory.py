@@ -1,6 +1,6 @@
 """Count the bytes that a compiled program moves to and from a chip's main memory.
 
-The text of the program says which memory each array lies in.
+The program's text tells in which memory each array lies.
 """
 
 import math
@@ -31,12 +31,12 @@ NO_TRAFFIC = (
 )
 SLICES = ('slice', 'slice-start', 'dynamic-slice')
 _SHAPE_AND_LAYOUT = re.compile(SHAPE.pattern + r'(\{[^}]*\})?')
-_ON_CHIP = 'S(1)'  # in the layout of an array in a TPU's on-chip memory
+_ON_CHIP = 'S(1)'  # part of the layout of arrays in on-chip memory
 _COMPUTATION = re.compile(r'^(?:ENTRY )?%?([\w.\-]+) \(.*\{$')
 
 
 class Update(NamedTuple):
-  """What a computation that ends in a dynamic-update-slice writes.
+  """The write of a computation that ends in a dynamic-update-slice.
 
   Attributes:
     operand: number of the operand that it updates in place; None if it fills a new array.
@@ -50,9 +50,9 @@ class Update(NamedTuple):
 def main_memory_bytes(text: str) -> int:
   """Count the bytes that all instructions read from and write to main memory.
 
-  XLA's own count ignores where arrays lie. It counts an array that is staged on chip when it is
-  fetched, twice, and again when it is used. Here only main memory counts, and of an array that is
-  updated in place only the part that is written.
+  XLA's own count ignores where arrays lie. It counts an array that is staged on chip twice when it
+  is fetched, and again when it is used. Here only main memory counts. Of an array that is updated
+  in place, only the part that is written counts.
   """
   items = [item for item in instructions(text) if not item.fused]
   sizes = {item.name: placed_bytes(item.written)[0] for item in items}
@@ -102,7 +102,7 @@ def _called_computation(item: Instruction) -> str | None:
 
 
 def _updates(text: str) -> dict[str | None, Update]:
-  """Return the `Update` of each computation that has one, by its name."""
+  """Return name -> `Update` of the computations that have one."""
   updates = {}
   computation = None
   shapes = {}

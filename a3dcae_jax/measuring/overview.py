@@ -10,7 +10,7 @@ from a3dcae_jax.common.files import atomic_write, read_json, write_json
 from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.measuring.scale import FIGURES, SAME
 
-# The fields without which a row of a file is not a report.
+# Fields that every report has.
 _NEEDED = (
   *SAME,
   'topology',
@@ -35,7 +35,7 @@ _COLUMNS = (
   ('most frames/s per chip', '{roofline_frames_per_s:,.0f}'),
   ('compile s', '{compile_s:.0f}'),
 )
-_MOST_LINES = 10  # of moves and kernels on the terminal; --json has all
+_MOST_LINES = 10  # most moves and kernels on the terminal; --json has all
 
 
 def overview(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
@@ -107,7 +107,7 @@ def describe(row: Mapping[str, Any]) -> str:
 
 
 def _move_lines(moves: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Return the largest moves, and how many more there are."""
+  """Return the largest moves and the number of the others, as lines."""
   lines = []
   for move in moves[:_MOST_LINES]:
     source = move['op_name'][-70:]
@@ -119,7 +119,7 @@ def _move_lines(moves: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _kernel_lines(kernels: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Return how many kernels there are of each kind, and the largest ones."""
+  """Return the number of kernels of each kind and the largest kernels, as lines."""
   lines = []
   counts = collections.Counter(kernel['kind'] for kernel in kernels)
   for kind, count in counts.items():

@@ -11,8 +11,8 @@ from typing import Any
 
 from a3dcae_jax.common.errors import UserError
 
-# Without these glibc gives every large buffer back to the kernel. With them the script has the
-# same allocator settings as this process (`common.tuning`).
+# With these the script has the same allocator settings as this process (`common.tuning`). Without
+# them glibc returns every large buffer to the operating system.
 ALLOCATOR_SETTINGS = {
   'MALLOC_ARENA_MAX': '1',
   'MALLOC_MMAP_MAX_': '0',
@@ -34,7 +34,7 @@ def run_peer(
 
   Args:
     command: (Python, script).
-    row: figures of our program, of which the script gets mode, preset, size, batch and dtype.
+    row: figures of our program; the script gets its mode, preset, size, batch and dtype.
     reps: timed runs.
     options: further flags, as in '--compile max-autotune --layout ncdhw'.
     tuned: whether the script gets `ALLOCATOR_SETTINGS`.

@@ -1,6 +1,6 @@
 """Compare one program on more and more chips, at a fixed batch per chip.
 
-FLOPs and bytes per chip should stay the same, and what is sent between chips should be short.
+FLOPs and bytes per chip should stay constant, and communication between chips should be short.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from a3dcae_jax.common.files import atomic_write, write_json
 from a3dcae_jax.measuring.columns import table
 
-# The fields that must agree in a comparison of topologies.
+# Fields that must agree in a comparison of topologies.
 SAME = ('mode', 'preset', 'batch', 'dtype', 'remat', 'gradient_dtype', 'target_rms')
 FIGURES = (
   'gflops_per_clip',
@@ -27,8 +27,8 @@ FIGURES = (
   'overlapped',
   'compile_s',
 )
-CONSTANT_WITHIN = 0.05  # change of FLOPs and bytes per chip that is not reported
-WAITED_LIMIT = 0.10  # share of a step that chips may wait for each other unreported
+CONSTANT_WITHIN = 0.05  # largest change of FLOPs and bytes per chip without a warning
+WAITED_LIMIT = 0.10  # largest share of a step spent waiting without a warning
 _COLUMNS = (
   ('topology', '{topology}'),
   ('chips', '{chips}'),
@@ -73,7 +73,8 @@ def scale_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Compare reports of one program with the report on the fewest chips.
 
   Returns:
-    The fields of each report that matter here, with `flops_ratio` and `bytes_ratio`; by chips.
+    Some fields of each report, with `flops_ratio` and `bytes_ratio`, in order of the number of
+    chips.
   """
   reports = sorted(reports, key=lambda report: report['chips'])
   fewest = reports[0]
@@ -95,9 +96,9 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Return a line for each figure of `scale_rows` that does not scale.
+  """Return a warning for each figure of `scale_rows` that does not scale.
 
-  These are FLOPs or bytes per chip that grow, and collectives that the chips wait for.
+  The figures are FLOPs and bytes per chip, and the time that chips wait for collectives.
   """
   lines = []
   for row in rows:

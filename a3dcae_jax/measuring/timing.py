@@ -53,10 +53,10 @@ class Program(NamedTuple):
   """A compiled program with its batches.
 
   Attributes:
-    run: a function of `steps` that runs so many steps, each handed out without waiting for the one
-      before, as training does, and then waits for the last.
-    input_pipeline: where its batches come from.
-    compile_s: seconds that it took to compile.
+    run: a function of `steps` that runs this number of steps and waits for the last one. Like
+      training, it dispatches each step without waiting for the step before.
+    input_pipeline: source of its batches.
+    compile_s: seconds that compilation took.
     flops: of one step by the direct method (`costs.model_flops`).
     xla_flops: of one step as XLA counts them; None if it does not.
     num_bytes: device memory that it needs.
@@ -75,7 +75,7 @@ class Program(NamedTuple):
 
 
 class _Runner:
-  """Runs a compiled program and keeps what a step hands to the next one."""
+  """Runs a compiled program, and keeps the state between steps."""
 
   def __init__(
     self,
@@ -107,7 +107,7 @@ def make_program(setting: Setting, input_pipeline: str = 'none') -> Program:
 
   Args:
     setting: the program.
-    input_pipeline: where its batches come from, see `timed_batches`.
+    input_pipeline: source of its batches, see `timed_batches`.
   """
   state = fresh_state(setting)
   batches, frames = timed_batches(setting, input_pipeline)
@@ -143,11 +143,11 @@ def measure(
   """Time several programs of one setting in turns.
 
   Args:
-    programs: they differ in their input pipelines.
-    setting: which they compute.
-    reps: turns of each.
+    programs: programs that differ in their input pipelines.
+    setting: the setting that they compute.
+    reps: turns of each program.
     steps: steps per turn.
-    warmup: steps of each before the first turn.
+    warmup: steps of each program before its first turn.
 
   Returns:
     A row of figures for each program; times are per step.
@@ -198,17 +198,17 @@ def matrix_rate(dtype: str, *, size: int = 0) -> float:
 
   Args:
     dtype: as `model.dtype`.
-    size: rows and columns; 0: 2048 on CPUs, 8192 on accelerators.
+    size: rows and columns; 0 means 2048 on CPUs and 8192 on accelerators.
 
   Returns:
-    TFLOP/s, the most that can be expected of a program in the same process.
+    TFLOP/s, a practical upper bound for programs in the same process.
   """
   if jax.default_backend() == 'cpu':
     size = size or 2048
     products = 1
   else:
     size = size or 8192
-    products = 16  # queued: with one at a time an accelerator waits for the host
+    products = 16  # queued, since an accelerator would wait for the host between single products
   matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
   matrix = matrix.astype(compute_dtype(dtype))
   product = jax.jit(lambda a: a @ a)

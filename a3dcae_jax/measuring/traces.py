@@ -71,7 +71,8 @@ def updates(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Return how long the host spent on each traced update.
 
   Returns:
-    Rows of `step`, `ms` and `next_batch_ms`, the part of it in which the batch was made; by step.
+    Rows of `step`, `ms` and `next_batch_ms`, the part of `ms` in which the batch was made; in order
+    of `step`.
   """
   batches = [event for event in events if event['name'] == 'next_batch']
   rows = []
@@ -94,16 +95,16 @@ def updates(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def top_kernels(events: Sequence[Mapping[str, Any]], *, count: int = 20) -> list[dict[str, Any]]:
   """Return the operations that took the most time.
 
-  An operation is an event that names the HLO it runs (`hlo_op`), as XLA's executors annotate it on
-  every platform. On GPUs those on the compute streams are the kernels themselves.
+  Operations are the events with an annotation `hlo_op`, which XLA writes on every platform. On
+  GPUs, those on the compute streams are the kernels themselves.
 
   Args:
     events: as `read_events` returns them.
     count: the largest number of rows.
 
   Returns:
-    Rows of `name`, `ms`, `calls`, `share` of the time of all operations, and `op_name`, the place
-    in the source that it comes from; the longest first.
+    Rows of `name`, `ms`, `calls`, `share` of the time of all operations, and `op_name`, its origin
+    in our source; the longest first.
   """
   kernels = [event for event in events if 'hlo_op' in event['arguments']]
   total_us = sum(event['duration_us'] for event in kernels)

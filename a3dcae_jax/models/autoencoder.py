@@ -48,11 +48,11 @@ class AutoEncoder(nn.Module):
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
     output_gain: factor on the output of the last layer. If bn_scale_init * output_gain is about
       0.04, the standard deviation of a zero-mean pixel, the reconstruction starts at the size of
-      the clips. Updates of one size for all weights, as those of RMSprop, are then not too large
-      for the last layer.
-    bn_scale_init: initial scale of batch normalisation. At 1, nearly all energy of a frame, that of
-      the few people in it, lies where tanh is saturated, and the network cannot represent their
-      brightness; at 0.2 tanh still increases there. The scales are learnt either way.
+      the clips. RMSprop changes all weights by about the same amount; from this start its updates
+      are not too large for the last layer.
+    bn_scale_init: initial scale of batch normalisation. The few people in a frame hold nearly all
+      of its energy. With 1, tanh is saturated there, so the network cannot represent their
+      brightness; with 0.2 it is not. The scales are learnt either way.
     remat: 'none', or 'blocks' to keep only the input of each block and recompute the rest for the
       gradient; see `blocks.rematerialised`.
   """
@@ -127,7 +127,7 @@ class AutoEncoder(nn.Module):
     layers = len(self.widths)
     windows = pool_windows(layers)
     for layer in range(layers - 2, -1, -1):
-      # The last layer of the encoder has no pool, so the first of the decoder undoes none.
+      # The last encoder layer has no pool, so the first decoder layer has no un-pooling.
       window = None
       pool_indices = None
       if layer < layers - 2:

@@ -30,7 +30,7 @@ REMAT = ('none', 'blocks')
 def rematerialised(layer: Callable[..., Any], remat: str) -> Callable[..., Any]:
   """Return `layer`, or a form of it that is computed again for the gradient.
 
-  The second form keeps only the inputs of the layer for the gradient.
+  The second form keeps only its inputs between the forward and the backward pass.
 
   Args:
     layer: a linen module whose call takes (x, train, ...), or a function of arrays.
@@ -87,8 +87,8 @@ class ConvBlock(nn.Module):
     Args:
       x: [B, T, H, W, Cin].
       train: use batch statistics and update the running ones.
-      centre: bias activation of the layer before, a value that most of `x` is near to; None for
-        zero. See `ops.conv_pool`.
+      centre: bias activation of the layer before, a value close to most of `x`; None for zero. See
+        `ops.conv_pool`.
 
     Returns:
       Values [B, T/pt, H/ph, W/pw, features], pool indices of the same shape or None, and the bias
@@ -125,7 +125,7 @@ class ConvBlock(nn.Module):
       moments = moments_of(y) if train else None
 
     if moments:
-      # Those of y with the sign of the kernel changed back.
+      # The kernel had its sign changed; these are the moments for the original kernel.
       mean, mean_square = moments
       moments = (sign * mean, mean_square)
     gain, offset = norm.affine(moments)
@@ -148,8 +148,8 @@ class ConvBlock(nn.Module):
   def _rounded_parts(self, x: jax.Array) -> list[jax.Array]:
     """Return arrays of the layer's data type that add up to `x`.
 
-    In bfloat16 these are the rounded `x` and the rounding error. Without the error the pool could
-    not tell the brightest of pixels that hardly differ.
+    In bfloat16 these are the rounded `x` and the rounding error. Without the error, pixels that
+    hardly differ become equal, and the pool cannot find the brightest.
     """
     rounded = x.astype(self.dtype)
     if rounded.dtype == x.dtype:

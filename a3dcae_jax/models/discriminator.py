@@ -19,7 +19,7 @@ class Discriminator(nn.Module):
   """D_phi: three convolutions with pools, then two fully connected layers.
 
   Conv 1x3x3, pool 1x2x2, Conv 3x3x3, pool 2x2x2, Conv 3x3x3, pool 2x2x2, FC, FC 1, with ReLU and no
-  normalisation. ReLU does not decrease, so it is applied after each pool: the same values for a
+  normalisation. ReLU is non-decreasing, so it is applied after each pool: the same values for a
   quarter to an eighth of the work.
 
   Attributes:
@@ -72,7 +72,7 @@ class Discriminator(nn.Module):
       name='fc4',
     )
     x = jax.nn.relu(fc4(x))
-    # float32 as the loss; with a single output it costs nothing.
+    # float32, like the loss; with a single output this costs nothing.
     fc5 = nn.Dense(
       1,
       kernel_init=torch_uniform,
@@ -109,5 +109,5 @@ class Discriminator(nn.Module):
     y = conv3d(x, kernel, conv_algorithm=self.conv_algorithm)
     window = (1, 2, 2) if first else (2, 2, 2)
     pooled, _ = max_pool3d_argmax(y, window)
-    # A bias shifts all positions of its channel alike, so it may follow the pool.
+    # A bias shifts all positions of its channel equally, so it may be added after the pool.
     return jax.nn.relu(pooled + bias.astype(self.dtype))

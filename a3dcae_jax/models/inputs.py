@@ -7,7 +7,7 @@ import numpy as np
 from a3dcae_jax.common.frame_rms import squared_gain
 from a3dcae_jax.common.optical_flow import flow_images
 
-# A `row_scale` that leaves all rows as they are.
+# The `row_scale` that changes no row.
 UNIFORM_ROWS = (1.0, 1.0)
 
 
@@ -26,8 +26,8 @@ def network_input(
       S sqrt(2 c^2 / (mean(S^2) + c^2))
 
   A frame of root mean square c keeps its size (frames have 0.02 to 0.06), a crowded frame is
-  reduced, and an empty one grows by sqrt(2) at most, so that its noise stays small. A
-  smaller c makes crowded and empty frames more alike.
+  reduced, and an empty one grows by sqrt(2) at most, so that its noise stays small. A smaller c
+  makes crowded and empty frames more similar.
 
   Args:
     clips: [B, T, H, W], uint8, or float32 in [0, 1].

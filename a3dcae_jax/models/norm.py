@@ -8,7 +8,7 @@ from flax import linen as nn
 MOMENTUM = 0.9
 EPS = 1e-5
 
-# Scope of the all-reduce of batch statistics, by which compiled programs name it.
+# Name scope of the all-reduce of batch statistics; it stands in compiled programs.
 STATISTICS = 'batch_statistics'
 
 
@@ -51,8 +51,8 @@ class Norm(nn.Module):
   def bias_activation(self) -> jax.Array:
     """Return tanh(bias) [C], the layer's value where y is its mean.
 
-    Most of a map with few people has about this value. It only serves rounding, so it has no
-    gradient.
+    Most of a map with few people has about this value. It is used only to reduce rounding errors,
+    so it has no gradient.
     """
     return jnp.tanh(jax.lax.stop_gradient(self.bias))
 

@@ -39,7 +39,7 @@ class PolyphaseCase(NamedTuple):
   Attributes:
     shape: [B, T, H, W, 1] of the images.
     kernel: size (kh, kw).
-    features: channels on the other side of the kernel.
+    features: number of channels of the map at half resolution, F.
   """
 
   shape: tuple[int, ...]
@@ -69,6 +69,6 @@ POLYPHASE_CASES = (
   PolyphaseCase((2, 3, 6, 8, 1), (3, 3), 4),
   PolyphaseCase((1, 2, 4, 4, 1), (2, 2), 3),
   PolyphaseCase((1, 1, 8, 6, 1), (5, 3), 2),
-  # Triton's matrix products take this size: 128 windows, 16 taps, 16 channels.
+  # A size that Triton's matrix products can take: 128 windows, 16 taps, 16 channels.
   PolyphaseCase((1, 2, 16, 16, 1), (3, 3), 16),
 )

@@ -206,7 +206,7 @@ def _folded(x: jax.Array, kernel: jax.Array, pads: Pads, out_dtype: DTypeLike | 
   taps, kernel_h, kernel_w, _, features_out = kernel.shape
   if taps > 1:
     x = jnp.concatenate(_shifted_frames(x, taps, pads[0]), axis=-1)
-  # The taps are part of the input channels now.
+  # The time taps are now part of the input channels.
   folded_features = taps * features
   kernel = kernel.transpose(1, 2, 0, 3, 4)
   kernel = kernel.reshape(kernel_h, kernel_w, folded_features, features_out)

@@ -10,8 +10,8 @@ All algorithms give the same numbers up to rounding:
   does the rest.
 - `summed`: one 2D convolution per time tap, then a sum. It makes no folded copy, so it is better
   for few output channels.
-- `winograd`: minimal filtering along time (`ops.winograd`) with 2D convolutions, which takes a
-  half to two thirds of the products.
+- `winograd`: minimal filtering along time (`ops.winograd`) with 2D convolutions. It needs a half to
+  two thirds of the products.
 
 The CPU back end of XLA runs 3D convolutions at a quarter to a half of the rate of 2D ones, which
 have a tuned kernel. Measured on 2 cores, float32, batch 4, in GFLOP/s (FLOPs of the direct method):
@@ -105,14 +105,14 @@ def materialise(x: Tree) -> Tree:
 
   Otherwise the CPU back end of XLA fuses whole chains (normalisation, tanh, pooling) into each of
   their readers, computes them again for every output element, and reads them in the strides of a
-  matrix product. The barrier holds only if the XLA pass `cse_barrier_expander` is off, see
-  `common.tuning`; without it, numbers are the same and programs slower.
+  matrix product. The barrier is kept only if the XLA pass `cse_barrier_expander` is off, see
+  `common.tuning`; otherwise numbers are the same and programs are slower.
 
   Args:
     x: any tree of arrays.
 
   Returns:
-    `x`. On other platforms nothing is done.
+    `x`, unchanged on other platforms.
   """
   if target_platform() != 'cpu':
     return x
@@ -120,7 +120,7 @@ def materialise(x: Tree) -> Tree:
 
 
 def split_batch(x: jax.Array) -> list[jax.Array]:
-  """Split an even batch in two halves on CPUs.
+  """Split an even batch into two halves on CPUs.
 
   The CPU back end of XLA runs operations in parallel only while more than 8 are ready, and in
   jax 0.10 each of its convolutions runs on one core. Minimal filtering has 6 products, which is

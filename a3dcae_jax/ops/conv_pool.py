@@ -5,9 +5,9 @@ wins the pool, and the decoder un-pools at its position. Wrong pool indices chan
 frames; the rounding of the values themselves does not. So the pool reads the sums of the
 convolution in float32, before they are rounded.
 
-On GPUs XLA gives 16-bit results for 16-bit operands only. If float32 is asked for, it converts the
-operands first and runs at half the rate of the tensor cores. There the sums are float16, which has
-11 bits, and each input channel has a constant r, its centre, subtracted first:
+On GPUs, XLA computes only 16-bit results from 16-bit operands. For float32 results it converts the
+operands first and runs at half the rate of the tensor cores. So on GPUs the sums are float16, which
+has 11 bits, and each input channel has a constant r, its centre, subtracted first:
 
     conv(x) = conv(x - r) + c,   c = sum over taps and input channels of kernel r
 
@@ -65,8 +65,8 @@ def conv_pool3d(
     kernel: float32 [kt, kh, kw, Cin, Cout], rounded to the data type of `x`.
     window: static (pt, ph, pw).
     moments: also return the moments of the convolution's output, as in `max_pool3d_moments`.
-    centre: float32 [Cin], a value that most of `x` is near to; None for zero. It changes the
-      rounding on GPUs and nothing else.
+    centre: float32 [Cin], a value close to most of `x`; None for zero. It changes only the rounding
+      on GPUs.
     conv_algorithm: as in `conv3d`.
     implementation: implementation of the pool, as in `max_pool3d_argmax`.
 
@@ -78,7 +78,8 @@ def conv_pool3d(
     ValueError: as in `conv3d` and `max_pool3d_argmax`.
   """
   if x.dtype == _F32:
-    # Nothing is rounded, so plain operators do; they also keep less for their gradients.
+    # Nothing is rounded, so the plain operators suffice. They also keep fewer arrays for their
+    # gradients.
     y = conv3d(x, kernel, conv_algorithm=conv_algorithm)
     if not moments:
       values, pool_indices = max_pool3d_argmax(y, window, implementation)
@@ -126,7 +127,7 @@ def precise_sums(
     x = x.astype(jnp.float16)
     return correlate(x, kernel, pads, conv_algorithm), None
 
-  # Rounded first, so that the number subtracted from x is the number in c.
+  # Rounded first, so that c is computed from exactly what is subtracted from x.
   centre = centre.astype(jnp.float16).astype(_F32)
   padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
   shifted = padded.astype(_F32) - centre
@@ -186,8 +187,8 @@ def _conv_pool_bwd(
 ) -> tuple[jax.Array, jax.Array, None]:
   """Compute the gradients of a pool and of a convolution, one after the other.
 
-  The map is y + c, whose derivative in y is 1. c needs no gradient: it only makes up for what was
-  subtracted from x.
+  The map is y + c, and its derivative with respect to y is 1. c needs no gradient: it only
+  compensates for the value that was subtracted from x.
   """
   x, kernel, y, constant, pool_indices = residuals
   values_grad, _, moments_grad = cotangents

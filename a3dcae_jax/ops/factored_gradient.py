@@ -16,8 +16,8 @@ def factored_product(x: jax.Array, kernel: jax.Array, axis_name: str) -> jax.Arr
   (all-to-all) and all of every d_r (all-gather). The product of these is a share of the gradient,
   already summed over the replicas; the N shares are gathered.
 
-  Compared with an all-reduce of N gradients, half the bytes travel because each share travels
-  once, the sum is rounded once, from the accumulator of the product, and no replica writes a
+  Compared with an all-reduce of N gradients, half the bytes travel, because each share travels
+  once. The sum is rounded once, from the accumulator of the product, and no replica writes a
   gradient of its own. FLOPs per replica are the same: N times the rows, 1 / N of the columns.
 
   Args:
@@ -48,7 +48,7 @@ def _factored_product_bwd(
 
 
 def _summed_gradient(x: jax.Array, cotangent: jax.Array, axis_name: str) -> jax.Array:
-  # The sum of a constant is known while tracing.
+  # The sum of a constant is a Python number while tracing.
   replicas = jax.lax.psum(1, axis_name)
   if replicas == 1:
     return x.T @ cotangent

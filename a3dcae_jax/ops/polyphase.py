@@ -84,7 +84,7 @@ def extract_patches(x: jax.Array, kernel_size: Sequence[int]) -> jax.Array:
 
 
 def phase_weights(kernel: jax.Array) -> jax.Array:
-  """Return the kernel, moved to each of the four positions of a 2x2 window.
+  """Return the kernel, shifted to each of the four positions of a 2x2 window.
 
   Args:
     kernel: [1, kh, kw, 1, F] or [1, kh, kw, F, 1].
@@ -120,7 +120,7 @@ def patch_moments(patches: jax.Array, weights: jax.Array) -> tuple[jax.Array, ja
       mean(y) = mean_k w_k^T mean(p)
       mean(y^2) = mean_k w_k^T mean(p p^T) w_k
 
-  and K + K^2 numbers are all that is needed of the patches.
+  so K + K^2 means over the patches are enough.
 
   Args:
     patches: [B, T, H, W, K].
@@ -170,8 +170,8 @@ def pool_patches(
       values[..., f] = activation(max over p of sum over k of patches[..., k] weights[k, p, f]
                                   + shift[f])
 
-  The activation does not decrease, so it may follow the pool. The gradient goes through the
-  recorded pool indices.
+  The activation is non-decreasing, so it may be applied after the pool. The gradient goes through
+  the recorded pool indices.
 
   Args:
     patches: [B, T, H, W, K], from `extract_patches`.

@@ -52,7 +52,7 @@ def extract(x: jax.Array, kernel_size: Size) -> jax.Array:
     )
     taps.append(tap)
   if platform == 'gpu':
-    # `polyphase_triton` reads one plane per tap. Stacked this way XLA copies planes and
+    # `polyphase_triton` reads one plane per tap. Stacked in this order, XLA copies planes and
     # transposes nothing.
     planes = jnp.stack(taps, axis=0)
     return jnp.moveaxis(planes, 0, -1)
@@ -66,7 +66,7 @@ def _patch_size(kernel_size: Size) -> Size:
 
 
 def _margin(kernel_size: Size) -> Size:
-  """Return how many rows and columns a patch begins before its window."""
+  """Return the number of rows and columns by which a patch begins before its window."""
   kernel_h, kernel_w = kernel_size
   return (kernel_h - 1) // 2, (kernel_w - 1) // 2
 
@@ -74,8 +74,8 @@ def _margin(kernel_size: Size) -> Size:
 def _extract_pairs(padded: jax.Array, size: Size, height: int, width: int) -> jax.Array:
   """Extract patches by copies of two pixels, first along rows, then row by row.
 
-  The result is that of the stack of strided taps. The CPU back end of XLA gathers those pixel by
-  pixel, which takes six times as long.
+  The result equals the stack of strided taps, which the CPU back end of XLA gathers pixel by pixel:
+  that takes six times as long.
 
   Args:
     padded: [B, T, H', W'].
@@ -97,7 +97,7 @@ def _extract_pairs(padded: jax.Array, size: Size, height: int, width: int) -> ja
     part = sliced(grid, _ALL, _ALL, slice(j, j + width // 2))
     parts.append(part)
   patch_rows = jnp.concatenate(parts, axis=-1)
-  # With an odd number of columns the last pair has a pixel too many.
+  # With an odd number of columns, the last pair has one pixel too many.
   patch_rows = materialise(patch_rows[..., :columns])
 
   parts = []

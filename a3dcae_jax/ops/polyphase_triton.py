@@ -31,8 +31,8 @@ _F32 = jnp.float32
 # Windows per block, so that its accumulators stay in registers; 32 and 128 are as fast.
 _BLOCK_WINDOWS = 64
 
-# Largest number of programs of `weight_gradient`, each with a sum of its own. It gives each
-# multiprocessor of a card several programs.
+# Largest number of programs of `weight_gradient`, each with a sum of its own. Each multiprocessor
+# of a GPU then has several programs.
 _MAX_PROGRAMS = 1024
 
 

@@ -28,10 +28,10 @@ def pool(
     patches: [B, T, H, W, K].
     weights: [K, 4, F].
     shift: [F].
-    activation: does not decrease.
+    activation: a non-decreasing function.
 
   Returns:
-    Values [B, T, H, W, F] in the data type of `patches`, and the phase that has the maximum.
+    Values [B, T, H, W, F] in the data type of `patches`, and the phase of each maximum.
   """
   phases = _phases(patches, weights, _F32)
   maxima, pool_indices = materialise(running_argmax(phases))

@@ -30,8 +30,8 @@ from a3dcae_jax.ops.window_phases import update_argmax
 
 _F32 = jnp.float32
 
-# Further float32 values per window that the compiler keeps on chip. Found from its message for a
-# row that did not fit: 16.01 MiB for 17 clips.
+# Further float32 values per window that the compiler keeps on chip. The number is derived from its
+# message for a row that did not fit: 16.01 MiB for 17 clips.
 _EXTRA_VALUES = 14
 
 _MAPS = ('full', 'pooled')
@@ -280,7 +280,7 @@ def _cost(flops: int, arrays: Sequence[jax.Array | jax.ShapeDtypeStruct]) -> pl.
 def _windows_per_block(
   pooled: tuple[int, ...], window: Sequence[int], maps: Sequence[tuple[DTypeLike, str]]
 ) -> int:
-  """Return how many windows of a row are read at once.
+  """Return the number of windows of a row that are read at once.
 
   It is the largest number that divides the row and fits the chip, or 1.
 

@@ -4,8 +4,8 @@ Each kernel reads and writes every map once, one row of windows per program. The
 reaches half of the memory bandwidth, since it reads each value for every position of its window,
 and the moments of a normalisation make it read the output of a convolution a second time.
 
-XLA keeps what it fuses well: gathering, which it fuses into the gradient of the activation, and
-pooling without moments, which it fuses into the next operation.
+Gathering and pooling without moments are left to XLA, which fuses them well: gathering into the
+gradient of the activation, pooling into the next operation.
 
 `ops.pooling` explains the functions. On other platforms kernels are interpreted, for tests.
 """
@@ -151,7 +151,7 @@ def _unpool_kernel(values_ref, indices_ref, *refs, window) -> None:
 
 
 def _windows_per_block(width: int, channels: int) -> int:
-  """Return how many windows of a row are computed at once.
+  """Return the number of windows of a row that are computed at once.
 
   It is a power of two that divides the row, with about `_BLOCK` values.
   """
@@ -160,7 +160,7 @@ def _windows_per_block(width: int, channels: int) -> int:
 
 
 def _phase_slice(position: tuple[int, int, int], windows, channels: int) -> tuple:
-  """Return where one position of `windows` is in a block of a full map."""
+  """Return the slice of a full map's block that holds one position of `windows`."""
   i, j, k = position
   start = k * channels
   return 0, i, 0, j, windows, pl.ds(start, channels)

@@ -36,7 +36,7 @@ def conv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
 
 
 def deconv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
-  """Compute `ops.conv3d.deconv3d`: add the kernel up at every input, then crop.
+  """Compute `ops.conv3d.deconv3d`: add up scaled kernels, one per input, then crop.
 
   Args:
     x: [B, T, H, W, Cin].

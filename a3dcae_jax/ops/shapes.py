@@ -41,7 +41,7 @@ def check_divisible(name: str, array: jax.Array, window: Sequence[int]) -> None:
 def sliced(x: jax.Array, *slices: slice) -> jax.Array:
   """Return `x[:, *slices]`, always as one `lax.slice`.
 
-  If the first axis is symbolic, indexing makes a gather instead, which is slow on all platforms.
+  With a symbolic first axis, indexing makes a gather instead, which is slow on all platforms.
   """
   starts = [0] * x.ndim
   limits = list(x.shape)

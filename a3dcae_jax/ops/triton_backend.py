@@ -1,7 +1,7 @@
 """Pallas's Triton back end for `polyphase_triton` and `pooling_triton`.
 
-JAX has announced that this back end will be removed. Without it `available` is False and GPUs run
-programs of XLA alone, which give the same numbers.
+JAX has announced the removal of this back end. Without it, `available` is False and GPUs run XLA's
+implementations, which give the same numbers.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ available = triton is not None
 def pallas_options() -> dict[str, Any]:
   """Return the arguments of `pallas_call` that select this back end.
 
-  On other platforms than GPUs kernels are interpreted, which serves the tests.
+  On other platforms than GPUs kernels are interpreted, for tests.
   """
   params = None
   if available:
@@ -37,11 +37,11 @@ def fast_tanh(
 ) -> Callable[[jax.Array], jax.Array]:
   """Replace `jnp.tanh` by the instruction of the GPU where its precision is enough.
 
-  The instruction is correct to 11 bits, and bfloat16 keeps 8.
+  The instruction is precise to 11 bits; bfloat16 has 8.
 
   Args:
     activation: any activation; all but `jnp.tanh` are returned unchanged.
-    dtype: to which the result is rounded.
+    dtype: data type that the result is rounded to.
   """
   rounds = dtype == jnp.bfloat16 and target_platform() == 'gpu'
   if rounds and activation is jnp.tanh:
@@ -52,6 +52,6 @@ def fast_tanh(
 def is_block_size(size: int) -> bool:
   """Return whether Triton takes blocks of this size, also for matrix products.
 
-  These are powers of two from 16 on.
+  These are the powers of two of at least 16.
   """
   return size >= 16 and size & (size - 1) == 0

@@ -1,7 +1,8 @@
 """Steps that the kernels of pooling and of polyphase layers share.
 
 A phase is one position in the pool window: the values of a map at that position of every window.
-These functions run inside Pallas kernels, so they keep to operations that its back ends know.
+These functions run inside Pallas kernels, so they use only operations that all back ends of Pallas
+support.
 """
 
 import jax
@@ -11,7 +12,7 @@ Argmax = tuple[jax.Array, jax.Array]
 
 
 def update_argmax(best: Argmax | None, phase: jax.Array, index: int) -> Argmax:
-  """Take one more phase into a running maximum.
+  """Update a running maximum with one more phase.
 
   Args:
     best: the maximum so far and the int32 index of its phase; None before the first phase.
@@ -34,7 +35,7 @@ def update_argmax(best: Argmax | None, phase: jax.Array, index: int) -> Argmax:
 
 
 def masked_phases(values: jax.Array, pool_indices: jax.Array) -> list[jax.Array]:
-  """Return `values` once per position of a 1x2x2 window, zero where it is elsewhere.
+  """Return the values recorded at each position of a 1x2x2 window, zero elsewhere.
 
   Args:
     values: any shape.

@@ -5,7 +5,7 @@
 A tile of m output frames reads m + 2 input frames x. Their m + 2 combinations B^T x are convolved
 in 2D with the m + 2 combinations G k of the kernel's taps, and A^T adds the products up. This takes
 m + 2 instead of 3 m convolutions of a frame: 1/2 of the work for m = 4, 2/3 for m = 2. Height and
-width are not transformed, since there the transforms would cost more than they save.
+width are not transformed, because there the transforms would cost more than they save.
 
 Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016,
 arXiv:1509.09308, sec. 4.
@@ -98,7 +98,7 @@ def convolve_time(
 
   Returns:
     [B, T, H', W', Cout]. It equals the sum over taps of the shifted 2D convolutions up to rounding
-    (about 1e-5 relative for tile 4 in float32).
+    (a relative error of about 1e-5 for tile 4 in float32).
   """
   transforms = {2: F2, 4: F4}[tile]
   taps = list(kernel)
@@ -149,7 +149,7 @@ def _convolve_each(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _products(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:
-  """Convolve each pair such that no product and no gradient waits for another.
+  """Convolve each pair, so that no product and no gradient waits for another.
 
   See `conv_algorithm.keep_operands`.
   """
@@ -179,7 +179,7 @@ _products.defvjp(_products_fwd, _products_bwd)
 
 
 def _combine(matrix: np.ndarray, arrays: Arrays) -> list[jax.Array]:
-  """Return the linear combinations of `arrays` that the rows of `matrix` give.
+  """Return one linear combination of `arrays` for each row of `matrix`.
 
   Products by 0 and 1 are left out.
   """

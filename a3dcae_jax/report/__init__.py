@@ -1,1 +1,1 @@
-"""Reports: an HTML page per run, tables for the terminal, runs side by side."""
+"""Reports: an HTML page per run, tables for the terminal, comparisons of runs."""

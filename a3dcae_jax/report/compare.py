@@ -1,4 +1,4 @@
-"""Several runs side by side; each protocol has a table of its own."""
+"""Comparison of several runs; each protocol has a table of its own."""
 
 import html
 import pathlib

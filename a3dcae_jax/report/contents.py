@@ -12,7 +12,7 @@ class VideoScores:
   """The scores of one test video.
 
   Attributes:
-    name: of the video.
+    name: name of the video.
     scores: float [N].
     labels: 0/1 [N], or None.
     detected: the detected events, (start, end) in frames, end exclusive.
@@ -31,7 +31,7 @@ class Strip:
   Attributes:
     caption: text below the pictures.
     clip: the frame, [H, W] in [0, 1].
-    recon: its reconstruction, [H, W] in [0, 1], or None if it is not known (a bundle).
+    recon: its reconstruction, [H, W] in [0, 1], or None for a bundle, which does not return it.
     error: squared error, [H, W].
   """
 
@@ -46,15 +46,15 @@ class Report:
   """Everything on the page.
 
   Attributes:
-    title: of the page.
+    title: title of the page.
     metrics: the content of `metrics.json`.
     videos: the test videos.
     rocs: name -> (false positive rate, true positive rate).
     losses: name -> (steps, values).
     strips: title -> frames to show.
     feature_maps: layer -> (caption, map [h, w]).
-    config: printed at the end.
-    provenance: printed at the end.
+    config: settings, printed at the end.
+    provenance: provenance, printed at the end.
   """
 
   title: str

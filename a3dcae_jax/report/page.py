@@ -19,11 +19,11 @@ from a3dcae_jax.report.table import Row, html_table, run_rows
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
 from a3dcae_jax.scoring.protocol import describe
 
-# Plots alone: Bokeh's widgets, tables and formulas would make the page three times as large.
+# Only Bokeh's plots; its widgets, tables and formulas would make the page three times as large.
 _BOKEH = Resources(mode='inline', components=['bokeh'])
 
 MAX_VIDEO_PLOTS = 40
-"""With more videos the first ones are drawn and the page says so: a page must stay light."""
+"""Limit that keeps the page small; of more videos only the first ones are drawn."""
 
 STYLE = """
 :root { color-scheme: light; }
@@ -148,7 +148,7 @@ def _summary(report: Report) -> str:
 
 
 def _paper_rows(name: str) -> list[Row]:
-  """Return the row of the paper (its Eq. 14 only), if it has this data set."""
+  """Return the row of the paper, which has Eq. 14 only; none for other data sets."""
   if name not in PAPER:
     return []
   auc, eer = PAPER[name]
@@ -175,7 +175,7 @@ def _main_figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _detections(metrics: Mapping[str, Any]) -> str:
-  """Return the tables of events and regions, as far as there are labels."""
+  """Return the tables of events and regions; without labels, parts are left out."""
   events = metrics['events']
   regions = metrics['regions']
   rows = _event_rows(events)

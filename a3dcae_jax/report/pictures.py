@@ -6,7 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
-# Black, purple, orange, pale yellow. Brightness rises throughout, so it prints in grey too.
+# Black, purple, orange, pale yellow. Brightness rises throughout, so the map can be printed in
+# grey.
 _HEAT = np.asarray(
   [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64
 )

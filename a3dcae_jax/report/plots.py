@@ -9,7 +9,7 @@ from bokeh.plotting import figure
 from a3dcae_jax.report.contents import VideoScores
 from a3dcae_jax.scoring.events import true_events
 
-# Distinct in print and for colour-blind readers.
+# Colours that differ in print and for colour-blind readers.
 BLUE = '#0072b2'
 ORANGE = '#d55e00'
 GREEN = '#009e73'
@@ -103,6 +103,6 @@ def _draw_bars(plot: figure, video: VideoScores) -> None:
 
 
 def _evenly_spread(count: int, most: int) -> np.ndarray:
-  """Return at most `most` indices below `count`, so that a page stays light."""
+  """Return at most `most` evenly spread indices below `count`."""
   indices = np.linspace(0, count - 1, min(count, most))
   return np.unique(indices.astype(int))

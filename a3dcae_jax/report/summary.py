@@ -8,10 +8,10 @@ from a3dcae_jax.scoring.protocol import describe
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-  """Return the figures of a run, some lines long.
+  """Return the figures of a run as several lines.
 
-  A table has the run, the same run with the other calibration, and the baselines. Confidence
-  interval, events and regions follow.
+  First comes a table of the run, the same run with the other calibration, and the baselines; then
+  the confidence interval, events and regions.
 
   Args:
     metrics: the content of `metrics.json`.

@@ -16,7 +16,7 @@ class Row(NamedTuple):
   """One row of the table.
 
   Attributes:
-    title: of the row.
+    title: title of the row.
     cells: one text for each of `NORMALISATIONS`.
     is_run: whether the page highlights it.
   """
@@ -76,7 +76,7 @@ def html_table(rows: Sequence[Row], *, main: str = '') -> str:
   """Return the table for a page.
 
   Args:
-    rows: of the table.
+    rows: rows of the table.
     main: the normalisation that is marked in the rows of runs.
   """
   titles = (CORNER, *NORMALISATIONS)
@@ -88,7 +88,7 @@ def html_table(rows: Sequence[Row], *, main: str = '') -> str:
 
 
 def _text_line(title: str, cells: Sequence[str]) -> str:
-  # The end of a long title is kept: it tells paths of runs apart.
+  # A long title keeps its end, where the paths of runs differ.
   title = title[-_TITLE_WIDTH:].ljust(_TITLE_WIDTH)
   columns = [cell.rjust(_CELL_WIDTH) for cell in cells]
   return title + ''.join(columns)

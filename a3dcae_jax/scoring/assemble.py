@@ -24,7 +24,7 @@ def frame_vector(
 
   Raises:
     UserError: if an error is not finite.
-    AssertionError: if no window keeps some frame.
+    AssertionError: if some frame is kept by no window.
   """
   rows = np.asarray(rows)[keep]
   values = np.asarray(window_errors, np.float64)[keep]
@@ -47,9 +47,9 @@ def split_by_video(vector: np.ndarray, videos: Sequence[Any]) -> list[np.ndarray
 class MeanMaps:
   """Mean error map of each frame, over the windows that keep it.
 
-  A frame's map is given out as soon as its last window was added. Only frames that wait for
-  further windows are held, so memory grows with the overlap of the windows and not with the
-  length of the videos.
+  A frame's map is returned as soon as its last window was added. Only frames that wait for
+  further windows are held, so memory grows with the overlap of the windows, not with the length of
+  the videos.
   """
 
   def __init__(self, times: np.ndarray) -> None:
@@ -69,8 +69,8 @@ class MeanMaps:
 
     Args:
       rows: int [k], indices of frames.
-      maps: [k, H, W], a sum of maps of each frame.
-      seen: how many maps each sum has; a number or int [k].
+      maps: [k, H, W], for each frame a sum of maps.
+      seen: number of maps in each sum; one number or int [k].
 
     Returns:
       The complete frames, int [c] in rising order, and their mean maps [c, H, W].
@@ -103,8 +103,8 @@ class MeanMaps:
       shape: (H, W).
 
     Returns:
-      Indices of the frames int [size], -1 behind the last one; sums of their maps float32
-      [size, H, W]; and how many maps each sum has, int [size].
+      Indices of the frames int [size], padded with -1; sums of their maps, float32 [size, H, W];
+      and the number of maps in each sum, int [size].
     """
     rows = np.full(size, -1)
     sums = np.zeros((size, *shape), np.float32)

@@ -8,10 +8,10 @@ import numpy as np
 from a3dcae_jax.common.frame_rms import squared_gain
 
 BASELINES = ('frame_difference', 'mean_image_distance')
-"""The two that every run has."""
+"""The two baselines that every run has."""
 
 NORMALISED = 'frame_difference_normalised'
-"""A third one, for networks that see normalised frames."""
+"""The third baseline, for networks that see normalised frames."""
 
 
 def baseline_errors(
@@ -30,14 +30,14 @@ def baseline_errors(
       frame_difference_normalised: the frame difference of frames as the network gets them, minus
                                    the mean image and normalised to `target_rms`
 
-  The third one is there only with a `target_rms`. The mean image distance E needs no normalised
-  form: E 2 c^2 / (E + c^2) orders frames as E does.
+  The third one is computed only with a `target_rms`. The mean image distance E needs no normalised
+  form, because E 2 c^2 / (E + c^2) orders frames as E does.
 
-  One frame at a time is in memory.
+  Only one frame at a time is in memory.
 
   Args:
     frames: uint8 [N, H, W].
-    videos: with `first` and `num_frames`.
+    videos: videos with `first` and `num_frames`.
     mean_images: float [S, H, W] in [0, 1].
     mean_image_ids: int [V], the index of each video's mean image.
     target_rms: root mean square that frames are normalised to; 0 if they are not.

@@ -28,7 +28,7 @@ def auc_interval(
 
   Returns:
     'low', 'high', 'level', 'resamples' and 'undefined', the number of draws with only one class,
-    which are left out. 'low' and 'high' are None if all draws are.
+    which are left out. 'low' and 'high' are None if all draws are left out.
   """
   rng = np.random.default_rng(SEED)
   count = len(scores)

@@ -8,7 +8,7 @@ import numpy as np
 from a3dcae_jax.scoring.persistence import maxima
 
 PERSISTENCE = 1.0
-"""How far a peak must rise above the lowest point between it and a higher one, in z-scores."""
+"""Lowest persistence of an event, in z-scores."""
 
 WINDOW_FRAMES = 20
 """Frames around a peak that belong to its event."""
@@ -29,10 +29,10 @@ class EventCounts(NamedTuple):
   """Counts over a set of videos.
 
   Attributes:
-    true_events: how many there are.
-    found: how many of them were found (true positives).
-    detected: how many intervals were detected.
-    false_alarms: how many of those match no true event.
+    true_events: number of true events.
+    found: number of true events that were found (true positives).
+    detected: number of detected intervals.
+    false_alarms: number of detected intervals that match no true event.
     delays_frames: one for each found event.
   """
 
@@ -132,8 +132,8 @@ def event_metrics(
 ) -> dict[str, Any]:
   """Return the counts of Table X, delays and rates, as a dict for JSON.
 
-  False alarms are per hour of test video. Precision and recall are of single frames, abnormal
-  where score >= threshold. Without labels there are only `detected` and `threshold`.
+  False alarms are per hour of test video. Precision and recall count single frames, which are
+  abnormal where score >= threshold. Without labels there are only `detected` and `threshold`.
   """
   result = {'detected': sum(map(len, detected)), 'threshold': threshold}
   if labels is None:

@@ -1,21 +1,21 @@
-"""The local error of a frame: its most unusual region, beside normal motion.
+"""The local error of a frame: the error of its most unusual region.
 
 The mean error of a frame grows with the number of people in it. The local error looks at each
 region alone. In a Gaussian window in space and time around each pixel position it computes
 
     reconstruction error   root of the network's mean squared error
-    speed                  of the motion there, independent of contrast: least squares on
+    speed                  speed of the motion, independent of contrast: least squares on
                            I_t = -(I_x u + I_y v),
                            |(u, v)| = |(M + c)^-1 (mean I_x I_t, mean I_y I_t)|,
                            M: the means of (I_x^2, I_x I_y; I_x I_y, I_y^2)
 
 Both are divided by reference statistics: their means over normal motion in that row and at that
-position in the window, since near walkers are larger and move more pixels per frame. Then both are
-mixed, and the mean over the most unusual 1 % of the positions is the error of the frame. The
-statistics come from the training videos alone.
+position in the window, because people near the camera are larger and move more pixels per frame.
+Then both are mixed. The error of the frame is the mean over the most unusual 1 % of the positions.
+The statistics come from the training videos alone.
 
 The reconstruction error counts in proportion to the speed at its position. Otherwise a large,
-bright person who stands still, and is badly reconstructed all day, would be an event.
+bright person who stands still, and is badly reconstructed, would be an event.
 
 Source of the least squares: Lucas & Kanade, IJCAI 1981. The rest is this project's own;
 docs/journal/best.md describes how it was chosen.
@@ -37,7 +37,7 @@ SIGMA_FRAMES = 2.0
 """Standard deviation of the Gaussian window over time, in frames."""
 
 DAMPING = 1e-4
-"""c, in squared grey levels per pixel on [0, 1]; positions with less contrast count as still."""
+"""c, for grey levels on [0, 1]; positions with a smaller squared gradient count as still."""
 
 TOP_FRACTION = 0.01
 """Fraction of the positions of a frame whose mean is the error of the frame."""
@@ -61,7 +61,8 @@ class Pooled(NamedTuple):
   Attributes:
     speed: in pixels per frame.
     reconstruction_error: root mean squared error, in grey levels on [0, 1].
-    energy: of motion, mean squared I_t; weighs a position in the reference statistics.
+    energy: motion energy, the mean squared I_t; the weight of a position in the reference
+      statistics.
   """
 
   speed: jax.Array
@@ -139,14 +140,14 @@ def motion_statistics(sums: np.ndarray) -> np.ndarray:
 def local_errors(
   maps: jax.Array, clips: jax.Array, statistics: jax.Array, network_weight: float
 ) -> tuple[jax.Array, jax.Array]:
-  """Return the local error of each frame, and the map that it is taken from.
+  """Return the local error of each frame, and the map that it is computed from.
 
   Args:
     maps: error maps [B, T, H, W].
     clips: the clips that they belong to, [B, T, H, W, 1].
-    statistics: of `motion_statistics`, [2, T, h].
+    statistics: from `motion_statistics`, [2, T, h].
     network_weight: share of the reconstruction error in the mix, in [0, 1]; at 0 only the speed
-      counts, for which nothing is learnt.
+      counts, and nothing is learnt.
 
   Returns:
     Errors [B, T] and maps [B, T, H, W].
@@ -186,6 +187,6 @@ def top_mean(maps: jax.Array) -> jax.Array:
   positions = height * width
   count = max(int(round(TOP_FRACTION * positions)), 1)
   ordered = jnp.sort(maps.reshape(batch, frames, positions), axis=-1)
-  # A slice rather than an index: no gather in programs whose batch size is left open.
+  # A slice and not an index, which makes a gather in programs with a symbolic batch size.
   highest = lax.slice_in_dim(ordered, positions - count, None, axis=-1)
   return highest.mean(-1)

@@ -1,7 +1,7 @@
 """Frame-level metrics: ROC, AUC, EER, average precision, score gap.
 
-Where only one class is present they are None, never a silent 0 or 1. scikit-learn is imported when
-a figure is computed: importing it takes seconds, and training does not need it.
+With only one class a metric is None, never a silent 0 or 1. scikit-learn is imported only when a
+metric is computed, because that takes seconds and training does not need it.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def frame_metrics(
     A dict with
       auc, eer, ap: over all frames of all videos (micro), in [0, 1].
       macro_auc: mean AUC of the videos that have both classes.
-      undefined_videos: number of the others.
+      undefined_videos: number of the other videos.
       score_gap: mean score of abnormal frames minus that of normal ones (Liu et al. 2018; Fig. 4).
     Each is None where a class is missing.
   """

@@ -1,4 +1,4 @@
-"""From errors to scores; the name of the normalisation stands beside every figure."""
+"""From errors to scores; every figure names its normalisation."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from a3dcae_jax.common.errors import UserError
 
 NORMALISATIONS = ('eq14', 'minmax', 'psnr', 'raw', 'zscore')
 UNCALIBRATED = ('eq14', 'minmax', 'psnr', 'raw')
-"""Those that need no training errors, so that baselines have them too."""
+"""Normalisations that need no training errors, so that baselines have them too."""
 
-_LEAST_ERROR = 1e-10  # its PSNR, 100 dB, is the highest
+_LEAST_ERROR = 1e-10  # error of the highest PSNR, 100 dB
 
 
 def normalise(
@@ -29,7 +29,7 @@ def normalise(
       psnr:   1 - minmax of PSNR = -10 log10 e, as most systems after Liu et al. (CVPR 2018)
               report; e is at least 1e-10
       raw:    e
-      zscore: (e - train_mean) / train_std; needs no future of the video, so a stream can use it
+      zscore: (e - train_mean) / train_std; does not depend on later frames, so a stream can use it
 
   With the first three, a video whose frames all have the same error scores 0.
 
@@ -70,8 +70,8 @@ def smooth(
   Args:
     scores: one float [N_v] per video.
     sigma_frames: standard deviation in frames; 0 returns `scores` themselves.
-    mode: 'centred' looks ahead; 'causal' weighs only the frame and those before it, which a
-      stream can do.
+    mode: 'centred' also uses later frames; 'causal' uses only the frame and earlier ones, so a
+      stream can use it.
 
   Raises:
     UserError: for an unknown mode.
@@ -106,7 +106,7 @@ def _normalised_video(video: np.ndarray, how: str) -> np.ndarray:
 
 
 def _smoothed_causally(video: np.ndarray, sigma_frames: float) -> np.ndarray:
-  """Weigh the frames before each one; frames before the first one have its score."""
+  """Smooth over each frame and earlier ones; the first score is repeated before it."""
   reach = int(4 * sigma_frames)
   ages = np.arange(reach + 1)
   weights = np.exp(-0.5 * np.square(ages / sigma_frames))

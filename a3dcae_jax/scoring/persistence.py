@@ -65,7 +65,7 @@ def maxima(values: np.ndarray) -> Pairs:
 
 
 def _pair(peaks: Sequence[float], valleys: Sequence[float]) -> list[float]:
-  """Return the persistence of each peak; that of the highest one is left infinite.
+  """Return the persistence of each peak; the highest one has an infinite one.
 
   One pass from left to right, with a stack of the peaks that no higher peak has enclosed yet.
   Their heights fall from the bottom of the stack to its top. `deepest[i]` is the lowest valley
@@ -79,14 +79,14 @@ def _pair(peaks: Sequence[float], valleys: Sequence[float]) -> list[float]:
     while stack and peaks[stack[-1]] < height:
       lower = stack.pop()
       below = deepest.pop()
-      # A higher peak is on its right, and on its left unless it was the bottom of the stack:
-      # it ends at the higher one of the two valleys.
+      # There is a higher peak on its right, and on its left unless it was the bottom of the stack.
+      # So it ends at the higher one of the two valleys.
       meeting = max(valley, below) if stack else valley
       result[lower] = peaks[lower] - meeting
       valley = min(valley, below)
     stack.append(index)
     deepest.append(valley)
-  # Nothing higher is on the right of those that are left: they end at the valley on their left.
+  # The remaining peaks have no higher peak on their right: they end at the valley on their left.
   while len(stack) > 1:
     lower = stack.pop()
     result[lower] = peaks[lower] - deepest.pop()

@@ -8,13 +8,13 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 FREE_FIELDS = ('normalisation', 'macro_rule')
-"""Fields of the protocol that may differ within a table: every table has all normalisations."""
+"""Fields of the protocol that may differ within a table, since it has all normalisations."""
 
 
 def comparison_key(metrics: Mapping[str, Any]) -> Hashable:
-  """Return what two runs must share to stand in one table.
+  """Return a key that is equal for runs that may stand in one table.
 
-  This is the data set, its label set, the hash of frames and labels, and the whole protocol
+  It consists of the data set, its label set, the hash of frames and labels, and the whole protocol
   except `FREE_FIELDS`.
   """
   data = metrics['data']

@@ -15,9 +15,9 @@ def rank_regression(
       rank(e) ~ sum_k b_k rank(baseline_k)
 
   Each vector of ranks is standardised to mean 0 and standard deviation 1, and b is fitted by least
-  squares. b_k is the number of standard deviations that the rank of an error moves with that of
-  baseline k while the others stay. R^2 is the share of the variance of the ranks that the
-  baselines explain together. A baseline that is the same everywhere has b = 0.
+  squares. b_k is the number of standard deviations by which the rank of an error rises if that of
+  baseline k rises by one and the others stay. R^2 is the share of the variance of the ranks that
+  the baselines explain together. A constant baseline has b = 0.
 
   Args:
     errors: float [N].
@@ -43,7 +43,7 @@ def rank_regression(
 
 
 def _standardised_ranks(values: np.ndarray) -> np.ndarray:
-  """Return ranks of mean 0 and variance 1, or zeros where all values are equal."""
+  """Return ranks of mean 0 and variance 1, or zeros if all values are equal."""
   ranks = rankdata(values)
   ranks -= ranks.mean()
   return ranks / (ranks.std() or 1.0)

@@ -20,7 +20,7 @@ BETA = 0.1
 THRESHOLDS = 100
 """Number of thresholds, at quantiles of the maxima of the frames' maps."""
 
-# Neighbours within a frame, none across frames.
+# Neighbours within a frame; frames are not connected.
 _EIGHT = np.zeros((3, 3, 3), bool)
 _EIGHT[1] = True
 
@@ -29,7 +29,7 @@ Region = tuple[int, int, int, int, int, int]
 
 
 class Curve(NamedTuple):
-  """Detection rates from strict to lax thresholds.
+  """Detection rates from the highest threshold to the lowest.
 
   Attributes:
     rate: false positives per frame, [K].
@@ -116,7 +116,7 @@ def detection_curve(
     maps: float [N, h, w], of all test frames.
     truth: the true regions; no two videos share the number of a track.
     scale: pixels of `truth` per pixel of `maps`.
-    min_area: pixels of `maps` that a detected region has at least.
+    min_area: pixels of `maps` that a detected region must have.
 
   Source: Ramachandra & Jones, Street Scene, WACV 2020, arXiv:1902.05872, sec. 4.
   """
@@ -133,7 +133,7 @@ def detection_curve(
     rate = false_positives / len(maps)
     points.append((rate, _share(found), _share(found_tracks)))
   rates, region_rates, track_rates = np.asarray(points).T
-  # A laxer threshold can join false regions into one, so the rate does not always rise.
+  # A lower threshold can join false regions into one, so the rate does not always rise.
   order = np.argsort(rates, kind='stable')
   return Curve(
     rate=rates[order],
@@ -148,7 +148,7 @@ def area_to_one(rate: np.ndarray, detected: np.ndarray, *, end: str) -> float:
   Args:
     rate: false positives per frame, rising, [K].
     detected: share that is found, [K].
-    end: continuation of a curve that ends before 1: 'flat' holds its last value, 'point' draws a
+    end: continuation of a curve that ends before 1: 'flat' keeps its last value, 'point' draws a
       line to (1, 1).
   """
   if end not in ('flat', 'point'):
@@ -171,12 +171,12 @@ class PixelAuc:
   """Pixel-level ROC area, accumulated frame by frame in a histogram of log errors.
 
   Attributes:
-    counts: float64 [2, BINS], pixels per bin: of normal and of abnormal pixels.
+    counts: float64 [2, BINS], number of normal and of abnormal pixels per bin.
   """
 
   BINS = 8192
-  LOW = -20.0  # natural logarithms of squared errors: from 2e-9
-  HIGH = 3.0  # to 20
+  LOW = -20.0  # natural logarithm of the smallest squared error, 2e-9
+  HIGH = 3.0  # natural logarithm of the largest, 20
 
   def __init__(self) -> None:
     """Start without pixels."""
@@ -194,7 +194,7 @@ class PixelAuc:
       self.counts[value] += np.bincount(chosen, minlength=self.BINS)
 
   def value(self) -> float | None:
-    """Return the AUC, or None where a class is missing; ties count half."""
+    """Return the AUC, or None if a class is missing; ties count half."""
     normal, abnormal = self.counts
     pairs = normal.sum() * abnormal.sum()
     if not pairs:
@@ -205,7 +205,7 @@ class PixelAuc:
 
 
 def _levels(maps: np.ndarray) -> list[float]:
-  """Return the thresholds, from strict to lax; at the first one nothing is detected."""
+  """Return the thresholds, highest first; at the highest nothing is detected."""
   maxima = maps.max((1, 2))
   of_maxima = np.quantile(maxima, np.linspace(1, 0, THRESHOLDS))
   of_pixels = np.quantile(maps, [0.9, 0.75, 0.5])
@@ -253,7 +253,7 @@ def _components(above: np.ndarray, min_area: int, scale: float) -> tuple[np.ndar
 def _match(
   detected_frames: np.ndarray, detected: np.ndarray, frames: np.ndarray, boxes: np.ndarray
 ) -> tuple[np.ndarray, int]:
-  """Return which regions are found, bool [K], and the count of false positives."""
+  """Return which regions are found, bool [K], and the number of false positives."""
   found = np.zeros(len(boxes), bool)
   false_positives = 0
   starts = np.searchsorted(frames, detected_frames, 'left')

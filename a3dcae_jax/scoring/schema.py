@@ -3,11 +3,11 @@
 A schema is one of
 
     a type                      the value is of this type
-    a tuple of types            of one of these
-    Nullable(schema)            null, or as the schema says
-    [schema]                    a list whose items are all as the schema says
+    a tuple of types            the value is of one of these types
+    Nullable(schema)            null, or valid under the schema
+    [schema]                    a list whose items are all valid under the schema
     {name: schema}              an object with at least these fields
-    {..., EVERY_FIELD: schema}  whose other fields are all as this schema says
+    {..., EVERY_FIELD: schema}  an object whose other fields are all valid under this schema
 """
 
 from collections.abc import Mapping
@@ -120,7 +120,7 @@ _LABELLED = {
     'matching_rule': str,
   },
 }
-"""Further fields where the test videos have labels."""
+"""Further fields that exist if the test videos have labels."""
 
 
 def validate_metrics(metrics: dict[str, Any], *, source: str = 'metrics.json') -> dict[str, Any]:
@@ -148,7 +148,7 @@ def validate_metrics(metrics: dict[str, Any], *, source: str = 'metrics.json') -
 
 
 def _problem(value: Any, schema: Any, path: str) -> str | None:
-  """Return a sentence on the first thing in `value` that does not fit, or None."""
+  """Return a sentence on the first violation of `schema`, or None."""
   if isinstance(schema, Nullable):
     return None if value is None else _problem(value, schema.schema, path)
   if isinstance(schema, dict):

@@ -22,12 +22,12 @@ def write_scores(
 ) -> None:
   """Write one row for each frame, in order.
 
-  The label set is a column and not a comment above the header, so that every reader of CSV finds
-  it by name and the file can be cut and joined. It and `label` are empty without labels.
+  The label set is a column and not a comment above the header, so that every reader of CSV finds it
+  by name, and files can be split and joined. Without labels, it and `label` are empty.
 
   Args:
-    path: of the file.
-    names: of the videos.
+    path: path of the file.
+    names: names of the videos.
     errors: one float [N_v] per video.
     scores: one float [N_v] per video.
     labels: one 0/1 [N_v] per video, or None.
@@ -58,7 +58,7 @@ def read_scores(
     Names, errors, scores and labels (or None), one entry per video.
 
   Raises:
-    UserError: if the columns are others.
+    UserError: if the columns differ.
   """
   with open(path, newline='', encoding='utf-8') as file:
     reader = csv.DictReader(file)

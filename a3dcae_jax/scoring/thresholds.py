@@ -1,4 +1,4 @@
-"""Thresholds from training scores alone: no test label ever chooses one."""
+"""Thresholds from training scores alone: they never depend on test labels."""
 
 from collections.abc import Sequence
 
@@ -44,8 +44,8 @@ def choose_threshold(
 def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float) -> float:
   """Search for the lowest threshold with at most `allowed` events, by bisection.
 
-  Candidates are the scores themselves and the next number above the highest one, which has no
-  events. The number of events falls as the threshold rises, apart from events that merge.
+  Candidates are the scores themselves and a number just above the highest one, where there are no
+  events. The number of events falls as the threshold rises, except where events merge.
   """
   scores = np.concatenate(train_scores)
   above_all = np.nextafter(scores.max(), np.inf)

@@ -1,6 +1,6 @@
 """Detector bundles: trained detectors that run without the rest of the package.
 
-To load one takes jax, numpy and flatbuffers, which `jax.export` reads with.
+Loading needs only jax, numpy and flatbuffers, which `jax.export` uses.
 
     from a3dcae_jax.serving.bundle import load_bundle
 

@@ -20,7 +20,7 @@ def unpack_arrays(content: bytes, source: str) -> dict[str, np.ndarray]:
   """Return the arrays of a .npz.
 
   Args:
-    content: its bytes.
+    content: bytes of the file.
     source: name of the file, for errors.
 
   Raises:
@@ -44,7 +44,7 @@ def unpack_array(content: bytes, source: str) -> np.ndarray:
   """Return the array of a .npy.
 
   Args:
-    content: its bytes.
+    content: bytes of the file.
     source: name of the file, for errors.
 
   Raises:

@@ -22,11 +22,11 @@ def export_program(
   window: int,
   dtype: str,
 ) -> export.Exported:
-  """Export a scoring program with the number of clips left open.
+  """Export a scoring program for any number of clips.
 
-  CPUs and accelerators want different convolutions and dtypes. The artefact therefore holds both
-  programs, and the platform that runs it picks one when it compiles; the other one costs a few
-  kilobytes of text. Weights are arguments, so the artefact holds no copy of them.
+  CPUs and accelerators need different convolutions and dtypes. The artefact therefore holds both
+  programs, and one is selected when it is compiled; the other one adds only a few kilobytes of
+  text. Weights are arguments, so the artefact holds no copy of them.
 
   Args:
     on_cpu: the program as traced for CPUs.
@@ -34,7 +34,7 @@ def export_program(
     weights: arrays, or only their shapes.
     mean_image: [H, W].
     window: frames per clip, T.
-    dtype: of the clips, a key of `DTYPES`.
+    dtype: data type of the clips, a key of `DTYPES`.
 
   Returns:
     The artefact; its `serialize()` gives the bytes.

@@ -28,7 +28,7 @@ from a3dcae_jax.serving.video import cut_windows, video_scores
 MODELS = {'uint8': 'model.stablehlo', 'float32': 'model_float.stablehlo'}
 WEIGHTS = 'weights.npz'
 MEAN_IMAGE = 'mean_image.npy'
-_BATCH_SIZE = 16  # windows of a video that are scored at once
+_BATCH_SIZE = 16  # windows of a video per batch
 
 
 def write_bundle(
@@ -42,16 +42,16 @@ def write_bundle(
   details: Mapping[str, Any],
   extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
-  """Write a bundle, whole or not at all; an older bundle in its place is replaced.
+  """Write a bundle, whole or not at all; it replaces an older bundle.
 
   Args:
-    folder: of the bundle.
+    folder: folder of the bundle.
     models: dtype of the clips -> program.
     weights: arrays that the programs read.
     mean_image: float32 [H, W].
     window: frames per clip, T.
-    stride: frames of the video between two frames of a clip.
-    details: further fields of `detector.json`. One of them is `calibration`, which holds what
+    stride: distance between two frames of a clip in frames of the video.
+    details: further fields of `detector.json`. One of them is `calibration`, which
       `Bundle.score_video` and `Bundle.threshold` read.
     extra_files: name -> content.
 
@@ -136,13 +136,13 @@ class Bundle:
   """A loaded bundle.
 
   Attributes:
-    folder: of the bundle.
-    manifest: the content of `detector.json`.
+    folder: folder of the bundle.
+    manifest: content of `detector.json`.
     mean_image: float32 [H, W].
     window: frames per clip, T.
-    height: of a frame, in pixels.
-    width: of a frame, in pixels.
-    stride: frames of the video between two frames of a clip.
+    height: height of a frame in pixels.
+    width: width of a frame in pixels.
+    stride: distance between two frames of a clip in frames of the video.
     extra_files: name -> content of each further file that was written with the bundle.
     threshold: the score of `score_video` above which a frame is abnormal, chosen from training
       scores.
@@ -157,7 +157,7 @@ class Bundle:
     mean_image: np.ndarray,
     extra_files: Mapping[str, bytes],
   ) -> None:
-    """Put the weights on the default device; `load_bundle` gives the arguments."""
+    """Copy the weights to the default device; `load_bundle` calls this."""
     geometry = manifest['input']
     self.folder = folder
     self.manifest = manifest
@@ -172,8 +172,8 @@ class Bundle:
     self._constants = jax.device_put((arrays, jnp.asarray(mean_image)))
     options = None
     if jax.default_backend() == 'gpu':
-      # Tensor cores read channels last. Without this flag XLA turns 3D convolutions, and their
-      # inputs and outputs with them, to channels first for cuDNN.
+      # Tensor cores read channels last. Without this flag, XLA transposes the inputs and outputs of
+      # 3D convolutions to channels first for cuDNN.
       options = {'xla_gpu_force_conv_nhwc': True}
     self._models = {
       dtype: jax.jit(model.call, compiler_options=options) for dtype, model in models.items()
@@ -201,7 +201,7 @@ class Bundle:
         f'clips are {dtype} {list(clips.shape)}; {self.folder} takes {dtypes} '
         f'[B, {self.window}, {self.height}, {self.width}]'
       )
-    # Arrays on the device are not looked into: that would wait for them.
+    # The values of arrays on the device are not checked, since that would wait for them.
     if dtype == 'float32' and isinstance(clips, np.ndarray):
       largest = clips.max(initial=0)
       if largest > 1.01:
@@ -238,7 +238,7 @@ class Bundle:
     errors = []
     for start in range(0, len(rows), _BATCH_SIZE):
       batch = rows[start : start + _BATCH_SIZE]
-      # The last batch repeats its windows, so that there is one compilation.
+      # The last batch is filled with repeated windows, so that there is only one compilation.
       full_batch = np.resize(batch, (_BATCH_SIZE, self.window))
       batch_errors, _ = self(frames[full_batch])
       errors.append(np.asarray(batch_errors)[: len(batch)])
@@ -277,7 +277,7 @@ def _check_mean_image(
 def _check_clips(
   path: pathlib.Path, geometry: Mapping[str, Any], dtype: str, model: export.Exported
 ) -> None:
-  """Check that a program takes the clips that the manifest says."""
+  """Check that a program takes the clips that the manifest describes."""
   (_, _, clips), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
   _, *sizes = clips.shape
   expected = [geometry['window_frames'], geometry['height_px'], geometry['width_px']]

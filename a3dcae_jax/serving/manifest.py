@@ -1,4 +1,4 @@
-"""`detector.json`: describes a bundle, with the SHA-256 of each of its files."""
+"""`detector.json`: the description of a bundle, with the SHA-256 of each file."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, A
 def digest(manifest: Mapping[str, Any]) -> str:
   """Return the SHA-256 of a manifest without its field `sha256`.
 
-  Keys are sorted, so that neither spaces nor the order of fields count.
+  Keys are sorted and spaces removed, so that the digest does not depend on the layout of the file.
   """
   rest = {key: value for key, value in manifest.items() if key != 'sha256'}
   text = json.dumps(rest, sort_keys=True, allow_nan=False)

@@ -1,7 +1,7 @@
 """From a video to one score per frame, with NumPy alone.
 
-These functions compute what evaluation computes with `data.windows`, `scoring.assemble` and
-`scoring.normalisation`, which a bundle does not import. A test holds both equal.
+The results equal those of `data.windows`, `scoring.assemble` and `scoring.normalisation`, which a
+bundle does not import. A test compares both.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,10 @@ def cut_windows(
   Args:
     num_frames: N.
     window: frames per window, T.
-    step: frames between two windows, counted in the strided video, whose frames then all count;
-      0: back to back, and the last window counts only the frames that no earlier one has.
-    stride: frames between two frames of a window.
+    step: distance between two windows in frames of the strided video; all their frames count. 0:
+      windows lie back to back, and only those frames of the last window count that no earlier one
+      has.
+    stride: distance between two frames of a window in frames of the video.
 
   Returns:
     Indices of the windows' frames, int [M, T], and whether each of them counts, bool [M, T].
@@ -67,9 +68,9 @@ def video_scores(
   z-scores, and are smoothed.
 
   Args:
-    errors: [M, T], of the windows.
-    rows: int [M, T], of `cut_windows`.
-    keep: bool [M, T], of `cut_windows`.
+    errors: errors of the windows, [M, T].
+    rows: int [M, T], from `cut_windows`.
+    keep: bool [M, T], from `cut_windows`.
     calibration: the field `calibration` of `detector.json`.
 
   Returns:
@@ -92,8 +93,8 @@ def smooth(scores: np.ndarray, sigma_frames: float, mode: str) -> np.ndarray:
   Args:
     scores: float64 [N].
     sigma_frames: standard deviation in frames; 0 returns `scores`.
-    mode: 'centred', or 'causal', which weighs only the frame and those before it. At the ends of
-      the video the first and the last score are repeated.
+    mode: 'centred', or 'causal', which uses only the frame and earlier ones. The first and the last
+      score are repeated beyond the ends of the video.
   """
   if not sigma_frames:
     return scores

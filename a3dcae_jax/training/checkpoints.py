@@ -33,8 +33,8 @@ class Checkpoints:
 
   Attributes:
     folder: folder of all checkpoints.
-    held_s: for each save, how long it held the caller, in seconds: waiting for the save before it
-      and copying the state to the host.
+    held_s: for each save, the seconds for which it stopped the caller: to wait for the save before
+      it, and to copy the state to the host.
   """
 
   def __init__(self, folder: str | pathlib.Path, *, keep: int = 3) -> None:
@@ -148,13 +148,13 @@ class Checkpoints:
     try:
       self._sweep()
       self._write_files(temporary, step, state, held_s)
-      self._delete(step)  # a damaged checkpoint of the same step
+      self._delete(step)  # only a damaged checkpoint can be there
       temporary.rename(self.folder / str(step))
       self._checked[step] = ''
       self._failure = None
       for old in self.steps()[: -self._keep]:
         self._delete(old)
-    except Exception as error:  # the file system and the libraries in between raise many types
+    except Exception as error:  # file systems and Orbax raise many types
       shutil.rmtree(temporary, ignore_errors=True)
       self._failure = f'checkpoint of step {step} could not be written: {_reason(error)}'
       print(f'{self.folder}: {self._failure}', flush=True)
@@ -173,7 +173,7 @@ class Checkpoints:
     )
 
   def _sweep(self) -> None:
-    """Remove what killed saves and removals have left.
+    """Remove the remains of killed saves and removals.
 
     Only the process that writes does this: a reader leaves a writer's files alone.
     """
@@ -187,7 +187,7 @@ class Checkpoints:
   def _delete(self, step: int) -> None:
     """Rename a checkpoint, then remove it.
 
-    A removal that is cut off then leaves nothing under a checkpoint's name.
+    An interrupted removal then leaves nothing under a checkpoint's name.
     """
     folder = self.folder / str(step)
     if not folder.exists():
@@ -203,7 +203,7 @@ def restore_or_init(checkpoints: Checkpoints, init: Callable[[], Any]) -> tuple[
 
   Args:
     checkpoints: the checkpoints of the run.
-    init: gives a fresh state; a checkpoint must have the same structure, shapes and dtypes.
+    init: returns a fresh state; a checkpoint must have the same structure, shapes and dtypes.
 
   Raises:
     UserError: if the checkpoint does not fit.
@@ -235,7 +235,7 @@ def restored_for_all(checkpoints: Checkpoints, init: Callable[[], Any]) -> tuple
 
   step = processes.run_on_primary('checkpoint', restore)
   if not states:
-    # Zeros, which the broadcast replaces: `init` itself would have to be compiled.
+    # Zeros, which the broadcast replaces. `init` itself would have to be compiled first.
     shapes = jax.eval_shape(init)
     states.append(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
   return processes.broadcast(states[0]), step
@@ -253,7 +253,7 @@ def _make_checkpointer() -> ocp.Checkpointer:
 
 
 def _copy(array: Any) -> np.ndarray:
-  """Copy an array, unless it owns its memory.
+  """Return an array that owns its memory, copying it if necessary.
 
   On CPUs `device_get` gives a view of memory that the next step may reuse.
   """

@@ -17,25 +17,25 @@ from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
 
-PORT = 8476  # of the coordinator, where the launcher gives none
+PORT = 8476  # default port of the coordinator
 _METADATA = 'http://metadata.google.internal/computeMetadata/v1/instance/attributes/'
 _METADATA_TIMEOUT_S = 3
 
-# SLURM coordinators use one of these ports, by the number of the job, so that jobs on one node do
-# not meet.
+# The number of a SLURM job selects its coordinator's port, so that two jobs on one node do not use
+# the same one.
 _SLURM_FIRST_PORT = 61440
 _SLURM_NUM_PORTS = 4096
 
 
 class Pod(NamedTuple):
-  """A pod and the place of this process in it.
+  """A pod, and which of its processes this one is.
 
   Attributes:
     coordinator: 'host:port' of process 0; '' for a process by itself.
     num_processes: number of processes.
     process_id: number of this process, from 0.
-    local_devices: indices of this process's own accelerators; None for all of the host's, with
-      one process per host.
+    local_devices: indices of this process's own accelerators; None for all accelerators of the
+      host, with one process per host.
     note: what was detected, for the user.
   """
 
@@ -56,15 +56,15 @@ def detect(
 ) -> Pod:
   """Return the pod of this process.
 
-  The three flags count if any of them is given; otherwise the first launcher that `environ` shows.
+  The three flags decide if any of them is given; otherwise the first launcher found in `environ`.
 
   Args:
     environ: as `os.environ`.
     coordinator: 'host:port', '' if not given.
     num_processes: 0 if not given.
     process_id: -1 if not given.
-    metadata: returns an attribute of a TPU machine by name, or ''. By default the machine is asked,
-      if it has TPUs.
+    metadata: returns an attribute of a TPU machine by name, or ''. By default the metadata server
+      is asked, if the machine has TPUs.
 
   Raises:
     UserError: for flags that are incomplete or do not fit together, and for launcher variables
@@ -113,7 +113,7 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 def _slurm(environ: Mapping[str, str]) -> Pod:
   """Detect a step that `srun` has started with several tasks.
 
-  The shells of `salloc` and `sbatch` have only some of the variables, `srun --pty` has all.
+  In the shells of `salloc` and `sbatch` only some of the variables are set, under `srun --pty` all.
   """
   job = environ.get('SLURM_JOB_ID')
   if not job:
@@ -181,7 +181,7 @@ def _open_mpi(environ: Mapping[str, str]) -> Pod:
 
 
 def _open_mpi_host(environ: Mapping[str, str]) -> str:
-  """Return the host of process 0, or ''. Open MPI names it before version 5."""
+  """Return the host of process 0, or ''. Only Open MPI before version 5 names it."""
   match = re.search(r'tcp6?://\[?([^],:]+)', environ.get('OMPI_MCA_orte_hnp_uri', ''))
   if not match:
     return ''
@@ -241,7 +241,7 @@ def _tpu(environ: Mapping[str, str], metadata: Callable[[str], str]) -> Pod:
 def _tpu_metadata(name: str) -> str:
   """Return an attribute of this machine, or ''.
 
-  Only machines with TPUs are asked; they answer at once.
+  Only machines with TPUs are asked; their metadata server answers at once.
   """
   has_tpu = glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*')
   if not has_tpu:

@@ -48,7 +48,7 @@ class MetricsFile(Hook):
 
   def __init__(self, workdir: str | pathlib.Path, *, first_step: int) -> None:
     """Open the files in `workdir`, for updates after `first_step`."""
-    # Imported here because only a training run needs TensorBoard's formats.
+    # Imported here, because only training runs need it.
     from a3dcae_jax.training.tensorboard import TensorBoardWriter
 
     workdir = pathlib.Path(workdir)
@@ -68,7 +68,7 @@ class MetricsFile(Hook):
     self._writer.add_scalars(means, last['step'])
 
   def close(self) -> None:
-    # A full disk; writing the metrics has failed before and been reported.
+    # On a full disk this fails too; the failed write of metrics was reported before.
     with contextlib.suppress(OSError):
       self._writer.close()
 
@@ -120,7 +120,7 @@ class Progress(Hook):
     step = row['step']
     now = time.monotonic()
     if self._first is None:
-      self._first = (step, now)  # the rate leaves out the first reading, which has compilation
+      self._first = (step, now)  # the rate excludes the first reading, which includes compilation
     shown = {}
     for name in ('rec', 'adv'):
       if name in row:
@@ -155,7 +155,7 @@ class SaveCheckpoints(Hook):
       self._next = self._multiple_after(step)
 
   def on_end(self, step: int, state: Any) -> None:
-    """Save the last state, and print how long all saves have held the loop."""
+    """Save the last state, and print how long all saves have stopped the loop."""
     self._checkpoints.save(step, state)
     self._checkpoints.wait()
     held_s = self._checkpoints.held_s

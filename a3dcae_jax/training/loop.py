@@ -43,8 +43,7 @@ def fit(
   """Run the updates `first_step + 1` to `last_step`.
 
   Metrics stay on the device and are read `read_every_steps` at a time, so that the host runs ahead
-  of the device. The metrics of every step are read in the end, and hooks see none before it has
-  been found finite.
+  of the device. The metrics of every step are read, and are checked before hooks see them.
 
   Args:
     state: `TrainState` after `first_step` updates.

@@ -1,7 +1,7 @@
 """The losses of sections III-B and III-C, in float32.
 
-A logit is log D / (1 - D), with D the probability that the discriminator gives a clip of being
-real.
+A logit is log D / (1 - D), where D is the probability that a clip is real, according to the
+discriminator.
 """
 
 import jax

@@ -18,7 +18,7 @@ _BLOCK_BYTES = 2**22
 
 
 def write_manifest(folder: str | pathlib.Path, tree: Any, **facts: Any) -> None:
-  """Hash all files below a folder, once they are on the disk, into its manifest.
+  """Write the manifest of a folder, once all files below it are on the disk.
 
   Args:
     folder: folder of the checkpoint.
@@ -42,7 +42,7 @@ def damage(folder: str | pathlib.Path) -> str:
   except (UserError, KeyError, TypeError):
     return f'{NAME} is missing or broken'
   found = {_name(path, folder): path for path in _files(folder)}
-  # First all sizes, which cost nothing.
+  # Sizes are compared first, because that is fast.
   for name, record in records.items():
     if name not in found:
       return f'{name} is missing'

@@ -1,4 +1,4 @@
-"""Map a step over devices and place arrays on them.
+"""Map a step over devices, and copy arrays to them.
 
 Only this file knows devices. In a pod every process maps the same step over the devices of all
 processes. It passes the state and shared arrays whole, and its own share of each batch.
@@ -59,7 +59,7 @@ def compile_together(mapped: Callable[..., Any], *arguments: Any) -> None:
   A process by itself compiles when it runs.
   """
   if processes.count() > 1:
-    mapped.lower(*arguments).compile()  # JAX keeps the result for the call
+    mapped.lower(*arguments).compile()  # JAX reuses the result in the call
     processes.barrier('compiled')
 
 
@@ -105,7 +105,7 @@ def my_rows(batch_size: int) -> slice:
 def must_wait_each_step() -> bool:
   """Return whether to wait for each step.
 
-  With several CPU devices older JAX deadlocks when collectives queue up.
+  With several CPU devices, older versions of JAX deadlock when collectives queue up.
   """
   return jax.default_backend() == 'cpu' and jax.device_count() > 1
 
@@ -113,7 +113,7 @@ def must_wait_each_step() -> bool:
 def _replica_order() -> list[jax.Device] | None:
   """Return the devices of all processes, process by process.
 
-  A process by itself has pmap's own order, None.
+  None, the order of pmap, for a process by itself.
 
   Raises:
     UserError: if hosts have different numbers of devices; they could not share a batch evenly.

@@ -1,4 +1,4 @@
-"""Detects at once when another process of the pod dies.
+"""Detect at once when another process of the pod dies.
 
 A collective whose partner has died may wait for ever, and JAX's heartbeat is slow. So every process
 holds a TCP connection to process 0 and sends one byte on it before it leaves. If a connection
@@ -47,7 +47,7 @@ class PeerMonitor:
   def connect(self, host: str, port: int, process_id: int) -> None:
     """Connect to process 0; for the others.
 
-    Where a firewall forbids it, this prints a note and only the heartbeat remains.
+    If a firewall forbids it, this prints a note, and only the heartbeat remains.
     """
     try:
       peer = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)

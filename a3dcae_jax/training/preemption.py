@@ -8,7 +8,7 @@ import jax
 
 
 class Preempted(Exception):
-  """The run was asked to end, and has saved.
+  """The run was told to end, and has saved.
 
   Attributes:
     step: step of the checkpoint.
@@ -20,7 +20,7 @@ class Preempted(Exception):
 
 
 class PreemptionHandler:
-  """Turns SIGTERM into a request to save and end, while it is entered.
+  """A context in which SIGTERM becomes a request to save and end.
 
   Called after every step with its number, it returns whether to save and end there. In a pod JAX
   catches the signal, on whichever process it arrives, and all processes agree on a step that none
@@ -55,7 +55,7 @@ class PreemptionHandler:
     error: BaseException | None,
     traceback: TracebackType | None,
   ) -> None:
-    """Let SIGTERM end the process again: there is nothing to save after training."""
+    """Let SIGTERM end the process again; after training there is nothing to save."""
     if self._is_main:
       signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 

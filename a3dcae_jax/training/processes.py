@@ -18,8 +18,8 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.training.cluster import Pod
 from a3dcae_jax.training.peer_monitor import PeerMonitor
 
-# Waiting for process 0's work, such as ingesting a data set, may take this long. The heartbeat
-# shows when process 0 is dead.
+# Longest wait for work of process 0, such as the ingest of a data set. The heartbeat detects a dead
+# process 0 earlier.
 _LONGEST_WAIT_S = 7 * 24 * 3600
 _LONGEST_WAIT_MS = 1000 * _LONGEST_WAIT_S
 _SHUTDOWN_TIMEOUT_S = 900
@@ -33,7 +33,7 @@ def join(pod: Pod, *, heartbeat_s: int = 100, join_timeout_s: int = 300) -> None
   """Join a pod, before anything uses a device. A process by itself joins nothing.
 
   Args:
-    pod: the pod, and the place of this process in it.
+    pod: the pod that was detected.
     heartbeat_s: seconds without a sign of life from a process after which the others end.
     join_timeout_s: seconds to wait for the other processes.
 
@@ -101,7 +101,7 @@ def run_on_primary(name: str, body: Callable[[], Any]) -> Any:
   """Run `body()` on process 0 while the others wait, and return its value on all.
 
   Args:
-    name: of the work, for the error message.
+    name: name of the work, for the error message.
     body: its value must be JSON.
 
   Raises:

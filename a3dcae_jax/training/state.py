@@ -10,8 +10,8 @@ import optax
 
 from a3dcae_jax.config import fields
 
-# Learning rate after a cosine schedule, as a share of the first one. By then the network learns
-# little more than the noise between batches.
+# Learning rate at the end of a cosine schedule, as a share of the first one. By then the network
+# learns little more than the noise between batches.
 LAST_RATE = 0.02
 
 # PyTorch's defaults, which the paper used. optax's differ in the decay (0.9) and add EPS inside

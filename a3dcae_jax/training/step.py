@@ -22,7 +22,7 @@ from a3dcae_jax.training.state import TrainState
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, Metrics]]
 
-# Cotangents of logits are raised to this value, so that the ratio of two of them stays finite.
+# Lower bound of the cotangents of logits, so that the ratio of two of them stays finite.
 _SMALLEST_COTANGENT = 1e-20
 
 
@@ -108,8 +108,8 @@ def make_train_step(
 
   Both networks are updated from the same reconstruction (Algorithm 1, line 6). The discriminator
   is linearised once, at its parameters and at the reconstruction, and one backward pass gives
-  each of the two losses its own gradient. So neither loss reaches the
-  parameters of the other network.
+  each of the two losses its own gradient. So neither loss reaches the parameters of the other
+  network.
 
   With masks, the auto-encoder sees zeros in place of the masked frames, and only these frames
   count in the reconstruction loss.
@@ -134,7 +134,7 @@ def make_train_step(
       adv: the discriminator's loss, 2 ln 2 when it cannot tell clips from reconstructions.
       gen_adv: the adversarial part of the auto-encoder's loss.
       d_real, d_fake: mean probabilities that the discriminator gives clips and reconstructions.
-      grad_norm: norm of both gradients together. It is not finite as soon as any gradient is not.
+      grad_norm: norm of both gradients together. It is finite only if every gradient is.
     `adv`, `gen_adv`, `d_real` and `d_fake` exist only with an adversarial loss.
   """
 
@@ -285,7 +285,7 @@ def _apply(
   grads: tuple[Any, Any],
   batch_stats: Any,
 ) -> TrainState:
-  """Return the state after the update of each network that has a gradient."""
+  """Update each network that has a gradient, and return the new state."""
   theta_grads, phi_grads = grads
   theta_updates, generator_opt = optimizer.update(theta_grads, state.generator_opt, state.generator)
   changes = {

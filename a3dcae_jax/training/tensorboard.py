@@ -1,6 +1,7 @@
 """Scalars for TensorBoard, written by the caller's thread.
 
-tensorboardX's own writer thread dies when the clock jumps, and its full queue then blocks the run.
+tensorboardX's own writer thread dies when the system clock jumps, and its full queue then blocks
+the run.
 """
 
 import pathlib
@@ -16,7 +17,7 @@ from tensorboardX.summary import scalar
 class TensorBoardWriter:
   """Writes an event file into a folder.
 
-  Events of older files in the folder from `first_step` on are no longer shown, since a resumed run
+  TensorBoard hides events of older files in the folder from `first_step` on, since a resumed run
   computes these steps again.
   """
 
