@@ -63,10 +63,10 @@ class Setting(NamedTuple):
 
 
 def check_setting(setting: Setting) -> Setting:
-  """Return the setting unchanged if all its values are possible.
+  """Check all values of a setting, and return it unchanged.
 
   Raises:
-    UserError: for the first value that is not. The message names the flag that sets it.
+    UserError: for the first impossible value. The message names the flag that sets it.
   """
   choices = {
     'modes': (setting.mode, MODES),
@@ -92,7 +92,7 @@ def resolved(setting: Setting) -> Setting:
 def report_fields(setting: Setting) -> dict[str, Any]:
   """Return the fields that name a program in a saved report.
 
-  Besides those of the setting this is `gradient_dtype`, the data type in which gradients travel
+  These are the fields of the setting and `gradient_dtype`, the data type in which gradients travel
   between devices.
   """
   setting = resolved(setting)

@@ -19,7 +19,7 @@ from a3dcae_jax.data.windows import ClipTable, training_clips
 from a3dcae_jax.measuring.programs import Setting
 
 INPUT_PIPELINES = ('none', 'device_cached', 'streaming')
-_NUM_FRAMES = 256  # the cost of a batch does not depend on it
+_NUM_FRAMES = 256  # does not affect the cost of a batch
 
 
 class TimedBatches(NamedTuple):
@@ -27,7 +27,7 @@ class TimedBatches(NamedTuple):
 
   Attributes:
     batches: endless; one item per step, clips or indices of clips.
-    frames: () if items are clips; if they are indices, (uint8 [N, H, W] on the device,).
+    frames: () if items are clips; (uint8 [N, H, W] on the device,) if they are indices.
   """
 
   batches: Iterator[Any]
@@ -38,7 +38,7 @@ def timed_batches(setting: Setting, input_pipeline: str) -> TimedBatches:
   """Make the input of a timed program.
 
   Args:
-    setting: gives the shape of a batch.
+    setting: the program, which has the shape of a batch.
     input_pipeline: 'none': the same clips each time, already on the device, to time the program
       alone. 'device_cached': indices, copied to the device in each step; the program gathers the
       clips from frames on the device. 'streaming': clips read by tf.data and copied to the device
@@ -60,7 +60,7 @@ def timed_batches(setting: Setting, input_pipeline: str) -> TimedBatches:
   if input_pipeline == 'device_cached':
     indices = _indices(clips, setting.batch)
     return TimedBatches(indices, (jax.device_put(frames),))
-  # Imported here: TensorFlow is not needed for the others.
+  # Imported here, because the other pipelines do not need TensorFlow.
   from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
 
   read = stream_batches(frames, clips, batch_size=setting.batch, window=setting.window, seed=0)
@@ -75,11 +75,11 @@ def _indices(clips: ClipTable, batch_size: int) -> Iterator[Any]:
 
 
 def with_batches(program: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
-  """Give a program the input of `TimedBatches`.
+  """Make a program take its input from `TimedBatches`.
 
   Args:
     program: a function of (carry, clips, mean_image).
-    setting: gives the number of frames per clip.
+    setting: the program, which has the number of frames per clip.
 
   Returns:
     A function of (carry, batch, mean_image, *frames), with `batch` and `frames` as in
