@@ -13,8 +13,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '4')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
-# Most of the time of the tests is compilation. All processes of a session share one folder of
-# compiled programs: the first to import this file makes it, and removes it at the end.
+# Most of the time of the tests is compilation, so all processes of a session share one folder of
+# compiled programs. The first process to import this file makes it, and removes it at the end.
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   _compiled = tempfile.mkdtemp(prefix='a3dcae_jax_compiled_')
   atexit.register(shutil.rmtree, _compiled, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The documentation says what the code does: links, commands, settings, modules."""
+"""The documentation agrees with the code: links, commands, settings, modules."""
 
 import configparser
 import dataclasses

@@ -25,9 +25,9 @@ def run_python(code, *arguments):
 
 
 def module_names():
-  """The modules of all packages.
+  """Return the modules of all packages.
 
-  Commands are left out: they define flags of the same names, so no two import in one process.
+  Commands are left out, since they define flags of the same names and only one can be imported.
   """
   names = []
   for path in sorted(PACKAGE.glob('*/**/*.py')):

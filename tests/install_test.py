@@ -1,4 +1,4 @@
-"""What pip installs: lower bounds that are tested, a console script that starts."""
+"""The installed package: tested lower bounds, and a console script that starts."""
 
 import configparser
 import importlib
@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = pathlib.Path(__file__).parent.parent
-# Compiled for, never run by .ci/run: their bounds may lie above the lowest tested jax.
+# Accelerators are not tested by `.ci/run`, so their bounds may lie above the lowest tested jax.
 ACCELERATORS = {'cuda12', 'cuda13', 'tpu'}
 
 

@@ -30,9 +30,9 @@ def measure_pipeline(
 
   Returns:
     Rates: clips_per_s; clips_per_cpu_s, per second of CPU time, which other work on the machine
-      hardly changes; gb_per_s of pixels. Amounts: frames of the cache, clips read, seconds. Memory
-      of this process in GiB: own_before_gib and own_gib, without mapped files, before the first
-      batch and at the end; peak_gib, with mapped files. Memory is None except on Linux.
+    hardly changes; gb_per_s of pixels. Amounts: frames of the cache, clips read, seconds. Memory of
+    this process in GiB: own_before_gib and own_gib, without mapped files, before the first batch
+    and at the end; peak_gib, with mapped files. Memory is None except on Linux.
   """
   from a3dcae_jax.data.pipeline import stream_batches  # imports TensorFlow
 

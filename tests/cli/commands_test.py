@@ -1,4 +1,4 @@
-"""Commands as processes: their list, their help, mistakes as one line."""
+"""Commands as processes: their list, their help, one-line errors."""
 
 import pathlib
 import subprocess
@@ -85,7 +85,7 @@ def test_help_of_main_ends_with_the_variants():
 
 
 @pytest.mark.parametrize('command', ['main', 'evaluate', 'export', 'benchmark'])
-def test_commands_that_compile_have_the_switch_of_the_compilation_cache(command):
+def test_commands_that_compile_have_the_flag_of_the_compilation_cache(command):
   assert '--[no]compilation_cache' in run(f'a3dcae_jax.{command}', '--help').stdout
 
 
@@ -107,7 +107,7 @@ def test_commands_that_compile_have_the_switch_of_the_compilation_cache(command)
     ([CONFIG, 'x'], ["'x' is not a flag"]),
   ],
 )
-def test_mistakes_in_a_config_are_one_line(arguments, words, tmp_path):
+def test_mistakes_in_a_config_are_reported_in_one_line(arguments, words, tmp_path):
   line = one_error(run('a3dcae_jax.main', *arguments, f'--workdir={tmp_path / "run"}'))
   for word in words:
     assert word in line
@@ -115,7 +115,7 @@ def test_mistakes_in_a_config_are_one_line(arguments, words, tmp_path):
 
 
 @pytest.mark.slow
-def test_missing_videos_are_one_line(tmp_path):
+def test_missing_videos_are_reported_in_one_line(tmp_path):
   result = run(
     'a3dcae_jax.prepare',
     '--config=configs/ucsd_ped2.py',
@@ -137,7 +137,7 @@ def test_missing_videos_are_one_line(tmp_path):
     (['--bundle=b', '--workdir=x', '--override=eval.stride=1'], '--override does not go'),
   ],
 )
-def test_flags_of_evaluate_that_do_not_fit_are_one_line(arguments, word):
+def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word):
   assert word in one_error(run('a3dcae_jax.evaluate', *arguments))
 
 
@@ -193,7 +193,7 @@ run_command(main, usage='')
 
 
 @pytest.mark.slow
-def test_a_command_keeps_compiled_programs_unless_told_otherwise(tmp_path, monkeypatch):
+def test_a_command_keeps_compiled_programs_by_default(tmp_path, monkeypatch):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
   for arguments, is_kept in ((['--nocompilation_cache'], False), ([], True), ([], True)):

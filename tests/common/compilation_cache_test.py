@@ -86,7 +86,7 @@ def test_programs_that_compile_quickly_are_not_kept(home, compute, monkeypatch):
   assert not entries(default_folder())
 
 
-def test_the_switch_turns_it_off(home, compute):
+def test_the_flag_turns_the_cache_off(home, compute):
   use_compilation_cache(False)
   compute()
   _, hits = compute()
@@ -94,9 +94,9 @@ def test_the_switch_turns_it_off(home, compute):
   assert not list(home.iterdir())
 
 
-def test_a_folder_that_the_user_names_is_used_with_jaxs_settings(home, compute):
+def test_a_folder_of_the_user_is_used_with_the_settings_of_jax(home, compute):
   named = home / 'named'
-  jax.config.update('jax_compilation_cache_dir', str(named))  # as JAX_COMPILATION_CACHE_DIR does
+  jax.config.update('jax_compilation_cache_dir', str(named))  # like JAX_COMPILATION_CACHE_DIR
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   use_compilation_cache(True)
   compute()
@@ -105,7 +105,7 @@ def test_a_folder_that_the_user_names_is_used_with_jaxs_settings(home, compute):
   assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
 
 
-def test_the_switch_turns_off_a_folder_that_the_user_names(home, compute):
+def test_the_flag_turns_off_a_folder_of_the_user(home, compute):
   named = home / 'named'
   jax.config.update('jax_compilation_cache_dir', str(named))
   use_compilation_cache(False)
@@ -134,7 +134,7 @@ def no_home(home, monkeypatch):
 
 
 @pytest.mark.parametrize('harm', [a_file_in_its_place, a_read_only_disk, no_home])
-def test_a_folder_that_cannot_be_written_is_one_note(home, compute, capfd, harm):
+def test_a_folder_that_cannot_be_written_causes_one_note(home, compute, capfd, harm):
   with pytest.MonkeyPatch.context() as patch:
     harm(home, patch)
     use_compilation_cache(True)
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_written_is_one_note(home, compute, capfd, harm)
   assert len(err.splitlines()) == 1 and 'not kept' in err
 
 
-def test_a_folder_that_becomes_full_is_silent(home, compute, capfd):
+def test_a_full_folder_causes_no_message(home, compute, capfd):
   """Warnings are errors in tests, so a warning of JAX would fail."""
   use_compilation_cache(True)
   with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +164,7 @@ def jax_path(folder):
   return path.Path(str(folder))
 
 
-def test_an_older_jax_keeps_nothing(home, compute, monkeypatch):
+def test_an_older_jax_has_no_cache(home, compute, monkeypatch):
   monkeypatch.setattr(jax, '__version_info__', (0, 9, 2))
   use_compilation_cache(True)
   compute()
@@ -172,7 +172,7 @@ def test_an_older_jax_keeps_nothing(home, compute, monkeypatch):
 
 
 @pytest.mark.parametrize('size', [0, 100])
-def test_damaged_programs_are_compiled_again_in_silence(home, compute, capfd, size):
+def test_damaged_programs_are_compiled_again_without_a_message(home, compute, capfd, size):
   use_compilation_cache(True)
   expected, _ = compute()
   for path in entries(default_folder()):

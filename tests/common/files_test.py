@@ -1,4 +1,4 @@
-"""Files are complete or not there, and JSON errors name the file."""
+"""Files are complete or missing, and JSON errors name the file."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
   assert [entry.name for entry in path.parent.iterdir()] == ['x.txt']
 
 
-def test_a_failed_folder_leaves_the_old_one(tmp_path):
+def test_a_failed_write_leaves_the_old_folder(tmp_path):
   with atomic_dir(tmp_path / 'f') as folder:
     (folder / 'old').touch()
   with pytest.raises(RuntimeError), atomic_dir(tmp_path / 'f') as folder:
@@ -28,14 +28,14 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
   assert [path.name for path in tmp_path.rglob('*')] == ['f', 'old']
 
 
-def test_a_folder_replaces_the_old_one(tmp_path):
+def test_a_written_folder_replaces_the_old_one(tmp_path):
   for name in ('old', 'new'):
     with atomic_dir(tmp_path / 'f') as folder:
       (folder / name).touch()
   assert [path.name for path in tmp_path.rglob('*')] == ['f', 'new']
 
 
-def test_json_comes_back(tmp_path):
+def test_json_is_read_as_written(tmp_path):
   path = tmp_path / 'a.json'
   write_json(path, {'a': [1, None]})
   assert read_json(path) == {'a': [1, None]}

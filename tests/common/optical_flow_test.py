@@ -10,7 +10,7 @@ WAVELENGTH_PX = 28  # reference pixels
 
 
 def waves(size, speed, frames=8):
-  """Make a grating that moves across the frames by `speed` reference pixels per frame.
+  """Make a grating that moves by `speed` reference pixels per frame.
 
   Returns:
     [1, T, size, size] in [0, 1].
@@ -33,7 +33,7 @@ def test_a_flow_image_shows_the_speed_at_any_size(speed, size, axes):
   np.testing.assert_allclose(images[0, 2:-2, inner, inner], abs(speed) / UNIT_PX, atol=0.03)
 
 
-def test_uniform_frames_stand_still():
+def test_uniform_frames_have_no_flow():
   assert not np.asarray(flow_images(jnp.full((1, 4, 32, 32), 0.3))).any()
 
 

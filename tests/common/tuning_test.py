@@ -1,4 +1,4 @@
-"""Settings of the process: freed memory is kept, the user's flags stay."""
+"""Settings of the process: freed memory is kept, and flags of the user win."""
 
 import os
 import subprocess
@@ -30,18 +30,18 @@ for _ in range(16):
 
 
 @pytest.mark.skipif(not keep_freed_memory(), reason='glibc alone has these settings')
-def test_a_programs_buffers_are_not_faulted_in_again():
+def test_buffers_of_a_program_cause_no_new_page_faults():
   """The buffers are larger than the 64 MB of a second arena's heaps.
 
   XLA allocates them on a thread of its own. The program runs in a process of its own, as every
-  command does: once a process has made threads, and so arenas, the settings come too late.
+  command does: once a process has threads, and so arenas, the settings have no effect.
   """
   result = subprocess.run(
     [sys.executable, '-c', COUNT_PAGE_FAULTS], check=True, capture_output=True, text=True
   )
   faults = [int(line) for line in result.stdout.split()]
-  # A run touches 24,000 pages. Buffers are freed a little after the next ones are allocated, so up
-  # to five of the first runs may each take new ones. Without the setting all sixteen do.
+  # A run touches 24,000 pages. Buffers are freed shortly after the next ones are allocated, so up
+  # to five of the first runs may each take new pages. Without the setting all sixteen do.
   assert len(faults) == 16
   assert min(faults) < 2000
 
@@ -56,7 +56,7 @@ def test_a_programs_buffers_are_not_faulted_in_again():
     ('--xla_gpu_force_conv_nchw=true', None, True, '--xla_gpu_force_conv_nchw=true'),
   ],
 )
-def test_convolutions_on_gpus_have_their_channels_last(
+def test_convolutions_on_gpus_are_channels_last(
   monkeypatch, given, platforms, has_plugin, expected
 ):
   monkeypatch.setenv('XLA_FLAGS', given)
@@ -81,7 +81,7 @@ def test_barriers_are_kept_on_cpus_once(monkeypatch):
   assert os.environ['XLA_FLAGS'] == expected
 
 
-def test_the_users_own_passes_are_left_alone(monkeypatch):
+def test_passes_disabled_by_the_user_are_not_changed(monkeypatch):
   monkeypatch.setattr(tuning, '_ACCELERATOR_PLUGINS', ())
   monkeypatch.setenv('XLA_FLAGS', '--xla_disable_hlo_passes=mine')
   assert not tuning.keep_barriers()
@@ -99,7 +99,7 @@ def test_barriers_are_not_kept_where_an_accelerator_may_be_used(monkeypatch):
   assert tuning.keep_barriers()
 
 
-def test_libtpus_own_flags_are_left_alone(monkeypatch):
+def test_libtpu_flags_of_the_user_are_not_changed(monkeypatch):
   monkeypatch.setenv('LIBTPU_INIT_ARGS', '--mine=1')
   assert tuning.fuse_reductions()
   assert not tuning.fuse_reductions()

@@ -71,7 +71,7 @@ def test_variants_compose_from_left_to_right():
   assert both.loss.adversarial_weight == 0
   assert both.model == small.model
   assert both.variant == 'small,without_gan'
-  # The later one wins. `paper` itself changes nothing.
+  # The later variant wins. `paper` itself changes nothing.
   assert checked(make_config('avenue', 'without_gan,small')).loss == small.loss
   six = checked(make_config('avenue', 'tuned,six_layers'))
   assert six.model.widths == (64, 128, 256)
@@ -141,7 +141,7 @@ WRONG = {
   'events.threshold_value': 2.0,
   'events.frames_per_s': 0.0,
 }
-FREE = {  # valid with any value of the right type, or checked by the data set alone
+FREE = {  # fields without a rule, or checked by the data set
   'variant',
   'data.name',
   'data.root',

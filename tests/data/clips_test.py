@@ -57,7 +57,7 @@ def test_negative_strides_are_refused():
     training_clips(make_videos(30), window=4, strides=(1, -1))
 
 
-def test_no_training_clip_is_an_error():
+def test_a_set_without_training_clips_is_refused():
   with pytest.raises(UserError, match='longest training video has 5 frames, a clip of 16'):
     training_clips(make_videos(5, 3), window=16)
   with pytest.raises(UserError, match='no training clip'):
@@ -138,7 +138,7 @@ def test_an_epoch_has_every_clip_once(table):
   assert drawn[:10].tolist() != drawn[10:].tolist()
 
 
-def test_batch_k_depends_on_seed_and_k_alone(table):
+def test_batch_k_depends_only_on_seed_and_k(table):
   expected = [clip_batch(table, batch_size=4, seed=1, step=step) for step in range(6)]
   for step in (5, 0, 3):
     batch = clip_batch(table, batch_size=4, seed=1, step=step)
@@ -153,7 +153,7 @@ def test_gathered_clips_by_hand():
   np.testing.assert_array_equal(clips.reshape(2, 3), [[0, 1, 2], [3, 5, 7]])
 
 
-def test_only_small_frames_fit_on_the_device():
+def test_only_small_sets_of_frames_fit_on_the_device():
   assert fits_on_device(1000)
   assert not fits_on_device(10**15)
 
@@ -173,7 +173,7 @@ def test_clips_are_read_from_arrays_and_files(tmp_path, table, rng, kind):
   np.testing.assert_array_equal(ClipReader(source, window=1).span(5, 9), frames[5:9])
 
 
-def test_a_file_that_shrank_is_an_error(tmp_path, table):
+def test_a_truncated_file_is_an_error(tmp_path, table):
   path = tmp_path / 'frames.npy'
   np.save(path, np.zeros((40, 4, 6), np.uint8))
   reader = ClipReader(np.load(path, mmap_mode='r'), window=3)

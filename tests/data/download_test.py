@@ -1,4 +1,4 @@
-"""Downloads from file:// addresses: checksums decide, existing files are kept."""
+"""Downloads from file:// addresses: checksums are compared, existing files kept."""
 
 import hashlib
 import importlib
@@ -22,7 +22,7 @@ def archive_of(path):
 
 @pytest.fixture
 def listed(tmp_path):
-  """A zip and a tar.gz with a file each."""
+  """A zip and a tar.gz archive with one file each."""
   (tmp_path / 'a.txt').write_text('videos')
   with zipfile.ZipFile(tmp_path / 'one.zip', 'w') as archive:
     archive.write(tmp_path / 'a.txt', 'training_videos/a.txt')
@@ -55,7 +55,7 @@ def test_a_folder_with_content_is_kept(tmp_path, listed):
     ({'url': 'file:///no/such/file.zip'}, 'cannot be fetched'),
   ],
 )
-def test_a_file_other_than_the_published_one_leaves_nothing(tmp_path, listed, changes, message):
+def test_a_file_unlike_the_published_one_leaves_nothing(tmp_path, listed, changes, message):
   wrong = [listed[0], listed[1]._replace(**changes)]
   with pytest.raises(UserError, match=message):
     fetch('avenue', tmp_path / 'avenue', listed=wrong)
@@ -69,13 +69,13 @@ def test_files_that_are_not_archives_are_named(tmp_path):
     fetch('avenue', tmp_path / 'avenue', listed=[archive_of(tmp_path / 'page.zip')])
 
 
-def test_a_set_that_is_not_public_is_not_fetched(tmp_path):
+def test_a_set_that_is_not_public_is_not_downloaded(tmp_path):
   with pytest.raises(UserError, match='subway_exit cannot be fetched: .*subway_exit/README.md'):
     fetch('subway_exit', tmp_path / 'x')
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name != 'synthetic'])
-def test_a_missing_folder_says_how_to_get_the_set(name):
+def test_the_error_for_a_missing_folder_tells_how_to_get_the_set(name):
   with pytest.raises(UserError) as error:
     check_root(name, f'data/{name}')
   message = str(error.value)
@@ -89,7 +89,7 @@ def test_a_missing_folder_says_how_to_get_the_set(name):
     assert f'builders/{name}/README.md' in message
 
 
-def test_a_missing_folder_of_your_own_is_fetched_there(tmp_path):
+def test_a_missing_folder_of_the_user_is_filled_by_the_download(tmp_path):
   folder = tmp_path / 'mine'
   with pytest.raises(UserError, match=f'--config.data.root={folder} --download'):
     check_root('avenue', folder)

@@ -1,4 +1,4 @@
-"""Small copies of the data sets, made of noise."""
+"""Small imitations of the data sets, made of noise."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -32,10 +32,10 @@ def write_ucsd(
   frames: int = 20,
   intervals: Sequence[str] = ('3:7', '1:4, 9:12'),
 ) -> pathlib.Path:
-  """Write two training and two test clips with masks, and a label script like the authors'.
+  """Write training and test clips with masks, and a label script.
 
   Args:
-    root: the folder, which is returned.
+    root: folder, which is returned.
     rng: random numbers.
     script: file name of the label script.
     frames: frames per clip.
@@ -87,7 +87,7 @@ def write_vol_label(path: pathlib.Path, abnormal: Sequence[bool]) -> None:
 
 
 def write_mat(path: pathlib.Path, intervals: Sequence[Sequence[tuple[int, int]]]) -> None:
-  """Write the intervals of clips, 1-based, inclusive, as the community keeps them."""
+  """Write the intervals of clips, 1-based, inclusive, in the community's format."""
   clips = [np.asarray(clip).T for clip in intervals]  # [2, N]
   scipy.io.savemat(path, {'gt': cells_of(clips)})
 

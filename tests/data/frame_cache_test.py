@@ -1,4 +1,4 @@
-"""The frame cache: round trip from videos, faults of videos, damaged files."""
+"""The frame cache: frames of the reader, faults of videos, damaged files."""
 
 import json
 
@@ -42,7 +42,7 @@ def root(tmp_path, rng):
   return write_ucsd(tmp_path / 'ped2', rng)
 
 
-def test_the_cache_has_what_the_reader_gives(root, tmp_path):
+def test_the_cache_has_the_frames_of_the_reader(root, tmp_path):
   cache = prepare(root, tmp_path)
   for name, split in (('train', cache.train), ('test', cache.test)):
     videos = [(video.name, video.first, video.num_frames) for video in split.videos]
@@ -88,15 +88,15 @@ def test_the_test_split_opens_without_the_training_frames(root, tmp_path):
     FrameCache.open(whole.folder)
 
 
-def test_a_ready_cache_needs_no_videos(root, tmp_path):
+def test_a_finished_cache_needs_no_videos(root, tmp_path):
   first = prepare(root, tmp_path)
   for path in root.rglob('*.png'):
     path.unlink()
   assert prepare(root, tmp_path).data_hash == first.data_hash
 
 
-def test_an_option_with_its_default_gives_the_same_cache():
-  """`train_fraction` 0.0 means that videos are not cut, as without the option."""
+def test_an_option_at_its_default_gives_the_same_cache():
+  """With `train_fraction` 0.0 videos are not cut, as without the option."""
 
   def folder(options):
     size = {'height': 8, 'width': 8}
@@ -170,12 +170,12 @@ def test_faults_are_named_and_leave_no_cache(root, tmp_path, break_set, message)
   break_set(root)
   with pytest.raises(UserError, match=message):
     prepare(root, tmp_path)
-  # The parts of videos without faults stay for the next try.
+  # The parts of intact videos remain for the next attempt.
   left = list((tmp_path / 'caches').glob('*'))
   assert all(path.name.endswith('.parts') for path in left)
 
 
-def test_the_next_try_reads_only_repaired_videos(root, tmp_path, monkeypatch):
+def test_the_next_attempt_reads_only_repaired_videos(root, tmp_path, monkeypatch):
   broken = root / 'training/frames/02/003.png'
   image = broken.read_bytes()
   broken.write_text('not an image')

@@ -1,4 +1,4 @@
-"""Every layout on small copies of the sets, and the faults that are reported."""
+"""Every layout, on small imitations of the sets, and the reported faults."""
 
 import json
 import pathlib
@@ -43,7 +43,7 @@ def names_of(split):
   return [video.name for video in split.videos]
 
 
-def test_ucsd_as_its_authors_ship_it(tmp_path, rng):
+def test_ucsd_in_the_official_layout(tmp_path, rng):
   root = tmp_path / 'archive' / 'UCSDped2'
   for clip in ('001', '002'):
     write_frames(root / 'Train' / f'Train{clip}', noise(rng), '.tif')
@@ -71,7 +71,7 @@ def test_ucsd_as_its_authors_ship_it(tmp_path, rng):
 
 @pytest.fixture
 def avenue_root(tmp_path, rng):
-  """Avenue with one training video and test video 08, whose masks are full in frames 10 to 14."""
+  """Avenue with a training video and test video 08, abnormal in frames 10 to 14."""
   root = tmp_path / 'avenue'
   write_video(root / 'training_videos' / '01.avi', rng)
   write_video(root / 'testing_videos' / '08.avi', rng, frames=36)
@@ -83,7 +83,7 @@ def label_file(root, number):
   return root / 'ground_truth_demo' / 'testing_label_mask' / f'{number}_label.mat'
 
 
-def test_avenue_as_its_authors_ship_it(avenue_root, tmp_path):
+def test_avenue_in_the_official_layout(avenue_root, tmp_path):
   cache = prepare('avenue', avenue_root, tmp_path)
   assert cache.index['label_set'] == 'vollabel'
   assert abnormal_frames(cache) == [10, 11, 12, 13, 14]
@@ -173,7 +173,7 @@ def subway_root(tmp_path, rng):
 
 
 def write_truth(path, abnormal, num_frames=40):
-  """Write ground truth of the subway video in the format that the file's name says."""
+  """Write ground truth of the subway video in the format of the file's suffix."""
   marked = np.isin(np.arange(num_frames), abnormal).astype(np.uint8)
   runs = np.flatnonzero(np.diff(np.r_[0, marked, 0])).reshape(-1, 2).tolist()
   match path.name:
@@ -229,7 +229,7 @@ def test_subway_has_one_video(subway_root, tmp_path, rng):
     prepare_subway(subway_root, tmp_path)
 
 
-def test_your_own_videos(tmp_path, rng):
+def test_videos_of_the_user(tmp_path, rng):
   root = tmp_path / 'mine'
   write_video(root / 'training' / 'monday.avi', rng)
   write_frames(root / 'training' / 'tuesday', noise(rng, 5, VIDEO_SIZE))
@@ -252,7 +252,7 @@ def test_one_video_cut_in_two(tmp_path, rng):
   assert cache.test.labels is None
 
 
-def test_labels_of_a_video_cut_in_two_count_over_the_whole(tmp_path, rng):
+def test_labels_of_a_video_cut_in_two_refer_to_the_whole_video(tmp_path, rng):
   path = write_video(tmp_path / 'camera.avi', rng)
   (tmp_path / 'labels.csv').write_text('video,start,end\ncamera,13,16\n')
   options = {'train_fraction': 0.7, 'labels': str(tmp_path / 'labels.csv')}
@@ -267,7 +267,7 @@ def test_a_video_is_not_cut_without_a_fraction(tmp_path, rng, options):
 
 
 @pytest.mark.parametrize('kind', ['a.mat', 'a.npy', 'a.csv'])
-def test_subway_as_the_community_keeps_it(tmp_path, rng, kind):
+def test_subway_in_the_community_layout(tmp_path, rng, kind):
   root = tmp_path / 'exit'
   for split, names in (('training', ('01',)), ('testing', ('01', '02'))):
     for name in names:
@@ -280,7 +280,7 @@ def test_subway_as_the_community_keeps_it(tmp_path, rng, kind):
   assert abnormal_frames(cache) == [1, 2, 15]
 
 
-def test_avenue_as_the_community_keeps_it(tmp_path, rng):
+def test_avenue_in_the_community_layout(tmp_path, rng):
   root = tmp_path / 'avenue'
   write_frames(root / 'training' / 'frames' / '01', noise(rng, 4))
   write_frames(root / 'testing' / 'frames' / '08', noise(rng, 36))
@@ -294,7 +294,7 @@ def test_avenue_as_the_community_keeps_it(tmp_path, rng):
 
 @pytest.fixture
 def own_root(tmp_path, rng):
-  """Your own videos: training/a.avi and testing/b.avi."""
+  """Videos of the user: training/a.avi and testing/b.avi."""
   write_video(tmp_path / 'mine' / 'training' / 'a.avi', rng)
   write_video(tmp_path / 'mine' / 'testing' / 'b.avi', rng)
   return tmp_path / 'mine'
@@ -368,7 +368,7 @@ def test_a_label_set_without_files_is_named(avenue_root, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['avenue', 'shanghaitech', 'subway_entrance', 'video_folder'])
-def test_an_empty_folder_says_what_was_looked_for(tmp_path, name):
+def test_the_error_for_an_empty_folder_names_the_expected_files(tmp_path, name):
   (tmp_path / 'empty').mkdir()
   with pytest.raises(UserError, match='looked for|must be one video|no training/ folder'):
     prepare(name, tmp_path / 'empty', tmp_path)

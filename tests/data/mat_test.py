@@ -11,7 +11,7 @@ from tests.data.dummy_sets import cells_of, damage
 
 @pytest.fixture
 def cells(rng):
-  """Entries of several types and sizes, among them an empty one and some that fit into tags."""
+  """Entries of several types and sizes, also empty ones and ones that fit into tags."""
   entries = [
     rng.integers(0, 2, (36, 64), dtype=np.uint8),
     rng.normal(size=(3, 5)),
@@ -25,7 +25,7 @@ def cells(rng):
 
 
 @pytest.mark.parametrize('compress', [True, False])
-def test_entries_are_those_that_scipy_reads(tmp_path, cells, compress):
+def test_entries_equal_those_that_scipy_reads(tmp_path, cells, compress):
   path = tmp_path / 'a.mat'
   variables = {'before': np.arange(100), 'gt': cells, 'after': np.arange(3)}
   scipy.io.savemat(path, variables, do_compression=compress)

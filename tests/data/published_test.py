@@ -1,6 +1,6 @@
 """Published counts: differences of a copy are named clip by clip.
 
-Most copies are made here. Set A3DCAE_DATA to a folder of real data sets to test those as well.
+Most copies are synthetic. With A3DCAE_DATA, a folder of real data sets, those are tested too.
 """
 
 import os
@@ -21,7 +21,7 @@ REAL_DATA = pathlib.Path(os.environ.get('A3DCAE_DATA', 'no-data'))
 needs_real_data = pytest.mark.skipif(
   not REAL_DATA.is_dir(), reason='A3DCAE_DATA names no folder of real data sets'
 )
-MASKED = (3, 4, 14, 18, 19, 21, 22, 23, 24, 32)  # clips of Ped1 that its authors drew masks for
+MASKED = (3, 4, 14, 18, 19, 21, 22, 23, 24, 32)  # clips of Ped1 with masks by its authors
 
 
 def index_of(lengths, label_set='official', train=()):
@@ -80,7 +80,7 @@ def test_published_counts_add_up(name, label_set, test, abnormal, train):
 
 
 def write_clip(folder, count, shade, first=0, name='{:03d}.png'):
-  """Write a clip of `count` images: one of its own, and links to it."""
+  """Write a clip of `count` images: one image and links to it."""
   folder.mkdir(parents=True)
   paths = [folder / name.format(index) for index in range(first, first + count)]
   Image.fromarray(np.full((16, 24), shade, np.uint8)).save(paths[0])
@@ -99,7 +99,7 @@ def prepare(name, root, cache_dir, **changes):
 
 
 @pytest.mark.slow
-def test_a_whole_ped1_in_the_community_layout(tmp_path):
+def test_a_complete_ped1_in_the_community_layout(tmp_path):
   root = tmp_path / 'ped1'
   counts = reader('ucsd_ped1').PUBLISHED
   for split, lengths, shade in (('training', counts.train, 0), ('testing', counts.test, 100)):
@@ -120,7 +120,7 @@ def test_a_whole_ped1_in_the_community_layout(tmp_path):
 def test_the_official_ped1_with_its_ten_masks(tmp_path):
   archive = tmp_path / 'UCSD_Anomaly_Dataset.v1p2'
   root = archive / 'UCSDped1'
-  write_clip(archive / 'UCSDped2' / 'Train' / 'Train001', 2, 9)  # beside it, not read
+  write_clip(archive / 'UCSDped2' / 'Train' / 'Train001', 2, 9)  # not read
   write_clip(root / 'Train' / 'Train001', 200, 1, first=1, name='{:03d}.tif')
   for number in range(1, 37):
     clip = root / 'Test' / f'Test{number:03d}'
@@ -144,7 +144,7 @@ def test_the_official_ped1_with_its_ten_masks(tmp_path):
 
 @pytest.fixture
 def ped2_root(tmp_path):
-  """Clip 01 of Ped2 with all label files; the `.mat` begins four frames late in clips 3 and 11."""
+  """Clip 01 of Ped2 with all label files; the `.mat` differs in clips 3 and 11."""
   root = tmp_path / 'ped2'
   for split, shade in (('training', 0), ('testing', 100)):
     write_clip(root / split / 'frames' / '01', 180, shade)
@@ -174,12 +174,12 @@ def test_label_files_that_differ_are_named_over_all_clips(ped2_root, tmp_path):
   assert note.endswith('03 (4 frames), 11 (4 frames)')
 
 
-def test_the_default_label_set_is_one_that_is_there(ped2_root, tmp_path):
+def test_the_default_label_set_is_an_existing_one(ped2_root, tmp_path):
   (ped2_root / 'UCSDped2.m').unlink()
   assert prepare('ucsd_ped2', ped2_root, tmp_path).index['label_set'] == 'community'
 
 
-def test_shanghaitech_as_the_community_keeps_it(tmp_path):
+def test_shanghaitech_in_the_community_layout(tmp_path):
   root = tmp_path / 'shanghaitech'
   lengths = reader('shanghaitech').TEST_FRAMES
   names = [f'{1 + index // 10:02d}_{index:04d}' for index in range(107)]
@@ -252,7 +252,7 @@ def test_the_real_avenue_has_the_measured_training_videos(tmp_path):
 def test_the_real_ped2_has_masks_that_fit_its_labels(tmp_path):
   cache = prepare_real('ucsd_ped2', tmp_path)
   assert len(cache.train.frames) == 2550
-  # At their own size: the smallest masks vanish at 32x32.
+  # At full size, because the smallest masks vanish at 32x32.
   videos = reader('ucsd_ped2').videos(REAL_DATA / 'ped2', 'test')
   masked = [mask.any() for video in videos for mask in video.masks()]
   np.testing.assert_array_equal(masked, cache.test.labels)

@@ -49,7 +49,7 @@ def test_training_videos_have_no_labels_and_every_event_type_is_tested():
 
 
 @pytest.mark.slow
-def test_no_baseline_solves_it(tmp_path):
+def test_no_baseline_solves_the_synthetic_set(tmp_path):
   cache = prepare_cache('synthetic', root='', cache_dir=tmp_path, height=64, width=64)
   test = cache.test
   labels = split_by_video(test.labels, test.videos)

@@ -22,13 +22,13 @@ def test_videos_too_short_for_the_stride_are_left_out():
   assert names(max_windows=100, stride=6) == ['c']  # at stride 5, the largest that fits
 
 
-def test_about_as_many_windows_are_chosen_as_asked_for():
+def test_about_the_given_number_of_windows_is_chosen():
   chosen = choose_videos(VIDEOS, max_windows=10, window=16, step=4, stride=2)
   assert [(video.name, video.num_frames) for video in chosen] == [('a', 40)]
 
 
 @pytest.mark.parametrize(('videos', 'window'), [([], 16), (VIDEOS, 91)])
-def test_no_video_long_enough_is_refused(videos, window):
+def test_a_set_without_a_long_enough_video_is_refused(videos, window):
   with pytest.raises(UserError, match=rf'no training video calibrates.*\(={window}\)'):
     choose_videos(videos, max_windows=10, window=window)
 
@@ -40,7 +40,7 @@ class EmptyScorer:
     return clips[..., None].astype(jnp.float32) / 255, jnp.zeros((*clips.shape, 1))
 
 
-def test_clips_that_fill_up_a_batch_do_not_count():
+def test_clips_that_fill_a_batch_do_not_count():
   frames = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
   rows = np.asarray([[0], [10], [32]]) + np.arange(8)
   ids = np.zeros(3, np.int32)

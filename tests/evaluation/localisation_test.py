@@ -1,4 +1,4 @@
-"""Pixel metrics of the clips with masks, from maps averaged over windows."""
+"""Pixel metrics of clips with masks, from maps averaged over windows."""
 
 import threading
 
@@ -11,7 +11,7 @@ from a3dcae_jax.evaluation.localisation import Localiser
 
 
 def localise(split, maps):
-  """Return the metrics of error maps [N, H, W] in windows back to back."""
+  """Return the metrics of error maps [N, H, W] in back-to-back windows."""
   windows = cut_windows(split.videos, window=8)
   return filled(Localiser(split, windows), windows, maps[windows.rows]).metrics()
 

@@ -1,4 +1,4 @@
-"""Perspective: the reference speed of rows is fitted, and flow is divided by it."""
+"""Perspective: the fit of reference speeds, and the division of flow by them."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_a_line_is_fitted_to_the_rows_that_move():
   assert bottom / top == pytest.approx(expected, rel=0.3)  # windows of 4 px blur the bands
   half = found(rising(32))  # nothing moves above
   assert half[0] < half[1]
-  assert 1 <= half[1] < bottom  # the reference speed is 1 where things move, near the bottom
+  assert 1 <= half[1] < bottom  # the reference speed is 1 near the bottom, where things move
 
 
 def test_lower_rows_are_never_slower_and_the_top_keeps_a_minimum():

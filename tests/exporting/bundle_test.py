@@ -91,7 +91,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('exported', ['beyond'], indirect=True)
-def test_every_error_and_map_is_the_checkpoints(exported):
+def test_errors_and_maps_equal_those_of_the_checkpoint(exported):
   """The batch size differs from that of the check at export."""
   settings, run, bundle = exported
   cache = open_cache(settings.data)
@@ -118,7 +118,7 @@ def test_every_error_and_map_is_the_checkpoints(exported):
 
 @pytest.mark.slow
 def test_a_symbolic_batch_makes_no_gathers(exported):
-  """Gathers, which jnp's indexing makes, would slow a bundle down several times."""
+  """Gathers, which jnp indexing makes, would slow a bundle down several times."""
   content = (exported[2] / 'model.stablehlo').read_bytes()
   model = export.deserialize(bytearray(content))
   assert not re.search(r'stablehlo\.\w*gather', model.mlir_module())

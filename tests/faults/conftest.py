@@ -1,4 +1,4 @@
-"""The commands of a test session share one frame cache and one folder of compiled programs."""
+"""One frame cache and one folder of compiled programs for a whole test session."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Faults of machines and disks: what happens to a run, and that nothing is lost.
+"""Runs survive faults of machines and disks.
 
-The documentation has a table of them.
+`docs/guides/many_hosts.md` has a table of these faults.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get('A3DCAE_KILLS', '3'))
 RNG = np.random.default_rng(0)
 
-# By this step the first checkpoint is whole: the second one waits for it.
+# At this step the first checkpoint is whole, since the second save waits for it.
 ONE_IS_WHOLE = 2 * EVERY + 5
 
 
@@ -51,16 +51,16 @@ def whole(commands):
 
 @pytest.fixture
 def cache(commands, whole, tmp_path):
-  """A copy of the frame cache that a test may harm."""
+  """A copy of the frame cache that a test may damage."""
   (index,) = (commands.folder / 'caches').glob('*/index.json')
   return pathlib.Path(shutil.copytree(index.parent, tmp_path / 'cache'))
 
 
 def resume_and_compare(commands, whole, run):
-  """Check that a disturbed run resumes and ends as the undisturbed one did, to the bit.
+  """Resume a run, and check that it ends equal to the undisturbed one, to the bit.
 
   Returns:
-    The output of the last start.
+    The output of the resumed run.
   """
   status, text = commands.run(commands.main(run, *LONG))
   assert status == 0 and 'resuming from the checkpoint of step' in text, text
@@ -86,15 +86,15 @@ def truncate_checkpoint(run, step):
   largest.write_bytes(largest.read_bytes()[:-100])
 
 
-def test_a_run_killed_terminated_and_cut_short_ends_as_if_undisturbed(commands, whole):
-  """One run through all three: SIGKILL at random steps, SIGTERM, a truncated checkpoint."""
+def test_a_killed_terminated_and_truncated_run_ends_like_an_undisturbed_one(commands, whole):
+  """One run gets SIGKILL at random steps, SIGTERM, and a truncated checkpoint."""
   run = commands.folder / 'killed'
   newest = 0
   for _ in range(KILLS):
     kill_at(commands, run, min(newest + int(RNG.integers(2, 2 * EVERY)), STEPS - 2 * EVERY))
     before = newest
     newest = newest_whole(run) or 0
-    # The checkpoint that was due may not have been whole yet.
+    # The newest checkpoint may not have been whole yet.
     assert newest >= max(before, steps_logged(run) - 2 * EVERY)
 
   log = log_of(run)
@@ -164,8 +164,8 @@ def test_a_damaged_frame_cache_is_refused(commands, whole, cache, harm, words):
   assert newest_whole(whole) == STEPS
 
 
-def test_a_run_survives_that_its_frame_cache_vanishes(commands, whole, cache):
-  """Frames are mapped into memory: they live as long as the process."""
+def test_a_run_survives_the_removal_of_its_frame_cache(commands, whole, cache):
+  """Frames are memory-mapped, so they exist as long as the process."""
   run = commands.folder / 'vanished'
   flags = (*LONG, f'--config.data.cache={cache}')
   running = commands.start(commands.main(run, *flags, '--config.train.input_pipeline=streaming'))
@@ -209,7 +209,7 @@ time.time = lambda: _real() + _random.choice((-4e8, -3600.0, 0.0, 3600.0, 4e8))
 """
 
 
-def test_a_clock_that_jumps_changes_nothing(commands, whole, tmp_path):
+def test_a_jump_of_the_system_clock_changes_nothing(commands, whole, tmp_path):
   (tmp_path / 'sitecustomize.py').write_text(JUMPING_CLOCK)
   run = commands.folder / 'jumping'
   python_path = f'{tmp_path}:{commands.environ["PYTHONPATH"]}'

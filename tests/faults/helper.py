@@ -1,4 +1,4 @@
-"""Runs commands as users do: in processes of their own, which can be signalled and killed."""
+"""Commands in processes of their own, which tests can signal and kill."""
 
 import os
 import pathlib
@@ -54,7 +54,7 @@ class Commands:
     ]
 
   def pod(self, workdir, *flags):
-    """Return the arguments of Python for a run by a pod of two processes on this machine."""
+    """Return the arguments of Python for a run by a local pod of two processes."""
     return [
       'launch/local.py',
       '--processes=2',
@@ -65,11 +65,11 @@ class Commands:
     ]
 
   def start(self, arguments, *, before=(), **environ):
-    """Start a command, preceded by the words `before`."""
+    """Start a command, with the words `before` in front of it."""
     return Running([*before, sys.executable, *arguments], self.environ | environ)
 
   def run(self, arguments, **environ):
-    """Return exit status and output of a command that is left alone."""
+    """Run a command to its end, and return its exit status and output."""
     running = self.start(arguments, **environ)
     return running.end(600), running.text
 
@@ -78,8 +78,8 @@ class Running:
   """A started command.
 
   Attributes:
-    pid: of its first process.
-    text: its output so far.
+    pid: id of its first process.
+    text: output so far.
   """
 
   def __init__(self, command, environ):
@@ -103,7 +103,7 @@ class Running:
       self.text += line
 
   def until(self, condition, timeout_s=600):
-    """Wait for `condition()`; fail if the command ends before or time runs out."""
+    """Wait for `condition()`; fail if the command ends first or time runs out."""
     end = time.monotonic() + timeout_s
     while not condition():
       assert self._process.poll() is None and time.monotonic() < end, self.text[-3000:]
@@ -114,7 +114,7 @@ class Running:
     os.kill(pid or self.pid, number)
 
   def end(self, timeout_s):
-    """Return the exit status; fail if the command takes longer, and kill all its processes."""
+    """Return the exit status; after `timeout_s`, kill all processes and fail."""
     try:
       status = self._process.wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -128,7 +128,7 @@ class Running:
 def steps_logged(workdir):
   """Return the last step in metrics.jsonl, 0 before the first.
 
-  The last line of the file may be half written.
+  The last line of the file may be incomplete.
   """
   path = pathlib.Path(workdir) / 'metrics.jsonl'
   if not path.exists():
@@ -138,13 +138,13 @@ def steps_logged(workdir):
 
 
 def log_of(workdir):
-  """Return the inode of metrics.jsonl, which every start writes anew; None without a file."""
+  """Return the inode of metrics.jsonl, new for each start; None without a file."""
   path = pathlib.Path(workdir) / 'metrics.jsonl'
   return path.stat().st_ino if path.exists() else None
 
 
 def wait_for_step(running, workdir, step, log=None):
-  """Wait until a run has logged `step` in another file than `log`, the file of an earlier start."""
+  """Wait until a run has logged `step` in a file other than `log`."""
   running.until(lambda: log_of(workdir) != log and steps_logged(workdir) >= step)
 
 
@@ -174,7 +174,7 @@ def state_of(workdir, step=None):
 
 
 def check_same_state(one, other, *, step=None, atol=0.0):
-  """Check that checkpoints of two workdirs agree, by default the newest ones, to the bit."""
+  """Check that checkpoints of two workdirs are equal, by default the newest ones."""
   expected_step, expected = state_of(one, step)
   found_step, found = state_of(other, step)
   assert found_step == expected_step

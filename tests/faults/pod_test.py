@@ -1,4 +1,4 @@
-"""Pods of real processes on the CPU, connected by gloo: results, ends, resuming."""
+"""Pods of real processes on the CPU, connected by gloo: results, ends, resumption."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def pod(commands):
 
 
 def test_a_pod_trains_the_same_parameters(alone, pod):
-  """To float32 rounding: the four replicas' gradients are added in another order."""
+  """They agree to float32 rounding, since gradients are added in another order."""
   run, _ = pod
   check_same_state(alone, run, step=20, atol=1e-6)
   expected = read_metrics(alone / 'metrics.jsonl')
@@ -67,7 +67,7 @@ def test_a_pod_trains_the_same_parameters(alone, pod):
     assert row == pytest.approx(expected_row, rel=1e-4)
 
 
-def test_a_pod_prints_its_size_and_who_reads_what(pod):
+def test_a_pod_prints_its_size_and_the_shares_that_processes_read(pod):
   run, text = pod
   assert '[1] process 1 of 2, coordinator 127.0.0.1:' in text
   assert '4 x cpu in 2 processes, each holding all frames' in text
@@ -80,8 +80,8 @@ def test_a_pod_prints_results_once(pod):
   assert text.count(f'checkpoint of update {STEPS}') == 1
 
 
-def test_a_pod_scores_every_frame_once_and_as_one_process_does(tmp_path, pod):
-  """The 33 windows are an odd number."""
+def test_a_pod_scores_every_frame_once_with_the_scores_of_one_process(tmp_path, pod):
+  """The number of windows, 33, is odd."""
   run, _ = pod
   again = tmp_path / 'again'
   shutil.copytree(run, again)
@@ -98,7 +98,7 @@ def test_a_pod_scores_every_frame_once_and_as_one_process_does(tmp_path, pod):
     assert regions[name] == pytest.approx(expected_regions[name], abs=1e-6)
 
 
-def test_streaming_processes_read_their_share_and_train_the_same(commands, pod):
+def test_streaming_processes_read_their_share_and_train_the_same_parameters(commands, pod):
   run = commands.folder / 'streaming'
   flags = ('--config.train.input_pipeline=streaming', '--config.train.steps=20')
   status, text = commands.run(commands.pod(run, *flags))
@@ -107,7 +107,7 @@ def test_streaming_processes_read_their_share_and_train_the_same(commands, pod):
 
 
 def signal_process(commands, run, process, number):
-  """Start a pod, send a signal to one process once a checkpoint is due, and let the pod end.
+  """Start a pod, signal one process once a checkpoint is due, and wait for the end.
 
   Returns:
     Exit status and output.
@@ -123,8 +123,8 @@ def signal_process(commands, run, process, number):
   return status, running.text
 
 
-def test_a_pod_that_lost_a_process_or_was_preempted_ends_as_if_undisturbed(commands, pod):
-  """SIGKILL of the second process, SIGTERM to it, SIGKILL of the first; then a last start."""
+def test_a_pod_that_lost_a_process_or_was_preempted_ends_like_an_undisturbed_one(commands, pod):
+  """The second process gets SIGKILL, then SIGTERM; the first gets SIGKILL."""
   run = commands.folder / 'disturbed'
   for process, number, expected in (
     (1, signal.SIGKILL, 128 + signal.SIGKILL),
@@ -153,7 +153,7 @@ def test_one_process_resumes_the_run_of_a_pod(commands, pod, tmp_path):
   run = pathlib.Path(shutil.copytree(pod[0], tmp_path / 'run', ignore=later))
   status, text = commands.run(commands.main(run, *FLAGS), JAX_NUM_CPU_DEVICES='4')
   assert status == 0 and f'resuming from the checkpoint of step {last}' in text, text
-  # 20 updates, whose gradients are added in another order.
+  # Gradients of 20 updates are added in another order.
   check_same_state(pod[0], run, atol=1e-4)
 
 
@@ -161,8 +161,8 @@ class Hosts:
   """Two network namespaces joined by a cable.
 
   Attributes:
-    names: of the hosts.
-    addresses: of the hosts.
+    names: names of the hosts.
+    addresses: addresses of the hosts.
   """
 
   def __init__(self):

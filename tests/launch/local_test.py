@@ -1,4 +1,4 @@
-"""The exit status of a local pod: whose end was the cause."""
+"""The exit status of a local pod is that of the process that ended first."""
 
 import threading
 
@@ -9,7 +9,7 @@ from launch import local
 
 
 class Ended:
-  """A process that has ended, although `late` looks find it still running."""
+  """A process that has ended, although the first `late` polls find it running."""
 
   def __init__(self, returncode, late=0):
     self._final = returncode
@@ -41,7 +41,7 @@ def workers(*processes):
   'processes, expected',
   [
     ([(0, 0), (0, 0)], 0),
-    # Both ended between two looks; the first one ended because it lost the second.
+    # Both ended between two polls; the first one ended because it lost the second.
     ([(EXIT_PEER_LOST, 0), (-9, 0)], 137),
     ([(EXIT_PEER_LOST, 0), (-9, 3)], 137),
     ([(75, 0), (75, 2)], 75),

@@ -1,4 +1,4 @@
-"""Launchers, run with stand-ins for the commands of a cluster."""
+"""Launchers, with stand-ins for the commands of a cluster."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ SCRIPTS = (
   ROOT / '.ci' / 'run',
 )
 
-# Logs its arguments, and ends with the next status of its list; the last one stays.
+# The stand-in logs its arguments and ends with the next status of its list; the last one repeats.
 STAND_IN = """#!/bin/bash
 echo "{name} $*" >> {folder}/log
 read -r status rest < {folder}/{name}.ends
@@ -49,7 +49,7 @@ def run(command, environment):
 
 
 @pytest.mark.parametrize('script', SCRIPTS, ids=lambda path: path.name)
-def test_scripts_are_sound(script):
+def test_scripts_parse(script):
   checker = ['shellcheck', '-S', 'warning'] if shutil.which('shellcheck') else ['bash', '-n']
   done = run([*checker, str(script)], os.environ)
   assert done.returncode == 0, done.stdout + done.stderr
@@ -58,7 +58,7 @@ def test_scripts_are_sound(script):
 @pytest.mark.parametrize(
   'status, is_requeued', [(0, False), (2, False), (75, True), (76, True), (134, True)]
 )
-def test_slurm_queues_a_run_again_that_can_resume(stand_ins, status, is_requeued):
+def test_slurm_requeues_a_run_that_can_resume(stand_ins, status, is_requeued):
   log, environment = stand_ins(srun=[status], scontrol=[0])
   environment = os.environ | environment | {'SLURM_JOB_ID': '7'}
   done = run(['bash', 'launch/slurm.sbatch', '--workdir=a b'], environment)
@@ -90,7 +90,7 @@ def test_a_dry_run_only_prints_the_commands_for_a_tpu_slice(stand_ins):
 
 
 def test_a_preempted_tpu_run_is_started_again(stand_ins):
-  # The queued resource is made, described, installed; then two runs.
+  # The queued resource is created and described, the package installed, and two runs started.
   log, environment = stand_ins(gcloud=[0, 0, 0, 75, 2], sleep=[0])
   (log.parent / 'gcloud').write_text(
     (log.parent / 'gcloud').read_text().replace('exit', 'echo ACTIVE\nexit')

@@ -10,7 +10,7 @@ from a3dcae_jax.measuring.links import sending_s
 from a3dcae_jax.measuring.programs import Setting
 
 
-def test_the_message_says_which_memory_the_compiler_ran_out_of():
+def test_the_message_names_the_memory_that_was_exceeded():
   of_the_chip = (
     'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.2G of 15.7G hbm. '
     'op_name="jit(f)/conv1/conv"'
@@ -54,7 +54,7 @@ def test_collectives_are_summed_by_purpose():
   assert found['waited_share'] == 0
 
 
-def test_a_step_waits_for_collectives_that_are_not_overlapped():
+def test_a_step_waits_for_collectives_without_overlap():
   sent = [
     collective('gradients', 'all-reduce', 4e9, False),
     collective('gradients', 'all-gather-start', 1e9, True),
@@ -73,7 +73,7 @@ def test_a_step_waits_for_collectives_that_are_not_overlapped():
     ('all-to-all', 'h200:1x8', 7 / 8 / 450),
     ('all-to-all', 'v5e:1x1', 0),
     ('all-to-all', 'v5e:2x2', 4 / 4 / (2 * 50)),  # two links of 50 GB/s between the halves
-    ('all-to-all', 'v5e:16x16', 256 / 4 / (32 * 50)),  # sixteen rows, each a ring that is cut twice
+    ('all-to-all', 'v5e:16x16', 256 / 4 / (32 * 50)),  # sixteen rings, each cut twice
     ('all-to-all', 'v5p:2x2x4', 16 / 4 / (2 * 4 * 100)),
   ],
 )

@@ -1,4 +1,4 @@
-"""FLOPs by hand and of the paper's network, and memory of a compiled program."""
+"""FLOPs of small functions and the paper's network, memory of a compiled program."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def grouped(x, kernel):
     (product, [(8, 16), (16, 4)], 2 * 8 * 16 * 4),
     (inner_product, [(8, 16), (16, 4)], 2 * 8 * 16 * 4),
     (convolve, [(2, 4, 5, 3), (1, 1, 3, 7)], 2 * (2 * 4 * 5) * 3 * 7),
-    # Along each axis 2 + 3 + 3 + 2 taps meet a pixel.
+    # Along each axis 2 + 3 + 3 + 2 taps read a pixel.
     (convolve, [(1, 4, 4, 3), (3, 3, 3, 5)], 2 * (10 * 10) * 3 * 5),
     (strided, [(1, 4, 4, 1), (2, 2, 1, 1)], 2 * 16),
     # The values that dilation inserts are zero and do not count.

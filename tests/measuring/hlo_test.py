@@ -1,4 +1,4 @@
-"""Reading compiled programs: small texts, and a program compiled here."""
+"""Reading of compiled programs: small texts, and a program compiled here."""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ def test_shape_bytes_by_hand():
   assert hlo.shape_bytes('(bf16[4], u8[4], f32[])') == 8 + 4 + 4
 
 
-def test_large_moves_are_those_that_are_written_to_memory():
+def test_only_moves_that_are_written_to_memory_are_listed():
   (move,) = hlo.large_moves(TEXT)
   assert move['name'] == 'copy.7'
   assert move['mb'] == 2.1
@@ -91,8 +91,8 @@ def test_kernels_by_hand():
   assert library_call['kind'] == '__cudnn$convForward'
 
 
-def test_the_parts_of_a_collective_in_several_fusions_count_as_one():
-  chains = (0, 1, 1, 1, 0)  # 0 only starts and ends; beside 1 something is computed
+def test_a_collective_in_several_fusions_counts_as_one():
+  chains = (0, 1, 1, 1, 0)  # 0 only starts and ends; something is computed during 1
   parts = [FUSED_GATHER.format(index=i, chain=chain) for i, chain in enumerate(chains)]
   rows = hlo.collectives(''.join(parts))
   found = [(row['name'], row['bytes'], row['overlapped']) for row in rows]

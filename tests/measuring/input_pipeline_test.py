@@ -1,4 +1,4 @@
-"""Rates at which videos are read: they count what was read, and say so."""
+"""Rates at which videos are read."""
 
 import tempfile
 

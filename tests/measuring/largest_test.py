@@ -1,4 +1,4 @@
-"""The search for the largest batch: it finds it, in few compilations."""
+"""The search for the largest batch needs few compilations."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_a_straight_line_takes_four_compilations():
   assert len(calls) <= 4
 
 
-def test_batches_that_are_known_are_not_compiled_again():
+def test_known_batches_are_not_compiled_again():
   calls = []
 
   def measure(batch):

@@ -1,4 +1,4 @@
-"""The count of main memory's bytes: by hand on small texts."""
+"""The count of bytes of main memory, on small texts."""
 
 from a3dcae_jax.measuring import hlo, main_memory
 
@@ -52,11 +52,11 @@ dynamic-update-slice(%fusion.2, %part, %two, %two)
 def test_arrays_that_are_staged_on_chip_do_not_count_as_traffic():
   whole = 4 * 512 * 1024
   two_rows = 2 * 4 * 1024
-  # Fetched, read again, written; and two rows fetched.
+  # The array is fetched, read again and written, and two rows are fetched.
   assert main_memory.main_memory_bytes(STAGED) == 3 * whole + two_rows
 
 
-def test_a_staged_array_counts_as_one_move_although_its_source_is_listed_too():
+def test_a_staged_array_counts_as_one_move_although_its_source_is_listed():
   assert [move['mb'] for move in hlo.large_moves(STAGED)] == [2.1]
 
 

@@ -14,7 +14,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / 'docs' / 'benchmarks'
 
 
 def report(chips, **changes):
-  """A report on a program that runs on so many v5e chips."""
+  """A report on a program that runs on `chips` v5e chips."""
   row = {
     'topology': f'v5e:1x{chips}',
     'chips': chips,
@@ -53,7 +53,7 @@ def test_programs_that_scale_have_no_warnings():
   assert 'within 5 %' in scale.verdict(rows)[0]
 
 
-def test_bytes_that_grow_and_chips_that_wait_are_warned_of():
+def test_growing_bytes_and_waiting_chips_have_warnings():
   rows = scale.scale_rows(
     [
       report(16, gb_per_clip=2.2),

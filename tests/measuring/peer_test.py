@@ -1,4 +1,4 @@
-"""The reference implementation beside ours: its flags, its figures, its errors."""
+"""The reference implementation: its flags, figures and errors."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The measured programs are those that train and score."""
+"""The measured programs agree with those of training and scoring."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def test_frames_are_normalised_as_in_the_variants_by_default(variant):
 
 
 def random_variables(rng):
-  """Return variables of the right shapes; to initialise the networks is slow."""
+  """Return variables of the right shapes, since initialising the networks is slow."""
   shapes = variables_of(jax.eval_shape(lambda: fresh_state(SETTING)))
   params = jax.tree.map(
     lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), shapes['params']

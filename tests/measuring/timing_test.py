@@ -1,4 +1,4 @@
-"""Timing: equal clips from all input pipelines, programs in turns, figures."""
+"""Timing: clips of the input pipelines, programs in turns, figures."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +19,7 @@ def first_clips(input_pipeline):
   return np.asarray(take(0, next(source.batches), None, *source.frames))
 
 
-def test_cached_clips_are_those_without_an_input_pipeline():
+def test_cached_clips_equal_those_without_an_input_pipeline():
   clips = first_clips('none')
   assert clips.shape == (3, 16, 32, 32)
   assert clips.dtype == np.uint8
@@ -32,7 +32,7 @@ def test_each_step_takes_other_clips():
 
 
 @pytest.mark.slow  # imports TensorFlow
-def test_streamed_clips_are_those_without_an_input_pipeline():
+def test_streamed_clips_equal_those_without_an_input_pipeline():
   np.testing.assert_array_equal(first_clips('none'), first_clips('streaming'))
 
 
@@ -42,7 +42,7 @@ def test_unknown_input_pipelines_are_named():
 
 
 def fake_program(name, turns):
-  """A program that only notes its turns: (name, steps)."""
+  """A program that only records its turns, (name, steps)."""
   return timing.Program(
     run=lambda steps=1: turns.append((name, steps)),
     input_pipeline=name,

@@ -1,4 +1,4 @@
-"""Reading of traces, by hand."""
+"""Reading of traces, from a small example."""
 
 import gzip
 import json
@@ -48,7 +48,7 @@ def test_events_have_the_names_of_their_process_and_thread(events):
   assert events[-1]['process'] == ''
 
 
-def test_an_update_has_the_time_of_its_own_batch(events):
+def test_the_time_of_an_update_includes_its_own_batch(events):
   assert traces.updates(events) == [{'step': 7, 'ms': 0.5, 'next_batch_ms': 0.05}]
 
 

@@ -1,4 +1,4 @@
-"""Both networks: shapes and widths of Fig. 2, the polyphase method, statistics, dtypes."""
+"""Both networks: Fig. 2, the polyphase method, statistics, dtypes."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_paper_discriminator_is_figure_2():
   }
 
 
-def test_six_layers_lack_the_inner_four():
+def test_the_six_layer_network_lacks_the_inner_four_layers():
   clips = jax.ShapeDtypeStruct((1, 16, 224, 224, 1), jnp.float32)
   network = AutoEncoder((64, 128, 256))
   variables = jax.eval_shape(network.init, jax.random.key(0), clips)
@@ -91,7 +91,7 @@ def test_six_layers_lack_the_inner_four():
 
 
 @pytest.mark.parametrize('layers', [2, 3, 5])
-def test_sizes_are_multiples_of_all_pools_together(layers):
+def test_input_sizes_must_be_multiples_of_the_product_of_all_pools(layers):
   frames, rows, columns = zip(*pool_windows(layers), strict=True)
   assert math.prod(rows) == math.prod(columns)
   assert size_multiples(layers) == (math.prod(frames), math.prod(rows))
@@ -117,8 +117,8 @@ def test_polyphase_is_exact(clips, widths, train):
     return jax.value_and_grad(loss, has_aux=True)(variables['params'])
 
   def compare(result, expected):
-    # A gradient sums over all pixels, so its rounding error is in proportion to the largest value
-    # of an array (up to 45 here), not to each value.
+    # A gradient sums over all pixels, so its rounding error is proportional to the largest value of
+    # an array (up to 45 here), not to each value.
     atol = max(2e-4, 2e-5 * float(np.abs(expected).max()))
     np.testing.assert_allclose(result, expected, rtol=2e-4, atol=atol)
 
@@ -126,7 +126,7 @@ def test_polyphase_is_exact(clips, widths, train):
 
 
 def test_encoder_layer_by_hand(clips):
-  """Conv1 at test: convolution, running statistics (0 and 1 before training), pool, tanh."""
+  """Conv1 in scoring: convolution, running statistics (initially 0, 1), pool, tanh."""
   network = AutoEncoder(WIDTHS)
   variables = network.init(jax.random.key(0), clips)
   _, sown = network.apply(variables, clips, mutable=['intermediates'])
@@ -137,10 +137,10 @@ def test_encoder_layer_by_hand(clips):
   np.testing.assert_allclose(conv1_map, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_fixed_unpooling_is_at_the_upper_left(clips):
+def test_fixed_unpooling_puts_values_at_the_upper_left(clips):
   """Fixed un-pooling leaves three of four pixels without a value.
 
-  The last kernel reads its centre alone, so these pixels are the bias.
+  The last kernel reads only its centre, so the reconstruction of these pixels is the bias.
   """
   recorded = AutoEncoder(WIDTHS[:3])
   fixed = AutoEncoder(WIDTHS[:3], unpooling='fixed')
@@ -191,7 +191,7 @@ def test_bn_scale_init_is_the_initial_scale_of_every_normalisation(clips):
     np.testing.assert_array_equal(array, factor * plain[name])
 
 
-def test_running_statistics_follow_pytorch(clips):
+def test_running_statistics_are_those_of_pytorch(clips):
   network = AutoEncoder(WIDTHS[:3])
   variables = network.init(jax.random.key(0), clips)
   _, updates = network.apply(variables, clips, train=True, mutable=['batch_stats'])

@@ -1,6 +1,6 @@
 """Input of the networks: the choice of mean image and of the kind of image.
 
-Normalisation is tested with the training step, scaled rows with the perspective.
+Normalisation is tested with the training step, row scales with the perspective.
 """
 
 import jax.numpy as jnp

@@ -1,6 +1,6 @@
-"""Both networks, computed by the kernels of TPUs and GPUs, give what XLA gives.
+"""Both networks agree between the kernels of TPUs and GPUs and XLA.
 
-The kernels are interpreted. Compared are values, gradients and statistics.
+The kernels are interpreted. Values, gradients and statistics are compared.
 """
 
 import jax
@@ -22,7 +22,7 @@ def clips(rng):
 
 @pytest.fixture(params=('pallas', 'triton'))
 def use_kernels(monkeypatch, request):
-  """A function after whose call every operator is computed by its kernel."""
+  """A function that makes every operator use its kernel from then on."""
 
   def switch():
     monkeypatch.setattr(polyphase, '_implementation', lambda *_: request.param)
@@ -73,7 +73,7 @@ def test_autoencoder(clips, use_kernels):
 
 
 def test_pooling_before_a_normalisation_of_negative_scale(clips):
-  """The kernel's sign is changed there, and the result is that of pooling afterwards."""
+  """The result is that of pooling after the normalisation."""
   network = AutoEncoder((3, 4), conv_algorithm='folded')
   plain = AutoEncoder((3, 4), conv_algorithm='folded', polyphase=False)
   variables = with_negative_scales(network.init(jax.random.key(0), clips))
@@ -113,8 +113,8 @@ def test_discriminator(clips, use_kernels):
 def test_bfloat16_kernels_equal_float32_up_to_rounding(clips, use_kernels):
   """Nearly every pixel is close to that of float32.
 
-  Where rounding makes two maxima equal, a value moves to another position, and the few pixels that
-  it reaches differ altogether.
+  Where rounding makes two maxima equal, a value moves to another position. The few pixels that
+  depend on it differ completely.
   """
   exact = AutoEncoder((3, 4, 4), polyphase=False, conv_algorithm='direct')
   network = AutoEncoder((3, 4, 4), dtype=jnp.bfloat16, conv_algorithm='folded')

@@ -1,4 +1,4 @@
-"""Both networks are built from the settings of the model, with dtypes for the platform."""
+"""Both networks from the settings of the model, with dtypes for the platform."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def test_every_setting_of_the_model_reaches_a_network():
     dtype='bfloat16',
     remat='blocks',
   )
-  # So that a setting which is new is not forgotten here.
+  # A new setting must be added here.
   defaults = dataclasses.asdict(fields.Model())
   assert all(value != defaults[name] for name, value in dataclasses.asdict(model).items())
 

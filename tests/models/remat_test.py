@@ -16,7 +16,7 @@ def clips(rng):
 
 
 def kept_bytes(function, argument):
-  """Return the bytes that the gradient of `function` needs of its computation.
+  """Return the bytes that the forward pass of `function` keeps for its gradient.
 
   They are the arrays in its pullback.
   """
@@ -84,6 +84,6 @@ def test_discriminator_gradients_are_equal_and_fewer_bytes_are_kept(clips):
   assert kept(remat) < 0.8 * kept(plain)
 
 
-def test_unknown_ways_are_named():
+def test_unknown_values_of_remat_are_named():
   with pytest.raises(ValueError, match="remat must be one of .*, got 'all'"):
     rematerialised(AutoEncoder, 'all')

@@ -159,7 +159,7 @@ def test_programs_traced_for_another_platform_take_its_algorithm():
 
 @pytest.mark.parametrize('transforms', [F2, F4])
 def test_minimal_filtering_is_exact(transforms):
-  """A^T [(G k) * (B^T x)] is the correlation for all pairs of unit vectors, so for all x and k."""
+  """The identity A^T [(G k) * (B^T x)] holds for unit vectors, so for all x and k."""
   tile = len(transforms.output)
   for x in np.eye(tile + 2):
     for k in np.eye(3):
@@ -179,7 +179,7 @@ def test_even_batches_are_filtered_in_halves_on_cpus(batch, platform, products):
     # A new function each time, since JAX remembers the programs of functions it has traced.
     program = str(jax.make_jaxpr(lambda x, kernel: winograd(x, kernel))(x, kernel))
   assert program.count('conv_general_dilated[') == products
-  # On other platforms operands are not kept either.
+  # On other platforms, operands are not kept.
   assert ('optimization_barrier' in program) == (platform == 'cpu')
 
 

@@ -23,9 +23,9 @@ platforms = pytest.mark.parametrize(
 
 @pytest.fixture
 def operands(rng):
-  """A map and a kernel in bfloat16 numbers.
+  """A map and a kernel with values that bfloat16 can represent.
 
-  The map hardly differs from `CENTRE`, as that of a scene without motion, except in one box.
+  The map hardly differs from `CENTRE`, like that of a scene without motion, except in one box.
   """
   x = CENTRE + 0.01 * rng.standard_normal((2, 4, 8, 12, 3))
   x[0, 1:3, 2:6, 3:9] += rng.standard_normal((2, 4, 6, 3))
@@ -80,7 +80,7 @@ def test_subtracting_the_centre_makes_float16_more_precise(operands):
 
 @platforms
 def test_values_and_moments(operands, platform, centre):
-  """They are right at the border too, where the padding of zeros is far from the centre."""
+  """They are right at the border too, where zero padding is far from the centre."""
   values, _, moments = fused(*operands, platform, centre)
   expected, _, expected_moments = composed(*operands)
   assert values.dtype == jnp.bfloat16
@@ -109,8 +109,8 @@ def test_gradients(rng, operands, platform, centre):
 
 
 @pytest.mark.parametrize(('platform', 'implementation'), [('tpu', 'pallas'), ('gpu', 'triton')])
-def test_kernels_read_sums_of_another_dtype(operands, monkeypatch, platform, implementation):
-  """Kernels, interpreted, give what XLA gives for float32 and float16 maps.
+def test_kernels_accept_sums_of_another_dtype(operands, monkeypatch, platform, implementation):
+  """Interpreted kernels agree with XLA for float32 and float16 maps.
 
   Their gradient is bfloat16.
   """

@@ -1,4 +1,4 @@
-"""The factored product equals the plain one, and its replicas send factors alone."""
+"""The factored product equals the plain one, and its replicas send only factors."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ UNITS = 5
 
 
 def mapped(devices):
-  """Return a function that computes the product and its gradients on several devices.
+  """Return a function that computes product and gradients on several devices.
 
   It maps (x, kernel, cotangent) to (y, gradient of x, gradient of kernel), each per replica.
   """
@@ -47,12 +47,12 @@ def test_every_replica_has_the_gradient_of_all(rng, devices, features):
   expected = np.einsum('rbf,rbu->fu', x, cotangent)
   for kernel_grad in kernel_grads:
     np.testing.assert_allclose(kernel_grad, expected, rtol=1e-5, atol=1e-5)
-    # Equal to the bit, or replicas would drift apart.
+    # They must be equal to the bit, or replicas would drift apart.
     np.testing.assert_array_equal(kernel_grad, kernel_grads[0])
 
 
 def test_in_bfloat16_the_sum_is_rounded_once(rng):
-  """With 256 addends the error is not larger than that of rounding their sum."""
+  """The error of 256 addends is not larger than that of rounding their sum once."""
   x, kernel, cotangent = draw_arguments(rng, 4, 8, jnp.bfloat16)
   x = jnp.tile(x, (1, 64, 1))
   cotangent = jnp.tile(cotangent, (1, 64, 1))

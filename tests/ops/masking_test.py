@@ -1,4 +1,4 @@
-"""Masked frames: by hand, and that no frame reaches its own prediction."""
+"""Masked frames: small examples, and no frame reaches its own prediction."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +21,7 @@ def test_fill_masked_by_hand():
 
 @pytest.mark.parametrize(('every', 'run'), [(4, 1), (8, 3), (2, 1), (5, 4)])
 def test_no_frame_reaches_its_own_prediction(rng, every, run):
-  """A network that returns its input predicts zeros, since each frame was masked in it."""
+  """A network that returns its input predicts zeros, since each frame was masked."""
   clips = jnp.asarray(rng.standard_normal((2, 16, 2, 2, 1)), jnp.float32)
   predicted = predict_masked(lambda visible: visible, clips, every=every, run=run)
   np.testing.assert_array_equal(predicted, 0)

@@ -1,4 +1,4 @@
-"""Polyphase layers equal plain ones in every implementation, in value and gradient."""
+"""All implementations of polyphase layers equal plain layers, also in gradients."""
 
 import math
 
@@ -115,7 +115,7 @@ def test_rows_read_in_parts_give_the_same(rng, monkeypatch):
 
 @pytest.mark.parametrize(('batch', 'rows'), [(16, 4), (64, 2)])
 def test_as_many_rows_as_fit_are_read_at_once(batch, rows):
-  """Conv1 of `paper`: 112 windows per row, 64 channels, 16 pixels and their rounding errors."""
+  """The layer is Conv1 of `paper`: 16 pixels per patch and their rounding errors."""
   patches = jax.ShapeDtypeStruct((batch, 1, 112, 112, 32), jnp.bfloat16)
   weights = jax.ShapeDtypeStruct((32, 4, 64), jnp.float32)
   shift = jax.ShapeDtypeStruct((64,), jnp.float32)

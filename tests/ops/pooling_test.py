@@ -1,4 +1,4 @@
-"""Pooling with indices and un-pooling: by hand, against the reference, as transposes."""
+"""Pooling with indices and un-pooling: examples, the reference, transposes."""
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,7 @@ def test_gradients_are_the_transposes(rng, case, implementation):
   cotangent = draw(rng, case.shape)
   unpooled, values_grad, expected = unpool_and_gradient(values, pool_indices, cotangent)
   np.testing.assert_array_equal(values_grad, expected)
-  # In float64, since the terms cancel and BLAS adds them up in an order that depends on the
+  # In float64, because the terms cancel and the order in which BLAS adds them depends on the
   # machine.
   forward = np.vdot(np.float64(unpooled), np.float64(cotangent))
   backward = np.vdot(np.float64(values), np.float64(values_grad))
@@ -122,7 +122,7 @@ def test_gradients_are_the_transposes(rng, case, implementation):
 @cases
 @implementations
 def test_pool_with_moments(rng, case, implementation):
-  """Values, indices and moments are right, and one gradient goes through all of them."""
+  """Values, pool indices, moments and the gradient through all of them are right."""
 
   def with_moments(x):
     return max_pool3d_moments(x, case.window, implementation)
@@ -147,8 +147,9 @@ def test_pool_with_moments(rng, case, implementation):
   assert_close(*both(x, cotangents))
 
 
-# The first is too little for a single window. The second is enough for four: a window of float32,
-# its value and its index, twice, and 14 further numbers, in planes of 16 x 128.
+# The first size is too small for a single window. The second one is enough for four windows. A
+# window takes planes of 16 x 128: its 8 float32 values, its maximum and its index, all twice, and
+# 14 more.
 @pytest.mark.parametrize(
   ('on_chip_bytes', 'parts'), [(1, 12), (4 * (2 * (8 * 4 + 4 + 1) + 56) * 16 * 128, 3)]
 )
@@ -172,7 +173,7 @@ def test_rows_read_in_parts_give_the_same(rng, monkeypatch, on_chip_bytes, parts
 
 @pytest.mark.parametrize(('batch', 'parts'), [(16, 1), (17, 2)])
 def test_rows_that_fit_are_read_whole(batch, parts):
-  """A row of Conv2 of `paper` fits with 16 clips, and not with 17, which take the room of 24."""
+  """A row of Conv2 of `paper` fits with 16 clips; 17 clips take the space of 24."""
   x = jax.ShapeDtypeStruct((batch, 2, 2, 112, 128), jnp.float32)
   assert kernel_grids(lambda x: max_pool3d_argmax(x, (1, 2, 2), 'pallas'), x) == [(2, 1, parts)]
 

@@ -1,4 +1,4 @@
-"""Readings of traced programs for the tests of kernels."""
+"""Inspection of traced programs, for the tests of kernels."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +17,7 @@ def kernel_grids(function: Callable[..., Any], *arguments: Any) -> list[tuple[in
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
-  """Yield all operations of a program, those of inner programs included."""
+  """Yield all operations of a program, including those of inner programs."""
   for equation in jaxpr.eqns:
     yield equation
     for value in jax.tree.leaves(equation.params, is_leaf=_is_program):

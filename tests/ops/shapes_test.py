@@ -1,4 +1,4 @@
-"""Slices as NumPy takes them, also of an array with a symbolic batch."""
+"""Slices equal those of NumPy, also with a symbolic batch."""
 
 import re
 
@@ -13,7 +13,7 @@ CASES = [(np.s_[1:3],), (np.s_[:], np.s_[1::2]), (np.s_[::2], np.s_[:-1], np.s_[
 
 
 @pytest.mark.parametrize('slices', CASES)
-def test_sliced_is_what_numpy_gives(slices, rng):
+def test_sliced_equals_numpy(slices, rng):
   x = rng.normal(size=(2, 4, 5, 6)).astype(np.float32)
   np.testing.assert_array_equal(sliced(x, *slices), x[:, *slices])
 

@@ -22,8 +22,8 @@ pytestmark = [
 DESKTOP = (1200, 900)
 PHONE = (390, 844)
 
-# Bokeh draws into canvases inside shadow roots. A page that asks for anything outside itself
-# violates the policy.
+# Bokeh draws into canvases inside shadow roots. A request for anything outside the page violates
+# the policy.
 PROBE = """
 <meta http-equiv="Content-Security-Policy" content="default-src data: blob: 'unsafe-inline'">
 <script>
@@ -53,8 +53,8 @@ setTimeout(() => {
 </script>
 """
 
-# Chromium's windows are at least 500 pixels wide, a frame can be narrower. The title carries the
-# findings out of the browser.
+# Chromium's windows are at least 500 pixels wide; a frame can be narrower. The findings are
+# returned in the title.
 FRAME = """
 <title></title>
 <script>
@@ -94,7 +94,7 @@ def look_at(path: pathlib.Path, size: tuple[int, int]):
   assert title, run.stderr[-1000:]
   found = json.loads(html.unescape(title.group(1)))
   console = [line for line in run.stderr.splitlines() if ':CONSOLE' in line]
-  found['console'] = [line for line in console if '[bokeh' not in line]  # it says hello
+  found['console'] = [line for line in console if '[bokeh' not in line]  # a greeting
   return found
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side: one table for each protocol."""
+"""Comparison of runs: one table for each protocol."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_runs_of_one_protocol_share_a_table():
   ],
 )
 def test_runs_of_different_protocols_never_share_a_table(field, value):
-  """Above all, centred smoothing looks ahead and causal smoothing does not."""
+  """In particular, centred smoothing looks ahead and causal smoothing does not."""
   runs = {
     'a': example_metrics(),
     'b': example_metrics({field: value}),

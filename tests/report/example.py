@@ -7,7 +7,7 @@ from tests.scoring.example import example_metrics, unlabelled_metrics
 
 
 def example_report(rng, *, labels=True, videos=2, metrics=None):
-  """Return a report; its names hold characters that HTML must escape."""
+  """Return a report with names that HTML must escape."""
   if metrics is None:
     metrics = example_metrics() if labels else unlabelled_metrics()
   shown = []

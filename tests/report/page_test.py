@@ -53,7 +53,7 @@ def test_every_row_of_the_table_has_a_cell_for_each_normalisation(tmp_path, rng)
   assert head.count('<th>') == 1 + len(NORMALISATIONS)
 
 
-def test_figures_stand_in_their_rows(tmp_path, rng):
+def test_figures_are_in_their_rows(tmp_path, rng):
   rows = rows_of(written(tmp_path, example_report(rng)))
   assert rows['this run, without per-position calibration'] == ['90.0 / 10.0'] * 5
   assert rows['the same run with per-position calibration'] == ['70.0 / 30.0'] * 5
@@ -61,7 +61,7 @@ def test_figures_stand_in_their_rows(tmp_path, rng):
   assert rows['the paper (full test set)'] == ['91.0 / 10.9'] + ['-'] * 4
 
 
-def test_a_calibrated_run_names_its_uncalibrated_form(tmp_path, rng):
+def test_a_calibrated_run_has_a_row_without_calibration(tmp_path, rng):
   metrics = example_metrics(
     {'protocol.runs.0.per_position': True, 'other_calibration.per_position': False}
   )
@@ -70,7 +70,7 @@ def test_a_calibrated_run_names_its_uncalibrated_form(tmp_path, rng):
   assert 'the same run without per-position calibration' in rows
 
 
-def test_the_cell_that_heads_the_report_is_marked(tmp_path, rng):
+def test_the_cell_of_the_main_figure_is_marked(tmp_path, rng):
   metrics = example_metrics({'protocol.normalisation': 'psnr'})
   text = written(tmp_path, example_report(rng, metrics=metrics))
   cells = re.findall(r'<td( class="main")?>90.0 / 10.0</td>', text)
@@ -84,7 +84,7 @@ def test_one_class_has_no_figures(tmp_path, rng):
   assert 'not defined' in text
 
 
-def test_no_labels_is_said(tmp_path, rng):
+def test_missing_labels_are_mentioned(tmp_path, rng):
   text = written(tmp_path, example_report(rng, labels=False))
   assert 'no labels' in text
   assert 'no AUC' in text
@@ -92,7 +92,7 @@ def test_no_labels_is_said(tmp_path, rng):
 
 
 @pytest.mark.parametrize('target_rms', [0.0, 0.02])
-def test_pictures_of_normalised_frames_say_so(tmp_path, rng, target_rms):
+def test_pictures_of_normalised_frames_are_described_as_such(tmp_path, rng, target_rms):
   metrics = example_metrics({'protocol.runs.0.input.target_rms': target_rms})
   text = written(tmp_path, example_report(rng, metrics=metrics))
   assert ('normalised for the network' in text) == (target_rms > 0)

@@ -30,7 +30,7 @@ def test_interval_events_and_regions_follow():
     assert words in text
 
 
-def test_no_labels_is_said():
+def test_missing_labels_are_mentioned():
   text = summary(unlabelled_metrics())
   assert 'no AUC' in text
   assert 'AUC / EER' not in text

@@ -107,7 +107,7 @@ def test_a_mean_image_for_each_video(root, folder):
 
 
 @pytest.mark.slow
-def test_both_pipelines_give_each_clip_its_mean_image(root, folder):
+def test_both_input_pipelines_use_the_mean_image_of_each_clip(root, folder):
   settings, cache, inputs = opened(root, folder, 'scene')
   ids = mean_image_ids('scene', inputs.names, 'train', cache.train.videos)
   data = train.TrainingData(cache.train, inputs, ids)

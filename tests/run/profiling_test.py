@@ -1,4 +1,4 @@
-"""Profiles: a trace is written and holds the requested updates."""
+"""Profiles: a trace is written and contains the requested updates."""
 
 import json
 

@@ -45,7 +45,7 @@ def copied(finished, tmp_path):
 
 
 def training_data(settings):
-  """Return the training data of a run, as `session` makes it."""
+  """Return the training data of a run as `session` makes it."""
   cache = open_cache(settings.data)
   inputs = find_input_statistics(settings.data.mean_image, settings.input, cache)
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
@@ -104,7 +104,7 @@ def test_strided_and_averaged_windows_score_every_frame(finished, copied):
     'frames': 16,
     'step_frames': 8,
     'stride': 3,
-    'shorter_strides': {'01': 2, '02': 2},  # 40 frames have room for stride 2
+    'shorter_strides': {'01': 2, '02': 2},  # 40 frames allow stride 2
     'averaging': 'mean',
   }
   _, errors, _, _ = read_scores(run / 'scores.csv')
@@ -204,7 +204,7 @@ def test_an_override_changes_the_scores_and_not_the_config(copied):
       run_evaluate.evaluate_again(run, Changes(overrides=overrides))
 
 
-def test_settings_of_scoring_may_change_and_config_json_stays(copied, folder):
+def test_settings_of_the_evaluation_may_change_and_config_json_stays(copied, folder):
   _, run = copied
   before = (run / 'config.json').read_bytes()
   settings = tiny(
@@ -224,7 +224,7 @@ def test_a_workdir_of_another_config_is_refused(folder, finished):
 
 
 def begun(run, settings):
-  """Make the folder of a run that has saved a checkpoint."""
+  """Make the folder of a run with a checkpoint."""
   workdir.init_or_check_workdir(run, settings)
   (run / 'checkpoints' / '1').mkdir(parents=True)
 
@@ -237,7 +237,7 @@ def test_a_folder_without_a_checkpoint_takes_another_config(tmp_path):
 
 
 def test_a_start_that_fails_leaves_nothing(folder, tmp_path):
-  """Its corrected command must not find a folder of another config."""
+  """The corrected command must not find a folder of another config."""
   for changes, message in (
     ({'clips.strides': (100,)}, r'no training clip.* at stride 100 .*needs 1501'),
     ({'train.batch_size': 3}, 'divisible by the number of devices'),
@@ -249,7 +249,7 @@ def test_a_start_that_fails_leaves_nothing(folder, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_too_little_memory_is_one_line(folder, tmp_path, monkeypatch):
+def test_too_little_memory_is_reported_in_one_line(folder, tmp_path, monkeypatch):
   def fail(*_, **__):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
 
@@ -260,7 +260,7 @@ def test_too_little_memory_is_one_line(folder, tmp_path, monkeypatch):
 
 
 def test_steps_may_grow_only_under_a_constant_rate(tmp_path):
-  """A schedule depends on the number of updates."""
+  """The cosine schedule depends on the number of updates."""
   constant = tiny(tmp_path)
   begun(tmp_path / 'constant', constant)
   more = tiny(tmp_path, **{'train.steps': 8, 'data.label_set': 'other', 'eval.error': 'local'})

@@ -1,4 +1,4 @@
-"""Events, their matching, thresholds and confidence intervals, by hand."""
+"""Events, their matching, thresholds and confidence intervals, in small examples."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def bumps(length, *peaks):
   return scores
 
 
-def test_peaks_become_windows_and_near_ones_one_event():
+def test_peaks_become_windows_and_near_windows_are_merged():
   scores = bumps(300, (20, 5.0), (60, 4.0), (200, 3.0), (250, 0.5))
   given = {'threshold': 1.0, 'persistence': 1.0, 'window_frames': 10}
   assert detect_events(scores, merge_frames=50, **given) == [(15, 65), (195, 205)]
@@ -32,7 +32,7 @@ def test_defaults_are_a_persistence_of_1_windows_of_20_and_gaps_of_50():
   assert detect_events(scores, threshold=0.5) == [(10, 30), (80, 100), (150, 170)]
 
 
-def test_windows_stop_at_the_ends():
+def test_windows_are_cut_at_the_ends_of_the_video():
   first = bumps(10, (0, 2.0))
   last = bumps(10, (9, 2.0))
   assert detect_events(first, threshold=1, persistence=1, window_frames=6) == [(0, 3)]
@@ -76,8 +76,8 @@ def test_quantile_and_fixed_thresholds():
   assert choose_threshold([], rule='fixed', value=3, frames_per_s=25.0) == 3
 
 
-def test_a_rate_is_kept_and_as_low_as_possible():
-  """An hour at 10 frames per second, with 12 peaks of heights 1 to 12."""
+def test_the_threshold_of_a_rate_is_the_lowest_that_keeps_the_rate():
+  """An hour of scores at 10 frames per second has 12 peaks of heights 1 to 12."""
   peaks = [(i * 3000 + 100, float(i + 1)) for i in range(12)]
   video = bumps(36_000, *peaks)
   threshold = choose_threshold([video], rule='rate', value=3.0, frames_per_s=10.0)
@@ -103,7 +103,7 @@ def test_a_quantile_needs_training_scores():
     choose_threshold([], rule='quantile', value=0.5, frames_per_s=25.0)
 
 
-def test_the_interval_has_the_auc_and_is_narrow(rng):
+def test_the_interval_contains_the_auc_and_is_narrow(rng):
   labels = [np.r_[np.zeros(30, int), np.ones(30, int)] for _ in range(8)]
   scores = [rng.standard_normal(60) + label for label in labels]
   interval = auc_interval(scores, labels, resamples=200)

@@ -98,7 +98,7 @@ _METRICS = {
 
 
 def example_metrics(changes=None):
-  """Return the metrics with some fields changed: 'protocol.runs.0.per_position' -> value."""
+  """Return the metrics with changed fields, 'protocol.runs.0.per_position' -> value."""
   metrics = copy.deepcopy(_METRICS)
   for path, value in (changes or {}).items():
     *parents, last = [int(key) if key.isdigit() else key for key in path.split('.')]

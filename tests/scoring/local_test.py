@@ -1,4 +1,4 @@
-"""The local error: speeds and reference statistics that can be worked out by hand."""
+"""The local error: speeds and reference statistics that can be computed by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from a3dcae_jax.scoring import local
 
 
 def ramp(slope, speed, frames=8, size=16):
-  """A grey ramp across the image that moves by `speed` pixels per frame: [1, T, H, W, 1]."""
+  """A grey ramp [1, T, H, W, 1] that moves by `speed` pixels per frame."""
   across = np.arange(size)[None, None, :] - speed * np.arange(frames)[:, None, None]
   images = slope * np.broadcast_to(across, (frames, size, size))
   return jnp.asarray(images[None, ..., None], jnp.float32)
@@ -42,9 +42,9 @@ def test_a_gaussian_mean_by_hand():
 
 
 def test_statistics_are_weighted_by_motion():
-  """Two positions of a row move at 1 and 3 with energies 3 and 1: their mean is 1.5.
+  """Speeds 1 and 3 with energies 3 and 1 have the mean 1.5.
 
-  It is also the reference in rows where nothing moves.
+  This mean is also the reference in rows where nothing moves.
   """
   energy = np.zeros((1, 2, 6, 2))
   speed = np.full((1, 2, 6, 2), 7.0)
@@ -63,7 +63,7 @@ def test_statistics_differ_by_position_in_the_window_and_by_row():
   speed[:, :, 30:] *= 2  # near the camera
   statistics = local.motion_statistics(local.row_sums(pooled(speed, speed, energy)))
   np.testing.assert_allclose(statistics[0, 1], 2 * statistics[0, 0], rtol=1e-5)
-  prior = 40 * local.PRIOR  # in rows; the mean over all of them is 1.25
+  prior = 40 * local.PRIOR  # weight of the prior, the mean 1.25 over all rows
   far = (1 + 1.25 * prior) / (1 + prior)
   near = (2 + 1.25 * prior) / (1 + prior)
   np.testing.assert_allclose(statistics[0, 0, [0, 39]], [far, near], rtol=0.01)
@@ -90,14 +90,14 @@ def test_the_mean_is_over_one_per_cent_of_the_positions():
   ],
 )
 def test_reconstruction_errors_count_in_proportion_to_the_speed(speed, expected):
-  """Eight times the reference error: nothing at rest, in full from the reference speed on."""
+  """An error counts 0 at rest and in full from the reference speed on."""
   relative_speed = jnp.full((1, 2, 4, 5), 2.0 * speed)
   maps = local.Pooled(relative_speed, jnp.full((1, 2, 4, 5), 8.0 * 0.3), None)
   statistics = np.stack([np.full((2, 4), 2.0), np.full((2, 4), 0.3)])
   np.testing.assert_allclose(local.mixed_maps(maps, statistics, 0.25), expected, rtol=1e-6)
 
 
-def test_an_error_in_one_place_shows_there_alone():
+def test_a_local_error_shows_only_at_its_position():
   size = 48
   clips = ramp(0.1, 1.0, size=size)
   maps = np.full((1, 8, size, size), 1e-4, np.float32)

@@ -1,4 +1,4 @@
-"""Persistence by hand and against a brute-force definition."""
+"""Persistence, in small examples and against a brute-force definition."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_by_hand(values, expected):
 
 
 def brute_force(values):
-  """Add samples from the highest to the lowest, and merge the components that they join.
+  """Add samples from highest to lowest, and merge the components that they join.
 
   Of two components that merge, the one with the lower maximum ends; of equal ones, the later one.
   """

@@ -1,4 +1,4 @@
-"""The protocol as data: which runs may be compared, and how it reads in words."""
+"""The protocol as data: which runs are comparable, and its description in words."""
 
 import pytest
 
@@ -102,5 +102,5 @@ def test_a_sum_names_all_its_runs():
   assert ' of optical flow ' in words
 
 
-def test_no_smoothing_is_said():
+def test_no_smoothing_is_named():
   assert describe(example_metrics({'protocol.smoothing.frames': 0.0})).endswith('no smoothing')

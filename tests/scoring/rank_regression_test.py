@@ -6,7 +6,7 @@ import pytest
 from a3dcae_jax.scoring.rank_regression import rank_regression
 
 
-def test_an_error_that_orders_frames_as_one_baseline_has_its_weight_alone(rng):
+def test_errors_ordered_like_one_baseline_give_weight_to_it_alone(rng):
   difference = rng.random(500)
   distance = rng.random(500)
   baselines = {'frame_difference': difference, 'mean_image_distance': distance}
@@ -18,7 +18,7 @@ def test_an_error_that_orders_frames_as_one_baseline_has_its_weight_alone(rng):
   assert found['weights']['frame_difference'] == pytest.approx(-1)
 
 
-def test_correlated_baselines_are_told_apart_and_the_rest_is_the_network(rng):
+def test_correlated_baselines_get_separate_weights_and_r2_is_their_share(rng):
   distance = rng.random(5000)
   own = rng.random(5000)
   difference = distance + rng.random(5000)
@@ -26,7 +26,7 @@ def test_correlated_baselines_are_told_apart_and_the_rest_is_the_network(rng):
   found = rank_regression(difference + own, baselines)
   assert found['weights']['frame_difference'] > 0.7
   assert abs(found['weights']['mean_image_distance']) < 0.05
-  # The share of variance is of the values; that of their ranks is near it.
+  # The expected share is of the variance of values; that of ranks is close to it.
   share = np.var(difference) / (np.var(difference) + np.var(own))
   assert found['r2'] == pytest.approx(share, abs=0.03)
 

@@ -1,4 +1,4 @@
-"""RBDC, TBDC and pixel AUC: by hand, and against brute force."""
+"""RBDC, TBDC and pixel AUC, in small examples and against brute force."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_a_perfect_detector_finds_all_without_false_positives():
 
 
 def test_a_blind_detector_finds_nothing():
-  """A whole frame of 16 x 16 overlaps a true region of 16 pixels by 16 / 256, under a tenth."""
+  """A detection of the whole frame overlaps a true region by 16 / 256, below `BETA`."""
   truth = [(0, 0, 4, 4, 8, 8), (0, 1, 4, 4, 8, 8), (1, 2, 0, 0, 4, 4)]
   maps = np.full((4, 16, 16), 0.01)
   maps[:, 12:16, 12:16] = 1.0

@@ -38,14 +38,14 @@ def test_the_first_wrong_field_is_named(changes, message):
 
 @pytest.mark.parametrize('table', ['metrics', 'other_calibration.metrics'])
 @pytest.mark.parametrize('missing', NORMALISATIONS)
-def test_every_normalisation_must_be_there(table, missing):
+def test_every_normalisation_is_required(table, missing):
   figures = {how: FIGURES for how in NORMALISATIONS if how != missing}
   with pytest.raises(UserError, match=f'{table}.{missing} is missing'):
     validate_metrics(example_metrics({table: figures}))
 
 
 @pytest.mark.parametrize('field', sorted(set(example_metrics()) - {'schema_version'}))
-def test_every_field_must_be_there(field):
+def test_every_field_is_required(field):
   metrics = example_metrics()
   del metrics[field]
   with pytest.raises(UserError, match=f'{field} is missing'):

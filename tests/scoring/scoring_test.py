@@ -1,4 +1,4 @@
-"""Errors, normalisations, metrics, baselines and files, by hand or brute force."""
+"""Errors, normalisations, metrics, baselines and files."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +42,7 @@ def test_normalisations_by_hand():
   np.testing.assert_array_equal(normalise([np.zeros(3)], 'eq14')[0], 0)
 
 
-def test_psnr_scores_are_one_minus_the_usual_normalised_psnr(rng):
+def test_psnr_scores_are_one_minus_the_minmax_normalised_psnr(rng):
   errors = rng.random(20) + 1e-3
   psnr = 10 * np.log10(1 / errors)
   expected = 1 - (psnr - psnr.min()) / np.ptp(psnr)
@@ -101,8 +101,7 @@ def test_metrics_by_hand():
   np.testing.assert_allclose(result['macro_auc'], 3 / 4)
   assert result['undefined_videos'] == 1
   np.testing.assert_allclose(result['score_gap'], (0.35 + 0.8) / 2 - (0.1 + 0.4 + 0.2 + 0.3) / 4)
-  # ROC: (0, 0.5), (0.25, 0.5), (0.25, 1). At a false positive rate of 0.25 it equals the rate of
-  # misses on the way up.
+  # ROC: (0, 0.5), (0.25, 0.5), (0.25, 1). On its vertical part at 0.25 the miss rate passes 0.25.
   np.testing.assert_allclose(result['eer'], 0.25)
 
 
@@ -130,8 +129,8 @@ def test_auc_and_eer_against_brute_force(rows):
   wins = (positive[:, None] > negative).mean()
   ties = (positive[:, None] == negative).mean()
   np.testing.assert_allclose(metrics.auc(scores, labels), wins + 0.5 * ties, atol=1e-12)
-  # From strict to lax thresholds false positives rise and misses fall. At any of them the smaller
-  # rate is a lower bound of the equal error rate, and the larger one an upper bound.
+  # As the threshold falls, false positives rise and misses fall. At any threshold the smaller rate
+  # is a lower bound of the equal error rate, and the larger one an upper bound.
   thresholds = np.r_[np.inf, np.unique(scores)[::-1]]
   rates = [((negative >= level).mean(), (positive < level).mean()) for level in thresholds]
   below = max(min(pair) for pair in rates)
@@ -157,7 +156,7 @@ def test_frame_vector_names_an_error_that_is_not_finite():
     frame_vector(errors, [[0, 1, 2]], np.ones((1, 3), bool), 3)
 
 
-def test_mean_maps_give_out_each_frame_once_when_its_last_window_came():
+def test_mean_maps_return_each_frame_once_after_its_last_window():
   means = MeanMaps([1, 2, 2, 1])
   rows, maps = means.add([0, 1, 2], np.float32([1, 2, 3]).reshape(3, 1, 1))
   assert rows.tolist() == [0]
@@ -194,7 +193,7 @@ def test_each_video_has_its_own_mean_image():
   np.testing.assert_array_equal(errors['mean_image_distance'], [1, 0, 0])
 
 
-def test_the_normalised_baseline_is_the_difference_of_what_the_network_gets(rng):
+def test_the_normalised_baseline_is_the_difference_of_network_inputs(rng):
   frames = rng.integers(0, 256, (6, 4, 4), np.uint8)
   mean_image = rng.random((4, 4), np.float32)
   videos = (CachedVideo('a', 0, 4, ''), CachedVideo('b', 4, 2, ''))

@@ -74,7 +74,7 @@ def folder(tmp_path, exported):
 
 
 @pytest.mark.parametrize('batch', [1, 3])
-def test_any_number_of_clips_scores_as_the_program_does(folder, rng, batch):
+def test_any_number_of_clips_has_the_errors_of_the_program(folder, rng, batch):
   clips = rng.integers(0, 256, (batch, WINDOW, HEIGHT, WIDTH), dtype=np.uint8)
   bundle = load_bundle(folder)
   for given in (clips, clips / np.float32(255)):
@@ -84,7 +84,7 @@ def test_any_number_of_clips_scores_as_the_program_does(folder, rng, batch):
 
 
 def test_scores_of_a_video_by_hand(folder):
-  """Two windows back to back; grey 0.25 has an error of 0.5, grey 1 one of 9 * 0.75^2 + 0.5."""
+  """Grey 0.25 has an error of 0.5, grey 1 one of 9 * 0.75^2 + 0.5."""
   frames = np.full((4, HEIGHT, WIDTH), 0.25, np.float32)
   frames[3] = 1.0
   high = 9 * 0.75**2 + 0.5
@@ -144,7 +144,7 @@ def test_a_changed_byte_is_refused_and_its_file_named(folder, name):
 
 
 def change_and_seal(folder, changes):
-  """Change `detector.json` and give it the right digest again."""
+  """Change `detector.json` and update its digest."""
   path = folder / 'detector.json'
   manifest = json.loads(path.read_text()) | changes
   path.write_text(json.dumps(manifest | {'sha256': manifests.digest(manifest)}))
@@ -260,7 +260,7 @@ def test_a_write_that_fails_leaves_the_old_bundle_and_nothing_else(tmp_path, exp
   assert [path.name for path in tmp_path.iterdir()] == ['b']
 
 
-# jax itself imports scipy at the first call of a program, so scipy is let through.
+# jax itself imports scipy at the first call of a program, so scipy is allowed.
 ALONE = """
 import sys
 ALLOWED = {'jax', 'jaxlib', 'numpy', 'flatbuffers', 'ml_dtypes', 'opt_einsum', 'scipy'}

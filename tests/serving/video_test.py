@@ -22,7 +22,7 @@ WEIGHTS = {'scale': np.float32([3.0])}
 
 
 def program(weights, mean_image, clips):
-  """Errors depend on the position in the window, as those of a network do."""
+  """Errors depend on the position in the window, like those of a network."""
   pixels = clips.astype(jnp.float32) / 255 - mean_image
   positions = 1 + jnp.arange(WINDOW, dtype=jnp.float32).reshape(1, -1, 1, 1)
   maps = jnp.square(pixels) * weights['scale'] * positions

@@ -1,4 +1,4 @@
-"""The comparison of an accelerator with the CPU, of the CPU with itself."""
+"""`tools.check_device`, with the CPU compared with itself."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_gradients_are_compared_too():
 def test_operators_agree_with_themselves(monkeypatch):
   checks = {}
   for check in check_device.operators():
-    checks.setdefault(check.name.split()[0], check)  # the others of a kind take as long
+    checks.setdefault(check.name.split()[0], check)  # one check per kind, to save time
   monkeypatch.setattr(check_device, 'operators', lambda: iter(checks.values()))
   first, second = jax.devices('cpu')[:2]
   differences = check_device.operator_differences(first, second)
@@ -49,7 +49,7 @@ def test_maxima_move_only_where_a_map_is_rounded_before_it_is_pooled():
   assert shares['rounded_first'] > 0.1
 
 
-# In a process of its own, in which XLA compiles fast.
+# A separate process, in which XLA compiles fast.
 COMPARE_STEPS = """
 import json, jax
 from a3dcae_jax.config.presets import PRESETS, Preset

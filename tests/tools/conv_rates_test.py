@@ -1,4 +1,4 @@
-"""Rates of convolutions: each algorithm of each layer is timed, in small."""
+"""`tools.conv_rates` times each algorithm of each layer."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_each_algorithm_of_each_convolution_is_timed(tmp_path, monkeypatch, caps
   assert 'wrong   ValueError' in capsys.readouterr().out
 
 
-def test_the_rate_refers_to_the_products_of_the_direct_method():
+def test_the_rate_counts_the_products_of_the_direct_method():
   layer = Layer('conv2', (2, 4, 5), 3, 7)
   text = conv_rates.describe(layer, 'direct', 2, {'forward': 1e-9})
   tflops = 2 * 27 * 3 * 7 * (2 * 2 * 4 * 5) / 1e-9 / 1e12

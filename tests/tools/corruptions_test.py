@@ -15,7 +15,7 @@ def still_scene():
   return np.broadcast_to(image, (30, 64, 64))
 
 
-def test_light_is_one_gain_and_offset(still_scene):
+def test_light_changes_gain_and_offset(still_scene):
   made = corrupted(still_scene, MEAN, 'light', np.random.default_rng(1)).astype(float)
   inside = (made > 0) & (made < 255)
   before = still_scene[inside]
@@ -44,7 +44,7 @@ def test_shift_moves_the_whole_camera(still_scene, seed):
   assert shifts != [(SHIFT_PX, SHIFT_PX)]
 
 
-def test_noise_has_its_strength_and_changes_every_frame(still_scene):
+def test_noise_has_the_given_strength_and_differs_between_frames(still_scene):
   made = corrupted(still_scene, MEAN, 'noise', np.random.default_rng(0))
   difference = made.astype(float) - still_scene
   rounding_std = 12**-0.5

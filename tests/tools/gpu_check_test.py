@@ -1,4 +1,4 @@
-"""The GPU script: its commands with a stand-in for Python, and some of them for real on the CPU."""
+"""The GPU script: all commands with a stand-in for Python, some on the CPU."""
 
 import json
 import os
@@ -22,7 +22,7 @@ TOOLS = {
   'tools.top_kernels': top_kernels,
   'tools.trace_step': trace_step,
 }
-# Compile fast: all of the work is compiling.
+# Compile fast, since nearly all time is compilation.
 FAST_COMPILATION = {
   'XLA_FLAGS': '--xla_backend_optimization_level=0',
   'JAX_NUM_CPU_DEVICES': '1',
@@ -31,8 +31,8 @@ FAST_COMPILATION = {
 
 pytestmark = pytest.mark.skipif(shutil.which('bash') is None, reason='no bash')
 
-# Logs each command line, and writes the figures of a benchmark. Scripts on the standard input
-# that have arguments are run.
+# The stand-in logs each command line and writes the figures of a benchmark. It runs scripts from
+# the standard input that have arguments.
 STAND_IN = """#!{python}
 import json, os, sys
 if sys.argv[1] == '-':
@@ -79,7 +79,7 @@ print(json.dumps([flags.FLAGS.workdir, flags.FLAGS.profile, settings.seed, setti
 
 
 def run_script(timeout=60, **environment):
-  """Runs the GPU script with these settings."""
+  """Run the GPU script with the given settings."""
   return subprocess.run(
     ['bash', 'tools/gpu_check.sh'],
     cwd=ROOT,
@@ -92,7 +92,7 @@ def run_script(timeout=60, **environment):
 
 
 def run_python(code, value):
-  """Runs code with a JSON value on its standard input; returns the JSON that it prints."""
+  """Run code with a JSON value on its standard input, and return its JSON output."""
   done = subprocess.run(
     [sys.executable, '-c', code],
     cwd=ROOT,
@@ -108,7 +108,7 @@ def run_python(code, value):
 
 @pytest.fixture(scope='module')
 def recorded(tmp_path_factory):
-  """Folder of results, and (module, flags, XLA flags) of all commands of a run with a stand-in."""
+  """Folder of results, and (module, flags, XLA flags) of all recorded commands."""
   folder = tmp_path_factory.mktemp('recorded')
   stand_in = folder / 'python'
   stand_in.write_text(STAND_IN.format(python=sys.executable, log=folder / 'log'))
@@ -144,7 +144,7 @@ def benchmarks_of(recorded):
   return found
 
 
-def test_the_benchmarks_take_their_flags(recorded):
+def test_benchmark_accepts_the_flags_of_the_script(recorded):
   _, commands = recorded
   argvs = [argv for module, argv, _ in commands if module == 'a3dcae_jax.benchmark']
   settings = run_python(PARSE_BENCHMARKS, argvs)
@@ -160,7 +160,7 @@ def test_the_benchmarks_take_their_flags(recorded):
   }
 
 
-def test_the_tools_take_their_flags(recorded):
+def test_the_tools_accept_the_flags_of_the_script(recorded):
   _, commands = recorded
   called = set()
   for module, argv, _ in commands:
@@ -170,7 +170,7 @@ def test_the_tools_take_their_flags(recorded):
   assert called == set(TOOLS)
 
 
-def test_the_training_run_takes_its_flags(recorded):
+def test_main_accepts_the_flags_of_the_script(recorded):
   out, commands = recorded
   (argv,) = [argv for module, argv, _ in commands if module == 'a3dcae_jax.main']
   workdir, profile, seed, cache, time_limit_s = run_python(PARSE_MAIN, argv)
@@ -178,10 +178,10 @@ def test_the_training_run_takes_its_flags(recorded):
   assert profile == '20:25'
   assert seed == 1
   assert cache == f'{out}/cache'
-  assert 0 < time_limit_s <= 555  # 45 s of LIMIT_S are left for scoring
+  assert 0 < time_limit_s <= 555  # 45 s of LIMIT_S are reserved for scoring
 
 
-def test_the_fastest_batch_is_that_of_all_other_parts(recorded):
+def test_all_other_parts_use_the_fastest_batch(recorded):
   benchmarks = benchmarks_of(recorded)
   assert benchmarks.pop('infer')['batch'] == '16,32,64'
   assert benchmarks.pop('train')['batch'] == benchmarks.pop('remat')['batch'] == '16,32'
@@ -223,7 +223,7 @@ def test_all_results_are_packed_into_one_file(recorded):
   assert './benchmark_train.log' in names
 
 
-def test_parts_without_time_are_left_out_and_named(tmp_path):
+def test_parts_without_time_are_skipped_and_named(tmp_path):
   done = run_script(OUT=str(tmp_path / 'out'), LIMIT_S='1', PYTHON='true')
   assert done.returncode == 0
   (last,) = [line for line in done.stdout.splitlines() if line.startswith('== done')]
@@ -321,7 +321,7 @@ def test_sets_of_flags_have_different_names_and_a_purpose():
 
 
 @pytest.mark.slow  # starts JAX
-def test_xla_knows_the_flags():
+def test_xla_accepts_the_flags():
   flags = [flag for _, flags, _ in flag_sets() for flag in flags]
   done = subprocess.run(
     [sys.executable, '-c', 'import jax; jax.jit(lambda x: x + 1)(1)'],

@@ -1,4 +1,4 @@
-"""Movers: a walker is found and measured, and each type moves as its table says."""
+"""Movers: walkers are found and measured, and types move as in their table."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from a3dcae_jax.common.errors import UserError
 from tools.validation import movers
 from tools.validation.sprites import paste
 
-SPEED = 0.5  # of the walker, in pixels per frame
+SPEED = 0.5  # speed of the walker, in pixels per frame
 MEAN = np.full((64, 64), 100.0)
 COLUMNS = np.arange(64)
 
 
 @pytest.fixture(scope='module')
 def street():
-  """60 frames of one textured person of 5 x 12 pixels, who walks to the right in rows 30 to 41."""
+  """60 frames of a textured person of 5 x 12 pixels, who walks to the right."""
   person = np.random.default_rng(0).uniform(0, 60, (12, 5)).astype(np.float32)
   frames = np.full((60, 64, 64), 100, np.uint8)
   for index, frame in enumerate(frames):
@@ -39,7 +39,7 @@ def test_a_walker_is_found_with_its_speed(street):
 
 
 @pytest.mark.parametrize('kind', movers.TYPES)
-def test_frames_are_labelled_that_a_mover_changes(street, kind):
+def test_only_frames_that_a_mover_changes_are_labelled(street, kind):
   made, labels = make_mover(street, kind)
   changed = (made != street).any((1, 2))
   assert changed.any()
@@ -56,7 +56,7 @@ def test_a_skater_is_faster_than_the_walker(street, monkeypatch):
     left = int(walker_left(index))
     near_walker = difference[index, left - 4 : left + 10]
     at_edge = difference[index, [0, -1]]
-    if not near_walker.any() and not at_edge.any():  # the skater is whole and alone
+    if not near_walker.any() and not at_edge.any():  # the skater is fully visible
       centres[index] = (difference[index] * COLUMNS).sum() / difference[index].sum()
   speeds = [centres[i + 1] - centres[i] for i in centres if i + 1 in centres]
   assert len(speeds) > 5

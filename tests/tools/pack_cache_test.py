@@ -1,4 +1,4 @@
-"""Packed frame caches: they come back exactly, or nearly so as JPEGs."""
+"""Packed frame caches are unpacked exactly, or nearly so from JPEGs."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize('quality', [0, 95])
-def test_a_packed_cache_comes_back(tmp_path, cache, quality):
+def test_a_packed_cache_is_unpacked(tmp_path, cache, quality):
   packed = tmp_path / 'packed.npz'
   pack_cache.pack(cache.folder, packed, quality)
   pack_cache.unpack(packed, tmp_path / 'again')

@@ -1,4 +1,4 @@
-"""The pseudo-anomaly validation set: what is held out, made, labelled and corrupted."""
+"""The pseudo-anomaly validation set: held-out videos, types, labels, corruptions."""
 
 import pathlib
 import subprocess
@@ -93,7 +93,7 @@ def test_each_video_has_a_corrupted_copy_with_its_labels(tmp_path, source):
     assert (frames[name] != frames[copy]).any((1, 2)).all()
     if copy.endswith('bystander'):
       touched = (frames[name] != frames[copy]).any(0)
-      assert 0.005 < touched.mean() < 0.5  # one person who stays
+      assert 0.005 < touched.mean() < 0.5  # one person who stands still
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Only whole checkpoints are used: not cut off, truncated, altered or half removed ones."""
+"""Only whole checkpoints are used, never truncated, altered or incomplete ones."""
 
 import json
 import shutil
@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_is_used(
   output = capsys.readouterr().out
   assert '6 is not whole' in output and reason in output
   assert int(checkpoints.restore(4, TREE)['step']) == 4
-  checkpoints.save(6, tree_of(6))  # resumed from 4, the run comes to 6 again
+  checkpoints.save(6, tree_of(6))  # the resumed run reaches step 6 again
   checkpoints.wait()
   assert checkpoints.latest_step() == 6
   assert damage(folder / '6') == ''
@@ -108,7 +108,7 @@ def test_remains_of_killed_saves_are_ignored_and_removed_by_the_next_save(folder
   shutil.copytree(folder / '6', folder / '.deleting-2')
   (folder / '8.orbax-checkpoint-tmp').mkdir()
   assert checkpoints.steps() == [2, 4, 6]
-  assert (folder / '.saving-8').exists()  # a reader leaves a writer's files alone
+  assert (folder / '.saving-8').exists()  # a reader does not touch a writer's files
   checkpoints.save(9, TREE)
   checkpoints.wait()
   assert sorted(path.name for path in folder.iterdir()) == ['4', '6', '9']
@@ -129,7 +129,7 @@ def test_a_save_that_fails_is_reported_and_leaves_the_others(
   assert checkpoints.latest_step() == 6
   assert not list(folder.glob('.saving*'))
   monkeypatch.undo()
-  checkpoints.save(10, TREE)  # there is room again
+  checkpoints.save(10, TREE)  # the disk has space again
   checkpoints.wait()
   assert checkpoints.failure is None
   assert checkpoints.steps() == [4, 6, 10]
@@ -144,7 +144,7 @@ def test_an_array_that_does_not_fit_is_named(checkpoints):
     checkpoints.restore(6, TREE | {'b': jnp.zeros(())})
 
 
-def test_the_values_saved_are_those_of_the_call(tmp_path):
+def test_a_save_has_the_values_at_the_time_of_the_call(tmp_path):
   """The next step may reuse the state's memory while the save still runs."""
   grow = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
   checkpoints = Checkpoints(tmp_path, keep=9)
@@ -169,7 +169,7 @@ def test_the_manifest_has_step_times_and_arrays(tmp_path):
   assert manifest['held_s'] >= 0 and manifest['write_s'] > 0
 
 
-def test_a_run_starts_from_the_newest_checkpoint_or_afresh(tmp_path, checkpoints):
+def test_a_run_starts_from_the_newest_checkpoint_or_from_a_fresh_state(tmp_path, checkpoints):
   state, step = restore_or_init(checkpoints, lambda: tree_of(0))
   assert step == 6 and int(state['step']) == 6
   empty = Checkpoints(tmp_path / 'empty')
@@ -178,7 +178,7 @@ def test_a_run_starts_from_the_newest_checkpoint_or_afresh(tmp_path, checkpoints
   empty.close()
 
 
-def test_a_checkpoint_that_does_not_fit_is_an_error_of_the_user(folder, checkpoints):
+def test_a_checkpoint_that_does_not_fit_is_a_user_error(folder, checkpoints):
   with pytest.raises(UserError, match='does not fit this config: b is absent there'):
     restore_or_init(checkpoints, lambda: TREE | {'b': jnp.zeros(())})
 

@@ -1,4 +1,4 @@
-"""Detection of pods, from environments as launchers really set them."""
+"""Detection of pods, from environments that real launchers set."""
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_a_complete_environment_is_a_pod(environ, expected):
   assert int(expected.coordinator.rpartition(':')[2]) < 65536
 
 
-def test_a_cloud_tpu_machine_is_asked_unless_jax_runs_on_cpus():
+def test_the_metadata_of_a_tpu_machine_is_read_unless_jax_runs_on_cpus():
   attributes = {
     'worker-network-endpoints': 'a:1:10.0.0.2,b:2:10.0.0.3',
     'agent-worker-number': '1',

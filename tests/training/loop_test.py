@@ -1,4 +1,4 @@
-"""The loop, with a step that only counts: hooks, the end, a loss that is not finite."""
+"""The loop, with a step that only counts: hooks, the end, non-finite losses."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from a3dcae_jax.training.loop import NonFiniteLoss, fit
 
 
 class Recorder(Hook):
-  """Keeps what the loop passes to hooks."""
+  """A hook that records its arguments."""
 
   def __init__(self):
     self.rows = []
@@ -133,7 +133,7 @@ def test_explicit_transfers_are_allowed(guard):
   fit_two_batches((jax.device_put(np.ones(3, np.float32)) for _ in range(2)), guard)
 
 
-def test_implicit_transfers_are_an_error_under_the_guard():
+def test_implicit_transfers_are_errors_under_the_guard():
   on_host = np.ones(3, np.float32)
   fit_two_batches(itertools.repeat(on_host), 'allow')
   with pytest.raises(RuntimeError, match='Disallowed host-to-device transfer'):

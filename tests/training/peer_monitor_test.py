@@ -7,7 +7,7 @@ import pytest
 
 from a3dcae_jax.training.peer_monitor import PeerMonitor
 
-OTHER = 3  # number of the other process
+OTHER = 3  # process id of the other process
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def first(lost):
 
 
 def connect_socket(port):
-  """Connect to process 0 as another process does."""
+  """Connect to process 0 like another process."""
   peer = socket.create_connection(('127.0.0.1', port))
   peer.sendall(OTHER.to_bytes(4, 'big'))
   return peer
@@ -49,8 +49,8 @@ def test_the_death_of_process_0_is_detected():
   monitor.leave()
 
 
-def test_a_farewell_is_no_death(first, lost):
-  """Of two processes one leaves and one dies; only the second is lost."""
+def test_a_process_that_says_farewell_is_not_reported_as_lost(first, lost):
+  """Of two processes, one leaves and one dies; only the second is reported."""
   port = first.listen(2)
   lost_by_other = queue.Queue()
   other = PeerMonitor(on_lost=lost_by_other.put)
@@ -63,7 +63,7 @@ def test_a_farewell_is_no_death(first, lost):
   assert lost_by_other.empty()
 
 
-def test_a_process_that_leaves_misses_nobody(first, lost):
+def test_a_process_that_has_left_reports_no_losses(first, lost):
   peer = connect_socket(first.listen(1))
   first.leave()
   peer.close()
@@ -71,7 +71,7 @@ def test_a_process_that_leaves_misses_nobody(first, lost):
     lost.get(timeout=0.3)
 
 
-def test_a_process_that_cannot_connect_says_so(capsys):
+def test_a_process_that_cannot_connect_prints_a_note(capsys):
   with socket.create_server(('127.0.0.1', 0)) as server:
     port = server.getsockname()[1]
   PeerMonitor().connect('127.0.0.1', port, 2)

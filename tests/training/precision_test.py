@@ -30,7 +30,7 @@ def frames_of(split):
 
 @pytest.fixture(scope='module')
 def videos():
-  """Training clips and test clips, uint8 [B, 16, 32, 32], and the mean image [32, 32]."""
+  """Training and test clips, uint8 [B, 16, 32, 32], and the mean image [32, 32]."""
   train = frames_of('train')
   test = frames_of('test')
   mean_image = train.mean(0).astype(np.float32) / 255
@@ -58,9 +58,9 @@ def trained(clips, mean_image):
 
 @pytest.fixture(scope='module')
 def state(videos):
-  """A network that has learnt something.
+  """The state of a network after some training.
 
-  Before training, errors show the contrast of the videos, which any network ranks alike.
+  Before training, errors measure the contrast of the videos, which any network ranks equally.
   """
   clips, _, mean_image = videos
   with jax.numpy_dtype_promotion('standard'):
@@ -75,7 +75,8 @@ def state(videos):
 def test_bfloat16_ranks_frames_as_float32_does(videos, state, rng, seen):
   """Abnormal frames, and normal ones with the noise of a camera.
 
-  The latter are nearly equal, and flat nearly everywhere: there maxima are closest together.
+  Normal frames are the hard case: they are nearly equal and nearly flat, so maxima are close
+  together.
   """
   train, clips, mean_image = videos
   if seen == 'noisy':

@@ -1,4 +1,4 @@
-"""Values passed between the processes of a pod, for a pod of one and for shares of every size.
+"""Values passed between processes, in a pod of one and in shares of any size.
 
 Pods of real processes are in tests/faults.
 """

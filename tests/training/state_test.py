@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, by hand. RMSprop itself is in step_test.py."""
+"""Schedules of the learning rate; RMSprop is tested in step_test.py."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ HALF_WAY = LAST_RATE + (1 - LAST_RATE) / 2
 
 
 def rates(optimizer, updates):
-  """Return the learning rate of each update, from a parameter whose gradient is always 1.
+  """Return the learning rate of each update of a parameter with the gradient 1.
 
   After n updates RMSprop's running square is 1 - DECAY^n.
   """

@@ -1,4 +1,4 @@
-"""One update: losses, RMSprop, the gradient of each network, one device against four."""
+"""One update: losses, RMSprop, gradients of both networks, one device and four."""
 
 import functools
 
@@ -23,9 +23,9 @@ NETWORKS = ('generator', 'discriminator')
 
 
 def networks(axis_name=None):
-  """Make both networks with an algorithm whose rounding does not depend on the local batch.
+  """Make both networks, with rounding that does not depend on the local batch.
 
-  RMSprop divides by the gradient, and so shows every bit.
+  RMSprop divides by the gradient and so amplifies rounding errors.
   """
   options = {'axis_name': axis_name, 'conv_algorithm': 'folded'}
   return AutoEncoder((2, 3), **options), Discriminator((2, 3), 3, **options)
@@ -55,7 +55,7 @@ def logit(probabilities):
   return jnp.log(probabilities / (1 - probabilities))
 
 
-def test_losses_of_a_discriminator_that_cannot_tell():
+def test_losses_of_a_discriminator_that_cannot_distinguish():
   zero = jnp.zeros((3,))
   np.testing.assert_allclose(losses.discriminator_loss(zero, zero), 2 * np.log(2), rtol=1e-6)
   np.testing.assert_allclose(losses.generator_adversarial_loss(zero), np.log(2), rtol=1e-6)
@@ -76,7 +76,7 @@ def test_reconstruction_loss_by_hand():
   np.testing.assert_allclose(losses.reconstruction_loss(recon, clips), 14 / 4)
 
 
-def test_rmsprop_is_that_of_pytorch(rng):
+def test_rmsprop_equals_pytorch(rng):
   """Ten steps of torch.optim.RMSprop(lr=2e-4, alpha=0.99, eps=1e-8), transcribed."""
   optimizer = rmsprop()
   start = rng.standard_normal(5).astype(np.float32)
@@ -93,23 +93,24 @@ def test_rmsprop_is_that_of_pytorch(rng):
   np.testing.assert_allclose(params, expected, rtol=1e-5)
 
 
-def test_noise_depends_on_seed_step_and_example_alone():
+def test_noise_depends_only_on_seed_step_and_example():
   whole = clip_noise(0, 3, 0, (4, 2, 2), 1.0)
   np.testing.assert_array_equal(whole[2:], clip_noise(0, 3, 2, (2, 2, 2), 1.0))
   assert not np.array_equal(whole, clip_noise(0, 4, 0, (4, 2, 2), 1.0))
   assert not np.array_equal(whole, clip_noise(1, 3, 0, (4, 2, 2), 1.0))
 
 
-def test_noise_has_the_standard_deviation_that_is_asked_for():
+def test_noise_has_the_given_standard_deviation():
   noise = clip_noise(0, 0, 0, (1, 40_000), 0.005)
   np.testing.assert_allclose([noise.mean(), noise.std()], [0, 0.005], atol=1e-4)
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32])
 def test_each_frame_is_normalised_by_itself(dtype):
-  """By sqrt(2 c^2 / (mean(S^2) + c^2)).
+  """The gain of a frame S is sqrt(2 c^2 / (mean(S^2) + c^2)).
 
-  A frame of root mean square c stays, a crowded one shrinks, an empty one grows by sqrt(2) at most.
+  A frame of root mean square c is unchanged, a crowded one is reduced, and an empty one grows by
+  sqrt(2) at most.
   """
   mean_image = np.full((8, 8), 100 / 255, np.float32)
   signs = np.where(np.indices((8, 8)).sum(0) % 2, 1, -1)
@@ -124,7 +125,7 @@ def test_each_frame_is_normalised_by_itself(dtype):
   np.testing.assert_allclose(network_input(clips, mean_image, target_rms=0.0), plain)
 
 
-def test_the_step_trains_on_what_prepare_returns(batch):
+def test_the_step_trains_on_the_result_of_prepare(batch):
   """The error of the first update is that of the normalised frames."""
   optimizer = rmsprop()
   state = fresh(optimizer)
@@ -140,12 +141,12 @@ def test_the_step_trains_on_what_prepare_returns(batch):
 
 @pytest.fixture(scope='module')
 def gradients():
-  """A function of lambda: the state before a step, the gradients and the metrics."""
+  """A function from lambda to the first state, the gradients and the metrics."""
   return functools.cache(make_gradients)
 
 
 def make_gradients(weight):
-  """With plain gradient descent at rate 1, parameters move by minus the gradient."""
+  """With gradient descent at rate 1, parameters change by minus the gradient."""
   optimizer = optax.sgd(1.0)
   state = fresh(optimizer)
   step = make_train_step(*networks(), optimizer, fields.Loss(adversarial_weight=weight), seed=0)
@@ -154,7 +155,7 @@ def make_gradients(weight):
 
 
 def separate_losses(state, batch, weight):
-  """Return each network's loss as a function of its own parameters, the other's held still."""
+  """Return each network's loss as a function of its own parameters alone."""
   generator, discriminator = networks()
   real = network_input(*batch)
   noisy = real + clip_noise(0, 0, 0, real.shape, 0.005)
@@ -227,7 +228,7 @@ def run_on(devices, batch, steps=3):
 
 
 def test_four_devices_equal_one(batch):
-  """In gradients, which RMSprop's running squares show, statistics, noise and parameters."""
+  """Parameters, statistics and running squares of the gradients are equal."""
   one, one_metrics = run_on(jax.devices()[:1], batch)
   four, four_metrics = run_on(jax.devices()[:4], batch)
 
@@ -266,14 +267,14 @@ def changes_on_four_devices(dtype, batch):
 
 
 @pytest.mark.slow
-def test_gradients_sent_in_bfloat16_are_equal_to_rounding(batch):
+def test_gradients_sent_in_bfloat16_are_equal_up_to_rounding(batch):
   exact = changes_on_four_devices('float32', batch)
   rounded = changes_on_four_devices('bfloat16', batch)
 
   def compare(exact, rounded):
     assert rounded.dtype == np.float32
     assert np.abs(rounded).max() > 0
-    # Four roundings of 2^-9 and that of their sum.
+    # Four gradients and their sum are rounded, each by 2^-9 at most.
     atol = 4 * 2.0**-8 * np.abs(exact).max() + 1e-7
     np.testing.assert_allclose(rounded, exact, atol=atol)
 
@@ -281,7 +282,7 @@ def test_gradients_sent_in_bfloat16_are_equal_to_rounding(batch):
 
 
 def test_masked_frames_reach_the_loss_only_as_targets(batch):
-  """Masked pixels change the loss only as targets, and visible frames do not count in it."""
+  """Masked pixels affect the loss only as targets; visible frames do not count."""
   clips, mean_image = batch
   loss = fields.Loss(adversarial_weight=0.0, noise_std=0.0, mask_period=4, mask_length=1)
   masked = np.asarray(clip_masks(0, 0, 0, (4, SHAPE[0]), loss))
@@ -317,7 +318,7 @@ def test_training_lowers_the_loss(batch):
 
 @pytest.fixture
 def compilation_cache(tmp_path):
-  """An empty folder of compiled programs, in use."""
+  """An empty compilation cache, in use."""
   options = {
     'jax_compilation_cache_dir': str(tmp_path),
     'jax_persistent_cache_min_compile_time_secs': 0.0,
@@ -334,7 +335,7 @@ def compilation_cache(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_step_that_was_kept_on_disk_is_equal_to_the_bit(batch, compilation_cache):
+def test_a_step_from_the_compilation_cache_is_equal_to_the_bit(batch, compilation_cache):
   optimizer = rmsprop()
   loss = fields.Loss(adversarial_weight=0.0)
   state = fresh(optimizer)

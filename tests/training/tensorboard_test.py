@@ -1,4 +1,4 @@
-"""Event files as TensorBoard's readers take them, with a clock that jumps."""
+"""Event files can be read back, also after a jump of the system clock."""
 
 import struct
 import time
@@ -13,7 +13,7 @@ LAST_STEP = 29
 
 
 def read_events(path):
-  """Return the records of a TFRecord file: length, its checksum, bytes, their checksum."""
+  """Return the events of a TFRecord file."""
   content = path.read_bytes()
   events = []
   at = 0
@@ -33,7 +33,7 @@ def scalars_of(events):
 
 
 @pytest.mark.parametrize('now', [1e9, 5.0, -5.0, 4e9])
-def test_scalars_come_back_whatever_the_clock_says(tmp_path, monkeypatch, now):
+def test_scalars_are_read_back_at_any_time_of_the_clock(tmp_path, monkeypatch, now):
   monkeypatch.setattr(time, 'time', lambda: now)
   writer = TensorBoardWriter(tmp_path, first_step=FIRST_STEP)
   expected = []

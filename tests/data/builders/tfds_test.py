@@ -95,7 +95,7 @@ def expected_examples(builder, split):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_examples_are_what_the_reader_gives(tmp_path, rng, name):
+def test_examples_equal_the_frames_of_the_reader(tmp_path, rng, name):
   root = tmp_path / 'videos'
   root.mkdir()
   WRITERS[name](root, rng)
@@ -119,7 +119,7 @@ def test_examples_are_what_the_reader_gives(tmp_path, rng, name):
 
 
 def unpack_avenue(tmp_path, rng):
-  """Write the set as tfds unpacks it: each archive in a folder of its own."""
+  """Write the set as TFDS unpacks it, with each archive in a folder of its own."""
   write_avenue(tmp_path / 'whole', rng)
   videos = tmp_path / 'one' / 'Avenue Dataset'
   labels = tmp_path / 'two'
