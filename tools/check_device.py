@@ -3,9 +3,9 @@
   python -m tools.check_device --json=FILE [--preset=small]
 
 In float32, values and gradients of each operator and the metrics of one training step are
-compared, at the highest matrix precision. In bfloat16, the
-order of frames by their error is compared with that in float32 (Spearman's correlation). The
-script writes JSON and ends with status 1 if the accelerator differs.
+compared, at the highest matrix precision. In bfloat16, the order of frames by their error is
+compared with that in float32 (Spearman's correlation). The script writes JSON and ends with status
+1 if the accelerator differs.
 """
 
 import argparse
@@ -47,9 +47,9 @@ class Check(NamedTuple):
   """An operator to compare.
 
   Attributes:
-    name: in the JSON.
-    function: of arrays.
-    arguments: float32 arrays for it.
+    name: name in the JSON.
+    function: function of arrays.
+    arguments: float32 arrays for `function`.
   """
 
   name: str

@@ -26,11 +26,11 @@ class Layer(NamedTuple):
   """A convolution of 3x3x3 taps.
 
   Attributes:
-    name: as in Fig. 2, or 'narrow'.
+    name: name in Fig. 2, or 'narrow'.
     size: (T, H, W) of the maps.
     features_in: input channels.
     features_out: output channels.
-    pooled: whether a pool follows.
+    pooled: whether a pool comes next.
   """
 
   name: str
@@ -55,7 +55,7 @@ LAYERS = (
 
 
 def seconds_of(run: Callable[[], Any], wait: Callable[[Any], Any], reps: int) -> float:
-  """Return the mean seconds of a run, with `reps` runs handed out one after another."""
+  """Return the mean seconds of a run, over `reps` runs dispatched in sequence."""
   wait(run())
   wait(run())
   start = time.perf_counter()
@@ -201,9 +201,9 @@ def parse_flags(argv: list[str] | None = None) -> argparse.Namespace:
   )
   parser.add_argument('--json', type=pathlib.Path, required=True, help='file for the times')
   parser.add_argument('--batch', type=int, default=32, help='clips')
-  parser.add_argument('--reps', type=int, default=10, help='timed runs of each')
+  parser.add_argument('--reps', type=int, default=10, help='timed runs of each convolution')
   parser.add_argument(
-    '--conv_algorithms', default='direct,folded,summed', help='names, with commas'
+    '--conv_algorithms', default='direct,folded,summed', help='names, separated by commas'
   )
   parser.add_argument('--torch', action='store_true', help='time PyTorch too')
   return parser.parse_args(argv)
@@ -222,7 +222,7 @@ def main(argv: list[str] | None = None) -> None:
     for algorithm in algorithms:
       try:
         times = times_of(layer, algorithm, arguments.batch, arguments.reps)
-      except Exception as error:  # one that fails is reported; the others are still measured
+      except Exception as error:  # a failure is reported, and the others are measured
         message = str(error).splitlines()[0]
         print(f'{layer.name:8s} {algorithm:7s} {type(error).__name__}: {message}', flush=True)
         continue

@@ -4,7 +4,7 @@
 
 Writes OUT/synthetic.png, one frame, and OUT/synthetic.webp, an animation of the same video: input,
 reconstruction and error map, above the score of the video. True events are shaded, true regions
-outlined. The score is that of the run's `scores.csv`.
+outlined. The score comes from `scores.csv` of the run.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
 
-WIDTH, HEIGHT = 760, 430  # of the picture, in points
+WIDTH, HEIGHT = 760, 430  # size of the picture in points
 MARGIN = 24
-PANEL = 220  # side of a panel
+PANEL = 220  # side of a panel in points
 PANEL_TOP = 40
 CURVE_TOP, CURVE_BOTTOM = 302, 384
 STILL_SCALE = 2.0  # pixels per point
@@ -48,13 +48,13 @@ class VideoPictures(NamedTuple):
   """One test video as the network sees it.
 
   Attributes:
-    name: of the video.
+    name: name of the video.
     frames: input, float [N, H, W] in [0, 1].
     reconstructions: float [N, H, W] in [0, 1].
     errors: squared differences, float [N, H, W].
     scores: float [N].
     labels: 0/1 [N].
-    masks: 0/1 [N, H, W], of the true abnormal regions.
+    masks: true abnormal regions, 0/1 [N, H, W].
   """
 
   name: str
@@ -80,13 +80,13 @@ class Canvas:
     self._draw = ImageDraw.Draw(self.image)
 
   def copy(self) -> 'Canvas':
-    """Return a canvas of its own with the same content."""
+    """Return a separate canvas with the same content."""
     other = Canvas(self.scale)
     other.image.paste(self.image)
     return other
 
   def text(self, x: float, y: float, words: str, anchor: str = 'ls', size: float = 13) -> None:
-    """Write words; `anchor` as Pillow has it."""
+    """Write words; `anchor` as in Pillow."""
     font = ImageFont.load_default(size * self._factor)
     self._draw.text(self._points([(x, y)])[0], words, fill=TEXT, font=font, anchor=anchor)
 
@@ -139,7 +139,7 @@ def load_video(workdir: pathlib.Path, name: str) -> VideoPictures:
   Raises:
     UserError: if the run has no test video of this name, or no labels.
   """
-  # Imported here: the drawing needs none of it.
+  # Imported here, because drawing does not need it.
   from a3dcae_jax.data.windows import test_windows
   from a3dcae_jax.evaluation.calibration import InputStatistics
   from a3dcae_jax.evaluation.mean_images import mean_image_ids
@@ -175,7 +175,7 @@ def load_video(workdir: pathlib.Path, name: str) -> VideoPictures:
 
 
 def _frames_of(clips, windows, video):
-  """Put windows [M, T, H, W] together to the frames of their video, [N, H, W]."""
+  """Assemble windows [M, T, H, W] into the frames of their video, [N, H, W]."""
   clips = np.asarray(clips, np.float32)
   clips = clips.reshape(clips.shape[:4])
   frames = np.zeros((video.num_frames, *clips.shape[2:]), np.float32)
@@ -184,7 +184,7 @@ def _frames_of(clips, windows, video):
 
 
 def draw_background(video: VideoPictures, scale: float) -> Canvas:
-  """Draw what is the same in all frames: titles and the curve with its true events."""
+  """Draw the constant part: titles and the curve with its true events."""
   canvas = Canvas(scale)
   for title, left in zip(('input', 'reconstruction', 'squared error'), _panel_lefts(), strict=True):
     canvas.text(left, PANEL_TOP - 10, title)
@@ -258,7 +258,7 @@ def _panel_lefts() -> list[float]:
 
 
 def _x(video: VideoPictures, frame: float) -> float:
-  """Return where a frame begins along the curve, in points."""
+  """Return the x position at which a frame begins on the curve, in points."""
   return MARGIN + (WIDTH - 2 * MARGIN) * frame / len(video.scores)
 
 
@@ -308,7 +308,7 @@ def main() -> None:
   )
   parser.add_argument('--workdir', required=True, type=pathlib.Path, help='folder of the run')
   parser.add_argument('--out', required=True, type=pathlib.Path, help='folder of the pictures')
-  parser.add_argument('--video', default='04', help='which test video')
+  parser.add_argument('--video', default='04', help='name of the test video')
   arguments = parser.parse_args()
   arguments.out.mkdir(parents=True, exist_ok=True)
   video = load_video(arguments.workdir, arguments.video)

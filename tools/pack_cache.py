@@ -3,9 +3,9 @@
   python -m tools.pack_cache pack CACHE FILE [--quality=95]
   python -m tools.pack_cache unpack FILE CACHE
 
-Frames are stored as JPEG (at quality 95 a quarter of the size, off by 0.7 grey levels on average)
+Frames are stored as JPEG (at quality 95: a quarter of the size, a mean error of 0.7 grey levels)
 or, with --quality=0, as PNG, which is exact. The unpacked cache has hashes of its own, and its
-index says how the frames were packed.
+index tells how the frames were packed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def pack(folder: str | pathlib.Path, path: str | pathlib.Path, quality: int) -> 
   Args:
     folder: the frame cache.
     path: the file.
-    quality: of the JPEGs; 0: PNG.
+    quality: quality of the JPEGs; 0 means PNG.
   """
   cache = FrameCache.open(folder)
   index = dict(cache.index)
@@ -102,7 +102,7 @@ def parse_flags(argv: list[str] | None = None) -> argparse.Namespace:
   parser.add_argument('what', choices=('pack', 'unpack'))
   parser.add_argument('source', type=pathlib.Path, help='the frame cache, or the packed file')
   parser.add_argument('target', type=pathlib.Path, help='the packed file, or the frame cache')
-  parser.add_argument('--quality', type=int, default=95, help='of the JPEGs; 0: PNG')
+  parser.add_argument('--quality', type=int, default=95, help='quality of the JPEGs; 0 means PNG')
   return parser.parse_args(argv)
 
 

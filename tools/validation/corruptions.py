@@ -3,8 +3,8 @@
     light      gain of 0.85 to 1.15 and an offset of at most 12 grey levels
     shift      the camera is moved by 1 or 2 pixels
     noise      Gaussian noise with a standard deviation of 3 grey levels
-    bystander  a person near the camera, whose clothes have another contrast, stands there
-               throughout and sways by at most a pixel
+    bystander  a person near the camera, with another contrast, stands there throughout and
+               sways by at most a pixel
 
 Videos of the validation set are corrupted and keep their labels. A score that reacts to a
 corruption fails on real test videos, which were recorded on other days than the training videos.
@@ -24,7 +24,7 @@ SHIFT_PX = 2
 NOISE_STD = 3.0  # grey levels
 # A bystander is cut from a walker.
 BYSTANDER_SCALE = (1.5, 2.5)  # size, relative to the walker
-BYSTANDER_CONTRAST = (1.0, 2.0)  # relative to the walker
+BYSTANDER_CONTRAST = (1.0, 2.0)  # contrast, relative to the walker
 BYSTANDER_BRIGHTNESS = (20.0, 235.0)  # mean grey level
 SWAY_PX = (0.3, 1.0)  # amplitude
 SWAY_FRAMES = (20.0, 50.0)  # period

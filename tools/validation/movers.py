@@ -34,12 +34,12 @@ class MoverType(NamedTuple):
   """A type of mover. Pairs are ranges, (least, most).
 
   Attributes:
-    speed: relative to the walker.
+    speed: speed relative to the walker.
     scale: size relative to the walker.
-    copies: of the walker, side by side.
+    copies: number of copies of the walker, side by side.
     legs: whether the legs move.
-    near: whether it is near the camera: its head where the walker's is, its feet below.
-    normal: whether it is the walker as it was, so that no frame is abnormal.
+    near: whether it is near the camera, with its head at the walker's head and its feet below.
+    normal: whether it is an unchanged walker, so that no frame is abnormal.
   """
 
   speed: tuple[float, float]
@@ -64,14 +64,14 @@ TYPES = DEFAULT_TYPES | {
   # People near the camera cross the frame faster.
   'passer': MoverType((1.5, 3.5), (1.6, 2.4), legs=True, near=True),
 }
-CONTRAST_CHANGE = (0.8, 1.2)  # of a mover, around its mean
-COPY_DISTANCE = 0.6  # between copies side by side, in widths
-TRACK_FRAMES = 10  # over which a walker's speed is measured and its legs are copied
-MASK_CONTRAST = 12  # grey levels between a pixel of a walker and the mean image
+CONTRAST_CHANGE = (0.8, 1.2)  # contrast of a mover around its mean, relative to the walker
+COPY_DISTANCE = 0.6  # distance between copies, in widths
+TRACK_FRAMES = 10  # frames over which speed is measured and legs are copied
+MASK_CONTRAST = 12  # difference of a walker from the mean image, in grey levels
 SLOWEST = 0.0015  # plausible speed of a walker, in frame widths per frame
 FASTEST = 0.012
-MIN_CORRELATION = 0.6  # of two patches that show the same walker, TRACK_FRAMES apart
-TRIES = 400  # frames in which a walker is looked for
+MIN_CORRELATION = 0.6  # of two patches of one walker, TRACK_FRAMES apart
+TRIES = 400  # frames that are searched for a walker
 
 
 class Walker(NamedTuple):
@@ -82,8 +82,8 @@ class Walker(NamedTuple):
     opacity: float32 [K, h, w], in [0, 1].
     top: row of the first row of `pixels` in the first frame.
     left: column of the first column.
-    speed_y: in pixels per frame.
-    speed_x: in pixels per frame.
+    speed_y: vertical speed in pixels per frame.
+    speed_x: horizontal speed in pixels per frame.
   """
 
   pixels: np.ndarray
@@ -106,8 +106,8 @@ def make_mover(
     rng: random numbers.
 
   Returns:
-    (frames uint8 [N, H, W], labels uint8 [N]). A label is 1 where at least a third of the mover is
-    in the frame; for a 'walker' all labels are 0.
+    (frames uint8 [N, H, W], labels uint8 [N]). A label is 1 if at least a third of the mover is in
+    the frame; for a 'walker' all labels are 0.
 
   Raises:
     UserError: if no walker is found.
@@ -124,7 +124,7 @@ def make_mover(
 
   _, height, width = pixels.shape
   _, _, frame_width = frames.shape
-  top = walker.top  # where it was cut out
+  top = walker.top  # the row that it was cut out from
   if not mover_type.near:
     top += walker.pixels.shape[1] - height  # its feet are where the walker's are
   speed_y = speed * walker.speed_y
@@ -151,8 +151,8 @@ def find_walker(
 ) -> Walker:
   """Find a random walker in a video.
 
-  That is a moving blob with the shape of a person that is found again `TRACK_FRAMES` later, at a
-  plausible speed.
+  A walker is a moving blob with the shape of a person that is found again `TRACK_FRAMES` later, at
+  a plausible speed.
 
   Raises:
     UserError: if there is none in `tries` random frames.
@@ -185,8 +185,8 @@ def _cut_out(
   Args:
     track: uint8 [n, H, W], from the frame in which the walker was found.
     mean: the mean image, float [H, W], in grey levels.
-    boxes: of the walker in each of the first frames of the track.
-    mask: of the walker in the first frame.
+    boxes: boxes of the walker in the first frames of the track.
+    mask: mask of the walker in the first frame.
     speed: (y, x), in pixels per frame.
   """
   pixels = []
@@ -244,8 +244,8 @@ def _measure_speed(track: np.ndarray, box: Box, mask: np.ndarray) -> tuple[float
 
   Args:
     track: uint8 [TRACK_FRAMES + 1, H, W].
-    box: of the blob in the first frame.
-    mask: of the blob.
+    box: box of the blob in the first frame.
+    mask: mask of the blob.
 
   Returns:
     (y, x) in pixels per frame; None if the blob is lost, too slow or too fast.
@@ -303,7 +303,7 @@ def _shifted(box: Box, down: int, right: int, shape: tuple[int, int]) -> Box | N
 def _to_and_fro(index: int, count: int) -> int:
   """Return term `index` of 0, 1, ..., count - 1, count - 2, ..., 0, 1, ...
 
-  Legs that follow it swing without a jump.
+  Legs in this order swing without a jump.
   """
   if count == 1:
     return 0

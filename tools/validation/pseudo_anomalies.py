@@ -1,7 +1,7 @@
 """The pseudo-anomaly validation set: validation without test labels.
 
-The last training videos of a frame cache are held out. They become test videos, with one copy for
-each type of abnormal motion that is put into them. There are two families of types. `coarse` is
+The last training videos of a frame cache are held out. They become test videos, one copy for each
+type of abnormal motion, which is pasted into it. There are two families of types. `coarse` is
 
     fast    a person cut out of the video crosses the scene at several times a walker's speed
     large   the same, enlarged, at about twice a walker's speed
@@ -31,12 +31,12 @@ from tools.validation import movers
 from tools.validation.corruptions import CORRUPTIONS, corrupted
 from tools.validation.sprites import moving_blobs, opacity_of, paste
 
-REFERENCE_PX = 112  # the frame height that speeds are given for
-SPEED_UP = 3  # of 'rush'
-MIXED_SHARE = (0.15, 0.85)  # of abnormal frames in a video that has enough of both
+REFERENCE_PX = 112  # frame height at which speeds are specified
+SPEED_UP = 3  # factor of 'rush'
+MIXED_SHARE = (0.15, 0.85)  # share of abnormal frames in a video with enough of both kinds
 MIXED_TRIES = 50
 SPRITE_TRIES = 200
-ALL_IN_TURN = 'turn'  # the corruption that is another one for each video
+ALL_IN_TURN = 'turn'  # the next corruption for each video
 
 
 class _CoarseType(NamedTuple):
@@ -59,17 +59,17 @@ _Maker = Callable[[np.ndarray, np.ndarray, str, np.random.Generator], tuple[np.n
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-  """The pseudo-anomalies that are made.
+  """The pseudo-anomalies to make.
 
   Attributes:
     family: 'coarse' or 'subtle'.
     types: names of the types, in the order in which they are made; () for the family's default.
-    copies: videos of each type of each held-out video. Each is drawn anew.
+    copies: videos per type and held-out video, each with new random numbers.
     mixed: whether 15 to 85 % of the frames of every video are abnormal; other draws are dropped.
-      Eq. 14 then makes sense for each single video.
-    corruption: a name in `CORRUPTIONS`, or 'turn' for all in turn. Each video is then there a
-      second time, corrupted. '' for none.
-    seed: of everything that is drawn.
+      Eq. 14 then makes sense for every video.
+    corruption: a name in `CORRUPTIONS`, or 'turn' for all in turn. A corrupted copy of each video
+      is then added. '' for none.
+    seed: seed of all random numbers.
   """
 
   family: str = 'coarse'
@@ -103,8 +103,8 @@ def write_pseudo_cache(
   Args:
     cache: an opened frame cache.
     folder: folder of the new cache, which is returned.
-    holdout: how many training videos are held out (the last ones), or their names.
-    recipe: what is made.
+    holdout: number of training videos that are held out (the last ones), or their names.
+    recipe: pseudo-anomalies to make.
 
   Raises:
     UserError: if `holdout` leaves nothing to train on or names an unknown video, the recipe has an
@@ -297,7 +297,7 @@ def _mixed(make: _Maker) -> _Maker:
 def _make_coarse(
   frames: np.ndarray, mean: np.ndarray, kind: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Make a copy of a video in whose middle something crosses the scene.
+  """Make a copy of a video in which something crosses the scene half way through.
 
   Args:
     frames: uint8 [N, H, W].

@@ -5,8 +5,8 @@ r"""Make a pseudo-anomaly validation set from a frame cache.
   python -m tools.validation.pseudo_cache CACHE NEW_CACHE --videos=01,03 --family=subtle \
     --types=cyclist,skater --copies=6 --mixed
 
-The last training videos of CACHE become the test videos of NEW_CACHE, with abnormal motion put into
-them. Settings are chosen by the results there, never by those on the real test videos:
+The last training videos of CACHE become the test videos of NEW_CACHE, with pasted abnormal motion.
+Settings are chosen by the results there, never by those on the real test videos:
 
   python -m a3dcae_jax.main --config=configs/ucsd_ped2.py:small \
     --config.data.cache=NEW_CACHE --workdir=runs/choice
@@ -48,13 +48,13 @@ def _parser() -> argparse.ArgumentParser:
   add('cache', type=pathlib.Path)
   add('new_cache', type=pathlib.Path)
   add('--holdout', type=int, default=4, help='training videos that become test videos')
-  add('--videos', default='', help='their names instead, as in 12,16')
+  add('--videos', default='', help='names of these videos, as in 12,16')
   add('--seed', type=int, default=0)
   add(
     '--family',
     choices=FAMILIES,
     default='coarse',
-    help='of pseudo-anomalies: coarse, or subtle, which are hardly faster than walkers',
+    help='family of pseudo-anomalies; subtle ones are hardly faster than walkers',
   )
   add(
     '--types',
@@ -65,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--mixed',
     action='store_true',
-    help='only videos of which 15 to 85 %% of the frames are abnormal',
+    help='only videos with 15 to 85 %% abnormal frames',
   )
   add(
     '--corrupt',
     default='',
-    help='each video a second time with a corruption: light, shift, noise, bystander; '
+    help='add a corrupted copy of each video: light, shift, noise, bystander; '
     'or turn, for all in turn',
   )
   return parser

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-BLOB_CONTRAST = 25  # grey levels between a pixel of a moving blob and the mean image
-RIM_PX = 2  # cut out around a blob, so that its opacity can fall to zero
+BLOB_CONTRAST = 25  # difference of a blob from the mean image, in grey levels
+RIM_PX = 2  # rim around a blob, in which its opacity falls to zero
 
 Box = tuple[slice, slice]
 
@@ -56,9 +56,9 @@ def opacity_of(mask: np.ndarray) -> np.ndarray:
 def paste(
   frame: np.ndarray, sprite: np.ndarray, opacity: np.ndarray, top: float, left: float
 ) -> bool:
-  """Paste a sprite into a frame, in place, at a position in fractions of a pixel.
+  """Paste a sprite into a frame, at a position in fractions of a pixel.
 
-  A sprite of which less than a third is inside the frame is not pasted.
+  The frame is changed in place. A sprite is not pasted if less than a third of it is inside.
 
   Args:
     frame: uint8 [H, W].
@@ -77,7 +77,7 @@ def paste(
 
   y, part_y = divmod(top, 1)
   x, part_x = divmod(left, 1)
-  if part_y or part_x:  # sprites that jump from pixel to pixel would be found by their jerks
+  if part_y or part_x:  # jumps from pixel to pixel would betray the sprite
     sprite = _shift(sprite, part_y, part_x, 'edge')
     opacity = _shift(opacity, part_y, part_x, 'constant')
     y -= 1
@@ -88,12 +88,12 @@ def paste(
 
 
 def _overlap(start: float, size: int, limit: int) -> float:
-  """Return how much of the interval start .. start + size is inside 0 .. limit."""
+  """Return how much of [start, start + size) is inside [0, limit)."""
   return max(min(start + size, limit) - max(start, 0), 0)
 
 
 def _shift(image: np.ndarray, down: float, right: float, mode: str) -> np.ndarray:
-  """Shift an image by fractions of a pixel. It gets one pixel larger on every side."""
+  """Shift an image by fractions of a pixel; one pixel is added on every side."""
   padded = np.pad(image, 1, mode=mode)
   return ndimage.shift(padded, (down, right), order=3, mode='nearest')
 
