@@ -57,8 +57,8 @@ class Program(NamedTuple):
       training, it dispatches each step without waiting for the step before.
     input_pipeline: source of its batches.
     compile_s: seconds that compilation took.
-    flops: of one step by the direct method (`costs.model_flops`).
-    xla_flops: of one step as XLA counts them; None if it does not.
+    flops: FLOPs of one step by the direct method (`costs.model_flops`).
+    xla_flops: FLOPs of one step by the count of XLA; None if it has none.
     num_bytes: device memory that it needs.
     parameters: number of trained parameters.
     text: a function that returns the compiled program as text.

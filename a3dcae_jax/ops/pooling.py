@@ -35,7 +35,7 @@ def max_pool3d_argmax(
 
       values[b, t, h, w, c] = max over (i, j, k) of x[b, t*pt + i, h*ph + j, w*pw + k, c]
 
-  The gradient of the values goes to the recorded positions. Pool indices have no gradient.
+  The gradient of the values is passed to the recorded positions. Pool indices have no gradient.
 
   Args:
     x: [B, T, H, W, C], floating point; the window divides T, H and W.

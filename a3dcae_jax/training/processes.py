@@ -185,7 +185,7 @@ def gather(array: np.ndarray) -> np.ndarray:
   """Return the arrays of all processes, to the bit.
 
   Args:
-    array: of the same shape and dtype on every process.
+    array: an array, with the same shape and dtype on every process.
 
   Returns:
     [processes, ...].
