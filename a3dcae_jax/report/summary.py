@@ -54,6 +54,8 @@ def describe_rank_regression(regression: Mapping[str, Any] | None) -> str:
 
 def _interval(metrics: Mapping[str, Any]) -> str:
   interval = metrics['auc_interval']
+  if interval is None:
+    return 'no confidence interval of the AUC: whole videos are resampled, and there is only one'
   if interval['low'] is None:
     return 'only one class: AUC is not defined'
   return (

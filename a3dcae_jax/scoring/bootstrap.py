@@ -16,7 +16,7 @@ SEED = 0
 
 def auc_interval(
   scores: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, resamples: int = 1000
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
   """Return a confidence interval of the micro AUC.
 
   It is the percentile interval over videos drawn with replacement.
@@ -28,10 +28,13 @@ def auc_interval(
 
   Returns:
     'low', 'high', 'level', 'resamples' and 'undefined', the number of draws with only one class,
-    which are left out. 'low' and 'high' are None if all draws are left out.
+    which are left out. 'low' and 'high' are None if all draws are left out. Instead of all this
+    None for a single video, which every draw would repeat.
   """
-  rng = np.random.default_rng(SEED)
   count = len(scores)
+  if count < 2:
+    return None
+  rng = np.random.default_rng(SEED)
   values = []
   for _ in range(resamples):
     chosen = rng.integers(count, size=count)

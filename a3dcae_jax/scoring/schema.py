@@ -102,13 +102,15 @@ _LABELLED = {
     'frame_difference': _BASELINE_FIGURES,
     'mean_image_distance': _BASELINE_FIGURES,
   },
-  'auc_interval': {
-    'low': Nullable(_NUMBER),
-    'high': Nullable(_NUMBER),
-    'level': float,
-    'resamples': int,
-    'undefined': int,
-  },
+  'auc_interval': Nullable(
+    {
+      'low': Nullable(_NUMBER),
+      'high': Nullable(_NUMBER),
+      'level': float,
+      'resamples': int,
+      'undefined': int,
+    }
+  ),
   'events': {
     'true_events': int,
     'true_positives': int,

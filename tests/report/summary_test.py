@@ -30,6 +30,11 @@ def test_interval_events_and_regions_follow():
     assert words in text
 
 
+def test_one_video_has_no_interval():
+  text = summary(example_metrics({'auc_interval': None}))
+  assert 'no confidence interval' in text
+
+
 def test_missing_labels_are_mentioned():
   text = summary(unlabelled_metrics())
   assert 'no AUC' in text

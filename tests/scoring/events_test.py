@@ -120,10 +120,15 @@ def test_the_interval_of_equal_videos_is_a_point():
 
 
 def test_one_class_has_no_interval():
-  assert auc_interval([np.ones(2)], [np.ones(2)], resamples=5) == {
+  videos = [np.ones(2)] * 2
+  assert auc_interval(videos, videos, resamples=5) == {
     'low': None,
     'high': None,
     'level': 0.95,
     'resamples': 5,
     'undefined': 5,
   }
+
+
+def test_one_video_has_no_interval():
+  assert auc_interval([np.arange(2.0)], [np.arange(2)]) is None

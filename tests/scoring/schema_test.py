@@ -9,7 +9,8 @@ from tests.scoring.example import FIGURES, example_metrics, unlabelled_metrics
 
 
 def test_good_metrics_are_returned():
-  for metrics in (example_metrics(), unlabelled_metrics()):
+  one_video = example_metrics({'auc_interval': None})
+  for metrics in (example_metrics(), unlabelled_metrics(), one_video):
     assert validate_metrics(metrics) is metrics
 
 
