@@ -11,9 +11,9 @@ The same command again resumes a run that was interrupted.
 On several hosts, start the same command on each: by srun, mpirun, on a Cloud TPU slice, in a
 JobSet (launch/README.md), or with --coordinator=HOST:PORT --num_processes=N --process_id=I.
 
-On SIGTERM the run saves after the next step and ends with status 75. Status 76 and 134 mean that
-another process of the pod was lost. In all three cases the same command resumes the run. A second
-run in the same workdir is refused.
+On SIGTERM the run saves after the next step and ends with status 75, on Ctrl-C likewise with 130.
+Status 76 and 134 mean that another process of the pod was lost. In all these cases the same command
+resumes the run. A second run in the same workdir is refused.
 
 The workdir receives config.json, provenance.json, checkpoints/, calibration/, metrics.jsonl,
 tensorboard/, scores.csv, metrics.json and report.html; see docs/reference/outputs.md.
@@ -57,9 +57,7 @@ def main() -> int | None:
   join_pod()
   # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.session import train_and_evaluate
-  from a3dcae_jax.training import processes
 
-  processes.log_once(f'workdir {workdir}')
   return run_in_pod(
     functools.partial(train_and_evaluate, settings, workdir, profile=_PROFILE.value)
   )

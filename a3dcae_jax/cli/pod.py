@@ -5,12 +5,14 @@ Exit status:
   2: a mistake that the user can mend.
   75: SIGTERM asked the run to end, and it has saved. The same command resumes it.
   76: another process of the pod was lost. The same command resumes the run.
-  134: the same, where JAX noticed the loss first.
+  130: as 75, after Ctrl-C. Where nothing is being trained, the process just ends.
+  134: as 76, where JAX noticed the loss first.
 
-Launchers may restart on 75, 76 and 134, never on 2.
+Launchers may restart on 75, 76 and 134, never on 2 and 130.
 """
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from a3dcae_jax.cli.command import EXIT_USER_ERROR
+from a3dcae_jax.cli.command import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from a3dcae_jax.common.errors import UserError
 
 EXIT_PREEMPTED = 75
@@ -101,7 +103,7 @@ def run_in_pod(body: Callable[[], Any]) -> int | None:
   except Preempted as preempted:
     processes.leave()
     print(f'{preempted}. The same command resumes from there.', file=sys.stderr, flush=True)
-    return EXIT_PREEMPTED
+    return EXIT_PREEMPTED if preempted.asked_by == signal.SIGTERM else EXIT_INTERRUPTED
   except Exception as error:
     if processes.count() == 1:
       raise

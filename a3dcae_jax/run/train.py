@@ -74,7 +74,7 @@ def train(
   Raises:
     UserError: if a loss is not finite (the step is named, the last good checkpoint stays), or if
       the last checkpoint could not be written.
-    Preempted: after SIGTERM, once the state is saved.
+    Preempted: after SIGTERM or Ctrl-C, once the state is saved.
   """
   checkpoints = Checkpoints(
     pathlib.Path(workdir) / 'checkpoints', keep=settings.train.keep_checkpoints
@@ -237,7 +237,7 @@ def _run(settings, workdir, data, start, more_hooks):
     make_step(settings, data.inputs.row_scale, input_pipeline), num_shared=len(shared)
   )
   parallel.compile_together(step, start.state, first_batch, *shared)
-  last_step, is_preempted = _guarded_fit(
+  last_step, asked_by = _guarded_fit(
     lambda state, batch: step(state, batch, *shared),
     itertools.chain([first_batch], drawn),
     start,
@@ -245,8 +245,8 @@ def _run(settings, workdir, data, start, more_hooks):
     [*_own_hooks(options, workdir, start), *more_hooks],
   )
   processes.run_on_primary('last checkpoint', lambda: _check_saved(start.checkpoints))
-  if is_preempted:
-    raise Preempted(last_step)
+  if asked_by:
+    raise Preempted(last_step, asked_by)
   return last_step
 
 
@@ -260,7 +260,7 @@ def check_batch_size(batch_size: int) -> None:
 
 
 def _guarded_fit(step, drawn, start, options, hooks):
-  """Run the loop and return the last step and whether SIGTERM ended it."""
+  """Run the loop and return the last step and the signal that ended it, or None."""
   checkpoints = start.checkpoints
   try:
     with PreemptionHandler() as handler:

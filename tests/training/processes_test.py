@@ -65,15 +65,24 @@ def test_a_pod_of_one_returns_its_input():
   np.testing.assert_array_equal(processes.gather(np.arange(3)), [[0, 1, 2]])
 
 
-def test_sigterm_ends_the_loop_after_its_step():
+@pytest.fixture
+def ctrl_c():
+  """Let Ctrl-C raise `KeyboardInterrupt`, also where the tests run in the background."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_loop_after_its_step(number, ctrl_c):
   asked = []
 
   def count(state, batch):
     if batch == 4:
-      os.kill(os.getpid(), signal.SIGTERM)
+      os.kill(os.getpid(), number)
     return state + 1, {'rec': np.float32(batch)}
 
-  before = signal.getsignal(signal.SIGTERM)
+  before = signal.getsignal(number)
   with PreemptionHandler() as handler:
 
     def preempted(step):
@@ -90,9 +99,25 @@ def test_sigterm_ends_the_loop_after_its_step():
       preempted=preempted,
     )
   assert (state, step) == (4, 4)
-  assert handler.given
+  assert handler.given == number
   assert asked == [1, 2, 3, 4]
-  assert signal.getsignal(signal.SIGTERM) is before
+  assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_ends_at_once(ctrl_c):
+  with PreemptionHandler() as handler:
+    signal.raise_signal(signal.SIGINT)
+    assert handler(1)
+    with pytest.raises(KeyboardInterrupt):
+      signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_stays_ignored_in_the_background(ctrl_c):
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  with PreemptionHandler() as handler:
+    signal.raise_signal(signal.SIGINT)
+    assert not handler(1)
+  assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_a_second_run_in_a_workdir_is_refused(tmp_path):
