@@ -69,9 +69,11 @@ def main() -> None:
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.measuring.overview import earlier_reports
 
+  settings = _settings()
+  topologies = _topologies()
   rows = earlier_reports(_EARLIER.value)
-  for setting in _settings():
-    for topology in _topologies():
+  for setting in settings:
+    for topology in topologies:
       if _LARGEST.value:
         rows.append(_largest_batch(setting, topology, rows))
       else:
@@ -108,21 +110,11 @@ def _topologies() -> list[str]:
 
 def _settings():
   """Return the settings that the flags ask for."""
-  from a3dcae_jax.measuring.programs import Setting, check_setting
+  from a3dcae_jax.measuring.programs import settings_of
 
-  settings = []
-  for preset in _PRESET.value:
-    for mode in _MODES.value:
-      for batch in _BATCH.value:
-        setting = Setting(
-          mode,
-          preset,
-          int(batch),
-          dtype=_DTYPE.value,
-          **_PROGRAM.values(),
-        )
-        settings.append(check_setting(setting))
-  return settings
+  return settings_of(
+    _PRESET.value, _MODES.value, _BATCH.value, dtype=_DTYPE.value, **_PROGRAM.values()
+  )
 
 
 def _report(setting, topology):

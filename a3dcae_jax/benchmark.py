@@ -44,8 +44,9 @@ _STEPS = flags.DEFINE_integer(
   'steps',
   1,
   'Steps per timed run. With several, an input pipeline cannot have read all batches ahead.',
+  lower_bound=1,
 )
-_REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each program.')
+_REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each program.', lower_bound=1)
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
 _PEER = flags.DEFINE_string(
   'peer', '', 'Script of a reference implementation that prints one line of JSON.'
@@ -59,7 +60,9 @@ _PEER_OPTIONS = flags.DEFINE_string(
 _PEER_TUNED = flags.DEFINE_bool(
   'peer_tuned', True, 'Give the reference implementation the allocator settings of this process.'
 )
-_PAIRS = flags.DEFINE_integer('pairs', 3, 'How often the two implementations take turns.')
+_PAIRS = flags.DEFINE_integer(
+  'pairs', 3, 'How often the two implementations take turns.', lower_bound=1
+)
 _CACHE = flags.DEFINE_string('cache', '', 'Frame cache that the mode pipeline reads.')
 _DATA = flags.DEFINE_string('data', '', 'Data set that the mode ingest reads.')
 _ROOT = flags.DEFINE_string('root', '', 'Folder of that data set.')
@@ -80,20 +83,23 @@ def _measure_reading() -> None:
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.measuring.input_pipeline import describe, measure_ingest, measure_pipeline
+  from a3dcae_jax.measuring.programs import batch_sizes
 
+  sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value}
+  if not all(sources.get(mode) for mode in _MODES.value):
+    raise UserError(
+      f'--modes={",".join(_MODES.value)}: pipeline needs --cache, ingest needs --data; '
+      'neither goes with infer or train'
+    )
+  batches = batch_sizes(_BATCH.value)
   rows = []
   for mode in _MODES.value:
-    if mode == 'pipeline' and _CACHE.value:
-      for batch in _batches():
+    if mode == 'pipeline':
+      for batch in batches:
         rows.append(measure_pipeline(_CACHE.value, batch_size=batch, seconds=_SECONDS.value))
-    elif mode == 'ingest' and _DATA.value:
+    else:
       size = _SIZE.value or 224
       rows.append(measure_ingest(_DATA.value, _ROOT.value, height=size, width=size))
-    else:
-      raise UserError(
-        f'--modes={",".join(_MODES.value)}: pipeline needs --cache, ingest needs --data; '
-        'neither goes with infer or train'
-      )
   for row in rows:
     print(describe(row))
   if _JSON.value:
@@ -105,11 +111,12 @@ def _measure_programs() -> None:
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.measuring import timing
 
+  settings = _settings()
   facts = timing.device_facts()
   matrix_rate = timing.matrix_rate(_DTYPE.value)
   print(', '.join(facts.values()) + f', matrix product {matrix_rate:.3g} TFLOP/s')
   rows = []
-  for setting in _settings():
+  for setting in settings:
     rows += _measure(setting, matrix_rate)
     if _JSON.value:  # after each setting, to keep what was measured if a later one fails
       write_json(_JSON.value, {**facts, 'matrix_tflops_per_s': matrix_rate, 'rows': rows})
@@ -117,27 +124,20 @@ def _measure_programs() -> None:
 
 
 def _settings():
-  """Return the settings that the flags ask for."""
-  from a3dcae_jax.measuring.programs import Setting, check_setting
+  """Return the settings that the flags ask for, after all flags have been checked."""
+  from a3dcae_jax.measuring.programs import settings_of
+  from a3dcae_jax.measuring.timed_batches import check_input_pipeline
 
-  settings = []
-  for preset in _PRESET.value:
-    for mode in _MODES.value:
-      for batch in _batches():
-        setting = Setting(
-          mode,
-          preset,
-          batch,
-          dtype=_DTYPE.value,
-          size_px=_SIZE.value,
-          **_PROGRAM.values(),
-        )
-        settings.append(check_setting(setting))
-  return settings
-
-
-def _batches() -> list[int]:
-  return [int(batch) for batch in _BATCH.value]
+  for name in _INPUT_PIPELINE.value:
+    check_input_pipeline(name)
+  return settings_of(
+    _PRESET.value,
+    _MODES.value,
+    _BATCH.value,
+    dtype=_DTYPE.value,
+    size_px=_SIZE.value,
+    **_PROGRAM.values(),
+  )
 
 
 def _measure(setting, matrix_rate):

@@ -1,6 +1,7 @@
 """What all commands share: flags, `--help`, one-line errors, exit status."""
 
 import difflib
+import errno
 import inspect
 import pathlib
 import re
@@ -16,11 +17,24 @@ from a3dcae_jax.common.tuning import tune_process
 from a3dcae_jax.config import Config, checked
 from a3dcae_jax.config.fields import subtrees
 from a3dcae_jax.config.variants import TUNED_RMS
+from a3dcae_jax.data import builders
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 _HELP = ('-h', '-?', '-help', '--help', '-helpshort', '--helpshort')
 _REFERENCE = 'docs/reference/config.md'
+
+# What the user can mend on a disk; other errors of files are defects of this project.
+_DISK_ERRORS = (
+  errno.EACCES,
+  errno.EDQUOT,
+  errno.EEXIST,
+  errno.EISDIR,
+  errno.ENOSPC,
+  errno.ENOTDIR,
+  errno.EPERM,
+  errno.EROFS,
+)
 
 # `--help` then lists the flags that functions here define under the command that calls them.
 flags.disclaim_key_flags()
@@ -55,7 +69,10 @@ def read_settings(config: flags.FlagHolder) -> Config:
   """
   if config.value is None:
     raise UserError('--config is missing, as in --config=configs/avenue.py')
-  return checked(config.value)
+  settings = checked(config.value)
+  if not settings.data.cache:  # a given frame cache has names of its own
+    builders.check_set(settings.data.name, settings.data.label_set)
+  return settings
 
 
 class ProgramFlags(NamedTuple):
@@ -171,11 +188,24 @@ def _run(body: Callable[..., int | None], arguments: Sequence[str]) -> int | Non
     if arguments:
       raise UserError(f'{arguments[0]!r} is not a flag: flags begin with --')
     return body()
-  except UserError as error:
-    return _report(error)
+  except (UserError, OSError) as error:
+    known = user_error(error)
+    if known is None:
+      raise
+    return _report(known)
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     return EXIT_INTERRUPTED
+
+
+def user_error(error: Exception) -> UserError | None:
+  """Return `error` as a `UserError` if it is one or says that a disk cannot be used, else None."""
+  if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    return UserError(
+      f'{error.filename or "the disk"} cannot be used ({error.strerror}): '
+      'mend that, or name another folder'
+    )
+  return error if isinstance(error, UserError) else None
 
 
 def _apply_compilation_cache() -> None:
@@ -212,7 +242,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
   except flags.Error as error:
     if isinstance(error.__cause__, UserError):
       raise error.__cause__ from None
-    raise UserError(str(error)) from None
+    raise UserError(_flag_fault(error)) from None
   except (AttributeError, KeyError) as error:
     # Only an option of the data set can fail here: `_check_fields` has seen all other fields.
     message = str(error).strip('"').splitlines()[0]
@@ -224,6 +254,19 @@ def _parse(argv: Sequence[str]) -> list[str]:
   except Exception as error:  # whatever a file raises that is not a config
     reason = f'{type(error).__name__}: {error}'.splitlines()[0]
     raise UserError(f'--config: the file is not a config ({reason})') from None
+
+
+def _flag_fault(error: flags.Error) -> str:
+  """Return the message on a mistake in the flags, with the rule where a value has a wrong type."""
+  match = re.match(r'flag --([\w.]+)=', str(error))
+  if match and error.__context__:
+    name = match[1]
+    parser = flags.FLAGS[name].parser
+    rule = 'true or false' if parser.flag_type() == 'bool' else parser.syntactic_help
+    if rule:
+      value = str(error)[match.end() :].removesuffix(f': {error.__context__}')
+      return f'--{name} (={value}) must be {rule}'
+  return str(error)
 
 
 def _check_config_file(argv: Sequence[str]) -> None:

@@ -20,8 +20,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from a3dcae_jax.cli.command import EXIT_INTERRUPTED, EXIT_USER_ERROR
-from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.cli.command import EXIT_INTERRUPTED, EXIT_USER_ERROR, user_error
 
 EXIT_PREEMPTED = 75
 
@@ -117,9 +116,9 @@ def _end(error: Exception, process: int) -> NoReturn:
   from a3dcae_jax.training.peer_monitor import EXIT_PEER_LOST
 
   status = 1
-  if isinstance(error, UserError):
+  if known := user_error(error):
     status = EXIT_USER_ERROR
-    print(f'error: {error}', file=sys.stderr)
+    print(f'error: {known}', file=sys.stderr)
   elif any(sign in str(error) for sign in _SIGNS_OF_LOSS):
     status = EXIT_PEER_LOST
     reason = str(error).splitlines()[0][:200]

@@ -4,7 +4,8 @@
 class UserError(Exception):
   """A mistake that the user can mend.
 
-  The message is one line with the file or field, its value, the rule, and what to do. Commands
-  print `error: MESSAGE` to standard error and exit with status 2. Every other exception is a defect
-  of this project and keeps its traceback.
+  The message is one line with the file or field, its value, the rule, and what to do. Only several
+  faults of videos take more lines, one each; the first line is complete without them. Commands
+  print `error: MESSAGE` to standard error and exit with status 2, also where a disk cannot be used.
+  Every other exception is a defect of this project and keeps its traceback.
   """

@@ -35,13 +35,14 @@ def checked(config: Mapping[str, Any]) -> Config:
   return settings
 
 
-def size_multiples(layers: int) -> tuple[int, int]:
+def size_multiples(layers: int, convolutions: int = 1) -> tuple[int, int]:
   """Return the factors that the window and the image size must be multiples of.
 
   Args:
     layers: number of layers of the encoder.
+    convolutions: number of convolutions of the discriminator.
   """
-  return 2 ** (layers - 2), 2 ** (layers - 1)
+  return 2 ** max(layers - 2, convolutions - 1), 2 ** max(layers - 1, convolutions)
 
 
 def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
@@ -101,10 +102,7 @@ def _check_sizes(settings: Config) -> None:
   model = settings.model
   _check_widths('model.widths', model.widths, least=2)
   _check_widths('model.discriminator_widths', model.discriminator_widths, least=1)
-  frames, pixels = size_multiples(len(model.widths))
-  convolutions = len(model.discriminator_widths)
-  frames = max(frames, 2 ** (convolutions - 1))
-  pixels = max(pixels, 2**convolutions)
+  frames, pixels = size_multiples(len(model.widths), len(model.discriminator_widths))
   for name, value, multiple in (
     ('clips.window', settings.clips.window, frames),
     ('data.height', settings.data.height, pixels),

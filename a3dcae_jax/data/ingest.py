@@ -48,14 +48,13 @@ def prepare_cache(
     splits: the splits to open.
 
   Raises:
-    UserError: with all faults of the videos. No cache is made then, but the parts of the videos
-      without faults are kept beside it for the next try.
+    UserError: with all faults of the videos, the first in the first line and each other one in a
+      line of its own. No cache is made then, but the parts of the videos without faults are kept
+      beside it for the next try.
   """
+  builders.check_set(name, label_set)
   reader = builders.reader(name)
   options = dict(options or {})
-  if label_set and label_set not in reader.LABEL_SETS:
-    known = ', '.join(reader.LABEL_SETS)
-    raise UserError(f'data.label_set {label_set!r}: {name} has {known}')
   if name == 'synthetic':  # it is drawn at the size of the cache, not resized
     options = {'height': height, 'width': width} | options
   folder = cache_folder(
@@ -129,9 +128,9 @@ def _make_cache(
 
     faults = writer.faults or _set_faults(root, label_set, splits)
     if faults:
-      lines = '\n  '.join(faults)
       noun = 'fault' if len(faults) == 1 else 'faults'
-      raise UserError(f'{name}: {len(faults)} {noun}, no frame cache was written:\n  {lines}')
+      lines = '\n  '.join(faults)
+      raise UserError(f'{name}: no frame cache was written, {len(faults)} {noun}: {lines}')
 
     index = {
       'name': name,

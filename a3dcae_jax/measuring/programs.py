@@ -1,7 +1,7 @@
 """The two measured programs: scoring of clips and the adversarial training step."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import fields
+from a3dcae_jax.config.check import size_multiples
 from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.config.variants import TUNED_RMS
 from a3dcae_jax.models.autoencoder import AutoEncoder
@@ -79,9 +80,50 @@ def check_setting(setting: Setting) -> Setting:
       raise UserError(f'--{flag} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
+  preset = PRESETS[setting.preset]
+  _, pixels = size_multiples(len(preset.widths), len(preset.discriminator_widths))
+  if setting.size <= 0 or setting.size % pixels:
+    raise UserError(
+      f'--size (={setting.size}) must be a positive multiple of {pixels} for the preset '
+      f'{setting.preset}'
+    )
   if not 0 <= setting.target_rms <= 1:
     raise UserError(f'--target_rms (={setting.target_rms}) must be between 0 and 1')
   return setting
+
+
+def batch_sizes(texts: Sequence[str]) -> list[int]:
+  """Read the values of `--batch`.
+
+  Raises:
+    UserError: for the first text that is not a positive whole number.
+  """
+  for text in texts:
+    if not text.isdecimal() or not int(text):
+      raise UserError(f'--batch (={text}) must be a positive whole number')
+  return [int(text) for text in texts]
+
+
+def settings_of(
+  presets: Sequence[str], modes: Sequence[str], batches: Sequence[str], **shared: Any
+) -> list[Setting]:
+  """Return the checked settings of every preset, mode and batch.
+
+  Args:
+    presets: names of presets.
+    modes: 'infer', 'train'.
+    batches: texts of `--batch`.
+    **shared: the other values, which are those of all settings.
+
+  Raises:
+    UserError: for the first value that is not possible. The message names the flag that sets it.
+  """
+  settings = []
+  for preset in presets:
+    for mode in modes:
+      for batch in batch_sizes(batches):
+        settings.append(check_setting(Setting(mode, preset, batch, **shared)))
+  return settings
 
 
 def resolved(setting: Setting) -> Setting:

@@ -34,6 +34,12 @@ class TimedBatches(NamedTuple):
   frames: tuple[jax.Array, ...]
 
 
+def check_input_pipeline(name: str) -> None:
+  """Raise a `UserError` if there is no such input pipeline."""
+  if name not in INPUT_PIPELINES:
+    raise UserError(f'--input_pipeline {name!r}: known are {", ".join(INPUT_PIPELINES)}')
+
+
 def timed_batches(setting: Setting, input_pipeline: str) -> TimedBatches:
   """Make the input of a timed program.
 
@@ -47,8 +53,7 @@ def timed_batches(setting: Setting, input_pipeline: str) -> TimedBatches:
   Raises:
     UserError: if there is no such input pipeline.
   """
-  if input_pipeline not in INPUT_PIPELINES:
-    raise UserError(f'--input_pipeline {input_pipeline!r}: known are {", ".join(INPUT_PIPELINES)}')
+  check_input_pipeline(input_pipeline)
   shape = (_NUM_FRAMES, *setting.clip_shape[1:])
   frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
   video = CachedVideo('random', 0, _NUM_FRAMES, '')

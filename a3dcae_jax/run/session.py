@@ -44,10 +44,11 @@ def train_and_evaluate(
 
   Raises:
     UserError: if another run is using `workdir`, or if the frame cache is damaged.
-    Preempted: after SIGTERM.
+    Preempted: after SIGTERM or Ctrl-C.
   """
   workdir = pathlib.Path(workdir)
   hooks = profile_hooks(profile, workdir, settings.train.steps)
+  processes.log_once(f'workdir {workdir}')
   with WorkdirLock(workdir) as lock:
     processes.run_on_primary('config', lambda: _check_existing(settings, workdir, lock))
     cache = open_cache(settings.data)
@@ -78,7 +79,9 @@ def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None
     download: whether to fetch the videos first.
   """
   data = settings.data
-  if download:
+  if download and data.name == 'synthetic':
+    print('synthetic is made from a seed: there is nothing to download')
+  elif download:
     if not data.root:
       raise UserError('--download needs data.root, the folder to fetch into')
     if not fetch(data.name, data.root):

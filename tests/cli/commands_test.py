@@ -1,6 +1,7 @@
 """Commands as processes: their list, their help, one-line errors."""
 
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -9,9 +10,11 @@ import pytest
 
 import a3dcae_jax
 from a3dcae_jax.cli.command import default_workdir, parse_overrides
+from a3dcae_jax.cli.pod import run_in_pod
 from a3dcae_jax.common.compilation_cache import FIRST_JAX
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import VARIANTS
+from a3dcae_jax.training.preemption import Preempted
 
 CONFIG = '--config=configs/synthetic.py'
 COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'benchmark', 'aot')
@@ -101,17 +104,32 @@ def test_commands_that_compile_have_the_flag_of_the_compilation_cache(command):
     (['--config=configs/none.py'], ['there is no file configs/none.py']),
     (['--config=README.md'], ['is not a config']),
     (['--config='], ['--config is empty']),
-    ([CONFIG, '--config.train.steps=many'], ["invalid literal for int() with base 10: 'many'"]),
+    ([CONFIG, '--config.train.steps=4.5'], ['--config.train.steps (=4.5) must be an integer']),
+    ([CONFIG, '--config.eval.per_position=no: x'], ['per_position (=no: x) must be true or false']),
+    ([CONFIG, '--heartbeat_s=x'], ['--heartbeat_s (=x) must be']),
+    ([CONFIG, '--config.data.name=synthetik'], ['data.name', "did you mean 'synthetic'?"]),
+    ([CONFIG, '--config.data.label_set=foo'], ["data.label_set 'foo'", 'official']),
+    ([CONFIG, '--profile=5'], ["--profile '5'", 'START:STOP']),
     ([CONFIG, '--config.eval.error=foo'], ['eval.error', "'foo'", 'eq13']),
     ([CONFIG, '--config.train.steps=0'], ['train.steps', '0', 'at least 1']),
     ([CONFIG, 'x'], ["'x' is not a flag"]),
   ],
 )
 def test_mistakes_in_a_config_are_reported_in_one_line(arguments, words, tmp_path):
-  line = one_error(run('a3dcae_jax.main', *arguments, f'--workdir={tmp_path / "run"}'))
+  result = run('a3dcae_jax.main', *arguments, f'--workdir={tmp_path / "run"}')
+  line = one_error(result)
   for word in words:
     assert word in line
+  assert not result.stdout
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path):
+  path = tmp_path / 'file'
+  path.touch()
+  result = run('a3dcae_jax.prepare', f'{CONFIG}:tiny', f'--config.data.cache_dir={path}')
+  assert f'{path} cannot be used' in one_error(result)
 
 
 @pytest.mark.slow
@@ -139,6 +157,32 @@ def test_missing_videos_are_reported_in_one_line(tmp_path):
 )
 def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word):
   assert word in one_error(run('a3dcae_jax.evaluate', *arguments))
+
+
+@pytest.mark.parametrize(
+  'arguments, word',
+  [
+    (['benchmark', '--preset=tiny,huge'], "--preset 'huge'"),
+    (['benchmark', '--preset=tiny', '--input_pipeline=none,disk'], "--input_pipeline 'disk'"),
+    (['benchmark', '--modes=pipeline,infer', '--cache=x'], '--modes=pipeline,infer'),
+    (['benchmark', '--reps=0'], '--reps (=0) must be a positive'),
+    (['aot', '--batch=8,x'], '--batch (=x)'),
+  ],
+)
+def test_nothing_is_measured_after_a_mistake(arguments, word):
+  command, *flags = arguments
+  result = run(f'a3dcae_jax.{command}', *flags)
+  assert word in one_error(result)
+  assert not result.stdout
+
+
+@pytest.mark.parametrize('asked_by, status', [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_run_that_was_asked_to_end_says_how_to_go_on(asked_by, status, capsys):
+  def body():
+    raise Preempted(7, asked_by)
+
+  assert run_in_pod(body) == status
+  assert 'saved at step 7. The same command' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

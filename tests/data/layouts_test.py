@@ -326,8 +326,8 @@ def test_broken_videos_are_named(tmp_path, rng):
   damage(root / 'cut.avi', lambda content: content[: len(content) // 2])
   with pytest.raises(UserError) as error:
     prepare('video_folder', tmp_path / 'mine', tmp_path)
-  heading, b, copy, cut = str(error.value).splitlines()
-  assert '3 faults' in heading
+  b, copy, cut = str(error.value).splitlines()
+  assert '3 faults' in b
   assert 'b.mp4): stops decoding at frame 0' in b
   assert 'the same frames as train video a' in copy
   assert 'cut.avi): is cut off' in cut
@@ -355,8 +355,8 @@ def test_faults_of_labels_and_frames_are_reported_together(avenue_root, tmp_path
   write_video(avenue_root / 'testing_videos' / '10.avi', rng, frames=25)
   with pytest.raises(UserError) as error:
     prepare('avenue', avenue_root, tmp_path)
-  heading, training, ninth, tenth = str(error.value).splitlines()
-  assert '3 faults' in heading
+  training, ninth, tenth = str(error.value).splitlines()
+  assert '3 faults' in training
   assert 'train video 01' in training and 'stops decoding at frame 0' in training
   assert 'test video 09' in ninth and '9_label.mat holds no masks' in ninth
   assert 'test video 10' in tenth and 'no labels (vollabel)' in tenth

@@ -13,6 +13,7 @@ from a3dcae_jax.measuring.programs import (
   error_program,
   fresh_state,
   report_fields,
+  settings_of,
   variables_of,
 )
 
@@ -77,9 +78,24 @@ def test_a_report_names_the_data_types_in_use(dtype, resolved):
     ({'dtype': 'float16'}, 'dtype'),
     ({'conv_algorithm': 'fft'}, 'conv_algorithm'),
     ({'batch': 0}, 'batch'),
+    ({'size_px': 50}, 'size'),
+    ({'size_px': -16}, 'size'),
     ({'target_rms': 2.0}, 'target_rms'),
   ],
 )
 def test_impossible_settings_are_named(changes, field):
   with pytest.raises(UserError, match=f'--{field} '):
     check_setting(SETTING._replace(**changes))
+
+
+def test_there_is_a_setting_for_every_preset_mode_and_batch():
+  settings = settings_of(['tiny', 'small'], ['infer'], ['2', '4'], dtype='float32')
+  assert [(setting.preset, setting.batch) for setting in settings] == [
+    ('tiny', 2),
+    ('tiny', 4),
+    ('small', 2),
+    ('small', 4),
+  ]
+  for text in ('x', '0', '-1', '2.5'):
+    with pytest.raises(UserError, match='--batch .*positive whole number'):
+      settings_of(['tiny'], ['infer'], ['2', text])

@@ -64,6 +64,11 @@ def metrics_of(run):
   return json.loads((run / 'metrics.json').read_text())
 
 
+def test_a_set_that_is_made_needs_no_download(folder, finished, capsys):
+  session.prepare_and_show(finished[0], download=True)
+  assert 'nothing to download' in capsys.readouterr().out
+
+
 def test_a_run_writes_all_its_files(finished):
   _, run = finished
   names = {

@@ -47,6 +47,21 @@ def reader(name: str) -> ModuleType:
   return importlib.import_module(f'a3dcae_jax.data.builders.{name}.reader')
 
 
+def check_set(name: str, label_set: str) -> None:
+  """Check the names of a data set and of its label set, before anything is read.
+
+  Args:
+    name: name of the data set.
+    label_set: '' for its default.
+
+  Raises:
+    UserError: if there is no such data set or no such label set of it.
+  """
+  known = reader(name).LABEL_SETS
+  if label_set and label_set not in known:
+    raise UserError(f'data.label_set {label_set!r}: {name} has {", ".join(known)}')
+
+
 def default_label_set(reader_module: ModuleType, root: str | pathlib.Path) -> str:
   """Return the first label set whose file is in `root`, or else the reader's first."""
   found = ()
@@ -75,4 +90,7 @@ def check_root(name: str, root: str | pathlib.Path) -> None:
   else:
     how = reader(name).HOW_TO_GET
     how += f' (more in a3dcae_jax/data/builders/{name}/README.md)'
-  raise UserError(f'data.root: {problem}; {how}; --config.data.root=FOLDER names another folder')
+  raise UserError(
+    f'data.root: {problem}; {how}; another folder is named by --config.data.root=FOLDER, '
+    'in evaluate and export by --data_root=FOLDER'
+  )
