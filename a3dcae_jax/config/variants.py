@@ -89,7 +89,7 @@ VARIANTS: dict[str, Variant] = {
   ),
   # Flow has no use for normalised frames or larger strides: both hide how fast things move.
   'flow': Variant(
-    'small on optical flow, to be added to small (Table IX)',
+    'small on optical flow instead of frames; evaluate --sum adds it to a run of small (Table IX)',
     {
       'clips.strides': (1,),
       'input.kind': 'flow',
