@@ -170,7 +170,7 @@ def make_train_step(
     if axis_name:
       summed = discriminator.summed_gradients
       grads, metrics = _average(grads, metrics, axis_name, gradient_dtype, summed)
-    metrics['grad_norm'] = optax.global_norm(grads)
+    metrics['grad_norm'] = optax.tree.norm(grads)
     return _apply(state, optimizer, grads, batch_stats), metrics
 
   return step
