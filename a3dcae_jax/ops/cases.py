@@ -47,6 +47,22 @@ class PolyphaseCase(NamedTuple):
   features: int
 
 
+class CropCase(NamedTuple):
+  """Crops of one clip.
+
+  Attributes:
+    name: name of the test.
+    shape: [N, H, W] of the frames.
+    box: x1, y1, x2, y2 in pixels.
+    size: height and width of the crop.
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  box: tuple[float, float, float, float]
+  size: int
+
+
 CONV_CASES = (
   ConvCase('square', (2, 4, 6, 6, 3), (3, 3, 3), 5),
   ConvCase('frame_kernel', (2, 3, 6, 8, 2), (1, 3, 3), 4),
@@ -71,4 +87,13 @@ POLYPHASE_CASES = (
   PolyphaseCase((1, 1, 8, 6, 1), (5, 3), 2),
   # A size that Triton's matrix products can take: 128 windows, 16 taps, 16 channels.
   PolyphaseCase((1, 2, 16, 16, 1), (3, 3), 16),
+)
+
+CROP_CASES = (
+  CropCase('whole_frame', (3, 8, 12), (0, 0, 12, 8), 4),
+  CropCase('enlarged', (2, 16, 16), (3.3, 4.7, 6.1, 9.2), 8),
+  CropCase('one_pixel', (2, 6, 7), (2, 3, 3, 4), 4),
+  CropCase('at_the_border', (3, 9, 10), (7.5, 0, 10, 2.5), 6),
+  CropCase('beyond_the_border', (2, 9, 10), (-3, 5, 4, 12), 4),
+  CropCase('reduced', (2, 64, 48), (1, 2, 45, 61), 8),
 )

@@ -149,3 +149,40 @@ def max_unpool3d(values: ArrayLike, pool_indices: ArrayLike, window: Sequence[in
       c,
     ] = values[position]
   return y
+
+
+def crop_clips(frames: ArrayLike, rows: ArrayLike, boxes: ArrayLike, size: int) -> np.ndarray:
+  """Compute `ops.crops.crop_clips` sample by sample.
+
+  Args:
+    frames: [N, H, W].
+    rows: int [B, T].
+    boxes: [B, 4], x1, y1, x2, y2.
+    size: height and width of the crops, S.
+
+  Returns:
+    [B, T, S, S].
+  """
+  frames = np.asarray(frames, np.float64) / 255
+  rows = np.asarray(rows)
+  crops = np.zeros((*rows.shape, size, size))
+  samples = 2
+  for index, (x1, y1, x2, y2) in enumerate(np.asarray(boxes, np.float64)):
+    for i, j, k, m in np.ndindex(size, size, samples, samples):
+      y = y1 + (i + (k + 0.5) / samples) * (y2 - y1) / size
+      x = x1 + (j + (m + 0.5) / samples) * (x2 - x1) / size
+      for t, row in enumerate(rows[index]):
+        crops[index, t, i, j] += _bilinear_sample(frames[row], x, y) / samples**2
+  return crops
+
+
+def _bilinear_sample(frame: np.ndarray, x: float, y: float) -> float:
+  """Return the value of a frame at (x, y), where the centre of pixel k is at k + 0.5."""
+  height, width = frame.shape
+  x = min(max(x - 0.5, 0), width - 1)
+  y = min(max(y - 0.5, 0), height - 1)
+  left, top = int(x), int(y)
+  right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+  upper = (1 - (x - left)) * frame[top, left] + (x - left) * frame[top, right]
+  lower = (1 - (x - left)) * frame[bottom, left] + (x - left) * frame[bottom, right]
+  return (1 - (y - top)) * upper + (y - top) * lower
