@@ -94,7 +94,15 @@ def window_means(maps: jax.Array, window: tuple[jax.Array, jax.Array, jax.Array]
 def speed(
   xx: jax.Array, yy: jax.Array, xy: jax.Array, xt: jax.Array, yt: jax.Array, damping: float
 ) -> jax.Array:
-  """Compute |(u, v)| from the means of `gradient_products`, in pixels per frame.
+  """Compute |(u, v)| in pixels per frame; the arguments are those of `velocity`."""
+  across, down, determinant = _solution(xx, yy, xy, xt, yt, damping)
+  return jnp.hypot(across, down) / determinant
+
+
+def velocity(
+  xx: jax.Array, yy: jax.Array, xy: jax.Array, xt: jax.Array, yt: jax.Array, damping: float
+) -> tuple[jax.Array, jax.Array]:
+  """Compute (u, v) from the means of `gradient_products`, in pixels per frame.
 
   Args:
     xx: mean of I_x^2; all means have one shape.
@@ -105,14 +113,20 @@ def speed(
     damping: c, in squared grey levels per pixel.
 
   Returns:
-    Speeds, of the shape of the means.
+    Velocities to the right and downwards, of the shape of the means.
   """
+  across, down, determinant = _solution(xx, yy, xy, xt, yt, damping)
+  return -across / determinant, -down / determinant
+
+
+def _solution(xx, yy, xy, xt, yt, damping):
+  """Return -u D, -v D and the determinant D of the damped equations."""
   xx = xx + damping
   yy = yy + damping
   determinant = xx * yy - xy * xy  # at least damping^2
   across = yy * xt - xy * yt
   down = xx * yt - xy * xt
-  return jnp.hypot(across, down) / determinant
+  return across, down, determinant
 
 
 def gaussian_matrix(size: int, sigma: float, step: int) -> jax.Array:

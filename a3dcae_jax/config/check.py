@@ -30,6 +30,7 @@ def checked(config: Mapping[str, Any]) -> Config:
   _check_strides(settings)
   _check_masks(settings)
   _check_input(settings)
+  _check_objects(settings)
   _check_windows(settings)
   _check_threshold(settings)
   return settings
@@ -103,10 +104,12 @@ def _check_sizes(settings: Config) -> None:
   _check_widths('model.widths', model.widths, least=2)
   _check_widths('model.discriminator_widths', model.discriminator_widths, least=1)
   frames, pixels = size_multiples(len(model.widths), len(model.discriminator_widths))
+  images = [('data.height', settings.data.height), ('data.width', settings.data.width)]
+  if settings.objects.detector:
+    images = [('objects.crop_px', settings.objects.crop_px)]
   for name, value, multiple in (
     ('clips.window', settings.clips.window, frames),
-    ('data.height', settings.data.height, pixels),
-    ('data.width', settings.data.width, pixels),
+    *((name, value, pixels) for name, value in images),
   ):
     if value % multiple:
       halvings = multiple.bit_length() - 1
@@ -150,6 +153,51 @@ def _check_input(settings: Config) -> None:
     raise UserError("input.perspective 'auto' needs optical flow: set input.kind to flow")
   if is_flow and settings.eval.error == 'local':
     raise UserError("eval.error 'local' finds motion in frames; with input.kind 'flow' use eq13")
+
+
+def _check_objects(settings: Config) -> None:
+  """Check the relations of `objects` to the rest."""
+  options = settings.objects
+  has_motion = settings.input.kind == 'frames_and_differences'
+  if not options.detector:
+    if has_motion:
+      raise UserError(
+        "input.kind 'frames_and_differences' needs objects: set objects.detector, "
+        'to foreground for instance'
+      )
+    return
+  _check_weights(settings.eval.object_weights, has_motion)
+  for name, value, allowed in (
+    ('input.kind', settings.input.kind, ('frames', 'frames_and_differences')),
+    ('input.target_rms', settings.input.target_rms, (0.0,)),
+    ('loss.mask_period', settings.loss.mask_period, (0,)),
+    ('clips.strides', settings.clips.strides, ((1,),)),
+    ('eval.stride', settings.eval.stride, (1,)),
+    ('eval.error', settings.eval.error, ('eq13',)),
+    ('eval.per_position', settings.eval.per_position, (False,)),
+  ):
+    if value not in allowed:
+      known = ' or '.join(repr(choice) for choice in allowed)
+      raise UserError(f'{name} (={value!r}) must be {known} where objects are scored')
+  if has_motion and settings.loss.adversarial_weight:
+    raise UserError(
+      f'loss.adversarial_weight (={settings.loss.adversarial_weight}) must be 0 with input.kind '
+      "'frames_and_differences': the discriminator sees one kind of input"
+    )
+
+
+def _check_weights(weights: tuple, has_motion: bool) -> None:
+  are_numbers = all(isinstance(weight, (int, float)) for weight in weights)
+  if len(weights) != 3 or not are_numbers or min(weights) < 0 or not 0 < sum(weights) < math.inf:
+    raise UserError(
+      f'eval.object_weights (={weights}) must be three numbers from 0 on, not all 0: weights of '
+      'appearance, motion and speed'
+    )
+  if weights[1] and not has_motion:
+    raise UserError(
+      f'eval.object_weights (={weights}) count the motion error, which needs input.kind '
+      "'frames_and_differences'"
+    )
 
 
 def _check_windows(settings: Config) -> None:

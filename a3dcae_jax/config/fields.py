@@ -60,13 +60,35 @@ class Clips:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Objects:
+  """Objects that are scored instead of whole frames (Table VIII)."""
+
+  detector: str = setting(
+    '',
+    'Detector of objects: foreground, which needs no weights; the name of a published network; an '
+    '.onnx file with the output of YOLOX; a .csv file with boxes. Empty: frames are scored whole.',
+  )
+  min_score: float = setting(
+    0.25, 'Boxes with a lower score of the detector are left out.', at_least=0, at_most=1
+  )
+  classes: tuple = setting((), 'Numbers of the classes that count; empty: all.')
+  min_size_px: int = setting(
+    4, 'Boxes with a shorter side are left out, in pixels of the frame cache.', at_least=1
+  )
+  max_per_frame: int = setting(32, 'Boxes of one frame; those of highest score stay.', at_least=1)
+  crop_px: int = setting(32, 'Objects are resized to this height and width.', at_least=2)
+  mirrored: bool = setting(True, 'Mirror half of the training clips, drawn at random.')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Input:
   """How frames become the input of the networks."""
 
   kind: str = setting(
     'frames',
-    'What is reconstructed: frames, or the magnitude of their optical flow (Table IX).',
-    choices=('frames', 'flow'),
+    'What is reconstructed: frames, the magnitude of their optical flow (Table IX), or, of objects '
+    'alone, frames and their differences in time, each by its own network.',
+    choices=('frames', 'flow', 'frames_and_differences'),
   )
   target_rms: float = setting(
     0.0,
@@ -214,6 +236,10 @@ class Eval:
     at_least=0,
     at_most=1,
   )
+  object_weights: tuple = setting(
+    (1.0, 0.0, 0.0),
+    'Weights of appearance error, motion error and speed in the error of an object.',
+  )
   per_position: bool = setting(
     False, 'Divide errors by the mean training error at their position in the window.'
   )
@@ -249,6 +275,7 @@ class Config:
   variant: str = setting('paper', 'Names of the variants that made this config; a label only.')
   data: Data = dataclasses.field(default_factory=Data)
   clips: Clips = dataclasses.field(default_factory=Clips)
+  objects: Objects = dataclasses.field(default_factory=Objects)
   input: Input = dataclasses.field(default_factory=Input)
   model: Model = dataclasses.field(default_factory=Model)
   loss: Loss = dataclasses.field(default_factory=Loss)

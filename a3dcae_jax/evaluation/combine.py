@@ -39,6 +39,7 @@ def add_results(runs: Sequence[ScoredRun]) -> EvaluationResult:
     per_position=_add_errors(runs, per_position=True),
     position_mean=sum(mean / mean.mean() for mean in position_means),
     localiser=None,
+    parts={},
     flow_baselines=flow_baselines,
     seconds=sum(run.result.seconds for run in runs),
   )

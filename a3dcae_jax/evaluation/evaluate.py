@@ -77,7 +77,7 @@ def write_results(
   baselines = frame_baselines(settings.input, split, facts.inputs, facts.ids)
   baselines |= result.flow_baselines
   events, intervals = find_events(errors, labels, options, settings.events)
-  metrics = _header(cache, source.scorer.step, facts) | {
+  metrics = _header(cache, source.step, facts) | {
     'calibration': _calibration(errors, result.position_mean),
     **_figures(result, labels, options),
     'baselines': _baseline_figures(baselines, split, labels, options),
@@ -173,15 +173,23 @@ def _calibration(errors, position_mean):
 
 
 def _figures(result, labels, options):
-  """Return the metrics with the run's kind of calibration, and with the other."""
+  """Return the metrics with the run's kind of calibration, and with the other if there is one."""
   own = options.per_position
-  return {
+  figures = {
     'metrics': _figures_of(result.errors(own), labels, options),
-    'other_calibration': {
+    'other_calibration': None,
+    'parts': None,
+  }
+  if result.parts and labels:
+    figures['parts'] = {
+      title: _figures_of(errors, labels, options) for title, errors in result.parts.items()
+    }
+  if result.per_position is not None:
+    figures['other_calibration'] = {
       'per_position': not own,
       'metrics': _figures_of(result.errors(not own), labels, options),
-    },
-  }
+    }
+  return figures
 
 
 def _figures_of(errors, labels, options):

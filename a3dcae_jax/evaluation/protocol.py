@@ -5,6 +5,7 @@ from typing import Any
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import Split
 from a3dcae_jax.data.windows import fitting_stride
+from a3dcae_jax.scoring.objects import MEASUREMENTS
 
 MACRO_RULE = 'mean over videos that have both classes'
 
@@ -23,7 +24,19 @@ def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
   if loss.mask_period:
     masked = {'period': loss.mask_period, 'length': loss.mask_length}
   is_local = options.error == 'local'
+  objects = None
+  if settings.objects.detector:
+    objects = {
+      'detector': settings.objects.detector,
+      'min_score': settings.objects.min_score,
+      'classes': list(settings.objects.classes),
+      'min_size_px': settings.objects.min_size_px,
+      'max_per_frame': settings.objects.max_per_frame,
+      'crop_px': settings.objects.crop_px,
+      'weights': dict(zip(MEASUREMENTS, options.object_weights, strict=True)),
+    }
   return {
+    'objects': objects,
     'error': {
       'kind': options.error,
       'network_weight': options.network_weight if is_local else None,

@@ -1,5 +1,6 @@
-"""Choose the frames, curves and feature maps that a report shows."""
+"""Choose the frames and curves that a report shows."""
 
+import abc
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,10 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from a3dcae_jax.common.files import read_json
+from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import Split
-from a3dcae_jax.data.windows import window_at
-from a3dcae_jax.evaluation.scorer import Scorer
-from a3dcae_jax.models.inputs import scale_rows
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
 from a3dcae_jax.scoring.metrics import roc
 from a3dcae_jax.training.hooks import read_metrics
@@ -21,26 +20,37 @@ Frame = tuple[int, int]
 """Index of a video, and index of a frame in that video."""
 
 
+class Pictures(abc.ABC):
+  """Shows what a detector sees in a frame."""
+
+  @abc.abstractmethod
+  def strip(self, frame: Frame, score: float) -> Strip:
+    """Return a frame beside its reconstruction and error."""
+
+  def feature_maps(self, frame: Frame) -> dict[str, tuple[str, np.ndarray]]:
+    """Return layer -> (caption, map [h, w]); empty if there are none."""
+    del frame
+    return {}
+
+  def more_strips(self) -> dict[str, tuple[Strip, ...]]:
+    """Return title -> further strips; empty if there are none."""
+    return {}
+
+
 class ReportSource(NamedTuple):
-  """The scorer and the frames that a report shows.
+  """The frames that a report shows.
 
   Attributes:
     title: title of the page.
-    scorer: computes errors, and reconstructions if it has any.
+    step: number of updates of the checkpoint.
     split: the test split.
-    stride: stride of the windows from which frames are shown.
-    ids: int32 [V], mean image id of each video.
-    input_means: float32 [S, H, W], mean images of the networks' input.
-    row_scale: reference speed of the top and the bottom row.
+    pictures: shows what the detector sees.
   """
 
   title: str
-  scorer: Scorer
+  step: int
   split: Split
-  stride: int
-  ids: np.ndarray
-  input_means: np.ndarray
-  row_scale: tuple[float, float]
+  pictures: Pictures
 
 
 class TestScores(NamedTuple):
@@ -59,6 +69,11 @@ class TestScores(NamedTuple):
   intervals: Sequence[Sequence[tuple[int, int]]]
 
 
+def report_title(settings: fields.Config) -> str:
+  """Return the title of a run's report."""
+  return f'{settings.data.name} {settings.variant}: abnormal events'
+
+
 def write_page(
   workdir: pathlib.Path, source: ReportSource, metrics: dict[str, Any], shown: TestScores
 ) -> None:
@@ -66,7 +81,7 @@ def write_page(
 
   Args:
     workdir: folder with `config.json`, `provenance.json` and, for a training run, `metrics.jsonl`.
-    source: the scorer and frames to show.
+    source: the frames to show.
     metrics: metrics of this evaluation.
     shown: scores of the test videos.
   """
@@ -78,6 +93,7 @@ def write_page(
     videos.append(VideoScores(video.name, scores[index], video_labels, shown.intervals[index]))
   frames_of = _shown_frames(scores, labels)
   strips = {title: _strips(source, scores, frames) for title, frames in frames_of.items()}
+  strips |= source.pictures.more_strips()
   report = Report(
     title=source.title,
     metrics=metrics,
@@ -87,7 +103,7 @@ def write_page(
     config=read_json(workdir / 'config.json'),
     provenance=read_json(workdir / 'provenance.json'),
     strips=strips,
-    feature_maps=_feature_maps(source, frames_of['Most abnormal frames'][0]),
+    feature_maps=source.pictures.feature_maps(frames_of['Most abnormal frames'][0]),
   )
   from a3dcae_jax.report.page import write_report  # Bokeh takes a second to import
 
@@ -158,53 +174,5 @@ def _losses(workdir):
   return losses
 
 
-def _window_of(source, frame):
-  """Return the back-to-back window around a frame.
-
-  Returns:
-    The clip [1, T, H, W], its mean image id [1], and the position of the frame in it.
-  """
-  video, index = frame
-  rows, position = window_at(
-    source.split.videos[video], index, window=source.scorer.window, stride=source.stride
-  )
-  clip = np.asarray(source.split.frames[rows])[None]
-  return clip, source.ids[video : video + 1], position
-
-
-def _feature_maps(source, frame):
-  """Return the channel of Conv1 and of Conv2 that varies most (Fig. 5).
-
-  Returns:
-    Layer -> (caption, map [h, w]).
-  """
-  clip, ids, position = _window_of(source, frame)
-  maps = source.scorer.feature_maps(clip, ids)
-  shown = {}
-  for layer in ('conv1', 'conv2'):
-    if f'{layer}_map' not in maps:
-      continue
-    values = np.asarray(maps[f'{layer}_map'], np.float32)[0]
-    response = np.abs(values[position * values.shape[0] // clip.shape[1]])
-    channel = int(response.std((0, 1)).argmax())
-    shown[layer] = (f'{layer}, channel {channel}', response[..., channel])
-  return shown
-
-
 def _strips(source, scores, frames):
-  return tuple(_strip(source, frame, scores[frame[0]][frame[1]]) for frame in frames)
-
-
-def _strip(source, frame, score):
-  video, index = frame
-  clip, ids, position = _window_of(source, frame)
-  name = source.split.videos[video].name
-  caption = f'video {name}, frame {index}, score {score:.3g}'
-  explained = source.scorer.explain(clip, ids)
-  if explained is None:
-    maps = np.asarray(source.scorer.errors(clip, ids)[1])
-    return Strip(caption, clip[0, position] / np.float32(255), None, maps[0, position])
-  real, reconstruction = (np.asarray(array)[0, position, :, :, 0] for array in explained)
-  mean_image = scale_rows(source.input_means[ids[0]], source.row_scale)
-  error = np.square(real - reconstruction)
-  return Strip(caption, real + mean_image, reconstruction + mean_image, error)
+  return tuple(source.pictures.strip(frame, scores[frame[0]][frame[1]]) for frame in frames)

@@ -10,7 +10,7 @@ from a3dcae_jax.data.frame_cache import Split
 from a3dcae_jax.data.windows import TestWindows, test_windows
 from a3dcae_jax.evaluation.baselines import flow_baseline
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
-from a3dcae_jax.evaluation.localisation import Localiser
+from a3dcae_jax.evaluation.localisation import Localiser, ObjectLocaliser
 from a3dcae_jax.evaluation.program import ScoringRecipe
 from a3dcae_jax.evaluation.scorer import Scorer
 from a3dcae_jax.evaluation.window_errors import shared_window_errors, window_list
@@ -42,17 +42,20 @@ class EvaluationResult(NamedTuple):
 
   Attributes:
     uncalibrated: errors without per-position calibration.
-    per_position: errors divided by the mean training error at their position in the window.
-    position_mean: [T], those mean errors.
-    localiser: error maps, collected for pixel metrics; None if the set has no masks.
+    per_position: errors divided by the mean training error at their position in the window; None
+      for objects.
+    position_mean: [T], those mean errors; empty for objects.
+    localiser: computes pixel metrics; None if the set has no masks.
+    parts: errors by some of the measurements of objects, title -> errors; empty for frames.
     flow_baselines: errors of the baseline on flow, name -> float64 [N]; empty for runs on frames.
     seconds: duration of the forward passes.
   """
 
   uncalibrated: FrameErrors
-  per_position: FrameErrors
+  per_position: FrameErrors | None
   position_mean: np.ndarray
-  localiser: Localiser | None
+  localiser: Localiser | ObjectLocaliser | None
+  parts: dict[str, FrameErrors]
   flow_baselines: dict[str, np.ndarray]
   seconds: float
 
@@ -110,6 +113,7 @@ def find_errors(
     ),
     position_mean=position_mean,
     localiser=localiser,
+    parts={},
     flow_baselines={},
     seconds=time.monotonic() - start,
   )

@@ -1,4 +1,4 @@
-"""Input of the networks: frames or optical flow, minus a mean image."""
+"""Input of the networks: frames or optical flow minus a mean image, or objects."""
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +59,30 @@ def network_input(
   energy = jnp.square(frames).mean((-3, -2, -1), keepdims=True)
   gain = jnp.sqrt(squared_gain(energy, target_rms))
   return frames * gain
+
+
+def object_input(crops: jax.Array, *, kind: str = 'frames') -> jax.Array:
+  """Compute the input of the networks from crops of objects.
+
+      frames:      S - mean of S over the crop
+      differences: (S[t + 1] - S[t - 1]) / 2, and one-sided at both ends
+
+  Args:
+    crops: float32 [B, T, H, W] in [0, 1].
+    kind: 'frames', or 'frames_and_differences' for both, as two channels.
+
+  Returns:
+    float32 [B, T, H, W, C].
+  """
+  frames = crops - crops.mean((1, 2, 3), keepdims=True)
+  if kind == 'frames':
+    return frames[..., None]
+  return jnp.stack([frames, jnp.gradient(crops, axis=1)], axis=-1)
+
+
+def num_streams(kind: str) -> int:
+  """Return the number of channels of the input of `kind`."""
+  return 2 if kind == 'frames_and_differences' else 1
 
 
 def scale_rows(

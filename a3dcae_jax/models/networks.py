@@ -4,6 +4,7 @@ from a3dcae_jax.config import fields
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.dtypes import compute_dtype
+from a3dcae_jax.models.streams import StreamAutoEncoders
 
 
 def make_networks(
@@ -12,7 +13,8 @@ def make_networks(
   axis_name: str | None = None,
   conv_algorithm: str = 'auto',
   polyphase: bool = True,
-) -> tuple[AutoEncoder, Discriminator]:
+  streams: int = 1,
+) -> tuple[AutoEncoder | StreamAutoEncoders, Discriminator]:
   """Build the auto-encoder and the discriminator.
 
   Args:
@@ -20,6 +22,7 @@ def make_networks(
     axis_name: the mapped axis of data-parallel replicas; None for a single replica.
     conv_algorithm: see `ops.conv_algorithm`.
     polyphase: compute the first and last layer by the polyphase method of `ops.polyphase`.
+    streams: number of channels of the input; with several, each has its own auto-encoder.
   """
   common = {
     'axis_name': axis_name,
@@ -35,6 +38,8 @@ def make_networks(
     bn_scale_init=model.bn_scale_init,
     **common,
   )
+  if streams > 1:
+    generator = StreamAutoEncoders((generator,) * streams)
   discriminator = Discriminator(
     tuple(model.discriminator_widths),
     model.discriminator_units,

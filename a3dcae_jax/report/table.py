@@ -54,13 +54,19 @@ def baseline_rows(metrics: Mapping[str, Any]) -> list[Row]:
 
 
 def run_rows(metrics: Mapping[str, Any]) -> list[Row]:
-  """Return the rows of one run, of its other calibration and of its baselines."""
+  """Return the rows of one run, of its other calibration, its parts and its baselines."""
   other = metrics['other_calibration']
-  own_words = calibrated_words(not other['per_position'])
-  other_words = calibrated_words(other['per_position'])
+  title = 'this run'
+  others = []
+  if other:
+    title += f', {calibrated_words(not other["per_position"])}'
+    words = calibrated_words(other['per_position'])
+    others.append(figures_row(f'the same run {words}', other['metrics']))
+  for part, figures in (metrics.get('parts') or {}).items():
+    others.append(figures_row(f'the same run, {part}', figures))
   return [
-    figures_row(f'this run, {own_words}', metrics['metrics'], is_run=True),
-    figures_row(f'the same run {other_words}', other['metrics']),
+    figures_row(title, metrics['metrics'], is_run=True),
+    *others,
     *baseline_rows(metrics),
   ]
 

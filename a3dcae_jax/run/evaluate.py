@@ -17,19 +17,25 @@ from a3dcae_jax.evaluation.calibrate import (
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.combine import ScoredRun, add_results
 from a3dcae_jax.evaluation.evaluate import RunFacts, write_results
+from a3dcae_jax.evaluation.frame_pictures import FramePictures
 from a3dcae_jax.evaluation.mean_images import mean_image_ids
 from a3dcae_jax.evaluation.program import make_recipe
 from a3dcae_jax.evaluation.protocol import run_protocol
-from a3dcae_jax.evaluation.report_data import ReportSource
+from a3dcae_jax.evaluation.report_data import ReportSource, report_title
 from a3dcae_jax.evaluation.results import EvaluationResult, add_flow_baseline, find_errors
 from a3dcae_jax.evaluation.scorer import CheckpointScorer, Scorer
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.objects import (
+  calibrate_objects,
+  evaluate_objects,
+  load_object_scorer,
+  refuse_objects,
+)
 from a3dcae_jax.run.overrides import Changes, settings_of_run
-from a3dcae_jax.run.train import fresh_state
+from a3dcae_jax.run.restore import restored_state
 from a3dcae_jax.scoring.schema import validate_metrics
 from a3dcae_jax.training import processes
-from a3dcae_jax.training.checkpoints import Checkpoints, restored_for_all
 
 NO_CHANGES = Changes()
 
@@ -70,6 +76,10 @@ def evaluate_run(
   if not cache.test.videos:
     raise UserError(f'{cache.index["name"]} has no test videos: there is nothing to score')
   inputs = saved_inputs(workdir, cache)
+  if settings.objects.detector:
+    return evaluate_objects(
+      settings, workdir, cache, inputs, lambda: _with_training(settings, cache, inputs)
+    )
   scorer = load_scorer(settings, workdir, inputs)
   calibration = calibrate_run(settings, workdir, scorer, cache, inputs)
   result, facts = score_run(settings, scorer, calibration, cache, inputs)
@@ -97,6 +107,8 @@ def evaluate_sum(
     raise UserError(f'--sum takes two or more folders of runs, got {len(folders)}')
   workdirs.check_is_no_run(workdir, 'the sum')
   all_settings = [settings_of_run(folder, changes) for folder in folders]
+  for settings in all_settings:
+    refuse_objects(settings, '--sum')
   first = all_settings[0]
   caches = [open_cache(first.data, ('test',))]
   for settings in all_settings[1:]:
@@ -152,14 +164,7 @@ def load_scorer(
   Raises:
     UserError: if there is no checkpoint.
   """
-  folder = pathlib.Path(workdir) / 'checkpoints'
-  checkpoints = Checkpoints(folder, keep=settings.train.keep_checkpoints)
-  try:
-    if processes.is_primary() and checkpoints.latest_step() is None:
-      raise UserError(f'{folder}: no checkpoint to evaluate; train first')
-    state, _ = restored_for_all(checkpoints, lambda: fresh_state(settings))
-  finally:
-    checkpoints.close()
+  state = restored_state(settings, workdir)
   recipe = make_recipe(settings, inputs.row_scale)
   return CheckpointScorer(recipe, state, inputs.input_means, settings.clips.window)
 
@@ -181,17 +186,32 @@ def calibrate_run(
       training split, the split is opened when it is needed.
     inputs: input statistics of the run.
   """
-
-  def open_training():
-    if cache is not None and cache.train is not None:
-      return cache.train
-    opened = open_cache(settings.data, ('train',))
-    check_training_frames(inputs, opened)
-    return opened.train
-
   return load_or_calibrate(
-    pathlib.Path(workdir), scorer, calibration_plan(settings), inputs, open_training
+    pathlib.Path(workdir),
+    scorer,
+    calibration_plan(settings),
+    inputs,
+    lambda: _with_training(settings, cache, inputs).train,
   )
+
+
+def calibrate_trained(
+  settings: fields.Config, workdir: pathlib.Path, cache: FrameCache, inputs: InputStatistics
+) -> None:
+  """Calibrate a run that has no test videos."""
+  if settings.objects.detector:
+    calibrate_objects(settings, workdir, load_object_scorer(settings, workdir), lambda: cache)
+  else:
+    calibrate_run(settings, workdir, load_scorer(settings, workdir, inputs), cache, inputs)
+
+
+def _with_training(settings, cache, inputs):
+  """Return a frame cache of the run with the training split open."""
+  if cache is not None and cache.train is not None:
+    return cache
+  opened = open_cache(settings.data, ('train',))
+  check_training_frames(inputs, opened)
+  return opened
 
 
 def calibration_plan(settings: fields.Config) -> CalibrationPlan:
@@ -222,8 +242,7 @@ def score_run(
 def report_source(scorer: Scorer, cache: FrameCache, facts: RunFacts) -> ReportSource:
   """Return the parts from which a report shows frames."""
   settings = facts.settings
-  return ReportSource(
-    title=f'{settings.data.name} {settings.variant}: abnormal events',
+  pictures = FramePictures(
     scorer=scorer,
     split=cache.test,
     stride=settings.eval.stride,
@@ -231,6 +250,7 @@ def report_source(scorer: Scorer, cache: FrameCache, facts: RunFacts) -> ReportS
     input_means=facts.inputs.input_means,
     row_scale=facts.inputs.row_scale,
   )
+  return ReportSource(report_title(settings), scorer.step, cache.test, pictures)
 
 
 def saved_inputs(workdir: pathlib.Path, cache: FrameCache) -> InputStatistics:

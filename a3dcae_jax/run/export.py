@@ -25,6 +25,7 @@ from a3dcae_jax.run.evaluate import (
   report_source,
   score_run,
 )
+from a3dcae_jax.run.objects import refuse_objects
 from a3dcae_jax.run.overrides import Changes, settings_of_run, with_changes
 from a3dcae_jax.serving.bundle import check_replaceable, load_bundle
 
@@ -48,6 +49,7 @@ def export_run(
   """
   workdir = pathlib.Path(workdir)
   settings = settings_of_run(workdir, changes)
+  refuse_objects(settings, 'export')
   check_replaceable(folder)
   if onnx:
     from a3dcae_jax.exporting.onnx_model import converter_packages

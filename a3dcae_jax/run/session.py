@@ -7,6 +7,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.download import fetch
+from a3dcae_jax.data.frame_cache import SPLITS
 from a3dcae_jax.data.windows import training_clips
 from a3dcae_jax.evaluation.calibrate import (
   calibration_windows,
@@ -18,11 +19,14 @@ from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.mean_images import mean_image_ids, mean_image_names
 from a3dcae_jax.evaluation.results import cut_windows
 from a3dcae_jax.run import workdir as workdirs
+from a3dcae_jax.run.clip_feed import TrainingData, clip_feed, trained_on
 from a3dcae_jax.run.datasets import ingest_table, open_cache, prepare_data
-from a3dcae_jax.run.evaluate import calibrate_run, calibration_plan, evaluate_run, load_scorer
+from a3dcae_jax.run.evaluate import calibrate_trained, calibration_plan, evaluate_run
 from a3dcae_jax.run.lock import WorkdirLock
+from a3dcae_jax.run.object_feed import object_feed
+from a3dcae_jax.run.objects import calibrating_videos, selected_boxes
 from a3dcae_jax.run.profiling import profile_hooks
-from a3dcae_jax.run.train import TrainingData, check_batch_size, train, trained_on
+from a3dcae_jax.run.train import check_batch_size, train
 from a3dcae_jax.training import processes
 
 
@@ -58,10 +62,11 @@ def train_and_evaluate(
     processes.run_on_primary('workdir', lambda: _set_up(settings, workdir, cache, inputs, lock))
     ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
     own_hooks = hooks if processes.is_primary() else ()
-    train(settings, workdir, TrainingData(cache.train, inputs, ids), hooks=own_hooks)
+    feed = _feed(settings, cache, TrainingData(cache.train, inputs, ids))
+    train(settings, workdir, feed, hooks=own_hooks)
     if cache.test.videos:
       return evaluate_run(settings, workdir, cache)
-    calibrate_run(settings, workdir, load_scorer(settings, workdir, inputs), cache, inputs)
+    calibrate_trained(settings, workdir, cache, inputs)
     processes.log_once(
       f'{cache.index["name"]} has no test videos: the run is trained and calibrated, '
       'there is nothing to score'
@@ -89,6 +94,13 @@ def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None
   cache = prepare_data(data)
   cache.verify()
   print(ingest_table(cache))
+  if settings.objects.detector:
+    for split in SPLITS:
+      boxes = selected_boxes(settings.objects, cache, split)
+      frames = len(getattr(cache, split).frames)
+      print(
+        f'{split}: {len(boxes.frame):,} objects, {len(boxes.frame) / max(frames, 1):.1f} a frame'
+      )
 
 
 def _check_existing(settings, workdir, lock):
@@ -105,11 +117,21 @@ def _check_videos(settings, cache):
   mode = settings.data.mean_image
   names = mean_image_names(mode, cache.train, cache.test)
   mean_image_ids(mode, names, 'test', cache.test.videos)
+  if settings.objects.detector:
+    calibrating_videos(settings, cache.train)
+    return
   if cache.test.videos:
     cut_windows(cache.test, settings.clips.window, settings.eval)
     plan = calibration_plan(settings)
     calibration_windows(plan, cache.train.videos, settings.clips.window)
   training_clips(videos, window=settings.clips.window, strides=settings.clips.strides)
+
+
+def _feed(settings, cache, data):
+  """Return the training examples of a run: objects or whole frames."""
+  if settings.objects.detector:
+    return object_feed(settings, cache.train, selected_boxes(settings.objects, cache, 'train'))
+  return clip_feed(settings, data)
 
 
 def _input_statistics(settings, workdir, cache):

@@ -3,44 +3,23 @@
 import itertools
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import fields
-from a3dcae_jax.data.batches import clip_batch
-from a3dcae_jax.data.device_cache import fits_on_device, gather_clips
-from a3dcae_jax.data.frame_cache import CachedVideo, Split, videos_of
-from a3dcae_jax.data.windows import ClipTable, training_clips
-from a3dcae_jax.evaluation.calibration import InputStatistics
-from a3dcae_jax.evaluation.program import input_function
-from a3dcae_jax.models.dtypes import gradient_dtype
-from a3dcae_jax.models.inputs import clip_means
+from a3dcae_jax.models.inputs import num_streams
 from a3dcae_jax.models.networks import make_networks
+from a3dcae_jax.run.feed import Feed
 from a3dcae_jax.training import parallel, processes
 from a3dcae_jax.training.checkpoints import Checkpoints, restored_for_all
 from a3dcae_jax.training.hooks import Hook, MetricsFile, Progress, SaveCheckpoints
 from a3dcae_jax.training.loop import NonFiniteLoss, fit
 from a3dcae_jax.training.preemption import Preempted, PreemptionHandler
 from a3dcae_jax.training.state import TrainState, init_state, make_optimizer
-from a3dcae_jax.training.step import make_train_step
-
-
-class TrainingData(NamedTuple):
-  """The training videos of a run with their input statistics.
-
-  Attributes:
-    split: the training split.
-    inputs: mean images and perspective.
-    ids: int32 [V], mean image id of each training video.
-  """
-
-  split: Split
-  inputs: InputStatistics
-  ids: np.ndarray
 
 
 class _Start(NamedTuple):
@@ -60,13 +39,19 @@ class _Start(NamedTuple):
 def train(
   settings: fields.Config,
   workdir: pathlib.Path,
-  data: TrainingData,
+  feed: Feed,
   *,
   hooks: Sequence[Hook] = (),
 ) -> int:
   """Train to `train.steps`, from the newest whole checkpoint if there is one.
 
   In a pod every process calls this; only the primary process touches `workdir`.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder of the run.
+    feed: training examples and the update.
+    hooks: hooks of the loop besides those of every run.
 
   Returns:
     The last step.
@@ -90,7 +75,7 @@ def train(
       processes.log_once(
         f'{workdir}: resuming from the checkpoint of step {first_step}, read in {seconds:.2f} s'
       )
-    return _run(settings, workdir, data, _Start(checkpoints, state, first_step), hooks)
+    return _run(settings, workdir, feed, _Start(checkpoints, state, first_step), hooks)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
@@ -104,140 +89,37 @@ def train(
 
 def fresh_state(settings: fields.Config) -> TrainState:
   """Return the state before the first update."""
-  generator, discriminator = make_networks(settings.model)
+  streams = num_streams(settings.input.kind)
+  generator, discriminator = make_networks(settings.model, streams=streams)
   optimizer = make_optimizer(settings.optimizer, settings.train.steps)
-  shape = (settings.clips.window, settings.data.height, settings.data.width)
-  return init_state(generator, discriminator, optimizer, clip_shape=shape, seed=settings.seed)
-
-
-def make_step(
-  settings: fields.Config,
-  row_scale: tuple[float, float],
-  input_pipeline: str,
-  axis_name: str | None = parallel.AXIS,
-) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-  """Return the update of one replica.
-
-  Args:
-    settings: settings of the run.
-    row_scale: reference speed of the top and the bottom row.
-    input_pipeline: 'streaming' or 'device_cached'.
-    axis_name: name of the axis over the replicas.
-
-  Returns:
-    For 'streaming', a function (state, batch, mean images) -> (state, metrics), where a batch is
-    (clips, ids). For 'device_cached' it takes the frames on the device as a fourth argument, and a
-    batch is (first, stride, ids).
-  """
-  generator, discriminator = make_networks(settings.model, axis_name=axis_name)
-  step = make_train_step(
+  image = (settings.data.height, settings.data.width)
+  if settings.objects.detector:
+    image = (settings.objects.crop_px,) * 2
+  return init_state(
     generator,
     discriminator,
-    make_optimizer(settings.optimizer, settings.train.steps),
-    settings.loss,
+    optimizer,
+    clip_shape=(settings.clips.window, *image),
     seed=settings.seed,
-    prepare=input_function(settings.input, row_scale),
-    axis_name=axis_name,
-    gradient_dtype=gradient_dtype(settings.model.dtype),
+    streams=streams,
   )
-  window = settings.clips.window
-
-  def streaming_step(state, batch, mean_images):
-    clips, ids = batch
-    return step(state, clips, clip_means(mean_images, ids))
-
-  def device_cached_step(state, batch, mean_images, frames):
-    first, stride, ids = batch
-    clips = gather_clips(frames, first, stride, window=window)
-    return step(state, clips, clip_means(mean_images, ids))
-
-  return device_cached_step if input_pipeline == 'device_cached' else streaming_step
 
 
-def choose_input_pipeline(name: str, frames: np.ndarray) -> str:
-  """Return the input pipeline; for 'auto', 'device_cached' if the frames fit."""
-  if name != 'auto':
-    return name
-  return 'device_cached' if fits_on_device(frames.size) else 'streaming'
-
-
-def trained_on(videos: Sequence[CachedVideo], holdout: int) -> Sequence[CachedVideo]:
-  """Return the training videos without the last `holdout`, which only calibrate.
-
-  Raises:
-    UserError: if no video would be left.
-  """
-  if holdout and holdout >= len(videos):
-    raise UserError(
-      f'train.holdout_videos (={holdout}) must leave some of the {len(videos)} training videos'
-    )
-  return videos[: len(videos) - holdout]
-
-
-def batches(
-  settings: fields.Config,
-  data: TrainingData,
-  input_pipeline: str,
-  table: ClipTable,
-  first_step: int,
-) -> Iterator[Any]:
-  """Yield batches on the devices without end, the first for update `first_step + 1`.
-
-  A batch holds the rows of this process; `make_step` describes its parts.
-  """
-  size = settings.train.batch_size
-  rows = parallel.my_rows(size)
-
-  def indices():
-    for step in itertools.count(first_step):
-      first, stride = clip_batch(table, batch_size=size, seed=settings.seed, step=step)
-      ids = data.ids[videos_of(data.split, first[rows])]
-      yield first[rows], stride[rows], ids
-
-  if input_pipeline == 'device_cached':
-    return (parallel.shard(batch) for batch in indices())
-  # TensorFlow is imported only here, since a device-cached run does not need it.
-  from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
-
-  clips = stream_batches(
-    data.split.frames,
-    table,
-    batch_size=size,
-    window=settings.clips.window,
-    seed=settings.seed,
-    first_step=first_step,
-    rows=rows,
-  )
-  pairs = ((batch, ids) for batch, (_, _, ids) in zip(clips, indices(), strict=False))
-  return prefetch_to_device(pairs, parallel.shard)
-
-
-def _run(settings, workdir, data, start, more_hooks):
+def _run(settings, workdir, feed, start, more_hooks):
   """Make the parts of the loop, run it, and check that the last state is saved."""
   options = settings.train
-  devices = parallel.num_replicas()
   check_batch_size(options.batch_size)
-  frames = data.split.frames
-  input_pipeline = processes.run_on_primary(
-    'input pipeline', lambda: choose_input_pipeline(options.input_pipeline, frames)
-  )
-  videos = trained_on(data.split.videos, options.holdout_videos)
-  table = training_clips(videos, window=settings.clips.window, strides=settings.clips.strides)
   processes.log_once(
-    f'{len(table.first)} training clips, {input_pipeline}; '
-    f'{devices} x {jax.local_devices()[0].device_kind}{_hosts(input_pipeline)}; compiling ...'
+    f'{feed.description}, {feed.input_pipeline}; {parallel.num_replicas()} x '
+    f'{jax.local_devices()[0].device_kind}{_hosts(feed.input_pipeline)}; compiling ...'
   )
-  shared = [parallel.replicate(data.inputs.input_means)]
-  if input_pipeline == 'device_cached':
-    shared.append(parallel.replicate(np.asarray(frames)))
+  shared = [parallel.replicate(array) for array in feed.shared]
   start = start._replace(state=parallel.replicate(start.state))
-  drawn = batches(settings, data, input_pipeline, table, start.step)
+  drawn = feed.batches(start.step)
   first_batch = next(drawn)
-  step = parallel.map_step(
-    make_step(settings, data.inputs.row_scale, input_pipeline), num_shared=len(shared)
-  )
+  step = parallel.map_step(feed.step, num_shared=len(shared))
   parallel.compile_together(step, start.state, first_batch, *shared)
-  last_step, asked_by = _guarded_fit(
+  last_step, is_preempted = _guarded_fit(
     lambda state, batch: step(state, batch, *shared),
     itertools.chain([first_batch], drawn),
     start,
@@ -245,8 +127,8 @@ def _run(settings, workdir, data, start, more_hooks):
     [*_own_hooks(options, workdir, start), *more_hooks],
   )
   processes.run_on_primary('last checkpoint', lambda: _check_saved(start.checkpoints))
-  if asked_by:
-    raise Preempted(last_step, asked_by)
+  if is_preempted:
+    raise Preempted(last_step)
   return last_step
 
 

@@ -41,14 +41,28 @@ def calibrated_words(per_position: bool) -> str:
 
 
 def _describe_run(run: Mapping[str, Any]) -> str:
-  parts = [
-    f'{_describe_error(run["error"])} {_describe_input(run["input"])}',
-    _describe_windows(run['windows']),
-    calibrated_words(run['per_position']),
-  ]
+  if run['objects']:
+    parts = _describe_objects(run)
+  else:
+    parts = [
+      f'{_describe_error(run["error"])} {_describe_input(run["input"])}',
+      _describe_windows(run['windows']),
+      calibrated_words(run['per_position']),
+    ]
   if run['calibrated_on'] != 'training videos':
     parts.append(f'calibrated on {run["calibrated_on"]}')
   return '; '.join(parts)
+
+
+def _describe_objects(run: Mapping[str, Any]) -> list[str]:
+  objects = run['objects']
+  weights = [f'{name} {weight:g}' for name, weight in objects['weights'].items() if weight]
+  size = objects['crop_px']
+  return [
+    f'worst object of each frame ({" + ".join(weights)}, each as a z-score above 0)',
+    f'boxes by {objects["detector"]}',
+    f'clips of {run["windows"]["frames"]} frames at {size}x{size}',
+  ]
 
 
 def _describe_error(error: Mapping[str, Any]) -> str:

@@ -120,17 +120,55 @@ def detection_curve(
 
   Source: Ramachandra & Jones, Street Scene, WACV 2020, arXiv:1902.05872, sec. 4.
   """
+  return _curve(
+    _levels(maps), lambda level: _components(maps >= level, min_area, scale), len(maps), truth
+  )
+
+
+def box_detection_curve(
+  frames: np.ndarray,
+  boxes: np.ndarray,
+  errors: np.ndarray,
+  num_frames: int,
+  truth: Sequence[Region],
+) -> Curve:
+  """Return RBDC and TBDC of boxes with errors; the rules are those of `detection_curve`.
+
+  Args:
+    frames: int [M], frame of each box.
+    boxes: [M, 4], x1, y1, x2, y2.
+    errors: [M]; a box is detected at a threshold that its error reaches.
+    num_frames: number of test frames, N.
+    truth: the true regions.
+  """
+  levels = np.quantile(errors, np.linspace(1, 0, THRESHOLDS)) if len(errors) else []
+
+  def detected(level: float) -> tuple[np.ndarray, np.ndarray]:
+    chosen = errors >= level
+    return frames[chosen], boxes[chosen]
+
+  return _curve(sorted({np.inf, *levels}, reverse=True), detected, num_frames, truth)
+
+
+def _curve(levels, detected, num_frames, truth):
+  """Return the curve over thresholds.
+
+  Args:
+    levels: thresholds, highest first.
+    detected: threshold -> (frames [K], boxes [K, 4]) of the detected regions.
+    num_frames: number of test frames.
+    truth: the true regions.
+  """
   table = np.asarray(truth, float).reshape(-1, 6)
   table = table[np.argsort(table[:, 1], kind='stable')]
   frames = table[:, 1].astype(int)
   boxes = table[:, 2:]
   _, tracks = np.unique(table[:, 0], return_inverse=True)
   points = []
-  for level in _levels(maps):
-    detected_frames, detected = _components(maps >= level, min_area, scale)
-    found, false_positives = _match(detected_frames, detected, frames, boxes)
+  for level in levels:
+    found, false_positives = _match(*detected(level), frames, boxes)
     found_tracks = _found_tracks(found, tracks)
-    rate = false_positives / len(maps)
+    rate = false_positives / num_frames
     points.append((rate, _share(found), _share(found_tracks)))
   rates, region_rates, track_rates = np.asarray(points).T
   # A lower threshold can join false regions into one, so the rate does not always rise.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, UNCALIBRATED
 
-VERSION = 2
+VERSION = 3
 EVERY_FIELD = '*'
 
 
@@ -48,6 +48,17 @@ _DATA = {
   'abnormal_frames': Nullable(int),
 }
 _RUN = {
+  'objects': Nullable(
+    {
+      'detector': str,
+      'min_score': _NUMBER,
+      'classes': [int],
+      'min_size_px': int,
+      'max_per_frame': int,
+      'crop_px': int,
+      'weights': {EVERY_FIELD: _NUMBER},
+    }
+  ),
   'error': {
     'kind': str,
     'network_weight': Nullable(_NUMBER),
@@ -86,7 +97,8 @@ _SCHEMA = {
   'adversarial_weight': _NUMBER,
   'calibration': {'frames': int, 'mean': _NUMBER, 'std': _NUMBER, 'position_mean': [_NUMBER]},
   'metrics': Nullable(_RUN_FIGURES),
-  'other_calibration': {'per_position': bool, 'metrics': Nullable(_RUN_FIGURES)},
+  'other_calibration': Nullable({'per_position': bool, 'metrics': Nullable(_RUN_FIGURES)}),
+  'parts': Nullable({EVERY_FIELD: _RUN_FIGURES}),
   'baselines': Nullable({EVERY_FIELD: _BASELINE_FIGURES}),
   'scenes': Nullable({EVERY_FIELD: _FIGURES}),
   'rank_regression': Nullable({'weights': {EVERY_FIELD: _NUMBER}, 'r2': _NUMBER}),
@@ -97,7 +109,7 @@ _SCHEMA = {
 
 _LABELLED = {
   'metrics': _RUN_FIGURES,
-  'other_calibration': {'metrics': _RUN_FIGURES},
+  'other_calibration': Nullable({'metrics': _RUN_FIGURES}),
   'baselines': {
     'frame_difference': _BASELINE_FIGURES,
     'mean_image_distance': _BASELINE_FIGURES,

@@ -92,6 +92,7 @@ def init_state(
   *,
   clip_shape: tuple[int, int, int],
   seed: int,
+  streams: int = 1,
 ) -> TrainState:
   """Initialise both networks and their optimizer states, as one compiled program.
 
@@ -101,16 +102,17 @@ def init_state(
     optimizer: used for both networks.
     clip_shape: (T, H, W).
     seed: seed of the parameters.
+    streams: channels of the auto-encoder's input; the discriminator sees the first.
 
   Returns:
     The state before the first update.
   """
 
   def init(key: jax.Array) -> TrainState:
-    clips = jnp.zeros((1, *clip_shape, 1), jnp.float32)
+    clips = jnp.zeros((1, *clip_shape, streams), jnp.float32)
     generator_key, discriminator_key = jax.random.split(key)
     variables = generator.init(generator_key, clips, train=False)
-    phi = discriminator.init(discriminator_key, clips)['params']
+    phi = discriminator.init(discriminator_key, clips[..., :1])['params']
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       generator=variables['params'],

@@ -18,7 +18,8 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.evaluation.calibration import InputStatistics
-from a3dcae_jax.run.train import TrainingData, train
+from a3dcae_jax.run.clip_feed import TrainingData, clip_feed
+from a3dcae_jax.run.train import train
 from a3dcae_jax.run.workdir import read_config
 from a3dcae_jax.training.hooks import read_metrics
 from tests.faults.helper import (
@@ -185,8 +186,9 @@ def test_nan_in_the_data_stops_before_anything_is_saved(whole, cache, tmp_path):
   inputs = InputStatistics(('set',), nan, nan, (1.0, 1.0))
   data = TrainingData(split, inputs, np.zeros(len(split.videos), np.int32))
   message = 'training stopped: .*not finite at step 1; .* is that of step None'
+  settings = read_config(whole)
   with pytest.raises(UserError, match=message):
-    train(read_config(whole), tmp_path / 'nan', data)
+    train(settings, tmp_path / 'nan', clip_feed(settings, data))
   assert newest_whole(tmp_path / 'nan') is None
 
 

@@ -17,8 +17,8 @@ from a3dcae_jax.evaluation.program import make_recipe
 from a3dcae_jax.evaluation.scorer import MeanInputScorer
 from a3dcae_jax.evaluation.window_errors import window_errors, window_list
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
+from a3dcae_jax.run import clip_feed, session
 from a3dcae_jax.run import export as run_export
-from a3dcae_jax.run import session, train
 from a3dcae_jax.run.datasets import open_cache
 from tests.data.dummy_sets import write_frames
 
@@ -110,10 +110,10 @@ def test_a_mean_image_for_each_video(root, folder):
 def test_both_input_pipelines_use_the_mean_image_of_each_clip(root, folder):
   settings, cache, inputs = opened(root, folder, 'scene')
   ids = mean_image_ids('scene', inputs.names, 'train', cache.train.videos)
-  data = train.TrainingData(cache.train, inputs, ids)
+  data = clip_feed.TrainingData(cache.train, inputs, ids)
   table = training_clips(cache.train.videos, window=16, strides=settings.clips.strides)
-  streaming = train.batches(settings, data, 'streaming', table, 1)
-  on_device = train.batches(settings, data, 'device_cached', table, 1)
+  streaming = clip_feed.batches(settings, data, 'streaming', table, 1)
+  on_device = clip_feed.batches(settings, data, 'device_cached', table, 1)
   frames = np.asarray(cache.train.frames)
   for step in (1, 2):
     clips, clip_ids = next(streaming)
@@ -136,13 +136,13 @@ def test_training_subtracts_each_clips_own_mean(root, folder, monkeypatch, input
   def make_step(*_, prepare, **__):
     return lambda state, clips, mean_image: prepare(clips, mean_image)
 
-  monkeypatch.setattr(train, 'make_train_step', make_step)
+  monkeypatch.setattr(clip_feed, 'make_train_step', make_step)
   frames = np.asarray(cache.train.frames)
   first = np.asarray([0, 70])
   video_ids = mean_image_ids(mode, inputs.names, 'train', cache.train.videos)
   ids = video_ids[[0, 2]]
   clips = np.stack([frames[start : start + 16] for start in first])
-  step = train.make_step(settings, UNIFORM_ROWS, input_pipeline)
+  step = clip_feed.make_step(settings, UNIFORM_ROWS, input_pipeline)
   if input_pipeline == 'streaming':
     got = step(None, (clips, ids), inputs.input_means)
   else:

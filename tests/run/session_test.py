@@ -15,6 +15,7 @@ from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.mean_images import mean_image_ids
 from a3dcae_jax.run import evaluate as run_evaluate
 from a3dcae_jax.run import session, train, workdir
+from a3dcae_jax.run.clip_feed import TrainingData, clip_feed
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
@@ -44,12 +45,12 @@ def copied(finished, tmp_path):
   return settings, tmp_path / 'run'
 
 
-def training_data(settings):
-  """Return the training data of a run as `session` makes it."""
+def training_feed(settings):
+  """Return the training examples of a run as `session` makes them."""
   cache = open_cache(settings.data)
   inputs = find_input_statistics(settings.data.mean_image, settings.input, cache)
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
-  return train.TrainingData(cache.train, inputs, ids)
+  return clip_feed(settings, TrainingData(cache.train, inputs, ids))
 
 
 def final_state(settings, run):
@@ -149,7 +150,7 @@ class Interrupt(Hook):
 def test_an_interrupted_run_ends_equal_to_the_bit(folder, finished):
   settings, whole = finished
   run = folder / 'interrupted'
-  data = training_data(settings)
+  data = training_feed(settings)
   with pytest.raises(KeyboardInterrupt):
     train.train(settings, run, data, hooks=[Interrupt(4)])
   assert final_state(settings, run)[1] == 4
@@ -164,7 +165,7 @@ def test_an_interrupted_run_ends_equal_to_the_bit(folder, finished):
 def test_both_input_pipelines_train_the_same_parameters(folder, finished):
   settings, whole = finished
   streaming = tiny(folder, **{'train.steps': 6, 'train.input_pipeline': 'streaming'})
-  train.train(streaming, folder / 'streaming', training_data(settings))
+  train.train(streaming, folder / 'streaming', training_feed(settings))
   expected, _ = final_state(settings, whole)
   got, _ = final_state(settings, folder / 'streaming')
   jax.tree.map(np.testing.assert_array_equal, expected, got)
@@ -261,7 +262,7 @@ def test_too_little_memory_is_reported_in_one_line(folder, tmp_path, monkeypatch
   monkeypatch.setattr(train, 'fit', fail)
   settings = tiny(folder, **{'loss.adversarial_weight': 0.0})
   with pytest.raises(UserError, match=r'out of memory: lower train.batch_size \(=4\)'):
-    train.train(settings, tmp_path / 'run', training_data(settings))
+    train.train(settings, tmp_path / 'run', training_feed(settings))
 
 
 def test_steps_may_grow_only_under_a_constant_rate(tmp_path):
@@ -339,7 +340,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint(folde
   )
   message = r'training stopped: .* not finite at step \d+; the last good checkpoint'
   with pytest.raises(UserError, match=message):
-    train.train(settings, folder / 'bad', training_data(settings))
+    train.train(settings, folder / 'bad', training_feed(settings))
 
 
 def test_held_out_videos_calibrate(folder):

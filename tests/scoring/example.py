@@ -16,7 +16,7 @@ OTHER_FIGURES = FIGURES | {'auc': 0.7, 'eer': 0.3}
 BASELINE_FIGURES = FIGURES | {'auc': 0.6, 'eer': 0.4}
 
 _METRICS = {
-  'schema_version': 2,
+  'schema_version': 3,
   'data': {
     'name': 'ucsd_ped2',
     'label_set': 'official',
@@ -29,6 +29,7 @@ _METRICS = {
   'protocol': {
     'runs': [
       {
+        'objects': None,
         'error': {'kind': 'eq13', 'network_weight': None, 'masked_frames': None},
         'input': {
           'kind': 'frames',
@@ -58,6 +59,7 @@ _METRICS = {
   'adversarial_weight': 1e-5,
   'calibration': {'frames': 1, 'mean': 0.1, 'std': 0.1, 'position_mean': [0.1, 0.2]},
   'metrics': dict.fromkeys(NORMALISATIONS, FIGURES),
+  'parts': None,
   'other_calibration': {
     'per_position': True,
     'metrics': dict.fromkeys(NORMALISATIONS, OTHER_FIGURES),

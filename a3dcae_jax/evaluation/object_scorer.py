@@ -1,0 +1,196 @@
+"""Measure objects by a checkpoint: the program, and its run over a split."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.device_cache import fits_on_device
+from a3dcae_jax.evaluation.program import Weights, network_variables, scoring_weights
+from a3dcae_jax.models.inputs import num_streams, object_input
+from a3dcae_jax.models.networks import make_networks
+from a3dcae_jax.objects.clips import ObjectTable, object_rows
+from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
+from a3dcae_jax.ops.crops import crop_clips
+from a3dcae_jax.scoring.objects import RAW_MEASUREMENTS, measure_objects
+from a3dcae_jax.training import processes
+from a3dcae_jax.training.state import TrainState
+
+_MAX_PENDING = 2  # batches on the device while the host reads the results of an earlier one
+
+
+class ObjectRecipe(NamedTuple):
+  """The settings of the program that measures objects.
+
+  Attributes:
+    model: the config's `model`; only the auto-encoder is used.
+    input_kind: the config's `input.kind`.
+    window: frames per clip, T.
+    crop_px: height and width of the crops.
+  """
+
+  model: fields.Model
+  input_kind: str
+  window: int
+  crop_px: int
+
+
+def make_object_recipe(settings: fields.Config) -> ObjectRecipe:
+  """Return the recipe of a run."""
+  return ObjectRecipe(
+    settings.model, settings.input.kind, settings.clips.window, settings.objects.crop_px
+  )
+
+
+class ObjectPictures(NamedTuple):
+  """What a report shows of objects.
+
+  Attributes:
+    real: input of the networks, [B, T, S, S, C].
+    recon: its reconstruction.
+    crops: [B, T, S, S] in [0, 1].
+  """
+
+  real: jax.Array
+  recon: jax.Array
+  crops: jax.Array
+
+
+def object_pictures(
+  recipe: ObjectRecipe, weights: Weights, frames: jax.Array, rows: jax.Array, corners: jax.Array
+) -> ObjectPictures:
+  """Cut objects out of frames and reconstruct them.
+
+  Args:
+    recipe: what to compute.
+    weights: see `program.scoring_weights`.
+    frames: uint8 [N, H, W].
+    rows: int32 [B, T], frames of each clip.
+    corners: float32 [B, 4], x1, y1, x2, y2 in pixels.
+  """
+  generator, _ = make_networks(recipe.model, streams=num_streams(recipe.input_kind))
+  crops = crop_clips(frames, rows, corners, size=recipe.crop_px)
+  real = object_input(crops, kind=recipe.input_kind)
+  recon = generator.apply(network_variables(weights), real, train=False)
+  return ObjectPictures(real, recon.astype(jnp.float32), crops)
+
+
+def object_program(
+  recipe: ObjectRecipe, platform: str | None = None
+) -> Callable[[Weights, jax.Array, jax.Array, jax.Array], jax.Array]:
+  """Return the pure function (weights, frames, rows, corners) -> measurements [B, 5].
+
+  Args:
+    recipe: what to compute.
+    platform: platform to trace for; see `program.scoring_program`.
+  """
+
+  def program(weights, frames, rows, corners):
+    with tracing_for(platform or target_platform()):
+      pictures = object_pictures(recipe, weights, frames, rows, corners)
+    return measure_objects(pictures.real, pictures.recon, pictures.crops, corners)
+
+  return program
+
+
+class ObjectScorer:
+  """Measures objects by a checkpoint.
+
+  Attributes:
+    recipe: what is computed.
+    step: number of updates of the checkpoint.
+    weights: arrays of the auto-encoders.
+  """
+
+  def __init__(self, recipe: ObjectRecipe, state: TrainState) -> None:
+    """Keep the weights; nothing is compiled yet."""
+    self.recipe = recipe
+    self.step = int(state.step)
+    self.weights = scoring_weights(state)
+    self._program = jax.jit(object_program(recipe))
+    self._pictures = jax.jit(
+      lambda weights, frames, rows, corners: object_pictures(recipe, weights, frames, rows, corners)
+    )
+
+  def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
+    """Return the measurements of objects, [B, 5]; the arguments are those of the program."""
+    return self._program(self.weights, frames, rows, corners)
+
+  def pictures(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> ObjectPictures:
+    """Return the crops of objects and their reconstructions."""
+    return self._pictures(self.weights, frames, rows, corners)
+
+
+def shared_measurements(
+  scorer: ObjectScorer,
+  frames: np.ndarray,
+  table: ObjectTable,
+  *,
+  batch_size: int,
+  progress: str = '',
+) -> np.ndarray:
+  """Measure the objects of a split; in a pod each process measures its share and gets all.
+
+  Args:
+    scorer: measures a batch.
+    frames: uint8 [N, H, W]; copied to the device as a whole if they fit.
+    table: M objects.
+    batch_size: objects per batch.
+    progress: title of a progress bar; empty for none.
+
+  Returns:
+    float32 [M, 5], see `scoring.objects.RAW_MEASUREMENTS`.
+  """
+  count = len(table.frame)
+  if processes.count() == 1:
+    return _measurements(scorer, frames, table, batch_size, progress)
+  share = processes.my_share(count)
+  title = progress if processes.is_primary() else ''
+  measured = _measurements(scorer, frames, table.take(share), batch_size, title)
+  return processes.gather_shares(measured, count)
+
+
+def _measurements(scorer, frames, table, batch_size, progress):
+  measure = _frame_source(scorer, frames)
+  count = len(table.frame)
+  pending = []
+  done = []
+
+  def take():
+    size, measured = pending.pop(0)
+    done.append(np.asarray(measured)[:size])
+
+  starts = range(0, count, batch_size)
+  for start in tqdm.tqdm(
+    starts, desc=progress, unit='batch', disable=not progress, dynamic_ncols=True
+  ):
+    # The last batch is filled up by repetition, so that the program is compiled once.
+    chosen = np.resize(np.arange(start, min(start + batch_size, count)), batch_size)
+    objects = table.take(chosen)
+    rows = object_rows(objects.frame, objects.low, objects.high, window=scorer.recipe.window)
+    pending.append((min(batch_size, count - start), measure(rows, objects.corners)))
+    if len(pending) > _MAX_PENDING:
+      take()
+  while pending:
+    take()
+  if not done:
+    return np.zeros((0, len(RAW_MEASUREMENTS)), np.float32)
+  return np.concatenate(done)
+
+
+def _frame_source(scorer, frames):
+  """Return a function (rows, corners) -> measurements, with resident frames if they fit."""
+  if fits_on_device(frames.size):
+    on_device = jax.device_put(np.asarray(frames))
+    return lambda rows, corners: scorer.measure(on_device, rows, corners)
+
+  def measure(rows, corners):
+    clips = frames[rows]
+    own_rows = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
+    return scorer.measure(clips.reshape(-1, *clips.shape[2:]), own_rows, corners)
+
+  return measure

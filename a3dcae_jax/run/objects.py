@@ -1,0 +1,271 @@
+"""The parts of a run on objects: boxes, scorer, calibration, scores."""
+
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.config import fields
+from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache, Split
+from a3dcae_jax.evaluation.calibrate import choose_videos
+from a3dcae_jax.evaluation.calibration import InputStatistics
+from a3dcae_jax.evaluation.evaluate import RunFacts, write_results
+from a3dcae_jax.evaluation.localisation import ObjectLocaliser
+from a3dcae_jax.evaluation.mean_images import mean_image_ids
+from a3dcae_jax.evaluation.object_calibration import ObjectCalibration
+from a3dcae_jax.evaluation.object_pictures import ObjectReport
+from a3dcae_jax.evaluation.object_scorer import (
+  ObjectScorer,
+  make_object_recipe,
+  shared_measurements,
+)
+from a3dcae_jax.evaluation.protocol import run_protocol
+from a3dcae_jax.evaluation.report_data import ReportSource, report_title
+from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
+from a3dcae_jax.objects.box_cache import open_boxes
+from a3dcae_jax.objects.boxes import Boxes, select_boxes
+from a3dcae_jax.objects.clips import ObjectTable, object_table
+from a3dcae_jax.objects.detectors import make_detector
+from a3dcae_jax.run.restore import restored_state
+from a3dcae_jax.scoring.assemble import split_by_video
+from a3dcae_jax.scoring.objects import (
+  MEASUREMENTS,
+  RAW_MEASUREMENTS,
+  object_errors,
+  worst_objects,
+)
+from a3dcae_jax.training import processes
+
+
+def selected_boxes(options: fields.Objects, cache: FrameCache, split: str) -> Boxes:
+  """Return the boxes of a split that count, found now or before.
+
+  In a pod, process 0 finds them. Then the other processes open them, or find their own if they do
+  not share a disk.
+
+  Args:
+    options: the config's `objects`.
+    cache: frame cache with the split open.
+    split: 'train' or 'test'.
+  """
+  detector = make_detector(options.detector)
+  boxes = processes.primary_first('boxes', lambda: open_boxes(cache, detector, split))
+  return select_boxes(boxes, options)
+
+
+def load_object_scorer(settings: fields.Config, workdir: pathlib.Path) -> ObjectScorer:
+  """Return the scorer of a run's newest checkpoint."""
+  return ObjectScorer(make_object_recipe(settings), restored_state(settings, workdir))
+
+
+def calibrate_objects(
+  settings: fields.Config,
+  workdir: pathlib.Path,
+  scorer: ObjectScorer,
+  open_training: Callable[[], FrameCache],
+) -> ObjectCalibration:
+  """Return the saved calibration of a checkpoint, or make and save a new one.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder of the run.
+    scorer: scorer of the checkpoint.
+    open_training: returns a frame cache with the training split open; called only if needed.
+  """
+  source = _calibration_source(settings, scorer.step)
+  saved = ObjectCalibration.load(workdir, source) if processes.is_primary() else None
+  if processes.run_on_primary('saved calibration', lambda: saved is not None):
+    return _shared(saved, source)
+  cache = open_training()
+  boxes = selected_boxes(settings.objects, cache, 'train')
+  videos = calibrating_videos(settings, cache.train)
+  table, frame = _objects_of(object_table(boxes, cache.train), videos)
+  measurements = shared_measurements(
+    scorer,
+    cache.train.frames,
+    table,
+    batch_size=object_batch_size(settings),
+    progress='training objects',
+  )
+  calibration = ObjectCalibration(
+    source=source,
+    videos='held-out videos' if settings.train.holdout_videos else 'training videos',
+    frame=frame,
+    bottoms=_bottoms(table, cache.train),
+    measurements=measurements,
+    num_frames=tuple(video.num_frames for video in videos),
+  )
+  processes.run_on_primary('calibration saved', lambda: calibration.save(workdir))
+  return calibration
+
+
+def calibrating_videos(settings: fields.Config, split: Split) -> list[CachedVideo]:
+  """Return the training videos that calibrate; the last one may be cut."""
+  videos = split.videos
+  if settings.train.holdout_videos:
+    videos = videos[-settings.train.holdout_videos :]
+  return choose_videos(
+    videos, max_windows=settings.eval.calibration_windows, window=settings.clips.window
+  )
+
+
+def evaluate_objects(
+  settings: fields.Config,
+  workdir: pathlib.Path,
+  cache: FrameCache,
+  inputs: InputStatistics,
+  open_training: Callable[[], FrameCache],
+) -> dict[str, Any]:
+  """Score the newest checkpoint of a run on objects and write its results.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder of the run.
+    cache: frame cache with the test split open.
+    inputs: mean images of the run, for the baselines.
+    open_training: see `calibrate_objects`.
+
+  Returns:
+    The metrics, on every process.
+  """
+  scorer = load_object_scorer(settings, workdir)
+  calibration = calibrate_objects(settings, workdir, scorer, open_training)
+  split = cache.test
+  start = time.monotonic()
+  table = object_table(selected_boxes(settings.objects, cache, 'test'), split)
+  measurements = shared_measurements(
+    scorer,
+    split.frames,
+    table,
+    batch_size=object_batch_size(settings),
+    progress='test objects',
+  )
+  zscores = calibration.statistics().zscores(_bottoms(table, split), measurements)
+  weights = settings.eval.object_weights
+
+  def errors_by(weights):
+    worst = worst_objects(object_errors(zscores, weights), table.frame, len(split.frames))
+    return FrameErrors(split_by_video(worst, split.videos), calibration.errors(weights))
+
+  errors = object_errors(zscores, weights)
+  result = EvaluationResult(
+    uncalibrated=errors_by(weights),
+    per_position=None,
+    position_mean=np.zeros(0),
+    localiser=None if split.masks is None else ObjectLocaliser(split, table, errors),
+    parts={title: errors_by(part) for title, part in parts_of(weights).items()},
+    flow_baselines={},
+    seconds=time.monotonic() - start,
+  )
+  ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', split.videos)
+  facts = RunFacts(settings, [run_protocol(settings, split)], inputs, ids)
+  pictures = ObjectReport(scorer, split, table, errors, zscores)
+  source = ReportSource(report_title(settings), scorer.step, split, pictures)
+  return processes.run_on_primary(
+    'report', lambda: write_results(workdir, cache, source, result, facts)
+  )
+
+
+def parts_of(weights: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
+  """Return the weights of each measurement alone, and without each one.
+
+  Args:
+    weights: of appearance, motion and speed.
+
+  Returns:
+    Title -> weights; empty if only one measurement counts.
+  """
+  counting = [index for index, weight in enumerate(weights) if weight]
+  if len(counting) < 2:
+    return {}
+  parts = {}
+  for index in counting:
+    alone = [0.0] * len(weights)
+    alone[index] = 1.0
+    parts[f'{MEASUREMENTS[index]} alone'] = tuple(alone)
+  if len(counting) > 2:
+    for index in counting:
+      without = list(weights)
+      without[index] = 0.0
+      parts[f'without {MEASUREMENTS[index]}'] = tuple(without)
+  return parts
+
+
+def refuse_objects(settings: fields.Config, command: str) -> None:
+  """Raise a `UserError` where a command cannot take a run on objects yet.
+
+  Args:
+    settings: settings of the run.
+    command: the command as the user gave it.
+  """
+  if settings.objects.detector:
+    raise UserError(
+      f'{command} takes runs on whole frames; this one scores objects '
+      f'(objects.detector is {settings.objects.detector!r})'
+    )
+
+
+def object_batch_size(settings: fields.Config) -> int:
+  """Return the number of objects per batch: `eval.batch_size` windows in frames."""
+  return settings.eval.batch_size * settings.clips.window
+
+
+def _calibration_source(settings, step):
+  """Return the settings that the measurements of training objects depend on."""
+  options = settings.objects
+  return {
+    'checkpoint_step': step,
+    'detector': options.detector,
+    'min_score': options.min_score,
+    'classes': list(options.classes),
+    'min_size_px': options.min_size_px,
+    'max_per_frame': options.max_per_frame,
+    'calibration_windows': settings.eval.calibration_windows,
+    'holdout_videos': settings.train.holdout_videos,
+  }
+
+
+def _shared(calibration, source):
+  """Send the saved calibration from the primary process to the others."""
+  if processes.count() == 1:
+    return calibration
+  facts = processes.run_on_primary(
+    'calibration',
+    lambda: {
+      'videos': calibration.videos,
+      'num_frames': list(calibration.num_frames),
+      'objects': len(calibration.frame),
+    },
+  )
+  count = facts['objects']
+  blank = (
+    np.zeros(count, np.int32),
+    np.zeros(count, np.float32),
+    np.zeros((count, len(RAW_MEASUREMENTS)), np.float32),
+  )
+  own = (calibration.frame, calibration.bottoms, calibration.measurements) if calibration else blank
+  frame, bottoms, measurements = (np.asarray(processes.broadcast(array)) for array in own)
+  return ObjectCalibration(
+    source, facts['videos'], frame, bottoms, measurements, tuple(facts['num_frames'])
+  )
+
+
+def _objects_of(table: ObjectTable, videos: list[CachedVideo]) -> tuple[ObjectTable, np.ndarray]:
+  """Return the objects of some videos, and their frames in these videos one after another."""
+  chosen = []
+  frames = []
+  start = 0
+  for video in videos:
+    low, high = np.searchsorted(table.frame, [video.first, video.first + video.num_frames])
+    chosen.append(np.arange(low, high))
+    frames.append(table.frame[low:high] - video.first + start)
+    start += video.num_frames
+  return table.take(np.concatenate(chosen)), np.concatenate(frames).astype(np.int32)
+
+
+def _bottoms(table, split):
+  """Return the lower edges of objects as shares of the frame's height, float32 [M]."""
+  return (table.corners[:, 3] / split.frames.shape[1]).astype(np.float32)
