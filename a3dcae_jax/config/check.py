@@ -158,6 +158,8 @@ def _check_input(settings: Config) -> None:
 def _check_objects(settings: Config) -> None:
   """Check the relations of `objects` to the rest."""
   options = settings.objects
+  weights = settings.eval.object_weights
+  _check_weights(weights)
   has_motion = settings.input.kind == 'frames_and_differences'
   if not options.detector:
     if has_motion:
@@ -166,7 +168,11 @@ def _check_objects(settings: Config) -> None:
         'to foreground for instance'
       )
     return
-  _check_weights(settings.eval.object_weights, has_motion)
+  if weights[1] and not has_motion:
+    raise UserError(
+      f'eval.object_weights (={weights}) count the motion error, which needs input.kind '
+      "'frames_and_differences'"
+    )
   for name, value, allowed in (
     ('input.kind', settings.input.kind, ('frames', 'frames_and_differences')),
     ('input.target_rms', settings.input.target_rms, (0.0,)),
@@ -186,17 +192,12 @@ def _check_objects(settings: Config) -> None:
     )
 
 
-def _check_weights(weights: tuple, has_motion: bool) -> None:
+def _check_weights(weights: tuple) -> None:
   are_numbers = all(isinstance(weight, (int, float)) for weight in weights)
   if len(weights) != 3 or not are_numbers or min(weights) < 0 or not 0 < sum(weights) < math.inf:
     raise UserError(
       f'eval.object_weights (={weights}) must be three numbers from 0 on, not all 0: weights of '
       'appearance, motion and speed'
-    )
-  if weights[1] and not has_motion:
-    raise UserError(
-      f'eval.object_weights (={weights}) count the motion error, which needs input.kind '
-      "'frames_and_differences'"
     )
 
 

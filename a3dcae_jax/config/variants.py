@@ -103,6 +103,21 @@ VARIANTS: dict[str, Variant] = {
     },
     includes=('small',),
   ),
+  'local': Variant(
+    'beyond the paper: masked frames, the most unusual region of a frame; 112x112, for CPUs',
+    {
+      **_size('small'),
+      'loss.adversarial_weight': 0.0,
+      'loss.mask_period': 8,
+      'loss.mask_length': 3,
+      'optimizer.learning_rate': 1e-3,
+      'train.steps': 300,
+      'train.batch_size': 4,
+      'train.checkpoint_every_steps': 100,
+      'eval.error': 'local',
+      'eval.smoothing_frames': 5.0,
+    },
+  ),
   # The pools halve a clip once, so the paper's seven frames become eight.
   'objects': Variant(
     'objects instead of frames (Table VIII): 6 layers, clips of 8 frames at 32x32',

@@ -103,6 +103,10 @@ WRONG = {
   'data.mean_image': 'camera',
   'clips.window': 12,
   'clips.strides': (-1,),
+  'objects.min_score': 2.0,
+  'objects.min_size_px': 0,
+  'objects.max_per_frame': 0,
+  'objects.crop_px': 1,
   'input.kind': 'edges',
   'input.target_rms': -0.1,
   'input.perspective': 'auto',
@@ -135,6 +139,7 @@ WRONG = {
   'eval.calibration_windows': 0,
   'eval.error': 'foo',
   'eval.network_weight': 2.0,
+  'eval.object_weights': (1.0, 0.0),
   'eval.smoothing_frames': -1.0,
   'eval.smoothing_mode': 'foo',
   'events.threshold_rule': 'foo',
@@ -150,6 +155,9 @@ FREE = {  # fields without a rule, or checked by the data set
   'data.label_set',
   'data.options',
   'eval.per_position',
+  'objects.detector',
+  'objects.classes',
+  'objects.mirrored',
 }
 
 
@@ -157,6 +165,49 @@ FREE = {  # fields without a rule, or checked by the data set
 def test_a_wrong_value_is_refused_by_name(field):
   with pytest.raises(UserError, match=rf'^{field}\b'):
     checked(changed(**{field: WRONG[field]}))
+
+
+OBJECTS = {
+  'objects.detector': 'foreground',
+  'clips.window': 8,
+  'clips.strides': (1,),
+  'model.widths': (4, 4, 6),
+  'model.discriminator_widths': (2, 2),
+}
+
+
+def test_objects_may_have_frames_of_any_size():
+  settings = checked(changed(**OBJECTS, **{'data.height': 50, 'data.width': 71}))
+  assert settings.objects.detector == 'foreground'
+
+
+@pytest.mark.parametrize(
+  'field, value',
+  [
+    ('objects.crop_px', 30),
+    ('clips.window', 7),
+    ('clips.strides', (1, 2)),
+    ('input.kind', 'flow'),
+    ('input.target_rms', 0.02),
+    ('loss.mask_period', 4),
+    ('eval.stride', 2),
+    ('eval.error', 'local'),
+    ('eval.per_position', True),
+    ('eval.object_weights', (1, 0.5, 1)),
+    ('eval.object_weights', (0, 0, 0)),
+    ('eval.object_weights', (1, 0, -1)),
+  ],
+)
+def test_a_value_that_objects_cannot_have_is_refused(field, value):
+  with pytest.raises(UserError, match=rf'^{field}\b'):
+    checked(changed(**(OBJECTS | {field: value})))
+
+
+def test_differences_need_objects_and_no_discriminator():
+  with pytest.raises(UserError, match='needs objects: set objects.detector'):
+    checked(changed(**{'input.kind': 'frames_and_differences'}))
+  with pytest.raises(UserError, match='loss.adversarial_weight .* must be 0'):
+    checked(changed(**OBJECTS, **{'input.kind': 'frames_and_differences'}))
 
 
 def test_every_field_has_a_rule_or_is_free():
