@@ -7,6 +7,7 @@ r"""Measure how fast this machine scores clips and trains on them.
     --peer=torch_peer.py --peer_python=python3
   python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
+  python -m a3dcae_jax.benchmark --modes=objects --cache=CACHE --detector=foreground --batch=128
 
 `infer` scores clips, `train` is the full adversarial step. Figures are medians after warm-up.
 FLOPs are counted for direct convolutions, whatever algorithm is used; the share of this machine's
@@ -17,7 +18,8 @@ frames on the device, `streaming` reads them by tf.data. Several pipelines take 
 --peer: a reference implementation and this one take turns; each pair gives a ratio of clips/s.
 
 `pipeline` reads training clips from a frame cache by tf.data, without a network. `ingest` reads a
-data set into a temporary frame cache.
+data set into a temporary frame cache. `objects` finds and measures objects in the frames of a
+cache, with the networks of the variant `best`.
 """
 
 import statistics
@@ -31,7 +33,9 @@ _PRESET = flags.DEFINE_list(
   'preset', ['small'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
 )
 _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips per batch; or several, as in 8,16,32.')
-_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train; or pipeline, ingest.')
+_MODES = flags.DEFINE_list(
+  'modes', ['infer', 'train'], 'infer, train; or pipeline, ingest, objects.'
+)
 _DTYPE = flags.DEFINE_string(
   'dtype', 'auto', 'float32 or bfloat16; auto: bfloat16 on accelerators, float32 on CPUs.'
 )
@@ -63,7 +67,10 @@ _PEER_TUNED = flags.DEFINE_bool(
 _PAIRS = flags.DEFINE_integer(
   'pairs', 3, 'How often the two implementations take turns.', lower_bound=1
 )
-_CACHE = flags.DEFINE_string('cache', '', 'Frame cache that the mode pipeline reads.')
+_CACHE = flags.DEFINE_string('cache', '', 'Frame cache that the modes pipeline and objects read.')
+_DETECTOR = flags.DEFINE_string(
+  'detector', 'foreground', 'Detector of the mode objects, as in objects.detector.'
+)
 _DATA = flags.DEFINE_string('data', '', 'Data set that the mode ingest reads.')
 _ROOT = flags.DEFINE_string('root', '', 'Folder of that data set.')
 _SECONDS = flags.DEFINE_float('seconds', 20.0, 'How long the mode pipeline reads.')
@@ -72,7 +79,7 @@ define_compilation_cache(default=False)  # compilation is timed
 
 def main() -> None:
   """Measure what the flags ask for."""
-  if {'pipeline', 'ingest'} & set(_MODES.value):
+  if {'pipeline', 'ingest', 'objects'} & set(_MODES.value):
     _measure_reading()
   else:
     _measure_programs()
@@ -82,26 +89,36 @@ def _measure_reading() -> None:
   """Measure the modes that read videos without a network."""
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.common.files import write_json
-  from a3dcae_jax.measuring.input_pipeline import describe, measure_ingest, measure_pipeline
+  from a3dcae_jax.measuring import input_pipeline, object_rates
   from a3dcae_jax.measuring.programs import batch_sizes
 
-  sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value}
+  sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value, 'objects': _CACHE.value}
   if not all(sources.get(mode) for mode in _MODES.value):
     raise UserError(
-      f'--modes={",".join(_MODES.value)}: pipeline needs --cache, ingest needs --data; '
-      'neither goes with infer or train'
+      f'--modes={",".join(_MODES.value)}: pipeline and objects need --cache, ingest needs --data; '
+      'none of them goes with infer or train'
     )
   batches = batch_sizes(_BATCH.value)
   rows = []
   for mode in _MODES.value:
-    if mode == 'pipeline':
-      for batch in batches:
-        rows.append(measure_pipeline(_CACHE.value, batch_size=batch, seconds=_SECONDS.value))
-    else:
+    if mode == 'ingest':
       size = _SIZE.value or 224
-      rows.append(measure_ingest(_DATA.value, _ROOT.value, height=size, width=size))
-  for row in rows:
-    print(describe(row))
+      row = input_pipeline.measure_ingest(_DATA.value, _ROOT.value, height=size, width=size)
+      print(input_pipeline.describe(row))
+      rows.append(row)
+      continue
+    for batch in batches:
+      if mode == 'pipeline':
+        row = input_pipeline.measure_pipeline(
+          _CACHE.value, batch_size=batch, seconds=_SECONDS.value
+        )
+        print(input_pipeline.describe(row))
+      else:
+        row = object_rates.measure_objects(
+          _CACHE.value, detector=_DETECTOR.value, variants='best', batch_size=batch
+        )
+        print(object_rates.describe(row))
+      rows.append(row)
   if _JSON.value:
     write_json(_JSON.value, {'rows': rows})
 

@@ -83,6 +83,19 @@ def foreground_model(cache: FrameCache, detector: Detector) -> ForegroundModel:
   return ForegroundModel.from_arrays(_read_arrays(path), path)
 
 
+def video_detector(cache: FrameCache, detector: Detector) -> VideoDetector:
+  """Open a detector that computes its boxes, for the videos of a cache.
+
+  Raises:
+    UserError: for boxes from a file.
+  """
+  if detector.kind == 'foreground':
+    return ForegroundVideos(foreground_model(cache, detector))
+  if detector.kind == 'yolox':
+    return YoloxVideos(YoloxDetector(detector.path))
+  raise UserError(f'{detector.name}: the boxes are in a file, no detector computes them')
+
+
 def _frames_identity(cache: FrameCache) -> list[Any]:
   files = {name: cache.index['files'].get(name, '') for name in ('train.npy', 'test.npy')}
   videos = []
@@ -164,11 +177,7 @@ def _open_worker(
 ) -> tuple[Split, VideoDetector]:
   """Open the frames and the detector, once in each process."""
   cache = FrameCache.open(cache_folder, (split,))
-  if detector.kind == 'foreground':
-    opened = ForegroundVideos(foreground_model(cache, detector))
-  else:
-    opened = YoloxVideos(YoloxDetector(detector.path))
-  return getattr(cache, split), opened
+  return getattr(cache, split), video_detector(cache, detector)
 
 
 def _start_worker(*arguments: Any) -> None:

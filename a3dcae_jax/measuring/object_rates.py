@@ -1,0 +1,103 @@
+"""Time the detection and the measurement of objects in the frames of a cache."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from a3dcae_jax.config import checked, make_config
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.evaluation.object_scorer import ObjectScorer, make_object_recipe
+from a3dcae_jax.models.inputs import num_streams
+from a3dcae_jax.models.networks import make_networks
+from a3dcae_jax.objects.box_cache import video_detector
+from a3dcae_jax.objects.boxes import select_boxes
+from a3dcae_jax.objects.clips import object_rows, object_table
+from a3dcae_jax.objects.detectors import make_detector
+from a3dcae_jax.training.state import init_state, make_optimizer
+
+_DETECTED_FRAMES = 200
+_REPS = 5
+
+
+def measure_objects(
+  folder: str, *, detector: str, variants: str, batch_size: int
+) -> dict[str, Any]:
+  """Time both steps from frames to measurements, on the first test video.
+
+  Args:
+    folder: the frame cache.
+    detector: as `objects.detector`; it runs in this process, on one core.
+    variants: names of the variants that give the networks.
+    batch_size: objects per batch.
+
+  Returns:
+    Rates: detected_frames_per_s; objects_per_s, from resident frames and boxes to measurements,
+    the median over repetitions; measured_frames_per_s, at the number of objects per frame found.
+  """
+  cache = FrameCache.open(folder)
+  settings = checked(make_config(cache.index['name'], variants))
+  video = cache.test.videos[0]
+  video = video._replace(num_frames=min(video.num_frames, _DETECTED_FRAMES))
+  opened = video_detector(cache, make_detector(detector))
+  start = time.perf_counter()
+  boxes = opened.detect_video(cache.test, video)
+  detection_s = time.perf_counter() - start
+  boxes = select_boxes(boxes._replace(frame=boxes.frame + video.first), settings.objects)
+  per_frame = len(boxes.frame) / video.num_frames
+  seconds = _seconds_per_batch(settings, cache, object_table(boxes, cache.test), batch_size)
+  return {
+    'mode': 'objects',
+    'detector': detector,
+    'variant': variants,
+    'batch': batch_size,
+    'height': cache.index['height'],
+    'width': cache.index['width'],
+    'device': jax.devices()[0].device_kind,
+    'objects_per_frame': per_frame,
+    'detected_frames_per_s': video.num_frames / detection_s,
+    'objects_per_s': batch_size / seconds,
+    'measured_frames_per_s': batch_size / seconds / max(per_frame, 1e-9),
+  }
+
+
+def describe(row: Mapping[str, Any]) -> str:
+  """Return a measured row as one line for the terminal."""
+  return (
+    f'objects: {row["detector"]} finds {row["objects_per_frame"]:.1f} objects per frame of '
+    f'{row["width"]}x{row["height"]} at {row["detected_frames_per_s"]:,.0f} frames/s on one core; '
+    f'{row["variant"]} measures {row["objects_per_s"]:,.0f} objects/s in batches of '
+    f'{row["batch"]}, {row["measured_frames_per_s"]:,.0f} frames/s ({row["device"]})'
+  )
+
+
+def _seconds_per_batch(settings, cache, table, batch_size):
+  """Return the median time of one batch, after compilation."""
+  scorer = ObjectScorer(make_object_recipe(settings), _fresh_state(settings))
+  frames = jax.device_put(np.asarray(cache.test.frames))
+  objects = table.take(np.resize(np.arange(max(len(table.frame), 1)), batch_size))
+  rows = object_rows(objects.frame, objects.low, objects.high, window=settings.clips.window)
+  arguments = (frames, jax.device_put(rows), jax.device_put(objects.corners))
+  scorer.measure(*arguments).block_until_ready()
+  times = []
+  for _ in range(_REPS):
+    start = time.perf_counter()
+    scorer.measure(*arguments).block_until_ready()
+    times.append(time.perf_counter() - start)
+  return float(np.median(times))
+
+
+def _fresh_state(settings):
+  streams = num_streams(settings.input.kind)
+  generator, discriminator = make_networks(settings.model, streams=streams)
+  size = settings.objects.crop_px
+  return init_state(
+    generator,
+    discriminator,
+    make_optimizer(settings.optimizer, settings.train.steps),
+    clip_shape=(settings.clips.window, size, size),
+    seed=0,
+    streams=streams,
+  )
