@@ -53,7 +53,7 @@ DAMPING = 1e-4
 SPEED_QUANTILE = 0.9
 """Quantile over the pixels of a crop that is the speed of the object."""
 
-ROW_SIGMA = 0.06
+ROW_SIGMA = 0.04
 """Standard deviation of the kernel over heights in the frame, as a share of the frame's height."""
 
 ENERGY_SIGMA = 0.6
