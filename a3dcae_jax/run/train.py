@@ -119,7 +119,7 @@ def _run(settings, workdir, feed, start, more_hooks):
   first_batch = next(drawn)
   step = parallel.map_step(feed.step, num_shared=len(shared))
   parallel.compile_together(step, start.state, first_batch, *shared)
-  last_step, is_preempted = _guarded_fit(
+  last_step, asked_by = _guarded_fit(
     lambda state, batch: step(state, batch, *shared),
     itertools.chain([first_batch], drawn),
     start,
@@ -127,8 +127,8 @@ def _run(settings, workdir, feed, start, more_hooks):
     [*_own_hooks(options, workdir, start), *more_hooks],
   )
   processes.run_on_primary('last checkpoint', lambda: _check_saved(start.checkpoints))
-  if is_preempted:
-    raise Preempted(last_step)
+  if asked_by:
+    raise Preempted(last_step, asked_by)
   return last_step
 
 
