@@ -155,7 +155,7 @@ def load_video(workdir: pathlib.Path, name: str) -> VideoPictures:
     raise UserError(f'--video={name}: {workdir} has the labelled test videos {", ".join(names)}')
   index = names.index(name)
   video = cache.test.videos[index]
-  inputs = InputStatistics.load(workdir)
+  inputs = InputStatistics.load(workdir, settings.data)
   scorer = load_scorer(settings, workdir, inputs)
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', cache.test.videos)
   windows = test_windows([video], window=scorer.window)

@@ -1,12 +1,13 @@
 """Files that are complete or not there, and JSON whose errors name the file."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from a3dcae_jax.common.errors import UserError
@@ -82,11 +83,32 @@ def read_json(path: str | pathlib.Path) -> Any:
     UserError: naming the file, if it does not exist or is not JSON.
   """
   try:
-    return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+    return json.loads(pathlib.Path(path).read_bytes().decode('utf-8'))
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
-  except json.JSONDecodeError as error:
+  except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8
     raise UserError(f'{path} is not valid JSON: {error}') from None
+
+
+def read_object(path: str | pathlib.Path) -> dict[str, Any]:
+  """Read a JSON file that holds an object.
+
+  Raises:
+    UserError: naming the file, if it does not exist or holds anything else.
+  """
+  value = read_json(path)
+  if not isinstance(value, dict):
+    raise UserError(f'{path} is damaged: it must hold a JSON object, not {type(value).__name__}')
+  return value
+
+
+def object_digest(value: Mapping[str, Any]) -> str:
+  """Return the SHA-256 of a JSON object without its field `sha256`.
+
+  It depends on the content alone, not on spaces or the order of fields in a file.
+  """
+  rest = {key: entry for key, entry in value.items() if key != 'sha256'}
+  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _umask() -> int:

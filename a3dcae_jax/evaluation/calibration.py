@@ -6,17 +6,20 @@ They are computed once and saved in the run's folder:
     calibration/calibration.json   errors of training videos, from the trained network
 
 Evaluation, sums of runs, export and bundles read these files instead of the training videos.
+Calibrations are saved with a SHA-256 of their content, since a damaged one would give other scores.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_write, read_json
+from a3dcae_jax.common.files import atomic_write, object_digest, read_object
 from a3dcae_jax.config import fields
 from a3dcae_jax.scoring.normalisation import normalise, smooth
 from a3dcae_jax.scoring.thresholds import choose_threshold
@@ -25,6 +28,7 @@ from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
 FOLDER = 'calibration'
 _INPUTS = 'inputs.npz'
 _ERRORS = 'calibration.json'
+REMADE = 'remove it: it is made again from the training videos'
 _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -61,28 +65,38 @@ class InputStatistics:
       file.write(content)
 
   @classmethod
-  def load(cls, workdir: pathlib.Path) -> 'InputStatistics':
+  def load(cls, workdir: pathlib.Path, data: fields.Data) -> 'InputStatistics':
     """Read the file that `save` wrote.
 
+    Args:
+      workdir: folder of the run.
+      data: the config's `data`, which has the size of the images.
+
     Raises:
-      UserError: if it is missing or damaged.
+      UserError: if it is missing, damaged, or for frames of another size.
     """
     path = pathlib.Path(workdir) / FOLDER / _INPUTS
     if not path.exists():
       raise UserError(f'{path} does not exist: {workdir} is not a whole run')
-    arrays = unpack_arrays(path.read_bytes(), path)
-    try:
+    with naming_damage(path, f'remove {workdir} and train again'):
+      arrays = unpack_arrays(path.read_bytes(), str(path))
+      names = arrays['names']
+      shape = (len(names), data.height, data.width)
+      for name, expected in (
+        ('names', (len(names),)),
+        ('frame_means', shape),
+        ('input_means', shape),
+        ('row_scale', (2,)),
+      ):
+        check_array(name, arrays[name], expected)
       top, bottom = arrays['row_scale'].tolist()
-      names = tuple(arrays['names'].tolist())
       return cls(
-        names=names,
+        names=tuple(names.tolist()),
         frame_means=arrays['frame_means'],
         input_means=arrays['input_means'],
         row_scale=(top, bottom),
         train_sha256=str(arrays['train_sha256']),
       )
-    except (KeyError, ValueError) as error:
-      raise UserError(f'{path} is damaged ({error}); remove {workdir} and train again') from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,27 +193,56 @@ class Calibration:
     return cls(**values)
 
   def save(self, workdir: pathlib.Path) -> None:
-    """Write `calibration/calibration.json`."""
+    """Write `calibration/calibration.json`, with the SHA-256 of its content."""
+    values = self.to_json()
     with atomic_write(pathlib.Path(workdir) / FOLDER / _ERRORS) as file:
-      json.dump(self.to_json(), file, allow_nan=False)
+      json.dump(values | {'sha256': object_digest(values)}, file, allow_nan=False)
 
   @classmethod
   def load(cls, workdir: pathlib.Path, source: dict[str, Any]) -> 'Calibration | None':
     """Read the file that `save` wrote.
 
     Returns:
-      None if there is no file, if it has another source, or if it is damaged.
+      None if there is no file, or if it has another source.
+
+    Raises:
+      UserError: if it is damaged.
     """
     path = pathlib.Path(workdir) / FOLDER / _ERRORS
     if not path.exists():
       return None
-    values = read_json(path)
-    if not isinstance(values, dict) or values.get('source') != source:
-      return None
-    try:
-      return cls.from_json(values)
-    except (KeyError, TypeError, ValueError):
-      return None  # damaged: the caller calibrates again
+    with naming_damage(path, REMADE):
+      values = read_object(path)
+      check_digest(values.pop('sha256', None), object_digest(values))
+      return cls.from_json(values) if values['source'] == source else None
+
+
+@contextlib.contextmanager
+def naming_damage(path: pathlib.Path, remedy: str) -> Iterator[None]:
+  """Turn every error of reading a damaged file into a `UserError` with what to do."""
+  try:
+    yield
+  except OSError:  # the disk, not the content of the file
+    raise
+  except UserError as error:
+    raise UserError(f'{error}; {remedy}') from None
+  except Exception as error:  # whatever other content makes of the code that expects ours
+    reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+    raise UserError(f'{path} is damaged ({reason}); {remedy}') from None
+
+
+def check_digest(saved: Any, found: str) -> None:
+  """Raise a `ValueError` unless the SHA-256 in a file is that of its content."""
+  if saved != found:
+    raise ValueError('its SHA-256 is missing' if saved is None else 'its SHA-256 differs')
+
+
+def check_array(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+  """Raise a `ValueError` unless an array has a shape and, if of numbers, finite values."""
+  if array.shape != shape:
+    raise ValueError(f'{name} is {list(array.shape)}, not {list(shape)}')
+  if array.dtype.kind != 'U' and not np.isfinite(array).all():
+    raise ValueError(f'{name} has values that are not finite')
 
 
 def train_scores(errors: list[np.ndarray], options: fields.Eval) -> list[np.ndarray]:

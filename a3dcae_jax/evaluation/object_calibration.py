@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from a3dcae_jax.common.files import atomic_write
-from a3dcae_jax.evaluation.calibration import FOLDER
+from a3dcae_jax.evaluation.calibration import FOLDER, REMADE, check_digest, naming_damage
 from a3dcae_jax.scoring.objects import ObjectStatistics, object_errors, worst_objects
-from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
+from a3dcae_jax.serving.arrays import arrays_digest, pack_arrays, unpack_arrays
 
 _FILE = 'objects.npz'
 
@@ -58,17 +58,16 @@ class ObjectCalibration:
     return np.split(errors, np.cumsum(self.num_frames)[:-1])
 
   def save(self, workdir: pathlib.Path) -> None:
-    """Write `calibration/objects.npz`."""
-    content = pack_arrays(
-      {
-        'source': np.asarray(json.dumps(self.source)),
-        'videos': np.asarray(self.videos),
-        'frame': self.frame,
-        'bottoms': self.bottoms,
-        'measurements': self.measurements,
-        'num_frames': np.asarray(self.num_frames),
-      }
-    )
+    """Write `calibration/objects.npz`, with the SHA-256 of its content."""
+    arrays = {
+      'source': np.asarray(json.dumps(self.source)),
+      'videos': np.asarray(self.videos),
+      'frame': self.frame,
+      'bottoms': self.bottoms,
+      'measurements': self.measurements,
+      'num_frames': np.asarray(self.num_frames),
+    }
+    content = pack_arrays(arrays | {'sha256': np.asarray(arrays_digest(arrays))})
     with atomic_write(pathlib.Path(workdir) / FOLDER / _FILE, 'wb') as file:
       file.write(content)
 
@@ -78,18 +77,24 @@ class ObjectCalibration:
 
     Returns:
       None if there is no file, or if it has another source.
+
+    Raises:
+      UserError: if it is damaged.
     """
     path = pathlib.Path(workdir) / FOLDER / _FILE
     if not path.exists():
       return None
-    arrays = unpack_arrays(path.read_bytes(), str(path))
-    if json.loads(str(arrays['source'])) != source:
-      return None
-    return cls(
-      source=source,
-      videos=str(arrays['videos']),
-      frame=arrays['frame'],
-      bottoms=arrays['bottoms'],
-      measurements=arrays['measurements'],
-      num_frames=tuple(arrays['num_frames'].tolist()),
-    )
+    with naming_damage(path, REMADE):
+      arrays = unpack_arrays(path.read_bytes(), str(path))
+      saved = str(arrays['sha256']) if 'sha256' in arrays else None
+      check_digest(saved, arrays_digest(arrays))
+      if json.loads(str(arrays['source'])) != source:
+        return None
+      return cls(
+        source=source,
+        videos=str(arrays['videos']),
+        frame=arrays['frame'],
+        bottoms=arrays['bottoms'],
+        measurements=arrays['measurements'],
+        num_frames=tuple(arrays['num_frames'].tolist()),
+      )

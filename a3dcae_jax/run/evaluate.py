@@ -75,7 +75,7 @@ def evaluate_run(
   """
   if not cache.test.videos:
     raise UserError(f'{cache.index["name"]} has no test videos: there is nothing to score')
-  inputs = saved_inputs(workdir, cache)
+  inputs = saved_inputs(settings, workdir, cache)
   if settings.objects.detector:
     return evaluate_objects(
       settings, workdir, cache, inputs, lambda: _with_training(settings, cache, inputs)
@@ -118,7 +118,7 @@ def evaluate_sum(
   scored = []
   protocol_runs = []
   for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
-    inputs = InputStatistics.load(folder)
+    inputs = InputStatistics.load(folder, settings.data)
     scorer = load_scorer(settings, folder, inputs)
     calibration = calibrate_run(settings, folder, scorer, cache, inputs)
     result, facts = score_run(settings, scorer, calibration, cache, inputs, localise=False)
@@ -253,9 +253,11 @@ def report_source(scorer: Scorer, cache: FrameCache, facts: RunFacts) -> ReportS
   return ReportSource(report_title(settings), scorer.step, cache.test, pictures)
 
 
-def saved_inputs(workdir: pathlib.Path, cache: FrameCache) -> InputStatistics:
+def saved_inputs(
+  settings: fields.Config, workdir: pathlib.Path, cache: FrameCache
+) -> InputStatistics:
   """Return the run's saved input statistics, on every process of a pod."""
-  found = InputStatistics.load(workdir) if processes.is_primary() else None
+  found = InputStatistics.load(workdir, settings.data) if processes.is_primary() else None
   return share_input_statistics(found, cache.test.frames.shape[1:])
 
 

@@ -55,7 +55,7 @@ def export_run(
     from a3dcae_jax.exporting.onnx_model import converter_packages
 
     converter_packages()  # names a missing package before anything is computed
-  inputs = InputStatistics.load(workdir)
+  inputs = InputStatistics.load(workdir, settings.data)
   one_mean_image(inputs)
   scorer = load_scorer(settings, workdir, inputs)
   calibration = calibrate_run(settings, workdir, scorer, None, inputs)

@@ -76,8 +76,14 @@ def calibrate_objects(
     open_training: returns a frame cache with the training split open; called only if needed.
   """
   source = _calibration_source(settings, scorer.step)
-  saved = ObjectCalibration.load(workdir, source) if processes.is_primary() else None
-  if processes.run_on_primary('saved calibration', lambda: saved is not None):
+  saved = None
+
+  def load():
+    nonlocal saved
+    saved = ObjectCalibration.load(workdir, source)
+    return saved is not None
+
+  if processes.run_on_primary('saved calibration', load):
     return _shared(saved, source)
   cache = open_training()
   boxes = selected_boxes(settings.objects, cache, 'train')

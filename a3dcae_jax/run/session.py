@@ -139,7 +139,7 @@ def _input_statistics(settings, workdir, cache):
 
   def find():
     if workdirs.has_checkpoint(workdir):
-      return InputStatistics.load(workdir)
+      return InputStatistics.load(workdir, settings.data)
     return find_input_statistics(settings.data.mean_image, settings.input, cache)
 
   found = find() if processes.is_primary() else None

@@ -1,5 +1,6 @@
 """Arrays as bytes and back, never through pickle."""
 
+import hashlib
 import io
 from collections.abc import Mapping
 
@@ -16,6 +17,16 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
   return buffer.getvalue()
 
 
+def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+  """Return the SHA-256 of arrays without the one named `sha256`."""
+  digest = hashlib.sha256()
+  for name in sorted(arrays.keys() - {'sha256'}):
+    array = np.asarray(arrays[name])
+    digest.update(f'{name} {array.dtype.str} {array.shape}\n'.encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()
+
+
 def unpack_arrays(content: bytes, source: str) -> dict[str, np.ndarray]:
   """Return the arrays of a .npz.
 
@@ -29,7 +40,7 @@ def unpack_arrays(content: bytes, source: str) -> dict[str, np.ndarray]:
   try:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
       return {name: file[name] for name in file.files}
-  except (ValueError, OSError, EOFError, AttributeError) as error:
+  except Exception as error:  # zipfile and NumPy raise errors of many types for damaged bytes
     raise UserError(f'{source} is not a .npz of plain arrays: {error}') from None
 
 
@@ -52,5 +63,5 @@ def unpack_array(content: bytes, source: str) -> np.ndarray:
   """
   try:
     return np.load(io.BytesIO(content), allow_pickle=False)
-  except (ValueError, OSError, EOFError) as error:
+  except Exception as error:  # NumPy raises errors of many types for damaged bytes
     raise UserError(f'{source} is not a .npy of a plain array: {error}') from None

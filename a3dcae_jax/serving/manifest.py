@@ -1,7 +1,6 @@
 """`detector.json`: the description of a bundle, with the SHA-256 of each file."""
 
 import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json
+from a3dcae_jax.common.files import object_digest, read_object
 
 FORMAT = 'a3dcae_jax detector bundle'
 FORMAT_VERSION = 2
@@ -29,17 +28,7 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, A
   for name, content in files.items():
     listed[name] = {'bytes': len(content), 'sha256': _sha256(content)}
   sealed = {'format': FORMAT, 'format_version': FORMAT_VERSION, **manifest, 'files': listed}
-  return sealed | {'sha256': digest(sealed)}
-
-
-def digest(manifest: Mapping[str, Any]) -> str:
-  """Return the SHA-256 of a manifest without its field `sha256`.
-
-  Keys are sorted and spaces removed, so that the digest does not depend on the layout of the file.
-  """
-  rest = {key: value for key, value in manifest.items() if key != 'sha256'}
-  text = json.dumps(rest, sort_keys=True, allow_nan=False)
-  return _sha256(text.encode())
+  return sealed | {'sha256': object_digest(sealed)}
 
 
 def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
@@ -53,8 +42,8 @@ def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
     raise UserError(
       f'{folder} is not a bundle: it has no {NAME}; `python -m a3dcae_jax.export` writes one'
     )
-  manifest = read_json(path)
-  if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
+  manifest = read_object(path)
+  if manifest.get('format') != FORMAT:
     raise UserError(f'{path}: format is not {FORMAT!r}')
   version = manifest.get('format_version')
   if version != FORMAT_VERSION:
@@ -62,7 +51,7 @@ def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
       f'{path}: format_version is {version!r}, this a3dcae_jax reads {FORMAT_VERSION}; '
       'export the run again'
     )
-  if manifest.get('sha256') != digest(manifest):
+  if manifest.get('sha256') != object_digest(manifest):
     raise UserError(
       f'{path}: changed since it was written (its SHA-256 differs); export the run again'
     )

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, atomic_write, read_json, write_json
+from a3dcae_jax.common.files import (
+  atomic_dir,
+  atomic_write,
+  object_digest,
+  read_json,
+  read_object,
+  write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -52,6 +59,20 @@ def test_nan_is_refused_and_leaves_the_old_file(tmp_path):
 def test_a_json_file_that_cannot_be_read_is_named(tmp_path):
   with pytest.raises(UserError, match='none.json does not exist'):
     read_json(tmp_path / 'none.json')
-  (tmp_path / 'b.json').write_text('{')
-  with pytest.raises(UserError, match='b.json is not valid JSON'):
-    read_json(tmp_path / 'b.json')
+  for content in (b'{', b'{"a": "\xff"}', b'[' * 100_000):
+    (tmp_path / 'b.json').write_bytes(content)
+    with pytest.raises(UserError, match='b.json is not valid JSON'):
+      read_json(tmp_path / 'b.json')
+
+
+def test_a_json_file_without_an_object_is_named(tmp_path):
+  write_json(tmp_path / 'a.json', {'a': 1})
+  assert read_object(tmp_path / 'a.json') == {'a': 1}
+  write_json(tmp_path / 'b.json', [])
+  with pytest.raises(UserError, match='b.json is damaged: .* not list'):
+    read_object(tmp_path / 'b.json')
+
+
+def test_a_digest_depends_on_content_alone():
+  assert object_digest({'a': 1, 'b': 2, 'sha256': 'x'}) == object_digest({'b': 2, 'a': 1})
+  assert object_digest({'a': 1}) != object_digest({'a': 2})

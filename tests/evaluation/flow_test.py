@@ -54,7 +54,7 @@ def test_a_run_on_flow_has_a_baseline_on_flow(runs):
 def test_the_mean_image_and_the_baseline_are_computed_from_flow(runs):
   settings = tiny(runs, **FLOW_RUN)
   cache = open_cache(settings.data)
-  inputs = InputStatistics.load(runs / 'flow')
+  inputs = InputStatistics.load(runs / 'flow', settings.data)
   blocks = [
     np.asarray(cache.train.frames[video.first + start : video.first + start + 16])
     for video in cache.train.videos
@@ -113,11 +113,11 @@ def test_the_perspective_of_a_run_is_fitted_once(tmp_path, monkeypatch):
   settings = tiny(tmp_path, **FLOW_RUN, **{'input.perspective': 'auto'})
   monkeypatch.setattr(calibrate, 'find_row_scale', lambda frames, videos: (0.5, 1.3))
   session.train_and_evaluate(settings, tmp_path / 'run')
-  assert InputStatistics.load(tmp_path / 'run').row_scale == (0.5, 1.3)
+  assert InputStatistics.load(tmp_path / 'run', settings.data).row_scale == (0.5, 1.3)
   assert workdir.read_config(tmp_path / 'run') == settings
   monkeypatch.setattr(
     calibrate, 'find_row_scale', lambda frames, videos: pytest.fail('found again')
   )
   session.train_and_evaluate(settings, tmp_path / 'run')  # already trained: only scored again
   run_evaluate.evaluate_again(tmp_path / 'run')
-  assert InputStatistics.load(tmp_path / 'run').row_scale == (0.5, 1.3)
+  assert InputStatistics.load(tmp_path / 'run', settings.data).row_scale == (0.5, 1.3)

@@ -169,7 +169,7 @@ def test_scoring_subtracts_each_videos_own_mean(root, folder, mode):
 def test_a_run_with_several_mean_images(root, folder, mode, count):
   settings = configured(root, folder, mode)
   metrics = session.train_and_evaluate(settings, folder / mode)
-  assert InputStatistics.load(folder / mode).input_means.shape == (count, 32, 32)
+  assert InputStatistics.load(folder / mode, settings.data).input_means.shape == (count, 32, 32)
   assert metrics['protocol']['runs'][0]['input']['mean_image'] == mode
   assert set(metrics['scenes']) == {'01', '02'}
   with pytest.raises(UserError, match=f'one mean image, this run has {count}'):

@@ -71,7 +71,7 @@ def test_a_set_that_is_made_needs_no_download(folder, finished, capsys):
 
 
 def test_a_run_writes_all_its_files(finished):
-  _, run = finished
+  settings, run = finished
   names = {
     'config.json',
     'checkpoints',
@@ -96,7 +96,7 @@ def test_a_run_writes_all_its_files(finished):
   assert [len(video) for video in errors] == [40, 40]
   assert labels is not None
   assert [row['step'] for row in read_metrics(run / 'metrics.jsonl')] == [1, 2, 3, 4, 5, 6]
-  assert InputStatistics.load(run).frame_means.shape == (1, 32, 32)
+  assert InputStatistics.load(run, settings.data).frame_means.shape == (1, 32, 32)
 
 
 def test_strided_and_averaged_windows_score_every_frame(finished, copied):
@@ -295,22 +295,22 @@ def test_a_label_file_may_change(tmp_path, name):
     workdir.init_or_check_workdir(tmp_path / 'run', dataclasses.replace(settings, data=other))
 
 
-def test_other_training_frames_are_refused(copied, folder):
-  _, run = copied
-  inputs = InputStatistics.load(run)
+def test_other_training_frames_are_refused(copied):
+  settings, run = copied
+  inputs = InputStatistics.load(run, settings.data)
   dataclasses.replace(inputs, train_sha256='0' * 64).save(run)
-  settings = tiny(folder, **{'train.steps': 6})
   with pytest.raises(UserError, match='other training frames'):
     session.train_and_evaluate(settings, run)
 
 
-def test_a_damaged_calibration_is_made_again(copied):
-  settings, run = copied
+def test_a_damaged_calibration_is_refused_and_made_again_once_removed(copied):
+  _, run = copied
   path = run / 'calibration' / 'calibration.json'
   expected = read_json(path)
-  broken = read_json(path)
-  del broken['uncalibrated']
-  write_json(path, broken)
+  write_json(path, expected | {'stride': 2})
+  with pytest.raises(UserError, match='calibration.json is damaged .*SHA-256 differs.*remove it'):
+    run_evaluate.evaluate_again(run)
+  path.unlink()
   run_evaluate.evaluate_again(run)
   assert read_json(path) == expected
   (run / 'calibration' / 'inputs.npz').write_bytes(b'nothing')
@@ -324,6 +324,7 @@ def test_a_damaged_calibration_is_made_again(copied):
 def test_a_calibration_keeps_every_digit(finished):
   _, run = finished
   values = read_json(run / 'calibration' / 'calibration.json')
+  del values['sha256']
   again = Calibration.from_json(values).to_json()
   assert json.loads(json.dumps(again)) == values
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.serving import manifest as manifests
+from a3dcae_jax.common.files import object_digest
 from a3dcae_jax.serving.artefact import export_program
 from a3dcae_jax.serving.bundle import load_bundle, write_bundle
 
@@ -147,7 +147,7 @@ def change_and_seal(folder, changes):
   """Change `detector.json` and update its digest."""
   path = folder / 'detector.json'
   manifest = json.loads(path.read_text()) | changes
-  path.write_text(json.dumps(manifest | {'sha256': manifests.digest(manifest)}))
+  path.write_text(json.dumps(manifest | {'sha256': object_digest(manifest)}))
 
 
 @pytest.mark.parametrize(
