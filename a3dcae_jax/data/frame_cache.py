@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.common.files import read_object, write_json
 from a3dcae_jax.data.video import Region
 
 FORMAT = 2
@@ -90,13 +90,19 @@ class FrameCache:
       UserError: if index.json or an array is missing, damaged or of another format.
     """
     folder = pathlib.Path(folder)
-    index = read_json(folder / 'index.json')
+    index = read_object(folder / 'index.json')
     if index.get('format') != FORMAT:
       raise UserError(
         f'{folder}/index.json has format {index.get("format")!r}, this version reads {FORMAT}; '
         'remove the folder to make the cache anew'
       )
-    opened = {split: _open_split(folder, index, split) for split in splits}
+    try:
+      opened = {split: _open_split(folder, index, split) for split in splits}
+    except (KeyError, TypeError, ValueError) as error:
+      raise UserError(
+        f'{folder}/index.json is damaged ({type(error).__name__}: {error}); '
+        'remove the folder to make the cache anew'
+      ) from None
     return cls(folder, index, **opened)
 
   @property

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, read_json, write_json
+from a3dcae_jax.common.files import atomic_dir, read_object, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.video import Video, resize, resize_mask
 
@@ -57,8 +57,8 @@ def ingest_video(
   """
   signature = [*_signature(video.source), with_masks]
   if (folder / 'part.json').exists():
-    fields = read_json(folder / 'part.json')
-    if fields.pop('signature') == signature:
+    fields = read_object(folder / 'part.json')
+    if fields.pop('signature', None) == signature:
       return _part(folder, fields)
   with atomic_dir(folder) as temporary:
     with ArrayWriter(temporary / 'frames.npy', shape) as writer:

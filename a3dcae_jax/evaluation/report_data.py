@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from a3dcae_jax.common.files import read_json
+from a3dcae_jax.common.files import read_object
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import Split
 from a3dcae_jax.report.contents import Report, Strip, VideoScores
@@ -100,8 +100,8 @@ def write_page(
     videos=tuple(videos),
     rocs=_rocs(shown),
     losses=_losses(workdir),
-    config=read_json(workdir / 'config.json'),
-    provenance=read_json(workdir / 'provenance.json'),
+    config=read_object(workdir / 'config.json'),
+    provenance=read_object(workdir / 'provenance.json'),
     strips=strips,
     feature_maps=source.pictures.feature_maps(frames_of['Most abnormal frames'][0]),
   )

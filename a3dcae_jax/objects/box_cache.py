@@ -25,7 +25,7 @@ import numpy as np
 import tqdm
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_write, read_json, write_json
+from a3dcae_jax.common.files import atomic_write, read_object, write_json
 from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, Split, file_hash
 from a3dcae_jax.objects.box_csv import read_boxes
 from a3dcae_jax.objects.boxes import Boxes, join_boxes, make_boxes
@@ -213,8 +213,8 @@ def _read_index(folder: pathlib.Path, cache: FrameCache, detector: Detector) -> 
   if not (folder / 'index.json').exists():
     frames = _frames_identity(cache)[0]
     return {'format': FORMAT, 'detector': detector.identity, 'frames': frames, 'splits': {}}
-  index = read_json(folder / 'index.json')
-  if not isinstance(index, dict) or index.get('format') != FORMAT or 'splits' not in index:
+  index = read_object(folder / 'index.json')
+  if index.get('format') != FORMAT or 'splits' not in index:
     raise UserError(f'{folder}/index.json is damaged; remove the folder to find the boxes anew')
   return index
 

@@ -75,6 +75,7 @@ def evaluate_run(
   """
   if not cache.test.videos:
     raise UserError(f'{cache.index["name"]} has no test videos: there is nothing to score')
+  processes.run_on_primary('provenance', lambda: workdirs.read_provenance(workdir))
   inputs = saved_inputs(settings, workdir, cache)
   if settings.objects.detector:
     return evaluate_objects(
@@ -109,6 +110,7 @@ def evaluate_sum(
   all_settings = [settings_of_run(folder, changes) for folder in folders]
   for settings in all_settings:
     refuse_objects(settings, '--sum')
+  provenances = {str(folder): workdirs.read_provenance(folder) for folder in folders}
   first = all_settings[0]
   caches = [open_cache(first.data, ('test',))]
   for settings in all_settings[1:]:
@@ -126,7 +128,7 @@ def evaluate_sum(
     protocol_runs += facts.protocol_runs
     if folder == folders[0]:
       first_scorer, first_facts = scorer, facts
-  _write_sum_files(workdir, folders, all_settings, caches[0])
+  _write_sum_files(workdir, folders, all_settings, provenances, caches[0])
   added = add_results(scored)
   facts = first_facts._replace(protocol_runs=protocol_runs)
   source = report_source(first_scorer, caches[0], facts)
@@ -277,12 +279,10 @@ def _check_summable(folders, all_settings, caches):
       )
 
 
-def _write_sum_files(workdir, folders, all_settings, cache):
+def _write_sum_files(workdir, folders, all_settings, provenances, cache):
   configs = {}
-  provenances = {}
   for folder, settings in zip(folders, all_settings, strict=True):
     configs[str(folder)] = workdirs.to_json(settings)
-    provenances[str(folder)] = read_json(pathlib.Path(folder) / workdirs.PROVENANCE)
   write_json(workdir / workdirs.CONFIG, {'sum': configs})
   write_json(
     workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash) | {'sum': provenances}

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import checked
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.evaluate import write_results
@@ -55,11 +55,11 @@ def export_run(
     from a3dcae_jax.exporting.onnx_model import converter_packages
 
     converter_packages()  # names a missing package before anything is computed
+  trained = workdirs.read_provenance(workdir)
   inputs = InputStatistics.load(workdir, settings.data)
   one_mean_image(inputs)
   scorer = load_scorer(settings, workdir, inputs)
   calibration = calibrate_run(settings, workdir, scorer, None, inputs)
-  trained = read_json(workdir / workdirs.PROVENANCE)
   details = {
     'events': {'frames_per_s': settings.events.frames_per_s},
     'data': {'name': settings.data.name, 'sha256': trained['data_sha256']},

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.common.files import read_object, write_json
 from a3dcae_jax.config import checked, fields
 
 CONFIG = 'config.json'
@@ -88,9 +88,7 @@ def read_config(workdir: pathlib.Path) -> fields.Config:
   path = pathlib.Path(workdir) / CONFIG
   if not path.exists():
     raise UserError(f'{workdir} is not a run: it has no {CONFIG}')
-  content = read_json(path)
-  if not isinstance(content, dict):
-    raise UserError(f'{path} is not the config of a run')
+  content = read_object(path)
   if 'sum' in content:
     runs = ', '.join(content['sum'])
     raise UserError(
@@ -117,6 +115,22 @@ def check_is_no_run(workdir: pathlib.Path, results: str) -> None:
       f'--workdir={workdir} is a training run, whose results would be overwritten: '
       f'name another folder for the results of {results}'
     )
+
+
+def read_provenance(workdir: pathlib.Path) -> dict[str, Any]:
+  """Return what `provenance` gave when the run was trained.
+
+  Raises:
+    UserError: if the file is missing or damaged.
+  """
+  path = pathlib.Path(workdir) / PROVENANCE
+  try:
+    content = read_object(path)
+    if 'data_sha256' not in content:
+      raise UserError(f'{path} has no data_sha256')
+  except UserError as error:
+    raise UserError(f'{error}; main with the config of the run writes it anew') from None
+  return content
 
 
 def provenance(data_sha256: str) -> dict[str, Any]:

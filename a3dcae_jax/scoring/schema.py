@@ -147,6 +147,10 @@ def validate_metrics(metrics: dict[str, Any], *, source: str = 'metrics.json') -
   Raises:
     UserError: for another version, or naming the first field that is missing or of another type.
   """
+  if not isinstance(metrics, Mapping):
+    raise UserError(
+      f'{source} must hold an object, not {type(metrics).__name__}; evaluate the run again'
+    )
   version = metrics.get('schema_version')
   if version != VERSION:
     raise UserError(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.common.files import read_object, write_json
 
 NAME = 'manifest.json'
 _BLOCK_BYTES = 2**22
@@ -38,8 +38,8 @@ def damage(folder: str | pathlib.Path) -> str:
   """Read a checkpoint's folder and return its damage; '' if it is whole."""
   folder = pathlib.Path(folder)
   try:
-    records = read_json(folder / NAME)['files']
-  except (UserError, KeyError, TypeError):
+    records = read_object(folder / NAME)['files']
+  except (UserError, KeyError):
     return f'{NAME} is missing or broken'
   found = {_name(path, folder): path for path in _files(folder)}
   # Sizes are compared first, because that is fast.
@@ -72,7 +72,7 @@ def misfit(folder: str | pathlib.Path, like: Any) -> str:
     The first difference, as 'generator/... is float32[3] there, float32[4] here'; '' if there
     is none.
   """
-  there = read_json(pathlib.Path(folder) / NAME)['arrays']
+  there = read_object(pathlib.Path(folder) / NAME)['arrays']
   here = describe(like)
   for name in sorted(there.keys() | here.keys()):
     saved = there.get(name, 'absent')

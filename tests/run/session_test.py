@@ -14,6 +14,7 @@ from a3dcae_jax.evaluation.calibrate import find_input_statistics
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.mean_images import mean_image_ids
 from a3dcae_jax.run import evaluate as run_evaluate
+from a3dcae_jax.run import export as run_export
 from a3dcae_jax.run import session, train, workdir
 from a3dcae_jax.run.clip_feed import TrainingData, clip_feed
 from a3dcae_jax.run.datasets import open_cache
@@ -368,6 +369,20 @@ def test_a_set_without_test_videos_cannot_be_evaluated(finished):
   empty = dataclasses.replace(cache, test=dataclasses.replace(cache.test, videos=()))
   with pytest.raises(UserError, match='no test videos'):
     run_evaluate.evaluate_run(settings, run, empty)
+
+
+def test_a_missing_provenance_is_named_before_anything_is_scored(copied, tmp_path, monkeypatch):
+  _, run = copied
+  (run / 'provenance.json').unlink()
+  monkeypatch.setattr(run_evaluate, 'load_scorer', lambda *_: pytest.fail('scored'))
+  monkeypatch.setattr(run_export, 'load_scorer', lambda *_: pytest.fail('scored'))
+  for command in (
+    lambda: run_evaluate.evaluate_again(run),
+    lambda: run_evaluate.evaluate_sum([run, run], tmp_path / 'sum'),
+    lambda: run_export.export_run(run, tmp_path / 'bundle'),
+  ):
+    with pytest.raises(UserError, match=r'provenance.json does not exist; main .* writes it anew'):
+      command()
 
 
 def test_only_a_run_can_be_evaluated(tmp_path):

@@ -53,6 +53,11 @@ def test_every_field_is_required(field):
     validate_metrics(metrics)
 
 
+def test_a_file_without_an_object_is_refused():
+  with pytest.raises(UserError, match='must hold an object, not list; evaluate the run again'):
+    validate_metrics([])
+
+
 def test_the_file_is_named():
   with pytest.raises(UserError, match='run/metrics.json: seed'):
     validate_metrics(example_metrics({'seed': None}), source='run/metrics.json')
