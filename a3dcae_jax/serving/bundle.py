@@ -29,6 +29,7 @@ MODELS = {'uint8': 'model.stablehlo', 'float32': 'model_float.stablehlo'}
 WEIGHTS = 'weights.npz'
 MEAN_IMAGE = 'mean_image.npy'
 _BATCH_SIZE = 16  # windows of a video per batch
+_ROUNDING = 1e-3  # by which float pixels may leave [0, 1], as resizing makes them
 
 
 def write_bundle(
@@ -185,31 +186,21 @@ class Bundle:
     The program is compiled once for each B and dtype.
 
     Args:
-      clips: uint8 [B, T, H, W], or float32 in [0, 1].
+      clips: uint8 [B, T, H, W], or float32 in [0, 1]; at least one clip. The values of arrays on
+        the device are not checked, since that would wait for them.
 
     Returns:
       Errors [B, T] and maps [B, T, H, W].
 
     Raises:
-      UserError: for another shape or dtype.
+      UserError: for another shape, dtype or range.
     """
-    dtype = str(clips.dtype)
-    sizes = (self.window, self.height, self.width)
-    if dtype not in self._models or clips.ndim != 4 or clips.shape[1:] != sizes:
-      dtypes = ' or '.join(self._models)
-      raise UserError(
-        f'clips are {dtype} {list(clips.shape)}; {self.folder} takes {dtypes} '
-        f'[B, {self.window}, {self.height}, {self.width}]'
-      )
-    # The values of arrays on the device are not checked, since that would wait for them.
-    if dtype == 'float32' and isinstance(clips, np.ndarray):
-      largest = clips.max(initial=0)
-      if largest > 1.01:
-        raise UserError(
-          f'float32 clips are pixels in [0, 1]; the largest of these is {largest:.6g}'
-        )
-    model = self._models[dtype]
-    return model(*self._constants, clips)
+    self._check('clips', clips, (self.window, self.height, self.width))
+    if not len(clips):
+      raise UserError('clips are an empty batch: give at least one clip')
+    if isinstance(clips, np.ndarray):
+      _check_range('clips', clips)
+    return self._call(clips)
 
   def score_video(self, frames: np.ndarray) -> np.ndarray:
     """Return the score of each frame of a video; higher is more abnormal.
@@ -225,12 +216,10 @@ class Bundle:
       float64 [N], in standard deviations of the training errors.
 
     Raises:
-      UserError: for another shape or dtype, or a video that is shorter than a window.
+      UserError: for another shape, dtype or range, or a video that is shorter than a window.
     """
-    if frames.ndim != 3:
-      raise UserError(
-        f'a video is {list(frames.shape)}; it must be [N, {self.height}, {self.width}]'
-      )
+    self._check('frames of a video', frames, (self.height, self.width))
+    _check_range('frames of a video', frames)
     calibration = self.manifest['calibration']
     rows, keep = cut_windows(
       len(frames), window=self.window, step=calibration['step_frames'], stride=self.stride
@@ -240,9 +229,39 @@ class Bundle:
       batch = rows[start : start + _BATCH_SIZE]
       # The last batch is filled with repeated windows, so that there is only one compilation.
       full_batch = np.resize(batch, (_BATCH_SIZE, self.window))
-      batch_errors, _ = self(frames[full_batch])
+      batch_errors, _ = self._call(frames[full_batch])
       errors.append(np.asarray(batch_errors)[: len(batch)])
     return video_scores(np.concatenate(errors), rows, keep, calibration)
+
+  def _call(self, clips: np.ndarray | jax.Array) -> tuple[jax.Array, jax.Array]:
+    return self._models[str(clips.dtype)](*self._constants, clips)
+
+  def _check(self, name: str, images: Any, sizes: tuple[int, ...]) -> None:
+    """Check the dtype of images and their shape behind the first axis."""
+    is_array = isinstance(images, (np.ndarray, jax.Array))
+    given = type(images).__name__
+    if is_array:
+      given = f'{images.dtype} {list(images.shape)}'
+      if str(images.dtype) in self._models and images.ndim and images.shape[1:] == sizes:
+        return
+    dtypes = ' or '.join(self._models)
+    shape = ', '.join(map(str, sizes))
+    number = 'B' if len(sizes) == 3 else 'N'
+    raise UserError(
+      f'{name} are {given}; {self.folder} takes a NumPy array {dtypes} [{number}, {shape}]'
+    )
+
+
+def _check_range(name: str, images: np.ndarray | jax.Array) -> None:
+  """Check that float images are pixels in [0, 1], up to rounding."""
+  if images.dtype != np.float32 or not images.size:
+    return
+  low, high = float(images.min()), float(images.max())
+  if not (-_ROUNDING <= low and high <= 1 + _ROUNDING):  # NaN compares as false
+    raise UserError(
+      f'float32 {name} must be pixels in [0, 1]; these lie between {low:.6g} and {high:.6g}: '
+      'divide pixels of 0 to 255 by 255, or give them as uint8'
+    )
 
 
 def _requirements(models: Mapping[str, export.Exported]) -> dict[str, Any]:

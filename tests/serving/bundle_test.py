@@ -213,14 +213,18 @@ def test_files_that_disagree_are_refused(tmp_path, exported, changes, message):
   [
     (
       np.zeros((2, WINDOW, HEIGHT, 7), np.uint8),
-      r'clips are uint8 \[2, 2, 4, 7\]; .* takes uint8 or float32 \[B, 2, 4, 6\]',
+      r'clips are uint8 \[2, 2, 4, 7\]; .* array uint8 or float32 \[B, 2, 4, 6\]',
     ),
     (np.zeros((WINDOW, HEIGHT, WIDTH), np.uint8), r'clips are uint8 \[2, 4, 6\]'),
     (np.zeros((1, WINDOW, HEIGHT, WIDTH), np.int32), 'clips are int32'),
     (
       np.full((1, WINDOW, HEIGHT, WIDTH), 255, np.float32),
-      r'pixels in \[0, 1\].* is 255',
+      r'pixels in \[0, 1\].* between 255 and 255',
     ),
+    (np.full((1, WINDOW, HEIGHT, WIDTH), -0.1, np.float32), r'pixels in \[0, 1\]'),
+    (np.full((1, WINDOW, HEIGHT, WIDTH), np.nan, np.float32), 'between nan and nan'),
+    (np.zeros((0, WINDOW, HEIGHT, WIDTH), np.uint8), 'empty batch'),
+    ([[1]], r'clips are list; .* \[B, 2, 4, 6\]'),
   ],
 )
 def test_clips_of_another_kind_are_refused(folder, clips, message):
@@ -231,8 +235,13 @@ def test_clips_of_another_kind_are_refused(folder, clips, message):
 @pytest.mark.parametrize(
   'frames, message',
   [
-    (np.zeros((1, 8, HEIGHT, WIDTH), np.uint8), r'must be \[N, 4, 6\]'),
-    (np.zeros((8, HEIGHT, 7), np.uint8), r'clips are uint8 \[16, 2, 4, 7\]'),
+    (np.zeros((1, 8, HEIGHT, WIDTH), np.uint8), r'are uint8 \[1, 8, 4, 6\]; .* \[N, 4, 6\]'),
+    (np.zeros((8, HEIGHT, 7), np.uint8), r'frames of a video are uint8 \[8, 4, 7\]'),
+    (np.zeros((8, HEIGHT, WIDTH)), r'are float64 .* uint8 or float32 \[N, 4, 6\]'),
+    ([np.zeros((HEIGHT, WIDTH), np.uint8)], r'frames of a video are list'),
+    (np.full((8, HEIGHT, WIDTH), np.inf, np.float32), r'pixels in \[0, 1\].* inf'),
+    (np.full((8, HEIGHT, WIDTH), np.nan, np.float32), r'pixels in \[0, 1\]'),
+    (np.full((8, HEIGHT, WIDTH), 1.5, np.float32), 'between 1.5 and 1.5'),
     (np.zeros((1, HEIGHT, WIDTH), np.uint8), r'1 frames, fewer than the window \(=2\)'),
   ],
 )
