@@ -1,7 +1,8 @@
 """List the commands, or run one.
 
 `python -m a3dcae_jax`, or `a3dcae_jax` once installed, lists the commands.
-`a3dcae_jax COMMAND FLAGS` runs `python -m a3dcae_jax.COMMAND FLAGS`.
+`a3dcae_jax COMMAND FLAGS` runs `python -m a3dcae_jax.COMMAND FLAGS`, and `a3dcae_jax --version`
+prints the version.
 """
 
 import ast
@@ -9,6 +10,8 @@ import difflib
 import pathlib
 import runpy
 import sys
+
+from a3dcae_jax import __version__
 
 COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'benchmark', 'aot')
 
@@ -18,6 +21,9 @@ def main() -> int | None:
   arguments = sys.argv[1:]
   if not arguments or arguments[0] in ('-h', '--help', 'help'):
     print(commands_text())
+    return None
+  if arguments[0] == '--version':
+    print(f'a3dcae_jax {__version__}')
     return None
   command = arguments[0]
   if command not in COMMANDS:
@@ -36,7 +42,7 @@ def commands_text() -> str:
   lines = ['usage: a3dcae_jax COMMAND FLAGS', '']
   for command in COMMANDS:
     lines.append(f'  {command:{width}s}  {_first_line(command)}')
-  lines += ['', 'a3dcae_jax COMMAND --help explains a command.']
+  lines += ['', 'a3dcae_jax COMMAND --help explains a command; --version prints the version.']
   return '\n'.join(lines)
 
 

@@ -4,7 +4,7 @@
   python -m a3dcae_jax.evaluate --workdir=runs/ped2 --override=eval.smoothing_mode=causal
   python -m a3dcae_jax.evaluate --compare runs/a runs/b --page=compare.html
   python -m a3dcae_jax.evaluate --bundle=ped2.bundle --workdir=runs/ped2_bundle
-  python -m a3dcae_jax.evaluate --sum runs/ped2 runs/ped2_flow --workdir=runs/ped2_sum
+  python -m a3dcae_jax.evaluate --sum runs/ped2 runs/ped2_flow --workdir=runs/ped2_both
 
 A run is scored from its workdir alone: its config names the frame cache. Nothing is trained.
 
@@ -76,6 +76,14 @@ def _check_flags(folders: Sequence[str], overrides: dict[str, str]) -> None:
     raise UserError(f'{" and ".join(chosen)} do not go together')
   if folders and not (_COMPARE.value or _SUM.value):
     raise UserError(f'{folders[0]!r} is not a flag; --compare and --sum take folders of runs')
+  if _COMPARE.value:
+    for flag in (_WORKDIR, _NORMALISATION, _DATA_ROOT):
+      if flag.value:
+        raise UserError(
+          f'--{flag.name} does not go with --compare: it reads the results of the runs as they are'
+        )
+  if _PAGE.value and not _COMPARE.value:
+    raise UserError('--page goes with --compare; a run has its report.html in its workdir')
   if _CACHE.value and not _BUNDLE.value:
     raise UserError(
       '--cache goes with --bundle; a run finds its frames through its config, or --data_root'

@@ -3,6 +3,7 @@
 import difflib
 import errno
 import inspect
+import os
 import pathlib
 import re
 import sys
@@ -21,6 +22,7 @@ from a3dcae_jax.data import builders
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
 _HELP = ('-h', '-?', '-help', '--help', '-helpshort', '--helpshort')
 _REFERENCE = 'docs/reference/config.md'
 
@@ -174,9 +176,15 @@ def run_command(
     sys.exit(_run(body, argv[1:]))
 
   try:
-    app.run(run, flags_parser=parse)
-  except UserError as error:
-    sys.exit(_report(error))
+    try:
+      app.run(run, flags_parser=parse)
+    except UserError as error:
+      sys.exit(_report(error))
+    finally:
+      sys.stdout.flush()
+  except BrokenPipeError:  # the reader of the output has ended, as `| head` does
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails at its end
+    sys.exit(EXIT_PIPE)
 
 
 def _run(body: Callable[..., int | None], arguments: Sequence[str]) -> int | None:
@@ -199,13 +207,26 @@ def _run(body: Callable[..., int | None], arguments: Sequence[str]) -> int | Non
 
 
 def user_error(error: Exception) -> UserError | None:
-  """Return `error` as a `UserError` if it is one or says that a disk cannot be used, else None."""
+  """Return `error` as a `UserError` if it is one or says that a disk cannot be used, else None.
+
+  Missing videos are explained by the flags of this command.
+  """
+  if isinstance(error, builders.MissingVideos):
+    return UserError(_advice(error))
   if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
     return UserError(
       f'{error.filename or "the disk"} cannot be used ({error.strerror}): '
       'mend that, or name another folder'
     )
   return error if isinstance(error, UserError) else None
+
+
+def _advice(error: builders.MissingVideos) -> str:
+  if 'config' in flags.FLAGS:
+    return error.advice(config=config_flags.get_config_filename(flags.FLAGS['config']))
+  if 'data_root' in flags.FLAGS:
+    return error.advice(flag='--data_root')
+  return str(error)
 
 
 def _apply_compilation_cache() -> None:
@@ -292,9 +313,30 @@ def _check_fields(argv: Sequence[str]) -> None:
     field = match[1]
     if field in known or field.startswith('data.options.'):
       continue
-    near = difflib.get_close_matches(field, known, n=1)
-    hint = f'; did you mean {near[0]!r}?' if near else '.'
+    near = _near_field(field, known)
+    hint = f'; did you mean {near!r}?' if near else '.'
     raise UserError(f'--config.{field}: no field {field!r}{hint} All fields are in {_REFERENCE}')
+
+
+def _near_field(field: str, known: Sequence[str]) -> str:
+  """Return the known field that was probably meant; '' if none is near.
+
+  Fields of the same part of the config are searched. If there is no such part, fields of the same
+  name are, and then those of a part with a near name.
+  """
+  part, _, name = field.rpartition('.')
+  names = {}  # part -> name -> field
+  for other in known:
+    own_part, _, own_name = other.rpartition('.')
+    names.setdefault(own_part, {})[own_name] = other
+  if part not in names or not part:
+    same = [entries[name] for entries in names.values() if name in entries]
+    if len(same) == 1:
+      return same[0]
+    near_parts = difflib.get_close_matches(part, [own for own in names if own], n=1, cutoff=0.7)
+    part = near_parts[0] if near_parts else ''
+  near = difflib.get_close_matches(name, names[part], n=1, cutoff=0.7)
+  return names[part][near[0]] if near else ''
 
 
 def _field_names() -> list[str]:

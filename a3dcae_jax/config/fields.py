@@ -244,7 +244,10 @@ class Eval:
     False, 'Divide errors by the mean training error at their position in the window.'
   )
   smoothing_frames: float = setting(
-    0.0, 'Standard deviation of a Gaussian over scores, in frames; 0: none.', at_least=0
+    0.0,
+    'Standard deviation of a Gaussian over scores, in frames; 0: none.',
+    at_least=0,
+    at_most=1000,
   )
   smoothing_mode: str = setting(
     'centred',

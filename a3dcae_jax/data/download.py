@@ -69,7 +69,7 @@ def fetch(name: str, root: str | pathlib.Path, *, listed: Sequence[Archive] | No
     listed = archives(name)
   if not listed:
     raise UserError(
-      f'{name} cannot be fetched: a3dcae_jax/data/builders/{name}/README.md says where to get it'
+      f'{name} cannot be fetched; the documentation says under Data sets where to get it'
     )
   if root.exists() and (not root.is_dir() or any(root.iterdir())):
     return False

@@ -126,11 +126,14 @@ def _make_cache(
       videos = _videos(reader, root, split, options, writer.faults)
       splits[split] = writer.write_split(split, videos)
 
-    faults = writer.faults or _set_faults(root, label_set, splits)
+    faults = list(writer.faults)
+    if not faults and not any(split['videos'] for split in splits.values()):
+      faults.append(f'{root}: no video')
     if faults:
       noun = 'fault' if len(faults) == 1 else 'faults'
       lines = '\n  '.join(faults)
       raise UserError(f'{name}: no frame cache was written, {len(faults)} {noun}: {lines}')
+    _check_labels(root, label_set, splits['test'])
 
     index = {
       'name': name,
@@ -169,16 +172,13 @@ def _videos(
     return []
 
 
-def _set_faults(
-  root: str | pathlib.Path, label_set: str, splits: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-  """Return the faults of a set whose videos have none."""
-  if not any(split['videos'] for split in splits.values()):
-    return [f'{root}: no video']
-  test = splits['test']
+def _check_labels(root: str | pathlib.Path, label_set: str, test: Mapping[str, Any]) -> None:
+  """Check that the test videos have the labels that a user asked for."""
   if label_set and test['videos'] and not test['labels']:
-    return [f'data.label_set {label_set!r}: there are no such labels in {root}']
-  return []
+    raise UserError(
+      f'data.label_set {label_set!r}: there are no such labels in {root}; add their file, or name '
+      'another label set'
+    )
 
 
 def _notes(

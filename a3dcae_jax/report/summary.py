@@ -24,9 +24,9 @@ def summary(metrics: Mapping[str, Any]) -> str:
   ]
   regression = describe_rank_regression(metrics['rank_regression'])
   if metrics['baselines'] is None:
+    events = _counted(metrics['events']['detected'], 'event')
     lines.append(
-      f'no labels for the test videos: scores and {metrics["events"]["detected"]} events are '
-      'written, but there is no AUC'
+      f'no labels for the test videos: scores and {events} are written, but there is no AUC'
     )
     lines.append(regression)
   else:
@@ -68,7 +68,8 @@ def _interval(metrics: Mapping[str, Any]) -> str:
 def _events(events: Mapping[str, Any]) -> str:
   return (
     f'events: {events["true_positives"]} of {events["true_events"]} found, '
-    f'{events["false_alarms"]} false alarms ({events["false_alarms_per_hour"]:.0f} per hour), '
+    f'{_counted(events["false_alarms"], "false alarm")} '
+    f'({events["false_alarms_per_hour"]:.0f} per hour), '
     f'threshold {events["threshold"]:.2f} '
     f'({events["protocol"]["threshold_rule"]} of training scores)'
   )
@@ -79,9 +80,14 @@ def _regions(regions: Mapping[str, Any] | None) -> str:
     return ''
   videos = ''
   if len(regions['videos']) < regions['of_videos']:
-    videos = f', over the {len(regions["videos"])} videos that have masks'
+    with_masks = _counted(len(regions['videos']), 'video')
+    videos = f', over {with_masks} with masks'
   return (
     f'pixel AUC {100 * regions["pixel_auc"]:.1f}, RBDC {100 * regions["rbdc"]["flat"]:.1f}, '
     f'TBDC {100 * regions["tbdc"]["flat"]:.1f} '
     f'(curves held flat up to 1 false positive per frame{videos})'
   )
+
+
+def _counted(number: int, noun: str) -> str:
+  return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

@@ -105,6 +105,11 @@ def _row(*cells: object) -> str:
 
 
 def _open_given(data: fields.Data, splits: Sequence[str]) -> FrameCache:
+  if not (pathlib.Path(data.cache) / 'index.json').is_file():
+    raise UserError(
+      f'data.cache (={data.cache}) is not a frame cache: it has no index.json; name a folder that '
+      'prepare has written, or leave the field empty'
+    )
   cache = FrameCache.open(pathlib.Path(data.cache), splits)
   expected = {'name': data.name, 'height': data.height, 'width': data.width}
   if data.label_set:

@@ -66,14 +66,21 @@ def _with_overrides(settings: fields.Config, overrides: Mapping[str, str]) -> fi
         f'--override: {field} cannot be changed after training; fields of eval and events, '
         'data.label_set and data.options can'
       )
-    *parents, name = field.split('.')
-    node = values
-    for parent in parents:
-      node = node[parent]
-    if name not in node:
+    part, name = _parent(values, field)
+    if name not in part:
       raise UserError(f'--override: there is no field {field}; see docs/reference/config.md')
-    node[name] = _value_of(text)
+    part[name] = _value_of(text)
   return checked(values)
+
+
+def _parent(values: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
+  """Return the object that a field lies in, empty if there is none, and the field's own name."""
+  *parents, name = field.split('.')
+  for parent in parents:
+    values = values.get(parent)
+    if not isinstance(values, dict):
+      return {}, name
+  return values, name
 
 
 def _value_of(text: str) -> Any:
@@ -82,5 +89,5 @@ def _value_of(text: str) -> Any:
     return _BOOLEANS[text]
   try:
     return ast.literal_eval(text)
-  except (ValueError, SyntaxError):
+  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
     return text

@@ -257,7 +257,7 @@ def _check_range(name: str, images: np.ndarray | jax.Array) -> None:
   if images.dtype != np.float32 or not images.size:
     return
   low, high = float(images.min()), float(images.max())
-  if not (-_ROUNDING <= low and high <= 1 + _ROUNDING):  # NaN compares as false
+  if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN compares as false
     raise UserError(
       f'float32 {name} must be pixels in [0, 1]; these lie between {low:.6g} and {high:.6g}: '
       'divide pixels of 0 to 255 by 255, or give them as uint8'

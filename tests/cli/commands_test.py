@@ -1,5 +1,6 @@
 """Commands as processes: their list, their help, one-line errors."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -7,13 +8,16 @@ import sys
 
 import jax
 import pytest
+from absl import flags
 
 import a3dcae_jax
+from a3dcae_jax.cli import command
 from a3dcae_jax.cli.command import default_workdir, parse_overrides
 from a3dcae_jax.cli.pod import run_in_pod
 from a3dcae_jax.common.compilation_cache import FIRST_JAX
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import VARIANTS
+from a3dcae_jax.data.builders import MissingVideos
 from a3dcae_jax.training.preemption import Preempted
 
 CONFIG = '--config=configs/synthetic.py'
@@ -67,6 +71,43 @@ def test_the_package_lists_all_commands():
 def test_the_list_runs_a_command():
   result = run('a3dcae_jax', 'export', '--workdir=x')
   assert '--bundle' in one_error(result)
+
+
+def test_the_version_is_printed():
+  assert run('a3dcae_jax', '--version').stdout == f'a3dcae_jax {a3dcae_jax.__version__}\n'
+
+
+def test_a_reader_of_the_help_may_end_early():
+  reading, writing = os.pipe()
+  os.close(reading)
+  result = subprocess.run(
+    [sys.executable, '-m', 'a3dcae_jax', 'evaluate', '--help'],
+    stdout=writing,
+    stderr=subprocess.PIPE,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  os.close(writing)
+  assert (result.stderr, result.returncode) == ('', 141)
+
+
+@pytest.mark.parametrize(
+  'field, near',
+  [
+    ('train.stepz', 'train.steps'),
+    ('trains.steps', 'train.steps'),
+    ('steps', 'train.steps'),
+    ('evals.stride', 'eval.stride'),
+    ('eval.smoothing', 'eval.smoothing_mode'),
+    ('train.unpooling', ''),
+    ('eval.foo', ''),
+    ('foo.bar', ''),
+    ('foo', ''),
+  ],
+)
+def test_only_a_near_field_is_suggested(field, near):
+  assert command._near_field(field, command._field_names()) == near
 
 
 def test_an_unknown_command_is_named():
@@ -134,13 +175,26 @@ def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_missing_videos_are_reported_in_one_line(tmp_path):
+  config = tmp_path / 'mine.py'
+  config.write_text(pathlib.Path('configs/ucsd_ped2.py').read_text())
   result = run(
     'a3dcae_jax.prepare',
-    '--config=configs/ucsd_ped2.py',
+    f'--config={config}:small',
     '--config.data.root=/none',
     f'--config.data.cache_dir={tmp_path}',
   )
-  assert '/none' in one_error(result)
+  line = one_error(result)
+  assert f'`python -m a3dcae_jax.prepare --config={config}:small --config.data.root=/none' in line
+  assert '--data_root' not in line
+
+
+def test_missing_videos_are_explained_by_the_flags_of_evaluate(monkeypatch):
+  holder = flags.FlagValues()
+  flags.DEFINE_string('data_root', '', '', flag_values=holder)
+  monkeypatch.setattr(command.flags, 'FLAGS', holder)
+  message = str(command.user_error(MissingVideos('avenue', 'data/avenue')))
+  assert 'another folder is named by --data_root=FOLDER' in message
+  assert '--config.data.root' not in message
 
 
 @pytest.mark.parametrize(
@@ -149,6 +203,8 @@ def test_missing_videos_are_reported_in_one_line(tmp_path):
     ([], '--workdir is missing'),
     (['--sum', 'a', 'b'], '--workdir is missing'),
     (['--workdir=x', '--cache=y'], '--cache goes with --bundle'),
+    (['--workdir=x', '--page=y.html'], '--page goes with --compare'),
+    (['--compare', 'a', 'b', '--workdir=x'], '--workdir does not go with --compare'),
     (['--workdir=x', '--override=eval.stride'], 'is not FIELD=VALUE'),
     (['--compare', '--sum', 'a', 'b'], 'do not go together'),
     (['--workdir=x', 'y'], "'y' is not a flag"),

@@ -230,6 +230,7 @@ def test_every_field_has_a_rule_or_is_free():
     ({'input.kind': 'flow', 'eval.error': 'local'}, "eval.error 'local'"),
     ({'events.threshold_rule': 'rate', 'events.threshold_value': -1.0}, 'a rate'),
     ({'clips.strides': ()}, 'clips.strides'),
+    ({'eval.smoothing_frames': 1001.0}, 'eval.smoothing_frames .* at most 1000'),
     ({'eval.smoothing_frames': float('nan')}, 'eval.smoothing_frames'),
     ({'loss.noise_std': float('inf')}, 'loss.noise_std'),
   ],

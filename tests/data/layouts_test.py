@@ -363,7 +363,7 @@ def test_faults_of_labels_and_frames_are_reported_together(avenue_root, tmp_path
 
 
 def test_a_label_set_without_files_is_named(avenue_root, tmp_path):
-  with pytest.raises(UserError, match="data.label_set 'hasan'"):
+  with pytest.raises(UserError, match="^data.label_set 'hasan': there are no such labels in"):
     prepare('avenue', avenue_root, tmp_path, label_set='hasan')
 
 

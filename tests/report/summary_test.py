@@ -1,5 +1,7 @@
 """The figures as text."""
 
+import pytest
+
 from a3dcae_jax.report.summary import describe_rank_regression, summary
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
 from tests.scoring.example import example_metrics, unlabelled_metrics
@@ -26,8 +28,19 @@ def test_interval_events_and_regions_follow():
     'of_videos': 2,
   }
   text = summary(example_metrics({'regions': regions}))
-  for words in ('85.0 to 95.0', '1 of 2 found', '12 per hour', 'RBDC 25.0', '1 videos that have'):
+  for words in (
+    '85.0 to 95.0',
+    '1 of 2 found',
+    '12 per hour',
+    'RBDC 25.0',
+    'over 1 video with masks',
+  ):
     assert words in text
+
+
+@pytest.mark.parametrize('count, words', [(1, ' 1 false alarm ('), (2, ' 2 false alarms (')])
+def test_false_alarms_are_counted(count, words):
+  assert words in summary(example_metrics({'events.false_alarms': count}))
 
 
 def test_one_video_has_no_interval():

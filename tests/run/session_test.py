@@ -205,6 +205,10 @@ def test_an_override_changes_the_scores_and_not_the_config(copied):
   for overrides, message in (
     ({'train.steps': '3'}, 'train.steps cannot be changed'),
     ({'eval.foo': '3'}, 'no field eval.foo'),
+    ({'eval.foo.bar': '1'}, 'no field eval.foo.bar'),
+    ({'eval.stride.x': '1'}, 'no field eval.stride.x'),
+    ({'eval.error': '{[]:1}'}, r"eval.error '{\[\]:1}': known are eq13"),
+    ({'eval.smoothing_frames': '1e9'}, 'eval.smoothing_frames .* at most 1000'),
     ({'eval.stride': 'x'}, r'eval.stride \(=.x.\) must be of type int'),
   ):
     with pytest.raises(UserError, match=message):
@@ -383,6 +387,22 @@ def test_a_missing_provenance_is_named_before_anything_is_scored(copied, tmp_pat
   ):
     with pytest.raises(UserError, match=r'provenance.json does not exist; main .* writes it anew'):
       command()
+
+
+def test_a_folder_that_is_no_frame_cache_is_refused(tmp_path):
+  settings = tiny(tmp_path, **{'data.cache': str(tmp_path)})
+  with pytest.raises(UserError, match=r'^data.cache \(=.*\) is not a frame cache'):
+    open_cache(settings.data)
+
+
+def test_a_damaged_index_of_a_cache_is_named(tmp_path):
+  cache = open_cache(tiny(tmp_path).data)
+  path = cache.folder / 'index.json'
+  whole = path.read_bytes()
+  for harm in (lambda index: [], lambda index: index | {'splits': {'train': 3, 'test': 3}}):
+    write_json(path, harm(json.loads(whole)))
+    with pytest.raises(UserError, match='index.json is damaged'):
+      open_cache(tiny(tmp_path).data)
 
 
 def test_only_a_run_can_be_evaluated(tmp_path):

@@ -11,7 +11,8 @@ and, where they make sense,
     label_sets(root)                 the label sets whose files are there
     notes(root)                      differences between its label sets, as lines of text
     PUBLISHED                        `Published` counts
-    HOW_TO_GET                       what to do to get the set, if it cannot be downloaded
+    HOW_TO_GET                       what to do to get the set, if it cannot be downloaded, and
+                                     the page of the documentation that says more
 """
 
 import difflib
@@ -73,24 +74,41 @@ def default_label_set(reader_module: ModuleType, root: str | pathlib.Path) -> st
   return reader_module.LABEL_SETS[0]
 
 
+class MissingVideos(UserError):
+  """There is no folder of videos; the message says how to get the set.
+
+  Commands word it by `advice`, since they know their flags.
+  """
+
+  def __init__(self, name: str, root: str | pathlib.Path) -> None:
+    """Keep the name of the data set and the folder that does not exist."""
+    self.name = name
+    self.root = root
+    super().__init__(self.advice())
+
+  def advice(self, *, config: str = '', flag: str = '--config.data.root') -> str:
+    """Return the message.
+
+    Args:
+      config: the config file that the user gave; empty for that of the data set.
+      flag: the flag that names another folder.
+    """
+    problem = f'there is no folder {self.root}' if self.root else 'it is empty'
+    if download.archives(self.name):
+      command = f'python -m a3dcae_jax.prepare --config={config or f"configs/{self.name}.py"}'
+      if self.root and str(self.root) != f'data/{self.name}':  # the default of the config
+        command += f' --config.data.root={self.root}'
+      how = f'`{command} --download` fetches the set there'
+    else:
+      how = reader(self.name).HOW_TO_GET
+    return f'data.root: {problem}; {how}; another folder is named by {flag}=FOLDER'
+
+
 def check_root(name: str, root: str | pathlib.Path) -> None:
   """Check that the folder of a data set exists.
 
   Raises:
-    UserError: saying how to get the set.
+    MissingVideos: saying how to get the set.
   """
-  if name == 'synthetic' or (root and pathlib.Path(root).exists()):
-    return
-  problem = f'there is no folder {root}' if root else 'it is empty'
-  if download.archives(name):
-    command = f'python -m a3dcae_jax.prepare --config=configs/{name}.py'
-    if root and str(root) != f'data/{name}':  # the default of the config
-      command += f' --config.data.root={root}'
-    how = f'`{command} --download` fetches the set there'
-  else:
-    how = reader(name).HOW_TO_GET
-    how += f' (more in a3dcae_jax/data/builders/{name}/README.md)'
-  raise UserError(
-    f'data.root: {problem}; {how}; another folder is named by --config.data.root=FOLDER, '
-    'in evaluate and export by --data_root=FOLDER'
-  )
+  if name != 'synthetic' and not (root and pathlib.Path(root).exists()):
+    raise MissingVideos(name, root)

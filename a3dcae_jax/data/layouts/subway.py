@@ -23,7 +23,8 @@ from a3dcae_jax.data.video import Frames, Region, Video
 
 LABEL_SETS = ('user',)
 HOW_TO_GET = (
-  'ask the authors for the video (A. Adam et al., IEEE TPAMI 30(3), 2008) and put it there alone'
+  'ask the authors for the video (A. Adam et al., IEEE TPAMI 30(3), 2008) and put it there alone '
+  '(the documentation says more under Data sets)'
 )
 
 

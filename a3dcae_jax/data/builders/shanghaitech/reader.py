@@ -17,7 +17,8 @@ from a3dcae_jax.data.video import Frames, Video
 
 LABEL_SETS = ('official', 'community')
 HOW_TO_GET = (
-  'https://svip-lab.github.io/dataset/campus_dataset.html links the archive; unpack it there'
+  'https://svip-lab.github.io/dataset/campus_dataset.html links the archive; unpack it there '
+  '(the documentation says more under Data sets)'
 )
 _FOLDERS = {
   'train': ('training/videos', 'training/frames'),

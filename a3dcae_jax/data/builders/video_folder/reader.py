@@ -22,7 +22,10 @@ from a3dcae_jax.data.layouts.media import (
 from a3dcae_jax.data.video import Frames, Video
 
 LABEL_SETS = ('user',)
-HOW_TO_GET = 'put your videos there, into training/ and testing/'
+HOW_TO_GET = (
+  'put your videos there, into training/ and testing/ '
+  '(the documentation says more under Your own camera)'
+)
 _FOLDERS = {'train': 'training', 'test': 'testing'}
 
 
