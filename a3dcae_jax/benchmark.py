@@ -65,7 +65,7 @@ _PEER_TUNED = flags.DEFINE_bool(
   'peer_tuned', True, 'Give the reference implementation the allocator settings of this process.'
 )
 _PAIRS = flags.DEFINE_integer(
-  'pairs', 3, 'How often the two implementations take turns.', lower_bound=1
+  'pairs', 3, 'Number of alternating measurements of the two implementations.', lower_bound=1
 )
 _CACHE = flags.DEFINE_string('cache', '', 'Frame cache that the modes pipeline and objects read.')
 _DETECTOR = flags.DEFINE_string(

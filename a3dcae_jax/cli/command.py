@@ -1,4 +1,4 @@
-"""What all commands share: flags, `--help`, one-line errors, exit status."""
+"""Flags, `--help`, one-line errors and exit status, which all commands share."""
 
 import difflib
 import errno
@@ -127,7 +127,7 @@ def default_workdir(config: str) -> pathlib.Path:
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, str]:
-  """Read the values of `--override`: field -> value as text.
+  """Return the value of each field in `--override`, as text.
 
   Args:
     texts: 'FIELD=VALUE', or several, separated by commas. A value may contain commas.

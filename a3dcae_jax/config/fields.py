@@ -33,8 +33,8 @@ class Data:
   root: str = setting('', 'Folder of the videos as shipped; each data set has a default.')
   cache: str = setting('', 'Folder of a frame cache to use; empty: found or made in cache_dir.')
   cache_dir: str = setting('data/caches', 'Folder of all frame caches.')
-  height: int = setting(_PAPER.size_px, 'Frames are resized to this height, in pixels.', at_least=2)
-  width: int = setting(_PAPER.size_px, 'Frames are resized to this width, in pixels.', at_least=2)
+  height: int = setting(_PAPER.size_px, 'Height of the resized frames, in pixels.', at_least=2)
+  width: int = setting(_PAPER.size_px, 'Width of the resized frames, in pixels.', at_least=2)
   label_set: str = setting(
     '', "Annotation to score by; empty: the data set's first. Named in every result."
   )
@@ -69,15 +69,22 @@ class Objects:
     '.onnx file with the output of YOLOX; a .csv file with boxes. Empty: frames are scored whole.',
   )
   min_score: float = setting(
-    0.25, 'Boxes with a lower score of the detector are left out.', at_least=0, at_most=1
+    0.25,
+    'Least score of the detector; boxes below it are left out.',
+    at_least=0,
+    at_most=1,
   )
   classes: tuple = setting((), 'Numbers of the classes that count; empty: all.')
   min_size_px: int = setting(
-    4, 'Boxes with a shorter side are left out, in pixels of the frame cache.', at_least=1
+    4,
+    'Least side of a box, in pixels of the frame cache; smaller boxes are left out.',
+    at_least=1,
   )
-  max_per_frame: int = setting(32, 'Boxes of one frame; those of highest score stay.', at_least=1)
-  crop_px: int = setting(32, 'Objects are resized to this height and width.', at_least=2)
-  mirrored: bool = setting(True, 'Mirror half of the training clips, drawn at random.')
+  max_per_frame: int = setting(
+    32, 'Most boxes of one frame; those of highest score stay.', at_least=1
+  )
+  crop_px: int = setting(32, 'Height and width of the resized objects, in pixels.', at_least=2)
+  mirrored: bool = setting(True, 'Mirroring of half of the training clips, drawn at random.')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,19 +93,20 @@ class Input:
 
   kind: str = setting(
     'frames',
-    'What is reconstructed: frames, the magnitude of their optical flow (Table IX), or, of objects '
-    'alone, frames and their differences in time, each by its own network.',
+    'Input that is reconstructed: frames, the magnitude of their optical flow (Table IX), or, of '
+    'objects alone, frames and their differences in time, each by its own network.',
     choices=('frames', 'flow', 'frames_and_differences'),
   )
   target_rms: float = setting(
     0.0,
-    'Normalise each frame towards this root mean square, for pixels in [0, 1]; 0: not at all.',
+    'Root mean square towards which each frame is normalised, for pixels in [0, 1]; 0: none.',
     at_least=0,
     at_most=1,
   )
   perspective: str = setting(
     'none',
-    'auto divides flow by the reference speed of its row, which is fitted to the training videos.',
+    'Perspective normalisation: auto divides flow by the reference speed of its row, which is '
+    'fitted to the training videos.',
     choices=('none', 'auto'),
   )
 
@@ -118,7 +126,8 @@ class Model:
   )
   unpooling: str = setting(
     'recorded',
-    'Un-pool at the recorded pool indices, or always at the upper left pixel (fixed; Table V).',
+    'Pixels that un-pooling fills: those of the recorded pool indices, or always the upper left '
+    'one (fixed; Table V).',
     choices=('recorded', 'fixed'),
   )
   bn_scale_init: float = setting(
@@ -134,7 +143,8 @@ class Model:
   )
   remat: str = setting(
     'none',
-    "blocks keeps only each block's input for the gradient: less memory, more time.",
+    "Values kept for the gradient: all (none), or each block's input alone (blocks), which takes "
+    'less memory and more time.',
     choices=('none', 'blocks'),
   )
 
@@ -156,11 +166,14 @@ class Loss:
   )
   mask_period: int = setting(
     0,
-    'Mask a run of frames in each period of this many, and count only them in the loss; 0: none.',
+    'Frames per period of the masks, at most clips.window. A run of frames in each period is '
+    'masked, and only these count in the loss; 0: no masks.',
     at_least=0,
   )
   mask_length: int = setting(
-    1, 'Masked frames per period. In scoring, every frame is masked in turn.', at_least=1
+    1,
+    'Masked frames per period, fewer than mask_period. In scoring, every frame is masked in turn.',
+    at_least=1,
   )
 
 
@@ -185,12 +198,14 @@ class Train:
     16, 'Clips per update over all devices; the paper gives no number.', at_least=1
   )
   holdout_videos: int = setting(
-    0, 'Number of last training videos that only calibrate; 0: all train and calibrate.', at_least=0
+    0,
+    'How many training videos, counted from the last, only calibrate; 0: all train and calibrate.',
+    at_least=0,
   )
   input_pipeline: str = setting(
     'auto',
-    'device_cached: clips from frames on the device; streaming: tf.data; auto: the first if the '
-    'frames fit.',
+    'Source of the clips: frames on the device (device_cached) or tf.data (streaming); auto: the '
+    'first if the frames fit.',
     choices=('auto', 'device_cached', 'streaming'),
   )
   log_every_steps: int = setting(10, 'Updates between two readings of the metrics.', at_least=1)
@@ -219,7 +234,7 @@ class Eval:
   )
   stride: int = setting(
     1,
-    'Temporal stride of test windows; for short videos the largest that fits.',
+    'Temporal stride of test windows; a video that is too short takes the largest that fits.',
     at_least=1,
   )
   calibration_windows: int = setting(
@@ -232,7 +247,7 @@ class Eval:
   )
   network_weight: float = setting(
     0.25,
-    'Weight of the reconstruction error in error=local; the rest of 1 is the weight of speed.',
+    'Weight of the reconstruction error in error=local; speed has 1 minus this weight.',
     at_least=0,
     at_most=1,
   )
@@ -241,7 +256,7 @@ class Eval:
     'Weights of appearance error, motion error and speed in the error of an object.',
   )
   per_position: bool = setting(
-    False, 'Divide errors by the mean training error at their position in the window.'
+    False, 'Division of errors by the mean training error at their position in the window.'
   )
   smoothing_frames: float = setting(
     0.0,
@@ -251,7 +266,7 @@ class Eval:
   )
   smoothing_mode: str = setting(
     'centred',
-    'centred uses later frames too, causal does not.',
+    'Frames that smoothing uses: earlier and later ones (centred), or no later ones (causal).',
     choices=('centred', 'causal'),
   )
 
@@ -262,11 +277,13 @@ class Events:
 
   threshold_rule: str = setting(
     'quantile',
-    'How the threshold is found: a quantile of the training scores; rate: by their false alarms '
-    'per hour; fixed: given as a z-score.',
+    'Rule of the threshold: a quantile of the training scores; rate: by their false alarms per '
+    'hour; fixed: given as a z-score.',
     choices=('quantile', 'rate', 'fixed'),
   )
-  threshold_value: float = setting(0.999, 'The quantile, the rate, or the z-score.')
+  threshold_value: float = setting(
+    0.999, 'Quantile, above 0 and below 1; rate per hour, from 0 on; or z-score, any number.'
+  )
   frames_per_s: float = setting(25.0, 'Frame rate of the videos; for rates and delays.', above=0)
 
 

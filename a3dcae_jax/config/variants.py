@@ -87,7 +87,7 @@ VARIANTS: dict[str, Variant] = {
     },
     includes=('tuned',),
   ),
-  # Flow has no use for normalised frames or larger strides: both hide how fast things move.
+  # Flow measures how fast things move, which normalised frames and larger strides would hide.
   'flow': Variant(
     'small on optical flow instead of frames; evaluate --sum adds it to a run of small (Table IX)',
     {

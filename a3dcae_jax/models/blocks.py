@@ -87,7 +87,7 @@ class ConvBlock(nn.Module):
     Args:
       x: [B, T, H, W, Cin].
       train: use batch statistics and update the running ones.
-      centre: bias activation of the layer before, a value close to most of `x`; None for zero. See
+      centre: tanh of the bias of the layer before, a value close to most of `x`; None for zero. See
         `ops.conv_pool`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A lock on the workdir that ends with its process, even a killed one."""
+"""A lock on the workdir, free again when the process that took it has ended."""
 
 import fcntl
 import os
@@ -9,7 +9,10 @@ from a3dcae_jax.common.errors import UserError
 
 
 class WorkdirLock:
-  """A lock on a workdir, held from `take()` until the context or process ends."""
+  """A lock on a workdir, held from `take()` until the context ends.
+
+  The system frees it when its process ends, even by a signal, so a lock never has to be removed.
+  """
 
   def __init__(self, workdir: pathlib.Path) -> None:
     self._path = pathlib.Path(workdir) / '.lock'

@@ -1,4 +1,4 @@
-"""Train a run and evaluate it, or prepare a data set."""
+"""Train and evaluate a run (`main`), or prepare a data set (`prepare`)."""
 
 import pathlib
 from typing import Any
@@ -111,7 +111,7 @@ def _check_existing(settings, workdir, lock):
 
 
 def _check_videos(settings, cache):
-  """Raise errors that would otherwise end the run only after hours of training."""
+  """Check what would otherwise end the run only after hours of training."""
   check_batch_size(settings.train.batch_size)
   videos = trained_on(cache.train.videos, settings.train.holdout_videos)
   mode = settings.data.mean_image
@@ -147,7 +147,7 @@ def _input_statistics(settings, workdir, cache):
 
 
 def _set_up(settings, workdir, cache, inputs, lock):
-  """Make the workdir, after everything has been checked that can be checked."""
+  """Make the workdir, once all other checks have passed."""
   lock.take()
   workdirs.init_or_check_workdir(workdir, settings)
   if not workdirs.has_checkpoint(workdir):

@@ -1,4 +1,4 @@
-"""The folder of a run: its config, and the provenance of its results."""
+"""The config of a run and the provenance of its results, in its folder."""
 
 import dataclasses
 import json
@@ -134,7 +134,7 @@ def read_provenance(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def provenance(data_sha256: str) -> dict[str, Any]:
-  """Return versions, devices, commit and data: what figures depend on too."""
+  """Return what figures depend on besides the config: versions, devices, commit, data."""
   devices = jax.devices()
   return {
     'python': platform.python_version(),
