@@ -122,17 +122,28 @@ def make_detector(
     if not path.exists():
       if not download:
         raise UserError(
-          f'detector {name}: {path} does not exist: fetch {address(name)} into it, '
-          'or ask for the download'
+          f'objects.detector {name!r}: {path} does not exist; `prepare --download` fetches it from '
+          f'{address(name)}'
         )
       fetch_model(name, folder)
     return _from_file(name, 'yolox', path)
   path = pathlib.Path(name)
   if path.suffix not in ('.onnx', '.csv'):
-    raise UserError(f'detector {name!r} is unknown; it must be {_CHOICES}')
+    raise UserError(f'objects.detector {name!r} is unknown; it must be {_CHOICES}')
   if not path.is_file():
-    raise UserError(f'detector {name}: there is no such file; it must be {_CHOICES}')
+    raise UserError(f'objects.detector {name!r}: there is no such file; it must be {_CHOICES}')
   return _from_file(path.name, 'yolox' if path.suffix == '.onnx' else 'csv', path)
+
+
+def check_detector(name: str) -> None:
+  """Check that a detector can be used, before anything long starts.
+
+  Raises:
+    UserError: as in `make_detector`, and if a model cannot be opened.
+  """
+  detector = make_detector(name)
+  if detector.kind == 'yolox':
+    YoloxDetector(detector.path)
 
 
 def model_path(name: str, folder: str | pathlib.Path = MODEL_DIR) -> pathlib.Path:

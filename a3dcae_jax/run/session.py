@@ -18,6 +18,7 @@ from a3dcae_jax.evaluation.calibrate import (
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.mean_images import mean_image_ids, mean_image_names
 from a3dcae_jax.evaluation.results import cut_windows
+from a3dcae_jax.objects.detectors import check_detector, make_detector
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.clip_feed import TrainingData, clip_feed, trained_on
 from a3dcae_jax.run.datasets import ingest_table, open_cache, prepare_data
@@ -52,6 +53,8 @@ def train_and_evaluate(
   """
   workdir = pathlib.Path(workdir)
   hooks = profile_hooks(profile, workdir, settings.train.steps)
+  if settings.objects.detector:
+    check_detector(settings.objects.detector)
   processes.log_once(f'workdir {workdir}')
   with WorkdirLock(workdir) as lock:
     processes.run_on_primary('config', lambda: _check_existing(settings, workdir, lock))
@@ -91,6 +94,8 @@ def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None
       raise UserError('--download needs data.root, the folder to fetch into')
     if not fetch(data.name, data.root):
       print(f'{data.root} is not empty: nothing is fetched, its files are used as they are')
+  if settings.objects.detector:
+    make_detector(settings.objects.detector, download=download)
   cache = prepare_data(data)
   cache.verify()
   print(ingest_table(cache))

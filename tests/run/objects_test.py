@@ -172,3 +172,21 @@ def test_parts_leave_each_measurement_out():
   parts = parts_of((0.5, 0.25, 1.0))
   assert parts['without speed'] == (0.5, 0.25, 0.0)
   assert parts['motion alone'] == (0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+  'detector, words',
+  [
+    ('yolo', "objects.detector 'yolo' is unknown; it must be foreground"),
+    ('missing.onnx', "objects.detector 'missing.onnx': there is no such file"),
+    ('yolox_tiny', '`prepare --download` fetches it from https://'),
+  ],
+)
+def test_a_wrong_detector_is_refused_before_anything_is_written(
+  folder, tmp_path, monkeypatch, detector, words
+):
+  monkeypatch.chdir(tmp_path)
+  settings = settings_in(folder, **{'objects.detector': detector})
+  with pytest.raises(UserError, match=words):
+    session.train_and_evaluate(settings, tmp_path / 'run')
+  assert not list(tmp_path.iterdir())
