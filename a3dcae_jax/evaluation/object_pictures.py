@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from a3dcae_jax.data.frame_cache import Split
+from a3dcae_jax.data.frame_cache import Split, videos_of
 from a3dcae_jax.evaluation.localisation import paint_objects
 from a3dcae_jax.evaluation.object_scorer import ObjectScorer
 from a3dcae_jax.evaluation.report_data import NUM_STRIPS, Frame, Pictures
@@ -81,9 +81,7 @@ class ObjectReport(Pictures):
     real = np.asarray(shown.real)[0, middle, :, :, 0]
     recon = np.asarray(shown.recon)[0, middle, :, :, 0]
     brightness = crop.mean() - real.mean()
-    video = next(
-      video for video in reversed(self.split.videos) if video.first <= int(objects.frame[0])
-    )
+    video = self.split.videos[videos_of(self.split, objects.frame)[0]]
     caption = (
       f'video {video.name}, frame {int(objects.frame[0]) - video.first}: {self._describe(index)}'
     )
