@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import pathlib
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
@@ -247,9 +246,9 @@ def _as_boxes(arrays: Mapping[str, np.ndarray]) -> Boxes:
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, 'rb') as file, np.load(file, allow_pickle=False) as arrays:
       return dict(arrays)
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
+  except Exception as error:  # zipfile and NumPy raise errors of many types for damaged bytes
     raise UserError(f'{path} cannot be read ({error}); remove it to make it anew') from None
 
 

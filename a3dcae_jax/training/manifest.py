@@ -39,18 +39,19 @@ def damage(folder: str | pathlib.Path) -> str:
   folder = pathlib.Path(folder)
   try:
     records = read_object(folder / NAME)['files']
-  except (UserError, KeyError):
+    records = {name: (record['bytes'], record['sha256']) for name, record in records.items()}
+  except (UserError, KeyError, TypeError, AttributeError):
     return f'{NAME} is missing or broken'
   found = {_name(path, folder): path for path in _files(folder)}
   # Sizes are compared first, because that is fast.
-  for name, record in records.items():
+  for name, (expected, _) in records.items():
     if name not in found:
       return f'{name} is missing'
     size = found[name].stat().st_size
-    if size != record['bytes']:
-      return f'{name} has {size} bytes of {record["bytes"]}'
-  for name, record in records.items():
-    if _sha256(found[name]) != record['sha256']:
+    if size != expected:
+      return f'{name} has {size} bytes of {expected}'
+  for name, (_, sha256) in records.items():
+    if _sha256(found[name]) != sha256:
       return f'{name} is not what was written (SHA-256 differs)'
   return ''
 

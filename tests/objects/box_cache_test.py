@@ -94,6 +94,20 @@ def test_damaged_files_are_found(cache, detector):
     open_boxes(cache, detector, 'test')
 
 
+def test_a_damaged_part_is_named(tmp_path):
+  path = tmp_path / 'part.npz'
+  np.savez_compressed(path, frame=np.arange(500))
+  content = path.read_bytes()
+  for at in range(0, len(content), 7):
+    harmed = bytearray(content)
+    harmed[at] ^= 0x10
+    path.write_bytes(harmed)
+    try:
+      box_cache._read_arrays(path)
+    except UserError as error:
+      assert 'part.npz cannot be read' in str(error)
+
+
 def test_the_folder_depends_on_frames_and_detector(cache, detector, tmp_path):
   (tmp_path / 'a.csv').write_text('a')
   folders = {boxes_folder(cache, detector), boxes_folder(cache, make_detector(f'{tmp_path}/a.csv'))}

@@ -159,6 +159,14 @@ def test_a_save_has_the_values_at_the_time_of_the_call(tmp_path):
   checkpoints.close()
 
 
+@pytest.mark.parametrize(
+  'content', [b'', b'\xff', b'[]', b'{}', b'{"files": []}', b'{"files": {"a": 1}}']
+)
+def test_a_damaged_manifest_is_named(tmp_path, content):
+  (tmp_path / 'manifest.json').write_bytes(content)
+  assert damage(tmp_path) == 'manifest.json is missing or broken'
+
+
 def test_the_manifest_has_step_times_and_arrays(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(3, {'x': jnp.zeros(7)})
