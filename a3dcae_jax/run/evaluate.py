@@ -110,13 +110,13 @@ def evaluate_sum(
   all_settings = [settings_of_run(folder, changes) for folder in folders]
   for settings in all_settings:
     refuse_objects(settings, '--sum')
-  provenances = {str(folder): workdirs.read_provenance(folder) for folder in folders}
   first = all_settings[0]
   caches = [open_cache(first.data, ('test',))]
   for settings in all_settings[1:]:
     is_same = settings.data == first.data
     caches.append(caches[0] if is_same else open_cache(settings.data, ('test',)))
   _check_summable(folders, all_settings, caches)
+  provenances = {str(folder): workdirs.read_provenance(folder) for folder in folders}
   scored = []
   protocol_runs = []
   for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
