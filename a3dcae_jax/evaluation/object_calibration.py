@@ -16,8 +16,8 @@ import numpy as np
 
 from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.evaluation.calibration import FOLDER, REMADE, check_digest, naming_damage
-from a3dcae_jax.scoring.objects import ObjectStatistics, object_errors, worst_objects
 from a3dcae_jax.serving.arrays import arrays_digest, pack_arrays, unpack_arrays
+from a3dcae_jax.serving.object_statistics import ObjectStatistics, object_errors, worst_objects
 
 _FILE = 'objects.npz'
 
@@ -31,7 +31,7 @@ class ObjectCalibration:
     videos: 'training videos' or 'held-out videos'.
     frame: int32 [M], frame of each object, in the calibrating videos one after another.
     bottoms: float32 [M], lower edge of each object as a share of the frame's height.
-    measurements: float32 [M, 5], see `scoring.objects.RAW_MEASUREMENTS`.
+    measurements: float32 [M, 5], see `serving.object_statistics.RAW_MEASUREMENTS`.
     num_frames: number of frames of each calibrating video.
   """
 

@@ -11,7 +11,7 @@ from a3dcae_jax.evaluation.object_scorer import ObjectScorer
 from a3dcae_jax.evaluation.report_data import NUM_STRIPS, Frame, Pictures
 from a3dcae_jax.objects.clips import ObjectTable, object_rows
 from a3dcae_jax.report.contents import Strip
-from a3dcae_jax.scoring.objects import MEASUREMENTS
+from a3dcae_jax.serving.object_statistics import MEASUREMENTS
 
 _WORST_APART_FRAMES = 25  # the gallery shows one object of a video within this many frames
 

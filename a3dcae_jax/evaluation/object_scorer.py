@@ -16,7 +16,8 @@ from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.objects.clips import ObjectTable, object_rows
 from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.ops.crops import crop_clips
-from a3dcae_jax.scoring.objects import RAW_MEASUREMENTS, measure_objects
+from a3dcae_jax.scoring.objects import measure_objects
+from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS
 from a3dcae_jax.training import processes
 from a3dcae_jax.training.state import TrainState
 
@@ -143,7 +144,7 @@ def shared_measurements(
     progress: title of a progress bar; empty for none.
 
   Returns:
-    float32 [M, 5], see `scoring.objects.RAW_MEASUREMENTS`.
+    float32 [M, 5], see `serving.object_statistics.RAW_MEASUREMENTS`.
   """
   count = len(table.frame)
   if processes.count() == 1:

@@ -5,7 +5,7 @@ from typing import Any
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import Split
 from a3dcae_jax.data.windows import fitting_stride
-from a3dcae_jax.scoring.objects import MEASUREMENTS
+from a3dcae_jax.serving.object_statistics import MEASUREMENTS
 
 MACRO_RULE = 'mean over videos that have both classes'
 

@@ -31,7 +31,7 @@ from a3dcae_jax.objects.clips import ObjectTable, object_table
 from a3dcae_jax.objects.detectors import make_detector
 from a3dcae_jax.run.restore import restored_state
 from a3dcae_jax.scoring.assemble import split_by_video
-from a3dcae_jax.scoring.objects import (
+from a3dcae_jax.serving.object_statistics import (
   MEASUREMENTS,
   RAW_MEASUREMENTS,
   object_errors,

@@ -1,0 +1,200 @@
+"""The error of an object, and of a frame by its worst object (Table VIII), with NumPy alone.
+
+An object has three measurements: errors of appearance and motion, and speed (`scoring.objects`).
+
+A crop with more contrast or more motion has larger errors, abnormal or not. So the logarithm of an
+error first becomes a z-score among training objects whose crops have about the same energy.
+
+Normal measurements also differ from near to far. So each then becomes a z-score among training
+objects whose lower edge is at about the same height in the frame. The error of an object is the
+weighted sum of its z-scores above 0. The error of a frame is that of its worst object.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+
+MEASUREMENTS = ('appearance', 'motion', 'speed')
+
+RAW_MEASUREMENTS = (
+  'appearance_error',
+  'appearance_energy',
+  'motion_error',
+  'motion_energy',
+  'speed',
+)
+"""Mean squares over the middle frames of a crop, and its speed in pixels per frame."""
+
+LEAST_SQUARE = 1e-6
+"""Added to mean squares before the logarithm, in squared grey levels on [0, 1]."""
+
+ROW_SIGMA = 0.04
+"""Standard deviation of the kernel over heights in the frame, as a share of the frame's height."""
+
+ENERGY_SIGMA = 0.6
+"""Standard deviation of the kernel over natural logarithms of energies."""
+
+ROW_PRIOR = 0.02
+"""Weight of each training object at all heights, relative to one at the same height.
+
+It decides where training objects are rare.
+"""
+
+GRID = 61
+"""Number of positions at which local statistics are kept."""
+
+
+class LocalStatistics(NamedTuple):
+  """Mean and standard deviation of a value, near each position on a line.
+
+  Attributes:
+    positions: float64 [GRID], rising.
+    mean: float64 [GRID].
+    std: float64 [GRID].
+  """
+
+  positions: np.ndarray
+  mean: np.ndarray
+  std: np.ndarray
+
+  @classmethod
+  def fit(
+    cls, at: np.ndarray, values: np.ndarray, *, sigma: float, prior: float = 1e-9
+  ) -> 'LocalStatistics':
+    """Compute the statistics of training objects.
+
+        mean(y) = sum_i w_i(y) v_i,   w_i(y) proportional to exp(-(y - y_i)^2 / 2 sigma^2) + prior
+
+    Args:
+      at: [M], positions y_i.
+      values: [M], values v_i.
+      sigma: standard deviation of the kernel.
+      prior: weight of each training object at all positions.
+    """
+    positions = np.linspace(at.min(), at.max(), GRID)
+    weights = np.exp(-0.5 * np.square((positions[:, None] - at) / sigma)) + prior
+    weights /= weights.sum(1, keepdims=True)
+    centre = values.mean()
+    mean = weights @ (values - centre)
+    variance = weights @ np.square(values - centre) - np.square(mean)
+    smallest = 1e-3 * values.std() + 1e-9
+    return cls(positions, mean + centre, np.sqrt(np.maximum(variance, smallest**2)))
+
+  def zscores(self, at: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return (value - mean) / std at each position; beyond the ends, that of the end."""
+    mean = np.interp(at, self.positions, self.mean)
+    std = np.interp(at, self.positions, self.std)
+    return (values - mean) / std
+
+
+class ObjectStatistics(NamedTuple):
+  """Statistics of training objects.
+
+  Attributes:
+    by_energy: of the logarithms of appearance and motion errors, by the logarithm of the energy.
+    by_height: of the three measurements, by the height of the lower edge.
+  """
+
+  by_energy: tuple[LocalStatistics, ...]
+  by_height: tuple[LocalStatistics, ...]
+
+  @classmethod
+  def fit(cls, bottoms: np.ndarray, raw: np.ndarray) -> 'ObjectStatistics':
+    """Compute the statistics of training objects.
+
+    Args:
+      bottoms: [M], lower edges as shares of the frame's height.
+      raw: [M, 5], `RAW_MEASUREMENTS`.
+    """
+    bottoms = np.asarray(bottoms, np.float64)
+    errors, energies, _ = _split_raw(raw)
+    by_energy = tuple(
+      LocalStatistics.fit(energy, error, sigma=ENERGY_SIGMA)
+      for energy, error in zip(energies, errors, strict=True)
+    )
+    by_height = tuple(
+      LocalStatistics.fit(bottoms, values, sigma=ROW_SIGMA, prior=ROW_PRIOR)
+      for values in _relative(by_energy, raw)
+    )
+    return cls(by_energy, by_height)
+
+  def zscores(self, bottoms: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """Return the `MEASUREMENTS` of objects as z-scores, float64 [M, 3]."""
+    columns = [
+      statistics.zscores(bottoms, values)
+      for statistics, values in zip(self.by_height, _relative(self.by_energy, raw), strict=True)
+    ]
+    return np.stack(columns, axis=1)
+
+  def to_arrays(self) -> dict[str, np.ndarray]:
+    """Return the statistics as named arrays, for a file."""
+    arrays = {}
+    for name, group in self._asdict().items():
+      for field in LocalStatistics._fields:
+        arrays[f'{name}_{field}'] = np.stack([getattr(each, field) for each in group])
+    return arrays
+
+  @classmethod
+  def from_arrays(cls, arrays: Mapping[str, np.ndarray], source: str) -> 'ObjectStatistics':
+    """Return the statistics that `to_arrays` described.
+
+    Args:
+      arrays: what it returned.
+      source: name of the file, for errors.
+
+    Raises:
+      UserError: if an array is missing or has another shape.
+    """
+    groups = []
+    for name, count in (('by_energy', 2), ('by_height', 3)):
+      columns = []
+      for field in LocalStatistics._fields:
+        array = arrays.get(f'{name}_{field}')
+        if array is None or array.shape != (count, GRID):
+          raise UserError(f'{source}: {name}_{field} is missing or not [{count}, {GRID}]')
+        columns.append(array)
+      groups.append(tuple(LocalStatistics(*rows) for rows in zip(*columns, strict=True)))
+    return cls(*groups)
+
+
+def _relative(by_energy, raw):
+  """Return the errors as z-scores at their energies, and the speeds: three arrays [M]."""
+  errors, energies, speed = _split_raw(raw)
+  relative = [
+    statistics.zscores(energy, error)
+    for statistics, energy, error in zip(by_energy, energies, errors, strict=True)
+  ]
+  return [*relative, speed]
+
+
+def _split_raw(raw):
+  """Return logarithms of errors [2, M] and of energies [2, M], and speeds [M]."""
+  columns = np.asarray(raw, np.float64).T
+  logs = np.log(columns[:4] + LEAST_SQUARE)
+  return logs[[0, 2]], logs[[1, 3]], columns[4]
+
+
+def object_errors(zscores: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
+  """Return the weighted sum of the z-scores above 0: [M, K] -> [M]."""
+  return np.maximum(zscores, 0) @ np.asarray(weights, np.float64)
+
+
+def worst_objects(errors: np.ndarray, frame: np.ndarray, num_frames: int) -> np.ndarray:
+  """Return the error of each frame: that of its worst object, 0 without objects.
+
+  Errors of objects are at least 0, so a frame without objects has the least error of all.
+
+  Args:
+    errors: [M], errors of objects.
+    frame: int [M], their frames.
+    num_frames: N.
+
+  Returns:
+    float64 [N].
+  """
+  worst = np.zeros(num_frames)
+  np.maximum.at(worst, frame, errors)
+  return worst
