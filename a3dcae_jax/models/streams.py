@@ -5,6 +5,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
+from a3dcae_jax.ops.shapes import sliced
+
+_ALL = slice(None)
 
 
 class StreamAutoEncoders(nn.Module):
@@ -32,5 +35,6 @@ class StreamAutoEncoders(nn.Module):
     outputs = []
     for channel, stream in enumerate(self.streams):
       network = stream.copy(name=f'stream{channel + 1}')
-      outputs.append(network(clips[..., channel : channel + 1], train))
+      own = sliced(clips, _ALL, _ALL, _ALL, slice(channel, channel + 1))
+      outputs.append(network(own, train))
     return jnp.concatenate(outputs, axis=-1)

@@ -34,7 +34,7 @@ def crop_clips(frames: jax.Array, rows: jax.Array, boxes: jax.Array, *, size: in
   x1, y1, x2, y2 = jnp.split(boxes, 4, axis=1)
   y = _sample_positions(y1, y2, size, height)
   x = _sample_positions(x1, x2, size, width)
-  in_columns = _bilinear_matrix(x, width).reshape(len(boxes), size, SAMPLES, width).mean(2)
+  in_columns = _bilinear_matrix(x, width).reshape(boxes.shape[0], size, SAMPLES, width).mean(2)
 
   top = jnp.floor(y)
   share_below = (y - top)[:, None, :, None]

@@ -12,6 +12,7 @@ An object is judged by three measurements:
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from a3dcae_jax.common.optical_flow import (
   gaussian_matrix,
@@ -48,13 +49,12 @@ def measure_objects(
     float32 [B, 5], see `serving.object_statistics.RAW_MEASUREMENTS`; those of motion are 0 if C is
     1.
   """
-  middle = real.shape[1] // 2
-  errors = jnp.square(recon - real)[:, middle - 1 : middle + 1].mean((1, 2, 3))
-  energies = jnp.square(real)[:, middle - 1 : middle + 1].mean((1, 2, 3))
-  appearance = [errors[:, 0], energies[:, 0]]
-  motion = [errors[:, -1], energies[:, -1]]
+  errors = _middle_means(jnp.square(recon - real))
+  energies = _middle_means(jnp.square(real))
+  appearance = [_at(errors, 0, 1), _at(energies, 0, 1)]
+  motion = [_at(errors, -1, 1), _at(energies, -1, 1)]
   if real.shape[-1] == 1:
-    motion = [jnp.zeros_like(errors[:, 0])] * 2
+    motion = [jnp.zeros_like(appearance[0])] * 2
   return jnp.stack([*appearance, *motion, object_speed(crops, corners)], axis=1)
 
 
@@ -75,12 +75,26 @@ def object_speed(crops: jax.Array, corners: jax.Array) -> jax.Array:
   down, across = jnp.gradient(crops, axis=(2, 3))
   products = gradient_products(in_time, down, across)
   in_crop = gaussian_matrix(size, SIGMA_PX, 1)
-  means = window_means(products, (_middle_weights(frames), in_crop, in_crop))[:, :, 0]
+  means = _at(window_means(products, (_middle_weights(frames), in_crop, in_crop)), 0, 2)
   right, downwards = velocity(*means, DAMPING)
   x1, y1, x2, y2 = corners.T[..., None, None]
   speed = jnp.hypot(right * (x2 - x1), downwards * (y2 - y1)) / size
   ordered = jnp.sort(speed.reshape(batch, size * size), axis=-1)
-  return ordered[:, round(SPEED_QUANTILE * (size * size - 1))]
+  return _at(ordered, round(SPEED_QUANTILE * (size * size - 1)), 1)
+
+
+def _middle_means(squares):
+  """Return the means over the two middle frames by channel, [B, T, S, S, C] -> [B, C]."""
+  middle = squares.shape[1] // 2
+  return lax.slice_in_dim(squares, middle - 1, middle + 1, axis=1).mean((1, 2, 3))
+
+
+def _at(x, index, axis):
+  """Return `x` at a position of an axis, as a slice.
+
+  With a symbolic batch, indexing makes a gather instead, which is slow.
+  """
+  return lax.index_in_dim(x, index, axis, keepdims=False)
 
 
 def _middle_weights(frames: int) -> jax.Array:
