@@ -1,4 +1,4 @@
-"""A scoring program as one `jax.export` artefact, for any number of clips."""
+"""A scoring program as one `jax.export` artefact, for any number of clips or objects."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,6 +11,9 @@ DTYPES = {'uint8': jnp.uint8, 'float32': jnp.float32}
 
 Program = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """(weights, mean_image, clips [B, T, H, W]) -> (errors [B, T], maps [B, T, H, W])."""
+
+ObjectProgram = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array, jax.Array], jax.Array]
+"""(weights, frames [N, H, W], rows [B, T], corners [B, 4]) -> measurements [B, 5]."""
 
 
 def export_program(
@@ -39,12 +42,47 @@ def export_program(
   Returns:
     The artefact; its `serialize()` gives the bytes.
   """
+  (batch,) = export.symbolic_shape('b')
+  constants = jax.tree.map(_shape, (dict(weights), mean_image))
+  clips = jax.ShapeDtypeStruct((batch, window, *mean_image.shape), DTYPES[dtype])
+  return _export(on_cpu, elsewhere, *constants, clips)
 
+
+def export_object_program(
+  on_cpu: ObjectProgram,
+  elsewhere: ObjectProgram,
+  weights: Mapping[str, jax.Array],
+  *,
+  window: int,
+  height: int,
+  width: int,
+) -> export.Exported:
+  """Export a program that measures objects, for any number of frames and objects.
+
+  Args:
+    on_cpu: the program as traced for CPUs.
+    elsewhere: the program as traced for accelerators.
+    weights: arrays, or only their shapes.
+    window: frames per clip, T.
+    height: height of a frame in pixels.
+    width: width of a frame in pixels.
+
+  Returns:
+    See `export_program`.
+  """
+  count, batch = export.symbolic_shape('n, b')
+  frames = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)
+  rows = jax.ShapeDtypeStruct((batch, window), jnp.int32)
+  corners = jax.ShapeDtypeStruct((batch, 4), jnp.float32)
+  return _export(on_cpu, elsewhere, jax.tree.map(_shape, dict(weights)), frames, rows, corners)
+
+
+def _export(on_cpu, elsewhere, *shapes):
   def program(*arguments):
     return jax.lax.platform_dependent(*arguments, cpu=on_cpu, default=elsewhere)
 
-  (batch,) = export.symbolic_shape('b')
-  constants = (dict(weights), mean_image)
-  shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), constants)
-  clips = jax.ShapeDtypeStruct((batch, window, *mean_image.shape), DTYPES[dtype])
-  return export.export(jax.jit(program), platforms=PLATFORMS)(*shapes, clips)
+  return export.export(jax.jit(program), platforms=PLATFORMS)(*shapes)
+
+
+def _shape(array):
+  return jax.ShapeDtypeStruct(array.shape, array.dtype)

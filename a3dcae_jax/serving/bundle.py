@@ -1,5 +1,7 @@
 """A detector bundle: written and checked as a whole, called on clips or videos.
 
+`object_bundle` describes the bundle of a detector that scores objects. This is one of whole frames:
+
 BUNDLE/
   model.stablehlo        clips uint8 [B, T, H, W] -> errors [B, T], maps [B, T, H, W];
                          `jax.export`, any B, for cpu, cuda and tpu
@@ -20,13 +22,20 @@ import numpy as np
 from jax import export
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, write_json
 from a3dcae_jax.serving import manifest as manifests
-from a3dcae_jax.serving.arrays import pack_array, pack_arrays, unpack_array, unpack_arrays
+from a3dcae_jax.serving.arrays import pack_array, unpack_array
+from a3dcae_jax.serving.folder import (
+  WEIGHTS,
+  check_weights,
+  compiled,
+  open_program,
+  read_weights,
+  write_folder,
+)
+from a3dcae_jax.serving.object_bundle import ObjectBundle, open_object_bundle
 from a3dcae_jax.serving.video import cut_windows, video_scores
 
 MODELS = {'uint8': 'model.stablehlo', 'float32': 'model_float.stablehlo'}
-WEIGHTS = 'weights.npz'
 MEAN_IMAGE = 'mean_image.npy'
 _BATCH_SIZE = 16  # windows of a video per batch
 _ROUNDING = 1e-3  # by which float pixels may leave [0, 1], as resizing makes them
@@ -43,7 +52,7 @@ def write_bundle(
   details: Mapping[str, Any],
   extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
-  """Write a bundle, whole or not at all; it replaces an older bundle.
+  """Write a bundle of whole frames, see `folder.write_folder`.
 
   Args:
     folder: folder of the bundle.
@@ -59,7 +68,6 @@ def write_bundle(
   Raises:
     UserError: if `folder` exists and is not a bundle.
   """
-  check_replaceable(folder)
   height, width = mean_image.shape
   geometry = {
     'window_frames': window,
@@ -72,41 +80,25 @@ def write_bundle(
     'ranges': {'uint8': [0, 255], 'float32': [0, 1]},
   }
   manifest = {
+    'kind': manifests.FRAMES,
     'input': geometry,
     'output': {'errors': 'float32 [B, T]', 'maps': 'float32 [B, T, H, W]'},
     **details,
-    'loads_with': _requirements(models),
   }
-  files = dict(extra_files or {})
-  for dtype, model in models.items():
-    files[MODELS[dtype]] = bytes(model.serialize())
-  files[WEIGHTS] = pack_arrays(weights)
-  files[MEAN_IMAGE] = pack_array(mean_image)
-  sealed = manifests.seal(manifest, files)
-  with atomic_dir(folder) as temporary:
-    for name, content in files.items():
-      (temporary / name).write_bytes(content)
-    write_json(temporary / manifests.NAME, sealed)
+  write_folder(
+    folder,
+    manifest,
+    models={MODELS[dtype]: model for dtype, model in models.items()},
+    weights=weights,
+    files={**(extra_files or {}), MEAN_IMAGE: pack_array(mean_image)},
+  )
 
 
-def check_replaceable(folder: pathlib.Path | str) -> None:
-  """Check that a bundle may be written to `folder`.
-
-  Raises:
-    UserError: if something other than a bundle or an empty folder is there.
-  """
-  folder = pathlib.Path(folder)
-  if not folder.exists() or (folder / manifests.NAME).exists():
-    return
-  is_empty_folder = folder.is_dir() and not any(folder.iterdir())
-  if not is_empty_folder:
-    raise UserError(
-      f'--bundle={folder} exists and is not a bundle; it would be overwritten: name another folder'
-    )
-
-
-def load_bundle(folder: pathlib.Path | str) -> 'Bundle':
+def load_bundle(folder: pathlib.Path | str) -> 'Bundle | ObjectBundle':
   """Open a bundle for JAX's default device.
+
+  Returns:
+    A `Bundle` of whole frames, or an `ObjectBundle`.
 
   Raises:
     UserError: if a file is missing or changed, if the format or the version of jax does not fit,
@@ -115,18 +107,24 @@ def load_bundle(folder: pathlib.Path | str) -> 'Bundle':
   folder = pathlib.Path(folder)
   manifest = manifests.read_manifest(folder)
   files = manifests.read_files(folder, manifest)
+  if manifest['kind'] == manifests.OBJECTS:
+    return open_object_bundle(folder, manifest, files)
+  return _open_bundle(folder, manifest, files)
+
+
+def _open_bundle(folder, manifest, files):
+  """Return a bundle of whole frames, after its files were compared with each other."""
   geometry = manifest['input']
-  weights_path = folder / WEIGHTS
-  weights = unpack_arrays(files[WEIGHTS], str(weights_path))
+  weights = read_weights(folder, files)
   mean_image_path = folder / MEAN_IMAGE
   mean_image = unpack_array(files[MEAN_IMAGE], str(mean_image_path))
   _check_mean_image(mean_image_path, geometry, mean_image)
   models = {}
   for dtype, name in geometry['models'].items():
     model_path = folder / name
-    model = _open_model(files[name], model_path)
+    model = open_program(files[name], model_path)
     _check_clips(model_path, geometry, dtype, model)
-    _check_weights(weights_path, name, model, weights)
+    check_weights(folder / WEIGHTS, name, model, weights)
     models[dtype] = model
   own_files = {WEIGHTS, MEAN_IMAGE, *geometry['models'].values()}
   extra_files = {name: content for name, content in files.items() if name not in own_files}
@@ -134,7 +132,7 @@ def load_bundle(folder: pathlib.Path | str) -> 'Bundle':
 
 
 class Bundle:
-  """A loaded bundle.
+  """A loaded bundle that scores whole frames.
 
   Attributes:
     folder: folder of the bundle.
@@ -171,14 +169,7 @@ class Bundle:
     self.threshold = manifest['calibration']['threshold']
     arrays = {name: jnp.asarray(array) for name, array in weights.items()}
     self._constants = jax.device_put((arrays, jnp.asarray(mean_image)))
-    options = None
-    if jax.default_backend() == 'gpu':
-      # Tensor cores read channels last. Without this flag, XLA transposes the inputs and outputs of
-      # 3D convolutions to channels first for cuDNN.
-      options = {'xla_gpu_force_conv_nhwc': True}
-    self._models = {
-      dtype: jax.jit(model.call, compiler_options=options) for dtype, model in models.items()
-    }
+    self._models = {dtype: compiled(model) for dtype, model in models.items()}
 
   def __call__(self, clips: np.ndarray | jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return errors and error maps of clips, on the device.
@@ -264,27 +255,6 @@ def _check_range(name: str, images: np.ndarray | jax.Array) -> None:
     )
 
 
-def _requirements(models: Mapping[str, export.Exported]) -> dict[str, Any]:
-  """Return the field `loads_with` of the manifest."""
-  model = next(iter(models.values()))
-  return {
-    'jax_at_least': jax.__version__,
-    'calling_convention_version': model.calling_convention_version,
-    'platforms': list(model.platforms),
-    'promise': manifests.PROMISE,
-  }
-
-
-def _open_model(content: bytes, path: pathlib.Path) -> export.Exported:
-  try:
-    return export.deserialize(bytearray(content))
-  except Exception as error:  # flatbuffers and jax raise errors of many types
-    reason = str(error).splitlines()[0] if str(error) else repr(error)
-    raise UserError(
-      f'{path} is not a jax.export artefact that jax {jax.__version__} reads: {reason}'
-    ) from None
-
-
 def _check_mean_image(
   path: pathlib.Path, geometry: Mapping[str, Any], mean_image: np.ndarray
 ) -> None:
@@ -306,23 +276,3 @@ def _check_clips(
       f'{path} takes clips {clips.dtype} {list(clips.shape)}, '
       f'{manifests.NAME} says {dtype} [B, {said}]'
     )
-
-
-def _check_weights(
-  path: pathlib.Path, name: str, model: export.Exported, weights: Mapping[str, np.ndarray]
-) -> None:
-  """Check that the program `name` takes the weights."""
-  (taken, _, _), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
-  expected = _kinds(taken)
-  given = _kinds(weights)
-  names = expected.keys() | given.keys()
-  wrong = [key for key in sorted(names) if expected.get(key) != given.get(key)]
-  if wrong:
-    raise UserError(
-      f'{path}: {wrong[0]} does not fit what {name} takes ({len(wrong)} arrays in all)'
-    )
-
-
-def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-  """Return shape and dtype of each array."""
-  return {name: (array.shape, array.dtype) for name, array in arrays.items()}

@@ -12,7 +12,9 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import object_digest, read_object
 
 FORMAT = 'a3dcae_jax detector bundle'
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+FRAMES = 'frames'  # kinds of bundles
+OBJECTS = 'objects'
 NAME = 'detector.json'
 PROMISE = (
   f'Format version {FORMAT_VERSION} is read by each version of a3dcae_jax that has it. '
@@ -35,7 +37,8 @@ def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
   """Read and check `detector.json`.
 
   Raises:
-    UserError: if it is missing, changed, of another format or version, or written by a later jax.
+    UserError: if it is missing, changed, of another format, version or kind, or written by a later
+      jax.
   """
   path = pathlib.Path(folder) / NAME
   if not path.exists():
@@ -54,6 +57,10 @@ def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
   if manifest.get('sha256') != object_digest(manifest):
     raise UserError(
       f'{path}: changed since it was written (its SHA-256 differs); export the run again'
+    )
+  if manifest.get('kind') not in (FRAMES, OBJECTS):
+    raise UserError(
+      f'{path}: kind is {manifest.get("kind")!r}, this a3dcae_jax knows {FRAMES!r} and {OBJECTS!r}'
     )
   needed = manifest['loads_with']['jax_at_least']
   if version_key(jax.__version__) < version_key(needed):

@@ -177,6 +177,16 @@ def _split_raw(raw):
   return logs[[0, 2]], logs[[1, 3]], columns[4]
 
 
+def lower_edges(corners: np.ndarray, height: int) -> np.ndarray:
+  """Return the lower edges of boxes as shares of the frame's height, float32 [M].
+
+  Args:
+    corners: float32 [M, 4], x1, y1, x2, y2 in pixels.
+    height: height of a frame in pixels.
+  """
+  return (corners[:, 3] / height).astype(np.float32)
+
+
 def object_errors(zscores: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
   """Return the weighted sum of the z-scores above 0: [M, K] -> [M]."""
   return np.maximum(zscores, 0) @ np.asarray(weights, np.float64)

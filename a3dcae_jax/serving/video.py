@@ -1,7 +1,7 @@
 """From a video to one score per frame, with NumPy alone.
 
-The results equal those of `data.windows`, `scoring.assemble` and `scoring.normalisation`, which a
-bundle does not import. A test compares both.
+The results equal those of `data.windows`, `objects.clips`, `scoring.assemble` and
+`scoring.normalisation`, which a bundle does not import. A test compares both.
 """
 
 from collections.abc import Mapping
@@ -56,6 +56,24 @@ def cut_windows(
   keep = np.asarray(keep)
   order = np.argsort(rows[:, 0], kind='stable')
   return rows[order], keep[order]
+
+
+def object_rows(frame: np.ndarray, num_frames: int, *, window: int) -> np.ndarray:
+  """Compute the frame indices of the clips of objects.
+
+  The clip has the object's frame at position T // 2. Beyond the ends of the video, its first or
+  last frame is repeated.
+
+  Args:
+    frame: int [M], frame of each object.
+    num_frames: N.
+    window: frames per clip, T.
+
+  Returns:
+    int [M, T].
+  """
+  rows = frame[:, None] - window // 2 + np.arange(window, dtype=frame.dtype)
+  return np.clip(rows, 0, num_frames - 1)
 
 
 def video_scores(

@@ -169,7 +169,7 @@ def change_and_seal(folder, changes):
     ),
     (
       lambda folder: change_and_seal(folder, {'format_version': 1}),
-      'format_version is 1, this a3dcae_jax reads 2; export the run again',
+      'format_version is 1, this a3dcae_jax reads 3; export the run again',
     ),
     (
       lambda folder: change_and_seal(folder, {'loads_with': {'jax_at_least': '99.1'}}),
