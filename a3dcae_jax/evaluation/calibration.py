@@ -26,7 +26,7 @@ from a3dcae_jax.scoring.thresholds import choose_threshold
 from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
 
 FOLDER = 'calibration'
-_INPUTS = 'inputs.npz'
+INPUTS = 'inputs.npz'
 _ERRORS = 'calibration.json'
 REMADE = 'remove it: it is made again from the training videos'
 _QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -50,9 +50,9 @@ class InputStatistics:
   row_scale: tuple[float, float]
   train_sha256: str = ''
 
-  def save(self, workdir: pathlib.Path) -> None:
-    """Write `calibration/inputs.npz`."""
-    content = pack_arrays(
+  def to_bytes(self) -> bytes:
+    """Return the content of `inputs.npz`."""
+    return pack_arrays(
       {
         'names': np.asarray(self.names),
         'frame_means': self.frame_means,
@@ -61,8 +61,45 @@ class InputStatistics:
         'train_sha256': np.asarray(self.train_sha256),
       }
     )
-    with atomic_write(pathlib.Path(workdir) / FOLDER / _INPUTS, 'wb') as file:
-      file.write(content)
+
+  @classmethod
+  def from_bytes(cls, content: bytes, source: str, height: int, width: int) -> 'InputStatistics':
+    """Return the statistics whose `to_bytes` gave `content`.
+
+    Args:
+      content: bytes of the file.
+      source: name of the file, for errors.
+      height: height of the images.
+      width: width of the images.
+
+    Raises:
+      UserError: if it is not a .npz of plain arrays.
+      KeyError: if an array is missing.
+      ValueError: if an array has another shape.
+    """
+    arrays = unpack_arrays(content, source)
+    names = arrays['names']
+    shape = (len(names), height, width)
+    for name, expected in (
+      ('names', (len(names),)),
+      ('frame_means', shape),
+      ('input_means', shape),
+      ('row_scale', (2,)),
+    ):
+      check_array(name, arrays[name], expected)
+    top, bottom = arrays['row_scale'].tolist()
+    return cls(
+      names=tuple(names.tolist()),
+      frame_means=arrays['frame_means'],
+      input_means=arrays['input_means'],
+      row_scale=(top, bottom),
+      train_sha256=str(arrays['train_sha256']),
+    )
+
+  def save(self, workdir: pathlib.Path) -> None:
+    """Write `calibration/inputs.npz`."""
+    with atomic_write(pathlib.Path(workdir) / FOLDER / INPUTS, 'wb') as file:
+      file.write(self.to_bytes())
 
   @classmethod
   def load(cls, workdir: pathlib.Path, data: fields.Data) -> 'InputStatistics':
@@ -75,28 +112,11 @@ class InputStatistics:
     Raises:
       UserError: if it is missing, damaged, or for frames of another size.
     """
-    path = pathlib.Path(workdir) / FOLDER / _INPUTS
+    path = pathlib.Path(workdir) / FOLDER / INPUTS
     if not path.exists():
       raise UserError(f'{path} does not exist: {workdir} is not a whole run')
     with naming_damage(path, f'remove {workdir} and train again'):
-      arrays = unpack_arrays(path.read_bytes(), str(path))
-      names = arrays['names']
-      shape = (len(names), data.height, data.width)
-      for name, expected in (
-        ('names', (len(names),)),
-        ('frame_means', shape),
-        ('input_means', shape),
-        ('row_scale', (2,)),
-      ):
-        check_array(name, arrays[name], expected)
-      top, bottom = arrays['row_scale'].tolist()
-      return cls(
-        names=tuple(names.tolist()),
-        frame_means=arrays['frame_means'],
-        input_means=arrays['input_means'],
-        row_scale=(top, bottom),
-        train_sha256=str(arrays['train_sha256']),
-      )
+      return cls.from_bytes(path.read_bytes(), str(path), data.height, data.width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,25 +165,14 @@ class Calibration:
 
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
     """Return the calibration as the entry of a bundle's `detector.json`."""
-    threshold = self.threshold(options, events)
-    errors = self.per_position if options.per_position else self.uncalibrated
-    scores = np.concatenate(train_scores(self.errors(options.per_position), options))
     return {
       'videos': self.videos,
       'windows': self.windows,
-      'frames': len(errors),
-      'mean': float(errors.mean()),
-      'std': float(errors.std()),
       'per_position': options.per_position,
       'position_mean': self.position_mean.tolist(),
       'position_std': self.position_std.tolist(),
       'step_frames': options.window_step,
-      'smoothing_frames': options.smoothing_frames,
-      'smoothing_mode': options.smoothing_mode,
-      'threshold': threshold,
-      'threshold_rule': events.threshold_rule,
-      'threshold_value': events.threshold_value,
-      'score_quantiles': {str(q): float(np.quantile(scores, q)) for q in _QUANTILES},
+      **score_fields(self.errors(options.per_position), options, events),
     }
 
   def to_json(self) -> dict[str, Any]:
@@ -243,6 +252,31 @@ def check_array(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     raise ValueError(f'{name} is {list(array.shape)}, not {list(shape)}')
   if array.dtype.kind != 'U' and not np.isfinite(array).all():
     raise ValueError(f'{name} has values that are not finite')
+
+
+def score_fields(
+  errors: list[np.ndarray], options: fields.Eval, events: fields.Events
+) -> dict[str, Any]:
+  """Return how a bundle turns errors into scores, and its threshold.
+
+  Args:
+    errors: errors of training videos.
+    options: the config's `eval`.
+    events: the config's `events`.
+  """
+  joined = np.concatenate(errors)
+  scores = np.concatenate(train_scores(errors, options))
+  return {
+    'frames': len(joined),
+    'mean': float(joined.mean()),
+    'std': float(joined.std()),
+    'smoothing_frames': options.smoothing_frames,
+    'smoothing_mode': options.smoothing_mode,
+    'threshold': event_threshold(errors, options, events),
+    'threshold_rule': events.threshold_rule,
+    'threshold_value': events.threshold_value,
+    'score_quantiles': {str(q): float(np.quantile(scores, q)) for q in _QUANTILES},
+  }
 
 
 def train_scores(errors: list[np.ndarray], options: fields.Eval) -> list[np.ndarray]:

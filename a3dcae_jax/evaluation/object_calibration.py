@@ -15,11 +15,23 @@ from typing import Any
 import numpy as np
 
 from a3dcae_jax.common.files import atomic_write
-from a3dcae_jax.evaluation.calibration import FOLDER, REMADE, check_digest, naming_damage
+from a3dcae_jax.config import fields
+from a3dcae_jax.evaluation.calibration import (
+  FOLDER,
+  REMADE,
+  check_digest,
+  naming_damage,
+  score_fields,
+)
 from a3dcae_jax.serving.arrays import arrays_digest, pack_arrays, unpack_arrays
-from a3dcae_jax.serving.object_statistics import ObjectStatistics, object_errors, worst_objects
+from a3dcae_jax.serving.object_statistics import (
+  MEASUREMENTS,
+  ObjectStatistics,
+  object_errors,
+  worst_objects,
+)
 
-_FILE = 'objects.npz'
+OBJECTS = 'objects.npz'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +69,18 @@ class ObjectCalibration:
     errors = worst_objects(object_errors(zscores, weights), self.frame, total)
     return np.split(errors, np.cumsum(self.num_frames)[:-1])
 
-  def save(self, workdir: pathlib.Path) -> None:
-    """Write `calibration/objects.npz`, with the SHA-256 of its content."""
+  def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
+    """Return the calibration as the entry of a bundle's `detector.json`."""
+    weights = options.object_weights
+    return {
+      'videos': self.videos,
+      'objects': len(self.frame),
+      'weights': dict(zip(MEASUREMENTS, weights, strict=True)),
+      **score_fields(self.errors(weights), options, events),
+    }
+
+  def to_bytes(self) -> bytes:
+    """Return the content of `objects.npz`, with its SHA-256."""
     arrays = {
       'source': np.asarray(json.dumps(self.source)),
       'videos': np.asarray(self.videos),
@@ -67,9 +89,37 @@ class ObjectCalibration:
       'measurements': self.measurements,
       'num_frames': np.asarray(self.num_frames),
     }
-    content = pack_arrays(arrays | {'sha256': np.asarray(arrays_digest(arrays))})
-    with atomic_write(pathlib.Path(workdir) / FOLDER / _FILE, 'wb') as file:
-      file.write(content)
+    return pack_arrays(arrays | {'sha256': np.asarray(arrays_digest(arrays))})
+
+  @classmethod
+  def from_bytes(cls, content: bytes, source: str) -> 'ObjectCalibration':
+    """Return the calibration whose `to_bytes` gave `content`.
+
+    Args:
+      content: bytes of the file.
+      source: name of the file, for errors.
+
+    Raises:
+      UserError: if it is not a .npz of plain arrays.
+      KeyError: if an array is missing.
+      ValueError: if its SHA-256 is another one.
+    """
+    arrays = unpack_arrays(content, source)
+    saved = str(arrays['sha256']) if 'sha256' in arrays else None
+    check_digest(saved, arrays_digest(arrays))
+    return cls(
+      source=json.loads(str(arrays['source'])),
+      videos=str(arrays['videos']),
+      frame=arrays['frame'],
+      bottoms=arrays['bottoms'],
+      measurements=arrays['measurements'],
+      num_frames=tuple(arrays['num_frames'].tolist()),
+    )
+
+  def save(self, workdir: pathlib.Path) -> None:
+    """Write `calibration/objects.npz`."""
+    with atomic_write(pathlib.Path(workdir) / FOLDER / OBJECTS, 'wb') as file:
+      file.write(self.to_bytes())
 
   @classmethod
   def load(cls, workdir: pathlib.Path, source: dict[str, Any]) -> 'ObjectCalibration | None':
@@ -81,20 +131,9 @@ class ObjectCalibration:
     Raises:
       UserError: if it is damaged.
     """
-    path = pathlib.Path(workdir) / FOLDER / _FILE
+    path = pathlib.Path(workdir) / FOLDER / OBJECTS
     if not path.exists():
       return None
     with naming_damage(path, REMADE):
-      arrays = unpack_arrays(path.read_bytes(), str(path))
-      saved = str(arrays['sha256']) if 'sha256' in arrays else None
-      check_digest(saved, arrays_digest(arrays))
-      if json.loads(str(arrays['source'])) != source:
-        return None
-      return cls(
-        source=source,
-        videos=str(arrays['videos']),
-        frame=arrays['frame'],
-        bottoms=arrays['bottoms'],
-        measurements=arrays['measurements'],
-        num_frames=tuple(arrays['num_frames'].tolist()),
-      )
+      saved = cls.from_bytes(path.read_bytes(), str(path))
+    return saved if saved.source == source else None

@@ -53,11 +53,10 @@ class ObjectReport(Pictures):
     return Strip(caption, picture, None, painted)
 
   def more_strips(self) -> dict[str, tuple[Strip, ...]]:
-    """Return the objects with the largest errors, apart in time."""
-    chosen = self._worst_objects()
-    if not chosen:
-      return {}
-    return {'Most abnormal objects': tuple(self._object_strip(index) for index in chosen)}
+    """Return the objects with the largest errors, apart in time; a bundle has no pictures."""
+    strips = [self._object_strip(index) for index in self._worst_objects()]
+    strips = [strip for strip in strips if strip is not None]
+    return {'Most abnormal objects': tuple(strips)} if strips else {}
 
   def _worst_objects(self):
     chosen = []
@@ -71,11 +70,13 @@ class ObjectReport(Pictures):
 
   def _object_strip(self, index):
     objects = self.table.take([index])
-    window = self.scorer.recipe.window
+    window = self.scorer.window
     rows = object_rows(objects.frame, objects.low, objects.high, window=window)
     clip = jnp.asarray(self.split.frames[rows[0]])
     own_rows = np.arange(window, dtype=np.int32)[None]
     shown = self.scorer.pictures(clip, own_rows, objects.corners)
+    if shown is None:
+      return None
     middle = window // 2
     crop = np.asarray(shown.crops)[0, middle]
     real = np.asarray(shown.real)[0, middle, :, :, 0]

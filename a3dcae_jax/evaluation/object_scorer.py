@@ -1,5 +1,6 @@
-"""Measure objects by a checkpoint: the program, and its run over a split."""
+"""Measure objects by a checkpoint or a bundle: the program, and its run over a split."""
 
+import abc
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from a3dcae_jax.objects.clips import ObjectTable, object_rows
 from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.ops.crops import crop_clips
 from a3dcae_jax.scoring.objects import measure_objects
+from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS
 from a3dcae_jax.training import processes
 from a3dcae_jax.training.state import TrainState
@@ -62,7 +64,12 @@ class ObjectPictures(NamedTuple):
 
 
 def object_pictures(
-  recipe: ObjectRecipe, weights: Weights, frames: jax.Array, rows: jax.Array, corners: jax.Array
+  recipe: ObjectRecipe,
+  weights: Weights,
+  frames: jax.Array,
+  rows: jax.Array,
+  corners: jax.Array,
+  conv_algorithm: str = 'auto',
 ) -> ObjectPictures:
   """Cut objects out of frames and reconstruct them.
 
@@ -72,8 +79,10 @@ def object_pictures(
     frames: uint8 [N, H, W].
     rows: int32 [B, T], frames of each clip.
     corners: float32 [B, 4], x1, y1, x2, y2 in pixels.
+    conv_algorithm: algorithm of the 3D convolutions.
   """
-  generator, _ = make_networks(recipe.model, streams=num_streams(recipe.input_kind))
+  streams = num_streams(recipe.input_kind)
+  generator, _ = make_networks(recipe.model, streams=streams, conv_algorithm=conv_algorithm)
   crops = crop_clips(frames, rows, corners, size=recipe.crop_px)
   real = object_input(crops, kind=recipe.input_kind)
   recon = generator.apply(network_variables(weights), real, train=False)
@@ -81,35 +90,59 @@ def object_pictures(
 
 
 def object_program(
-  recipe: ObjectRecipe, platform: str | None = None
+  recipe: ObjectRecipe, platform: str | None = None, conv_algorithm: str = 'auto'
 ) -> Callable[[Weights, jax.Array, jax.Array, jax.Array], jax.Array]:
   """Return the pure function (weights, frames, rows, corners) -> measurements [B, 5].
 
   Args:
     recipe: what to compute.
     platform: platform to trace for; see `program.scoring_program`.
+    conv_algorithm: algorithm of the 3D convolutions.
   """
 
   def program(weights, frames, rows, corners):
     with tracing_for(platform or target_platform()):
-      pictures = object_pictures(recipe, weights, frames, rows, corners)
+      pictures = object_pictures(recipe, weights, frames, rows, corners, conv_algorithm)
     return measure_objects(pictures.real, pictures.recon, pictures.crops, corners)
 
   return program
 
 
-class ObjectScorer:
+class ObjectScorer(abc.ABC):
+  """The interface of what measures objects.
+
+  Attributes:
+    window: frames per clip, T.
+    step: number of updates before the checkpoint.
+  """
+
+  window: int
+  step: int
+
+  @abc.abstractmethod
+  def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
+    """Return the measurements of objects, [B, 5]; the arguments are those of the program."""
+
+  def pictures(
+    self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray
+  ) -> ObjectPictures | None:
+    """Return the crops of objects and their reconstructions, or None without a network."""
+    del frames, rows, corners
+    return None
+
+
+class ObjectCheckpointScorer(ObjectScorer):
   """Measures objects by a checkpoint.
 
   Attributes:
     recipe: what is computed.
-    step: number of updates of the checkpoint.
     weights: arrays of the auto-encoders.
   """
 
   def __init__(self, recipe: ObjectRecipe, state: TrainState) -> None:
     """Keep the weights; nothing is compiled yet."""
     self.recipe = recipe
+    self.window = recipe.window
     self.step = int(state.step)
     self.weights = scoring_weights(state)
     self._program = jax.jit(object_program(recipe))
@@ -118,12 +151,25 @@ class ObjectScorer:
     )
 
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
-    """Return the measurements of objects, [B, 5]; the arguments are those of the program."""
+    """See `ObjectScorer`."""
     return self._program(self.weights, frames, rows, corners)
 
   def pictures(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> ObjectPictures:
-    """Return the crops of objects and their reconstructions."""
+    """See `ObjectScorer`."""
     return self._pictures(self.weights, frames, rows, corners)
+
+
+class ObjectBundleScorer(ObjectScorer):
+  """Measures objects by a bundle."""
+
+  def __init__(self, bundle: ObjectBundle) -> None:
+    self.window = bundle.window
+    self.step = bundle.manifest['provenance']['checkpoint_step']
+    self._bundle = bundle
+
+  def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
+    """See `ObjectScorer`."""
+    return self._bundle(frames, rows, corners)
 
 
 def shared_measurements(
@@ -172,7 +218,7 @@ def _measurements(scorer, frames, table, batch_size, progress):
     # The last batch is filled up by repetition, so that the program is compiled once.
     chosen = np.resize(np.arange(start, min(start + batch_size, count)), batch_size)
     objects = table.take(chosen)
-    rows = object_rows(objects.frame, objects.low, objects.high, window=scorer.recipe.window)
+    rows = object_rows(objects.frame, objects.low, objects.high, window=scorer.window)
     pending.append((min(batch_size, count - start), measure(rows, objects.corners)))
     if len(pending) > _MAX_PENDING:
       take()

@@ -20,7 +20,7 @@ from a3dcae_jax.serving.bundle import Bundle, write_bundle
 CALIBRATION = 'calibration.json'
 FRAME_MEAN = 'frame_mean.npy'  # only in bundles of runs on flow, for the baselines on frames
 _CHECKED_CLIPS = 8
-_TOLERANCE = 0.02  # largest relative difference from the checkpoint
+TOLERANCE = 0.02  # largest relative difference from the checkpoint
 
 
 class BundleSource(NamedTuple):
@@ -145,7 +145,7 @@ def check_program(
   errors, maps = jax.device_get(read(scorer.weights, mean_image, clips))
   ids = np.zeros(len(clips), np.int32)
   expected, expected_maps = jax.device_get(scorer.errors(clips, ids))
-  if not np.allclose(errors, expected, rtol=_TOLERANCE):
+  if not np.allclose(errors, expected, rtol=TOLERANCE):
     raise RuntimeError(
       f'the exported program disagrees with the checkpoint: errors {errors.ravel()[:4]}, '
       f'not {expected.ravel()[:4]}'

@@ -1,9 +1,10 @@
-"""Convert the scoring program to ONNX, and check it under onnxruntime."""
+"""Convert a scoring program to ONNX, and check it under onnxruntime."""
 
 import contextlib
 import dataclasses
 import importlib.metadata
 import io
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.evaluation.object_scorer import ObjectRecipe, object_program
 from a3dcae_jax.evaluation.program import ScoringRecipe, Weights, scoring_program
 
 _LOG_ERRORS_ONLY = 3  # hides warnings about unused constants
@@ -36,20 +38,77 @@ def convert_and_check(
     UserError: if packages are missing, or for an operation that the converter does not know.
   """
   jax2onnx, onnxruntime = converter_packages()
-  model = dataclasses.replace(recipe.model, dtype='float32')
-  recipe = recipe._replace(model=model)
-  content = _convert(jax2onnx.to_onnx, recipe, weights, mean_image, clips.shape[1:])
-  errors, maps = _run(onnxruntime, content, clips)
-  program = jax.jit(scoring_program(recipe, conv_algorithm='folded'))
-  expected, expected_maps = jax.device_get(program(weights, jnp.asarray(mean_image), clips))
+  recipe = recipe._replace(model=dataclasses.replace(recipe.model, dtype='float32'))
+  # Traced for accelerators: without the barriers for CPUs, and without platform kernels.
+  program = scoring_program(recipe, 'accelerator', conv_algorithm='folded')
+  constants = jax.device_get(weights)
+  content = _convert(
+    jax2onnx.to_onnx,
+    lambda clips: program(constants, mean_image, clips),
+    {'clips': jax.ShapeDtypeStruct(('B', *clips.shape[1:]), jnp.uint8)},
+    ['errors', 'maps'],
+    f'eval.error {recipe.eval.error}',
+  )
+  errors, maps = _run(onnxruntime, content, ['errors', 'maps'], {'clips': clips})
+  reference = jax.jit(scoring_program(recipe, conv_algorithm='folded'))
+  expected, expected_maps = jax.device_get(reference(weights, jnp.asarray(mean_image), clips))
   return content, {
-    'opset': _opset(content),
     'input': 'clips',
     'outputs': ['errors', 'maps'],
-    'converter': f'jax2onnx {importlib.metadata.version("jax2onnx")}',
-    'checked_with': f'onnxruntime {onnxruntime.__version__}',
+    **_versions(onnxruntime, content),
     **compare_ranking(errors, expected),
     'max_map_difference': float(np.abs(maps - expected_maps).max()),
+  }
+
+
+def convert_objects_and_check(
+  recipe: ObjectRecipe,
+  weights: Weights,
+  frames: np.ndarray,
+  rows: np.ndarray,
+  corners: np.ndarray,
+) -> tuple[bytes, dict[str, Any]]:
+  """Return the bytes of `model.onnx` of objects and its entry in `detector.json`.
+
+  The model maps `frames` uint8 [N, H, W], `rows` int32 [B, T] and `corners` float32 [B, 4] to
+  float32 `measurements` [B, 5], and contains its weights.
+
+  Args:
+    recipe: recipe of the program.
+    weights: weights of the program.
+    frames: uint8 [N, H, W]; on these objects the model is compared with the program.
+    rows: int32 [B, T].
+    corners: float32 [B, 4].
+
+  Raises:
+    UserError: if packages are missing, or for an operation that the converter does not know.
+  """
+  jax2onnx, onnxruntime = converter_packages()
+  recipe = recipe._replace(model=dataclasses.replace(recipe.model, dtype='float32'))
+  program = object_program(recipe, 'accelerator', conv_algorithm='folded')
+  constants = jax.device_get(weights)
+  given = {'frames': frames, 'rows': rows, 'corners': corners}
+  content = _convert(
+    jax2onnx.to_onnx,
+    lambda *objects: program(constants, *objects),
+    {
+      'frames': jax.ShapeDtypeStruct(('N', *frames.shape[1:]), jnp.uint8),
+      'rows': jax.ShapeDtypeStruct(('B', *rows.shape[1:]), jnp.int32),
+      'corners': jax.ShapeDtypeStruct(('B', *corners.shape[1:]), jnp.float32),
+    },
+    ['measurements'],
+    f'input.kind {recipe.input_kind}',
+  )
+  (measured,) = _run(onnxruntime, content, ['measurements'], given)
+  reference = jax.jit(object_program(recipe, conv_algorithm='folded'))
+  expected = jax.device_get(reference(weights, frames, rows, corners))
+  return content, {
+    'inputs': list(given),
+    'outputs': ['measurements'],
+    **_versions(onnxruntime, content),
+    'objects': len(expected),
+    'max_difference': float(np.abs(measured - expected).max()),
+    'largest_measurement': float(np.abs(expected).max()),
   }
 
 
@@ -86,25 +145,35 @@ def compare_ranking(errors: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
   }
 
 
-def _convert(to_onnx, recipe, weights, mean_image, clip_shape):
-  weights = jax.device_get(weights)
-  # Traced for accelerators: without the barriers for CPUs, and without platform kernels.
-  program = scoring_program(recipe, 'accelerator', conv_algorithm='folded')
-  clips = jax.ShapeDtypeStruct(('B', *clip_shape), jnp.uint8)
+def _convert(
+  to_onnx: Callable[..., Any],
+  function: Callable[..., Any],
+  inputs: Mapping[str, jax.ShapeDtypeStruct],
+  outputs: list[str],
+  setting: str,
+) -> bytes:
+  """Return the bytes of a function as an ONNX model.
+
+  Args:
+    to_onnx: the converter.
+    function: takes the inputs in their order.
+    inputs: name -> shape, whose first axis has a name.
+    outputs: names of the results.
+    setting: what the operations depend on, for errors.
+  """
   try:
     with contextlib.redirect_stdout(io.StringIO()):
       model = to_onnx(
-        lambda clips: program(weights, mean_image, clips),
-        [clips],
+        function,
+        list(inputs.values()),
         model_name='a3dcae_jax',
-        input_names=['clips'],
-        output_names=['errors', 'maps'],
+        input_names=list(inputs),
+        output_names=outputs,
       )
   except (NotImplementedError, TypeError, ValueError) as error:
     reason = str(error).splitlines()[0]
     raise UserError(
-      f'--format=onnx: jax2onnx cannot convert this program (eval.error {recipe.eval.error}): '
-      f'{reason}'
+      f'--format=onnx: jax2onnx cannot convert this program ({setting}): {reason}'
     ) from None
   return _without_byte_ranges(model).SerializeToString()
 
@@ -124,11 +193,19 @@ def _without_byte_ranges(model):
   return model
 
 
-def _run(onnxruntime, content, clips):
+def _run(onnxruntime, content, outputs, given):
   options = onnxruntime.SessionOptions()
   options.log_severity_level = _LOG_ERRORS_ONLY
   session = onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-  return session.run(['errors', 'maps'], {'clips': clips})
+  return session.run(outputs, given)
+
+
+def _versions(onnxruntime, content):
+  return {
+    'opset': _opset(content),
+    'converter': f'jax2onnx {importlib.metadata.version("jax2onnx")}',
+    'checked_with': f'onnxruntime {onnxruntime.__version__}',
+  }
 
 
 def _opset(content):

@@ -9,7 +9,7 @@ import numpy as np
 
 from a3dcae_jax.config import checked, make_config
 from a3dcae_jax.data.frame_cache import FrameCache
-from a3dcae_jax.evaluation.object_scorer import ObjectScorer, make_object_recipe
+from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_object_recipe
 from a3dcae_jax.models.inputs import num_streams
 from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.objects.box_cache import video_detector
@@ -75,7 +75,7 @@ def describe(row: Mapping[str, Any]) -> str:
 
 def _seconds_per_batch(settings, cache, table, batch_size):
   """Return the median time of one batch, after compilation."""
-  scorer = ObjectScorer(make_object_recipe(settings), _fresh_state(settings))
+  scorer = ObjectCheckpointScorer(make_object_recipe(settings), _fresh_state(settings))
   frames = jax.device_put(np.asarray(cache.test.frames))
   objects = table.take(np.resize(np.arange(max(len(table.frame), 1)), batch_size))
   rows = object_rows(objects.frame, objects.low, objects.high, window=settings.clips.window)

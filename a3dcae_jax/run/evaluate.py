@@ -79,7 +79,7 @@ def evaluate_run(
   inputs = saved_inputs(settings, workdir, cache)
   if settings.objects.detector:
     return evaluate_objects(
-      settings, workdir, cache, inputs, lambda: _with_training(settings, cache, inputs)
+      settings, workdir, cache, inputs, lambda: with_training(settings, cache, inputs)
     )
   scorer = load_scorer(settings, workdir, inputs)
   calibration = calibrate_run(settings, workdir, scorer, cache, inputs)
@@ -193,7 +193,7 @@ def calibrate_run(
     scorer,
     calibration_plan(settings),
     inputs,
-    lambda: _with_training(settings, cache, inputs).train,
+    lambda: with_training(settings, cache, inputs).train,
   )
 
 
@@ -207,8 +207,16 @@ def calibrate_trained(
     calibrate_run(settings, workdir, load_scorer(settings, workdir, inputs), cache, inputs)
 
 
-def _with_training(settings, cache, inputs):
-  """Return a frame cache of the run with the training split open."""
+def with_training(
+  settings: fields.Config, cache: FrameCache | None, inputs: InputStatistics
+) -> FrameCache:
+  """Return a frame cache of the run with the training split open.
+
+  Args:
+    settings: settings of the run.
+    cache: returned as it is if its training split is open.
+    inputs: input statistics of the run, which the training frames must fit.
+  """
   if cache is not None and cache.train is not None:
     return cache
   opened = open_cache(settings.data, ('train',))

@@ -7,6 +7,7 @@ from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import checked
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.evaluate import write_results
+from a3dcae_jax.evaluation.object_scorer import ObjectBundleScorer
 from a3dcae_jax.evaluation.scorer import BundleScorer
 from a3dcae_jax.exporting.bundle import (
   BundleSource,
@@ -15,7 +16,15 @@ from a3dcae_jax.exporting.bundle import (
   export_bundle,
   one_mean_image,
 )
+from a3dcae_jax.exporting.object_bundle import (
+  ObjectBundleSource,
+  bundle_object_calibration,
+  bundle_object_inputs,
+  describe_detector,
+  export_object_bundle,
+)
 from a3dcae_jax.exporting.summary import bundle_text
+from a3dcae_jax.objects.detectors import make_detector
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.evaluate import (
@@ -24,10 +33,13 @@ from a3dcae_jax.run.evaluate import (
   load_scorer,
   report_source,
   score_run,
+  with_training,
 )
-from a3dcae_jax.run.objects import refuse_objects
+from a3dcae_jax.run.objects import calibrate_objects, load_object_scorer, score_objects
 from a3dcae_jax.run.overrides import Changes, settings_of_run, with_changes
-from a3dcae_jax.serving.bundle import check_replaceable, load_bundle
+from a3dcae_jax.serving.bundle import load_bundle
+from a3dcae_jax.serving.folder import check_replaceable
+from a3dcae_jax.serving.object_bundle import ObjectBundle
 
 
 def export_run(
@@ -49,7 +61,6 @@ def export_run(
   """
   workdir = pathlib.Path(workdir)
   settings = settings_of_run(workdir, changes)
-  refuse_objects(settings, 'export')
   check_replaceable(folder)
   if onnx:
     from a3dcae_jax.exporting.onnx_model import converter_packages
@@ -57,24 +68,48 @@ def export_run(
     converter_packages()  # names a missing package before anything is computed
   trained = workdirs.read_provenance(workdir)
   inputs = InputStatistics.load(workdir, settings.data)
+  if settings.objects.detector:
+    export_object_bundle(folder, _object_source(settings, workdir, inputs, trained), onnx=onnx)
+  else:
+    export_bundle(folder, _frame_source(settings, workdir, inputs, trained), onnx=onnx)
+  print(bundle_text(load_bundle(folder)))
+
+
+def _frame_source(settings, workdir, inputs, trained):
+  """Return the content of a bundle of whole frames."""
   one_mean_image(inputs)
   scorer = load_scorer(settings, workdir, inputs)
   calibration = calibrate_run(settings, workdir, scorer, None, inputs)
-  details = {
+  details = _details(settings, trained, scorer.step)
+  return BundleSource(scorer, calibration, inputs, settings.events, details)
+
+
+def _object_source(settings, workdir, inputs, trained):
+  """Return the content of a bundle of objects."""
+  detector = make_detector(settings.objects.detector)
+  described, files = describe_detector(open_cache(settings.data, ()), detector)
+  scorer = load_object_scorer(settings, workdir)
+  calibration = calibrate_objects(
+    settings, workdir, scorer, lambda: with_training(settings, None, inputs)
+  )
+  details = _details(settings, trained, scorer.step)
+  return ObjectBundleSource(scorer, calibration, inputs, settings, described, files, details)
+
+
+def _details(settings, trained, step):
+  """Return the fields of `detector.json` on the data, the config and the provenance."""
+  return {
     'events': {'frames_per_s': settings.events.frames_per_s},
     'data': {'name': settings.data.name, 'sha256': trained['data_sha256']},
     'config': workdirs.to_json(settings),
     'provenance': {
-      'checkpoint_step': scorer.step,
+      'checkpoint_step': step,
       'seed': settings.seed,
       'variant': settings.variant,
       'trained': trained,
       'exported': workdirs.provenance(trained['data_sha256']),
     },
   }
-  source = BundleSource(scorer, calibration, inputs, settings.events, details)
-  export_bundle(folder, source, onnx=onnx)
-  print(bundle_text(load_bundle(folder)))
 
 
 def evaluate_bundle(
@@ -106,9 +141,26 @@ def evaluate_bundle(
     'exported': bundle.manifest['provenance'],
   }
   write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash) | sources)
+  if isinstance(bundle, ObjectBundle):
+    return _evaluate_objects(bundle, workdir, settings, cache)
   scorer = BundleScorer(bundle)
   inputs = bundle_inputs(bundle)
   calibration = bundle_calibration(bundle)
   result, facts = score_run(settings, scorer, calibration, cache, inputs)
   source = report_source(scorer, cache, facts)
   return write_results(workdir, cache, source, result, facts)
+
+
+def _evaluate_objects(bundle, workdir, settings, cache):
+  """Score the objects of the test videos, whose boxes are those of the frame cache."""
+  found, _ = describe_detector(cache, make_detector(settings.objects.detector))
+  expected = bundle.manifest['boxes']['detector']
+  if found != expected:
+    print(
+      f'note: boxes are found by {found["name"]} with SHA-256 {found["sha256"][:12]}, those of the '
+      f'run by {expected["name"]} with {expected["sha256"][:12]}: the boxes may differ'
+    )
+  scorer = ObjectBundleScorer(bundle)
+  calibration = bundle_object_calibration(bundle)
+  inputs = bundle_object_inputs(bundle)
+  return score_objects(settings, workdir, scorer, calibration, cache, inputs)

@@ -18,6 +18,7 @@ from a3dcae_jax.evaluation.mean_images import mean_image_ids
 from a3dcae_jax.evaluation.object_calibration import ObjectCalibration
 from a3dcae_jax.evaluation.object_pictures import ObjectReport
 from a3dcae_jax.evaluation.object_scorer import (
+  ObjectCheckpointScorer,
   ObjectScorer,
   make_object_recipe,
   shared_measurements,
@@ -34,6 +35,7 @@ from a3dcae_jax.scoring.assemble import split_by_video
 from a3dcae_jax.serving.object_statistics import (
   MEASUREMENTS,
   RAW_MEASUREMENTS,
+  lower_edges,
   object_errors,
   worst_objects,
 )
@@ -56,9 +58,9 @@ def selected_boxes(options: fields.Objects, cache: FrameCache, split: str) -> Bo
   return select_boxes(boxes, options)
 
 
-def load_object_scorer(settings: fields.Config, workdir: pathlib.Path) -> ObjectScorer:
+def load_object_scorer(settings: fields.Config, workdir: pathlib.Path) -> ObjectCheckpointScorer:
   """Return the scorer of a run's newest checkpoint."""
-  return ObjectScorer(make_object_recipe(settings), restored_state(settings, workdir))
+  return ObjectCheckpointScorer(make_object_recipe(settings), restored_state(settings, workdir))
 
 
 def calibrate_objects(
@@ -100,7 +102,7 @@ def calibrate_objects(
     source=source,
     videos='held-out videos' if settings.train.holdout_videos else 'training videos',
     frame=frame,
-    bottoms=_bottoms(table, cache.train),
+    bottoms=lower_edges(table.corners, cache.train.frames.shape[1]),
     measurements=measurements,
     num_frames=tuple(video.num_frames for video in videos),
   )
@@ -139,6 +141,30 @@ def evaluate_objects(
   """
   scorer = load_object_scorer(settings, workdir)
   calibration = calibrate_objects(settings, workdir, scorer, open_training)
+  return score_objects(settings, workdir, scorer, calibration, cache, inputs)
+
+
+def score_objects(
+  settings: fields.Config,
+  workdir: pathlib.Path,
+  scorer: ObjectScorer,
+  calibration: ObjectCalibration,
+  cache: FrameCache,
+  inputs: InputStatistics,
+) -> dict[str, Any]:
+  """Score the test videos by their objects and write the results.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder for the results.
+    scorer: measures the objects.
+    calibration: of the scorer.
+    cache: frame cache with the test split open.
+    inputs: mean images of the run, for the baselines.
+
+  Returns:
+    The metrics, on every process.
+  """
   split = cache.test
   start = time.monotonic()
   table = object_table(selected_boxes(settings.objects, cache, 'test'), split)
@@ -149,7 +175,8 @@ def evaluate_objects(
     batch_size=object_batch_size(settings),
     progress='test objects',
   )
-  zscores = calibration.statistics().zscores(_bottoms(table, split), measurements)
+  bottoms = lower_edges(table.corners, split.frames.shape[1])
+  zscores = calibration.statistics().zscores(bottoms, measurements)
   weights = settings.eval.object_weights
 
   def errors_by(weights):
@@ -270,8 +297,3 @@ def _objects_of(table: ObjectTable, videos: list[CachedVideo]) -> tuple[ObjectTa
     frames.append(table.frame[low:high] - video.first + start)
     start += video.num_frames
   return table.take(np.concatenate(chosen)), np.concatenate(frames).astype(np.int32)
-
-
-def _bottoms(table, split):
-  """Return the lower edges of objects as shares of the frame's height, float32 [M]."""
-  return (table.corners[:, 3] / split.frames.shape[1]).astype(np.float32)

@@ -17,6 +17,7 @@ from a3dcae_jax.run.object_feed import object_batches, object_feed, training_obj
 from a3dcae_jax.run.objects import parts_of, selected_boxes
 from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
+from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.training import parallel
 from a3dcae_jax.training.checkpoints import Checkpoints, restore_or_init
 from tests.tiny_run import tiny
@@ -160,10 +161,63 @@ def test_without_boxes_there_is_nothing_to_train_on(folder):
     session.train_and_evaluate(settings, folder / 'none')
 
 
-def test_a_bundle_of_objects_is_refused_in_one_line(folder, finished):
+def test_a_sum_of_runs_on_objects_is_refused_in_one_line(folder, finished):
   _, run = finished
-  with pytest.raises(UserError, match='export takes runs on whole frames'):
-    run_export.export_run(run, folder / 'bundle')
+  with pytest.raises(UserError, match='--sum takes runs on whole frames'):
+    run_evaluate.evaluate_sum([run, run], folder / 'sum')
+
+
+@pytest.fixture(scope='module')
+def exported(folder, finished):
+  _, run = finished
+  bundle = folder / 'whole.bundle'
+  # Flax's normalisation promotes its float32 statistics in the accelerators' bfloat16.
+  with jax.numpy_dtype_promotion('standard'):
+    run_export.export_run(run, bundle)
+  return bundle
+
+
+def test_a_bundle_scores_as_its_checkpoint_does(folder, finished, exported, capsys):
+  _, run = finished
+  own = json.loads((run / 'metrics.json').read_text())
+  ours = run_export.evaluate_bundle(exported, folder / 'scored')
+  assert 'note:' not in capsys.readouterr().out
+  assert (folder / 'scored' / 'scores.csv').read_bytes() == (run / 'scores.csv').read_bytes()
+  assert ours.keys() == own.keys()
+  for field in own.keys() - {'seconds'}:
+    assert ours[field] == own[field], field
+  bundle = load_bundle(exported)
+  assert bundle.threshold == own['events']['threshold']
+  assert bundle.manifest['check']['max_difference'] == 0
+  assert bundle.manifest['boxes']['detector']['name'] == 'boxes.csv'
+
+
+def test_a_video_has_the_scores_of_the_evaluation(finished, exported):
+  settings, run = finished
+  cache = open_cache(settings.data)
+  boxes = selected_boxes(settings.objects, cache, 'test')
+  bundle = load_bundle(exported)
+  zscores = run_evaluate.evaluate_again(run, Changes(normalisation='zscore'))
+  assert zscores['events']['threshold'] == bundle.threshold
+  _, _, expected, _ = read_scores(run / 'scores.csv')
+  for video, scores in zip(cache.test.videos, expected, strict=True):
+    end = video.first + video.num_frames
+    own = boxes.take((video.first <= boxes.frame) & (boxes.frame < end))
+    own = own.take(np.random.default_rng(0).permutation(len(own.frame)))  # in any order
+    frames = cache.test.frames[video.first : end]
+    got = bundle.score_video(frames, (own.frame - video.first, own.corners))
+    np.testing.assert_allclose(got, scores, rtol=1e-5, atol=1e-5)
+
+
+def test_other_boxes_than_those_of_the_run_are_noted(folder, finished, exported, capsys):
+  path = folder / 'boxes.csv'
+  before = path.read_text()
+  path.write_text(before + 'test/01,0,1,1,9,9,0.9,0\n')
+  try:
+    run_export.evaluate_bundle(exported, folder / 'other_boxes')
+  finally:
+    path.write_text(before)
+  assert 'note: boxes are found by boxes.csv with SHA-256' in capsys.readouterr().out
 
 
 def test_parts_leave_each_measurement_out():

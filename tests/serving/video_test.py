@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from a3dcae_jax.data.frame_cache import CachedVideo
 from a3dcae_jax.data.windows import test_windows as windows_of
+from a3dcae_jax.objects import clips
 from a3dcae_jax.scoring import normalisation
 from a3dcae_jax.scoring.assemble import frame_vector
 from a3dcae_jax.serving import video
@@ -109,6 +110,17 @@ def test_windows_are_those_of_the_evaluation(num_frames, window, step, stride):
   rows, keep = video.cut_windows(num_frames, window=window, step=step, stride=stride)
   np.testing.assert_array_equal(rows, expected.rows)
   np.testing.assert_array_equal(keep, expected.keep)
+
+
+@given(num_frames=st.integers(1, 30), window=st.integers(1, 9))
+def test_clips_of_objects_are_those_of_the_evaluation(num_frames, window):
+  frame = np.arange(num_frames, dtype=np.int32)
+  low = np.zeros_like(frame)
+  high = low + np.int32(num_frames - 1)
+  rows = video.object_rows(frame, num_frames, window=window)
+  expected = clips.object_rows(frame, low, high, window=window)
+  assert rows.dtype == expected.dtype
+  np.testing.assert_array_equal(rows, expected)
 
 
 @given(
