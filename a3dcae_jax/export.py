@@ -13,6 +13,8 @@ jax, numpy and flatbuffers are enough:
   detector = load_bundle('ped2.bundle')
   abnormal = detector.score_video(frames) > detector.threshold    # frames uint8 [N, H, W]
 
+The bundle of a run on objects takes their boxes too: detector.score_video(frames, boxes).
+
 Training videos are read only if the run has no calibration yet. Test labels are not read.
 """
 
