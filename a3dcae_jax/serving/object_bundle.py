@@ -189,6 +189,8 @@ class ObjectBundle:
     self._check('frames', frames, 'uint8', (None, self.height, self.width), 'N')
     self._check('rows', rows, 'int32', (None, self.window), 'B')
     self._check('corners', corners, 'float32', (len(rows), _CORNERS), 'B')
+    if not len(frames) or not len(rows):
+      raise UserError('an empty batch: give at least one frame and one object')
     return self._model(self._arrays, frames, rows, corners)
 
   def score_video(self, frames: np.ndarray, boxes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

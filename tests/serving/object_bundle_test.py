@@ -181,6 +181,11 @@ def test_clips_of_another_kind_are_refused(folder, name, value, message):
     load_bundle(folder)(video(), **given)
 
 
+def test_an_empty_batch_is_refused(folder):
+  with pytest.raises(UserError, match='an empty batch'):
+    load_bundle(folder)(video(), np.zeros((0, 4), np.int32), np.zeros((0, 4), np.float32))
+
+
 def test_a_file_that_is_absent_is_named(folder):
   with pytest.raises(UserError, match='has no foreground.npz; it has note.txt'):
     load_bundle(folder).arrays('foreground.npz')
