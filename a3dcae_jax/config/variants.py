@@ -147,6 +147,7 @@ VARIANTS: dict[str, Variant] = {
       'eval.calibration_windows': 256,
       'eval.object_weights': (0.25, 0.25, 1.0),
       'eval.smoothing_frames': 8.0,
+      'events.threshold_value': 0.95,
     },
     includes=('objects',),
   ),

@@ -9,7 +9,7 @@ from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.evaluation.baselines import frame_baselines
-from a3dcae_jax.evaluation.calibration import InputStatistics, event_threshold
+from a3dcae_jax.evaluation.calibration import InputStatistics, event_threshold, train_scores
 from a3dcae_jax.evaluation.protocol import protocol
 from a3dcae_jax.evaluation.report_data import ReportSource, TestScores, write_page
 from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
@@ -29,6 +29,7 @@ from a3dcae_jax.scoring.normalisation import NORMALISATIONS, UNCALIBRATED, norma
 from a3dcae_jax.scoring.rank_regression import rank_regression
 from a3dcae_jax.scoring.schema import VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
+from a3dcae_jax.scoring.thresholds import expected_alarms
 
 Figures = dict[str, Any]
 
@@ -125,6 +126,9 @@ def find_events(
   intervals = [detect_events(video, threshold=threshold) for video in scores]
   figures = event_metrics(
     scores, labels, intervals, threshold=threshold, frames_per_s=events.frames_per_s
+  )
+  figures['expected_alarms'] = expected_alarms(
+    train_scores(errors.train, options), threshold, events.frames_per_s
   )
   rule = {
     'scores': 'zscore',

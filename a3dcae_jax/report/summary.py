@@ -66,12 +66,15 @@ def _interval(metrics: Mapping[str, Any]) -> str:
 
 
 def _events(events: Mapping[str, Any]) -> str:
+  expected = events['expected_alarms']
   return (
     f'events: {events["true_positives"]} of {events["true_events"]} found, '
     f'{_counted(events["false_alarms"], "false alarm")} '
     f'({events["false_alarms_per_hour"]:.0f} per hour), '
     f'threshold {events["threshold"]:.2f} '
-    f'({events["protocol"]["threshold_rule"]} of training scores)'
+    f'({events["protocol"]["threshold_rule"]} of training scores); training videos have '
+    f'{_counted(expected["events"], "event")} in {60 * expected["hours"]:.1f} min, '
+    f'{expected["per_hour"]:.0f} per hour (95 %: {expected["low"]:.0f} to {expected["high"]:.0f})'
   )
 
 

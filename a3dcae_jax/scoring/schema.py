@@ -85,6 +85,13 @@ _PROTOCOL = {
 _EVENTS = {
   'detected': int,
   'threshold': _NUMBER,
+  'expected_alarms': {
+    'events': int,
+    'hours': _NUMBER,
+    'per_hour': _NUMBER,
+    'low': _NUMBER,
+    'high': _NUMBER,
+  },
   'protocol': {'threshold_rule': str, 'threshold_value': _NUMBER},
 }
 _SCHEMA = {

@@ -1,8 +1,10 @@
 """Thresholds from training scores alone: they never depend on test labels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.scoring.events import detect_events
@@ -39,6 +41,35 @@ def choose_threshold(
   if not 0 < value < 1:
     raise UserError(f'threshold quantile (={value}) must lie between 0 and 1')
   return float(np.quantile(scores, value))
+
+
+def expected_alarms(
+  train_scores: Sequence[np.ndarray], threshold: float, frames_per_s: float
+) -> dict[str, Any]:
+  """Count the events in normal (training) scores, and give their rate with its uncertainty.
+
+  The interval is Garwood's exact one for a Poisson count. With an hour of video and no event, the
+  rate is still only known to be below 3.7 per hour.
+
+  Args:
+    train_scores: scores of normal videos, one float [N_v] per video.
+    threshold: the score at which events begin.
+    frames_per_s: frame rate of the videos.
+
+  Returns:
+    `events`, `hours`, `per_hour`, and `low` and `high`, the 95 % interval of the rate per hour.
+  """
+  count = sum(len(detect_events(video, threshold=threshold)) for video in train_scores)
+  hours = sum(map(len, train_scores)) / frames_per_s / 3600
+  low = stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+  high = stats.chi2.ppf(0.975, 2 * count + 2) / 2
+  return {
+    'events': count,
+    'hours': hours,
+    'per_hour': count / hours,
+    'low': float(low) / hours,
+    'high': float(high) / hours,
+  }
 
 
 def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import detect_events, event_metrics, match_events, true_events
-from a3dcae_jax.scoring.thresholds import choose_threshold
+from a3dcae_jax.scoring.thresholds import choose_threshold, expected_alarms
 
 
 def bumps(length, *peaks):
@@ -132,3 +132,17 @@ def test_one_class_has_no_interval():
 
 def test_one_video_has_no_interval():
   assert auc_interval([np.arange(2.0)], [np.arange(2)]) is None
+
+
+def test_the_rate_of_alarms_in_training_has_a_poisson_interval():
+  quiet = np.zeros(9000)  # 0.1 hours at 25 frames/s
+  rate = expected_alarms([quiet], 1.0, 25.0)
+  assert (rate['events'], rate['per_hour'], rate['low']) == (0, 0, 0)
+  assert rate['hours'] == pytest.approx(0.1)
+  assert rate['high'] == pytest.approx(36.9, abs=0.1)  # 3.69 events in 0.1 hours
+  loud = quiet.copy()
+  loud[[1000, 5000]] = 3.0
+  rate = expected_alarms([loud], 1.0, 25.0)
+  assert (rate['events'], rate['per_hour']) == (2, pytest.approx(20))
+  assert rate['low'] == pytest.approx(2.42, abs=0.01)
+  assert rate['high'] == pytest.approx(72.2, abs=0.1)

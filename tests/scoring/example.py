@@ -77,6 +77,7 @@ _METRICS = {
   'events': {
     'detected': 3,
     'threshold': 1.0,
+    'expected_alarms': {'events': 0, 'hours': 0.5, 'per_hour': 0.0, 'low': 0.0, 'high': 7.38},
     'protocol': {
       'scores': 'zscore',
       'threshold_rule': 'quantile',
@@ -125,6 +126,7 @@ def unlabelled_metrics():
       'events': {
         'detected': 3,
         'threshold': 1.0,
+        'expected_alarms': {'events': 0, 'hours': 0.5, 'per_hour': 0.0, 'low': 0.0, 'high': 7.38},
         'protocol': {'threshold_rule': 'quantile', 'threshold_value': 0.999},
       },
     }
