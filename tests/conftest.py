@@ -12,6 +12,8 @@ import tempfile
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '4')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+# Tests compile far longer than they run, so LLVM is told not to optimise.
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
 # Most of the time of the tests is compilation, so all processes of a session share one folder of
 # compiled programs. The first process to import this file makes it, and removes it at the end.
