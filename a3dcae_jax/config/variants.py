@@ -144,7 +144,7 @@ VARIANTS: dict[str, Variant] = {
       'train.steps': 400,
       'train.batch_size': 48,
       'train.checkpoint_every_steps': 100,
-      'eval.calibration_windows': 256,
+      'eval.calibration_windows': 512,
       'eval.object_weights': (0.25, 0.25, 1.0),
       'eval.smoothing_frames': 8.0,
       'events.threshold_value': 0.95,

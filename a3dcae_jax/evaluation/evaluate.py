@@ -12,7 +12,7 @@ from a3dcae_jax.evaluation.baselines import frame_baselines
 from a3dcae_jax.evaluation.calibration import InputStatistics, event_threshold, train_scores
 from a3dcae_jax.evaluation.protocol import protocol
 from a3dcae_jax.evaluation.report_data import ReportSource, TestScores, write_page
-from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
+from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors, smoothed_scores
 from a3dcae_jax.report.summary import summary
 from a3dcae_jax.scoring.assemble import split_by_video
 from a3dcae_jax.scoring.baselines import BASELINES
@@ -25,7 +25,7 @@ from a3dcae_jax.scoring.events import (
   event_metrics,
 )
 from a3dcae_jax.scoring.metrics import frame_metrics
-from a3dcae_jax.scoring.normalisation import NORMALISATIONS, UNCALIBRATED, normalise, smooth
+from a3dcae_jax.scoring.normalisation import NORMALISATIONS, UNCALIBRATED
 from a3dcae_jax.scoring.rank_regression import rank_regression
 from a3dcae_jax.scoring.schema import VERSION, validate_metrics
 from a3dcae_jax.scoring.tables import write_scores
@@ -81,7 +81,7 @@ def write_results(
   metrics = _header(cache, source.step, facts) | {
     'calibration': _calibration(errors, result.position_mean),
     **_figures(result, labels, options),
-    'baselines': _baseline_figures(baselines, split, labels, options),
+    'baselines': _baseline_figures(baselines, split, labels, options, errors.smooth_first),
     'auc_interval': auc_interval(scores, labels) if labels else None,
     'scenes': _figures_by_scene(split, scores, labels),
     'rank_regression': rank_regression(
@@ -96,7 +96,8 @@ def write_results(
   label_set = cache.index['label_set']
   write_scores(workdir / 'scores.csv', names, errors.test, scores, labels, label_set)
   write_json(workdir / 'metrics.json', validate_metrics(metrics))
-  shown = TestScores(scores, labels, _baseline_scores(baselines, split, options), intervals)
+  baseline_scores = _baseline_scores(baselines, split, options, errors.smooth_first)
+  shown = TestScores(scores, labels, baseline_scores, intervals)
   write_page(workdir, source, metrics, shown)
   print(summary(metrics))
   return metrics
@@ -202,7 +203,7 @@ def _figures_of(errors, labels, options):
   return {how: frame_metrics(errors.scores(how, options), labels) for how in NORMALISATIONS}
 
 
-def _baseline_figures(baselines, split, labels, options):
+def _baseline_figures(baselines, split, labels, options, smooth_first):
   """Return the metrics of the baselines.
 
   Baselines have no training errors and therefore no z-scores.
@@ -214,22 +215,19 @@ def _baseline_figures(baselines, split, labels, options):
     errors = split_by_video(vector, split.videos)
     figures[name] = {}
     for how in UNCALIBRATED:
-      scores = _smoothed(errors, how, options)
+      scores = smoothed_scores(errors, how, options, smooth_first=smooth_first)
       figures[name][how] = frame_metrics(scores, labels)
   return figures
 
 
-def _baseline_scores(baselines, split, options):
+def _baseline_scores(baselines, split, options, smooth_first):
   """Return the scores of the baselines that the ROC curves show."""
   how = options.normalisation if options.normalisation in UNCALIBRATED else 'raw'
   scores = {}
   for name, vector in baselines.items():
-    scores[name] = _smoothed(split_by_video(vector, split.videos), how, options)
+    errors = split_by_video(vector, split.videos)
+    scores[name] = smoothed_scores(errors, how, options, smooth_first=smooth_first)
   return scores
-
-
-def _smoothed(errors, how, options):
-  return smooth(normalise(errors, how), options.smoothing_frames, options.smoothing_mode)
 
 
 def _figures_by_scene(split, scores, labels):

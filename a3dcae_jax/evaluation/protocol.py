@@ -73,7 +73,11 @@ def protocol(
   return {
     'runs': runs,
     'normalisation': options.normalisation,
-    'smoothing': {'frames': options.smoothing_frames, 'mode': options.smoothing_mode},
+    'smoothing': {
+      'frames': options.smoothing_frames,
+      'mode': options.smoothing_mode,
+      'of': 'errors' if any(run['objects'] for run in runs) else 'scores',
+    },
     'label_set': label_set,
     'macro_rule': MACRO_RULE,
   }

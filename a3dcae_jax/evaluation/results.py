@@ -25,16 +25,43 @@ class FrameErrors(NamedTuple):
   Attributes:
     test: errors of the test videos.
     train: errors of the training videos that calibrate.
+    smooth_first: whether errors are smoothed before they are normalised, not after. The worst
+      object of a frame changes from frame to frame, and Eq. 14 divides by the largest error.
   """
 
   test: list[np.ndarray]
   train: list[np.ndarray]
+  smooth_first: bool = False
 
   def scores(self, how: str, options: fields.Eval) -> list[np.ndarray]:
     """Return the smoothed scores of the test videos under the normalisation `how`."""
     train = np.concatenate(self.train)
-    scores = normalise(self.test, how, train_mean=train.mean(), train_std=train.std())
-    return smooth(scores, options.smoothing_frames, options.smoothing_mode)
+    return smoothed_scores(
+      self.test,
+      how,
+      options,
+      smooth_first=self.smooth_first,
+      train_mean=train.mean(),
+      train_std=train.std(),
+    )
+
+
+def smoothed_scores(
+  errors: list[np.ndarray], how: str, options: fields.Eval, *, smooth_first: bool, **train: float
+) -> list[np.ndarray]:
+  """Return smoothed scores of videos.
+
+  Args:
+    errors: one array per video.
+    how: the normalisation.
+    options: the config's `eval`.
+    smooth_first: as in `FrameErrors`.
+    **train: `train_mean` and `train_std`, for z-scores.
+  """
+  smoothing = (options.smoothing_frames, options.smoothing_mode)
+  if smooth_first:
+    return normalise(smooth(errors, *smoothing), how, **train)
+  return smooth(normalise(errors, how, **train), *smoothing)
 
 
 class EvaluationResult(NamedTuple):

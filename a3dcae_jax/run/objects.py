@@ -181,7 +181,8 @@ def score_objects(
 
   def errors_by(weights):
     worst = worst_objects(object_errors(zscores, weights), table.frame, len(split.frames))
-    return FrameErrors(split_by_video(worst, split.videos), calibration.errors(weights))
+    test = split_by_video(worst, split.videos)
+    return FrameErrors(test, calibration.errors(weights), smooth_first=True)
 
   errors = object_errors(zscores, weights)
   result = EvaluationResult(

@@ -103,7 +103,7 @@ def _describe_windows(windows: Mapping[str, Any]) -> str:
 def _describe_smoothing(smoothing: Mapping[str, Any]) -> str:
   if not smoothing['frames']:
     return 'no smoothing'
-  return f'smoothing over {smoothing["frames"]:g} frames ({smoothing["mode"]})'
+  return f'{smoothing["of"]} smoothed over {smoothing["frames"]:g} frames ({smoothing["mode"]})'
 
 
 def _frozen(value: Any) -> Hashable:

@@ -78,7 +78,7 @@ _RUN = {
 _PROTOCOL = {
   'runs': [_RUN],
   'normalisation': str,
-  'smoothing': {'frames': _NUMBER, 'mode': str},
+  'smoothing': {'frames': _NUMBER, 'mode': str, 'of': str},
   'label_set': Nullable(str),
   'macro_rule': str,
 }

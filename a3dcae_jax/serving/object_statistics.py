@@ -28,8 +28,14 @@ RAW_MEASUREMENTS = (
 )
 """Mean squares over the middle frames of a crop, and its speed in pixels per frame."""
 
-LEAST_SQUARE = 1e-6
-"""Added to mean squares before the logarithm, in squared grey levels on [0, 1]."""
+LEAST_ERROR = 1e-9
+"""Added to errors before the logarithm, in squared grey levels on [0, 1]."""
+
+LEAST_ENERGY = 0.05
+"""Added to energies before the logarithm, as a share of their median over training objects.
+
+Objects that hardly move then count as alike, whatever the noise of their video.
+"""
 
 ROW_SIGMA = 0.04
 """Standard deviation of the kernel over heights in the frame, as a share of the frame's height."""
@@ -94,10 +100,12 @@ class ObjectStatistics(NamedTuple):
   """Statistics of training objects.
 
   Attributes:
+    least_energy: float64 [2], added to the energies of appearance and motion.
     by_energy: of the logarithms of appearance and motion errors, by the logarithm of the energy.
     by_height: of the three measurements, by the height of the lower edge.
   """
 
+  least_energy: np.ndarray
   by_energy: tuple[LocalStatistics, ...]
   by_height: tuple[LocalStatistics, ...]
 
@@ -110,29 +118,32 @@ class ObjectStatistics(NamedTuple):
       raw: [M, 5], `RAW_MEASUREMENTS`.
     """
     bottoms = np.asarray(bottoms, np.float64)
-    errors, energies, _ = _split_raw(raw)
+    least_energy = LEAST_ENERGY * np.median(np.asarray(raw, np.float64)[:, [1, 3]], axis=0)
+    errors, energies, _ = _split_raw(raw, least_energy)
     by_energy = tuple(
       LocalStatistics.fit(energy, error, sigma=ENERGY_SIGMA)
       for energy, error in zip(energies, errors, strict=True)
     )
     by_height = tuple(
       LocalStatistics.fit(bottoms, values, sigma=ROW_SIGMA, prior=ROW_PRIOR)
-      for values in _relative(by_energy, raw)
+      for values in _relative(by_energy, raw, least_energy)
     )
-    return cls(by_energy, by_height)
+    return cls(least_energy, by_energy, by_height)
 
   def zscores(self, bottoms: np.ndarray, raw: np.ndarray) -> np.ndarray:
     """Return the `MEASUREMENTS` of objects as z-scores, float64 [M, 3]."""
+    relative = _relative(self.by_energy, raw, self.least_energy)
     columns = [
       statistics.zscores(bottoms, values)
-      for statistics, values in zip(self.by_height, _relative(self.by_energy, raw), strict=True)
+      for statistics, values in zip(self.by_height, relative, strict=True)
     ]
     return np.stack(columns, axis=1)
 
   def to_arrays(self) -> dict[str, np.ndarray]:
     """Return the statistics as named arrays, for a file."""
-    arrays = {}
-    for name, group in self._asdict().items():
+    arrays = {'least_energy': np.asarray(self.least_energy)}
+    for name in ('by_energy', 'by_height'):
+      group = getattr(self, name)
       for field in LocalStatistics._fields:
         arrays[f'{name}_{field}'] = np.stack([getattr(each, field) for each in group])
     return arrays
@@ -148,6 +159,9 @@ class ObjectStatistics(NamedTuple):
     Raises:
       UserError: if an array is missing or has another shape.
     """
+    least_energy = arrays.get('least_energy')
+    if least_energy is None or least_energy.shape != (2,):
+      raise UserError(f'{source}: least_energy is missing or not [2]')
     groups = []
     for name, count in (('by_energy', 2), ('by_height', 3)):
       columns = []
@@ -157,12 +171,12 @@ class ObjectStatistics(NamedTuple):
           raise UserError(f'{source}: {name}_{field} is missing or not [{count}, {GRID}]')
         columns.append(array)
       groups.append(tuple(LocalStatistics(*rows) for rows in zip(*columns, strict=True)))
-    return cls(*groups)
+    return cls(least_energy, *groups)
 
 
-def _relative(by_energy, raw):
+def _relative(by_energy, raw, least_energy):
   """Return the errors as z-scores at their energies, and the speeds: three arrays [M]."""
-  errors, energies, speed = _split_raw(raw)
+  errors, energies, speed = _split_raw(raw, least_energy)
   relative = [
     statistics.zscores(energy, error)
     for statistics, energy, error in zip(by_energy, energies, errors, strict=True)
@@ -170,11 +184,12 @@ def _relative(by_energy, raw):
   return [*relative, speed]
 
 
-def _split_raw(raw):
+def _split_raw(raw, least_energy):
   """Return logarithms of errors [2, M] and of energies [2, M], and speeds [M]."""
   columns = np.asarray(raw, np.float64).T
-  logs = np.log(columns[:4] + LEAST_SQUARE)
-  return logs[[0, 2]], logs[[1, 3]], columns[4]
+  errors = np.log(columns[[0, 2]] + LEAST_ERROR)
+  energies = np.log(columns[[1, 3]] + np.reshape(least_energy, (2, 1)) + LEAST_ERROR)
+  return errors, energies, columns[4]
 
 
 def lower_edges(corners: np.ndarray, height: int) -> np.ndarray:

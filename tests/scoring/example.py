@@ -49,7 +49,7 @@ _METRICS = {
       }
     ],
     'normalisation': 'eq14',
-    'smoothing': {'frames': 5.0, 'mode': 'centred'},
+    'smoothing': {'frames': 5.0, 'mode': 'centred', 'of': 'scores'},
     'label_set': 'official',
     'macro_rule': 'mean over videos that have both classes',
   },

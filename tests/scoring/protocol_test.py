@@ -70,7 +70,7 @@ def test_the_order_of_fields_does_not_count():
 def test_the_paper_in_words():
   assert describe(example_metrics()) == (
     'mean squared error (Eq. 13) of frames; windows of 16 frames, back to back; '
-    'without per-position calibration; smoothing over 5 frames (centred)'
+    'without per-position calibration; scores smoothed over 5 frames (centred)'
   )
 
 

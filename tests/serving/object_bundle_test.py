@@ -42,7 +42,7 @@ def statistics():
   positions = np.linspace(0, 1, GRID)
   flat = LocalStatistics(positions, np.zeros(GRID), np.ones(GRID))
   speeds = LocalStatistics(positions, np.ones(GRID), np.linspace(0.5, 2, GRID))
-  return ObjectStatistics((flat, flat), (flat, flat, speeds))
+  return ObjectStatistics(np.zeros(2), (flat, flat), (flat, flat, speeds))
 
 
 @pytest.fixture(scope='module')
