@@ -62,7 +62,7 @@ def test_runs_that_differ_in_anything_else_are_comparable(field, value):
 
 
 def test_the_order_of_fields_does_not_count():
-  smoothing = {'mode': 'centred', 'frames': 5}
+  smoothing = {'of': 'scores', 'mode': 'centred', 'frames': 5}
   assert key({'protocol.smoothing': smoothing}) == key()
   assert hash(key()) == hash(key({'protocol.smoothing': smoothing}))
 
