@@ -175,7 +175,7 @@ def test_a_run_survives_the_removal_of_its_frame_cache(commands, whole, cache):
   assert running.end(120) == 0, running.text
   check_same_state(whole, run)
   status, text = commands.run(commands.main(run, *flags))
-  assert status == 2 and f'error: {cache / "index.json"} does not exist' in text
+  assert status == 2 and f'error: data.cache (={cache}) is not a frame cache' in text
   assert newest_whole(run) == STEPS
 
 
