@@ -124,23 +124,3 @@ def suppress(corners: np.ndarray, score: np.ndarray, limit: float = NMS_IOU) -> 
     kept.append(best)
     order = order[iou(corners[best : best + 1], corners[order])[0] < limit]
   return np.asarray(kept, int)
-
-
-def add_moving(boxes: Boxes, moving: Boxes) -> Boxes:
-  """Add the moving boxes of which no detection covers more than half.
-
-  So a detector's misses and objects of no known class are not lost (Yu et al., VEC, ACM MM 2020).
-
-  Args:
-    boxes: of a detector.
-    moving: of the foreground, of the same frames.
-  """
-  starts = np.searchsorted(boxes.frame, moving.frame, side='left')
-  ends = np.searchsorted(boxes.frame, moving.frame, side='right')
-  missed = np.ones(len(moving.frame), bool)
-  for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
-    if start < end:
-      corners = moving.corners[index : index + 1]
-      covered = intersection(corners, boxes.corners[start:end]).max()
-      missed[index] = covered <= 0.5 * area(corners)[0]
-  return join_boxes([boxes, moving.take(missed)])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.objects.boxes import (
-  add_moving,
   iou,
   join_boxes,
   make_boxes,
@@ -71,12 +70,3 @@ def test_suppression_keeps_the_best_of_overlapping_boxes():
   corners = np.asarray([[1, 0, 11, 10], SQUARE, [30, 0, 40, 10]], float)
   assert suppress(corners, np.asarray([0.5, 0.8, 0.6])).tolist() == [1, 2]
   assert suppress(corners[:0], np.zeros(0)).size == 0
-
-
-def test_moving_boxes_are_added_where_no_detection_covers_them():
-  boxes = make_boxes([0, 1], [SQUARE, SQUARE], [0.9, 0.9], [0, 0])
-  corners = [[0, 0, 10, 19], [0, 0, 10, 20], SQUARE]  # more than half, half, other frame
-  moving = make_boxes([0, 1, 2], corners, [1, 1, 1], [-1, -1, -1])
-  joined = add_moving(boxes, moving)
-  assert joined.frame.tolist() == [0, 1, 1, 2]
-  assert joined.label.tolist() == [0, 0, -1, -1]
