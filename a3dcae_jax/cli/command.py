@@ -278,7 +278,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _flag_fault(error: flags.Error) -> str:
-  """Return the message on a mistake in the flags, with the rule where a value has a wrong type."""
+  """Return the message on a mistake in the flags, with the rule it breaks."""
   match = re.match(r'flag --([\w.]+)=', str(error))
   if match and error.__context__:
     name = match[1]

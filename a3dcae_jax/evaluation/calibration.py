@@ -247,7 +247,7 @@ def check_digest(saved: Any, found: str) -> None:
 
 
 def check_array(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-  """Raise a `ValueError` unless an array has a shape and, if of numbers, finite values."""
+  """Raise a `ValueError` unless an array has a shape and finite numbers."""
   if array.shape != shape:
     raise ValueError(f'{name} is {list(array.shape)}, not {list(shape)}')
   if array.dtype.kind != 'U' and not np.isfinite(array).all():

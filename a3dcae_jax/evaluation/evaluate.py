@@ -178,7 +178,7 @@ def _calibration(errors, position_mean):
 
 
 def _figures(result, labels, options):
-  """Return the metrics with the run's kind of calibration, and with the other if there is one."""
+  """Return the metrics with the run's calibration, and with the other if it exists."""
   own = options.per_position
   figures = {
     'metrics': _figures_of(result.errors(own), labels, options),

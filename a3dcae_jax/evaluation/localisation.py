@@ -143,7 +143,7 @@ class ObjectLocaliser:
     }
 
   def _pixel_auc(self):
-    """Return the pixel AUC; a pixel has the largest error of the objects that cover it."""
+    """Return the pixel AUC; a pixel has the largest error of its objects."""
     pixels = PixelAuc()
     # Only the order of errors counts; they must stay within the range of the histogram.
     errors = self._errors * (10 / max(self._errors.max(initial=0), 1e-12))
@@ -157,7 +157,7 @@ class ObjectLocaliser:
 def paint_objects(
   shape: tuple[int, int], table: ObjectTable, errors: np.ndarray, frame: int
 ) -> np.ndarray:
-  """Return the map of a frame whose pixels have the largest error of the objects on them.
+  """Return a map of a frame: at each pixel the largest error of its objects.
 
   Args:
     shape: (H, W).

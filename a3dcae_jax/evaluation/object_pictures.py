@@ -53,7 +53,7 @@ class ObjectReport(Pictures):
     return Strip(caption, picture, None, painted)
 
   def more_strips(self) -> dict[str, tuple[Strip, ...]]:
-    """Return the objects with the largest errors, apart in time; a bundle has no pictures."""
+    """Return the objects with the largest errors, apart in time; none for a bundle."""
     strips = [self._object_strip(index) for index in self._worst_objects()]
     strips = [strip for strip in strips if strip is not None]
     return {'Most abnormal objects': tuple(strips)} if strips else {}

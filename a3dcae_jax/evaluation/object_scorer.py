@@ -92,7 +92,7 @@ def object_pictures(
 def object_program(
   recipe: ObjectRecipe, platform: str | None = None, conv_algorithm: str = 'auto'
 ) -> Callable[[Weights, jax.Array, jax.Array, jax.Array], jax.Array]:
-  """Return the pure function (weights, frames, rows, corners) -> measurements [B, 5].
+  """Return the function (weights, frames, rows, corners) -> measurements [B, 5].
 
   Args:
     recipe: what to compute.
@@ -121,12 +121,12 @@ class ObjectScorer(abc.ABC):
 
   @abc.abstractmethod
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
-    """Return the measurements of objects, [B, 5]; the arguments are those of the program."""
+    """Return the measurements of objects, [B, 5]; arguments as of the program."""
 
   def pictures(
     self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray
   ) -> ObjectPictures | None:
-    """Return the crops of objects and their reconstructions, or None without a network."""
+    """Return crops and their reconstructions, or None without a network."""
     del frames, rows, corners
     return None
 
@@ -180,7 +180,7 @@ def shared_measurements(
   batch_size: int,
   progress: str = '',
 ) -> np.ndarray:
-  """Measure the objects of a split; in a pod each process measures its share and gets all.
+  """Measure the objects of a split, in a pod by shares.
 
   Args:
     scorer: measures a batch.
@@ -230,7 +230,7 @@ def _measurements(scorer, frames, table, batch_size, progress):
 
 
 def _frame_source(scorer, frames):
-  """Return a function (rows, corners) -> measurements, with resident frames if they fit."""
+  """Return (rows, corners) -> measurements, with resident frames if they fit."""
   if fits_on_device(frames.size):
     on_device = jax.device_put(np.asarray(frames))
     return lambda rows, corners: scorer.measure(on_device, rows, corners)

@@ -109,7 +109,7 @@ def export_object_bundle(
 def describe_detector(
   cache: FrameCache, detector: Detector
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-  """Return what a bundle says of the detector of its boxes, and the files of the detector.
+  """Return the description of the box detector for a bundle, and its files.
 
   Args:
     cache: frame cache of the run; its training split is opened if the foreground is to be fitted.
@@ -137,7 +137,7 @@ def bundle_object_inputs(bundle: ObjectBundle) -> InputStatistics:
 def sample_objects(
   frame_mean: np.ndarray, window: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Return objects for the comparison of programs: boxes in the mean image with noise.
+  """Return objects to compare programs: boxes in the mean image with noise.
 
   Returns:
     Frames uint8 [N, H, W], rows int32 [B, T] and corners float32 [B, 4].

@@ -96,7 +96,7 @@ def make_background(
 
 
 def difference(frame: np.ndarray, background: Background) -> np.ndarray:
-  """Return a frame minus the background, up to gain, offset and a movement of about a pixel.
+  """Return a frame minus the background, fitted in light and small movement.
 
   Args:
     frame: float32 [H, W], blurred.
@@ -116,7 +116,7 @@ def spread(values: np.ndarray) -> float:
 
 
 def unlike(frame: np.ndarray, image: np.ndarray) -> float:
-  """Return how much of a background's contrast is missing in a frame: 0 none, 1 all of it.
+  """Return the share of a background's contrast that a frame lacks, 0 to 1.
 
   Args:
     frame: float32 [H, W], blurred.

@@ -32,7 +32,7 @@ def close_gaps(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def components(
   mask: np.ndarray, strong: np.ndarray, min_area: int
 ) -> list[tuple[tuple[slice, slice], np.ndarray]]:
-  """Return the components of a mask, as their place in the frame and their pixels there.
+  """Return the components of a mask: their position in the frame and their pixels.
 
   Args:
     mask: bool [H, W].
@@ -95,7 +95,7 @@ def size_at(usual: np.ndarray, row: float) -> tuple[float, float]:
 
 
 def split_component(place: tuple[slice, slice], pixels: np.ndarray, usual: np.ndarray) -> list[Box]:
-  """Return the boxes of a component: one, or several where it is too large for one object.
+  """Return the boxes of a component: several where it is too large for one.
 
   It is cut where it is thinnest, again and again. Parts that are too small are left out.
 

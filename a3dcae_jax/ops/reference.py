@@ -177,7 +177,7 @@ def crop_clips(frames: ArrayLike, rows: ArrayLike, boxes: ArrayLike, size: int) 
 
 
 def _bilinear_sample(frame: np.ndarray, x: float, y: float) -> float:
-  """Return the value of a frame at (x, y), where the centre of pixel k is at k + 0.5."""
+  """Return the value of a frame at (x, y); the centre of pixel k is at k + 0.5."""
   height, width = frame.shape
   x = min(max(x - 0.5, 0), width - 1)
   y = min(max(y - 0.5, 0), height - 1)

@@ -54,7 +54,7 @@ def baseline_rows(metrics: Mapping[str, Any]) -> list[Row]:
 
 
 def run_rows(metrics: Mapping[str, Any]) -> list[Row]:
-  """Return the rows of one run, of its other calibration, its parts and its baselines."""
+  """Return the rows of a run, its other calibration, its parts and its baselines."""
   other = metrics['other_calibration']
   title = 'this run'
   others = []

@@ -146,6 +146,6 @@ def object_batches(
 
 
 def _drawn_mirrors(seed: int, step: int, size: int) -> np.ndarray:
-  """Draw which clips of a batch are mirrored, bool [B], by the seed and the step alone."""
+  """Draw which clips of a batch are mirrored, bool [B], by seed and step alone."""
   bits = np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1])  # differs from permutations
   return np.random.Generator(bits).random(size) < 0.5

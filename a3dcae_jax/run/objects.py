@@ -288,7 +288,7 @@ def _shared(calibration, source):
 
 
 def _objects_of(table: ObjectTable, videos: list[CachedVideo]) -> tuple[ObjectTable, np.ndarray]:
-  """Return the objects of some videos, and their frames in these videos one after another."""
+  """Return the objects of some videos, and their frames in these videos joined."""
   chosen = []
   frames = []
   start = 0

@@ -74,7 +74,7 @@ def _with_overrides(settings: fields.Config, overrides: Mapping[str, str]) -> fi
 
 
 def _parent(values: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
-  """Return the object that a field lies in, empty if there is none, and the field's own name."""
+  """Return the object that has a field, empty if there is none, and its own name."""
   *parents, name = field.split('.')
   for parent in parents:
     values = values.get(parent)

@@ -84,7 +84,7 @@ def object_speed(crops: jax.Array, corners: jax.Array) -> jax.Array:
 
 
 def _middle_means(squares):
-  """Return the means over the two middle frames by channel, [B, T, S, S, C] -> [B, C]."""
+  """Return means over the two middle frames, [B, T, S, S, C] -> [B, C]."""
   middle = squares.shape[1] // 2
   return lax.slice_in_dim(squares, middle - 1, middle + 1, axis=1).mean((1, 2, 3))
 

@@ -132,7 +132,7 @@ def box_detection_curve(
   num_frames: int,
   truth: Sequence[Region],
 ) -> Curve:
-  """Return RBDC and TBDC of boxes with errors; the rules are those of `detection_curve`.
+  """Return RBDC and TBDC of boxes, by the rules of `detection_curve`.
 
   Args:
     frames: int [M], frame of each box.

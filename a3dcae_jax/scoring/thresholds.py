@@ -46,7 +46,7 @@ def choose_threshold(
 def expected_alarms(
   train_scores: Sequence[np.ndarray], threshold: float, frames_per_s: float
 ) -> dict[str, Any]:
-  """Count the events in normal (training) scores, and give their rate with its uncertainty.
+  """Return the rate of events in training scores, with its uncertainty.
 
   The interval is Garwood's exact one for a Poisson count. With an hour of video and no event, the
   rate is still only known to be below 3.7 per hour.

@@ -119,7 +119,7 @@ def check_weights(
 
 
 def compiled(model: export.Exported) -> Callable[..., Any]:
-  """Return a program as a function that is compiled once for each shape of its arguments."""
+  """Return a program as a function that is compiled once per shape of arguments."""
   options = None
   if jax.default_backend() == 'gpu':
     # Tensor cores read channels last. Without this flag, XLA transposes the inputs and outputs of

@@ -97,7 +97,7 @@ def write_object_bundle(
 def open_object_bundle(
   folder: pathlib.Path, manifest: dict[str, Any], files: Mapping[str, bytes]
 ) -> 'ObjectBundle':
-  """Return a bundle whose manifest and files were read; `bundle.load_bundle` calls this.
+  """Return a bundle from its manifest and files; `bundle.load_bundle` calls this.
 
   Raises:
     UserError: if the files disagree on the shape of frames or weights.

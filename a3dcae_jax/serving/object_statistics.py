@@ -175,7 +175,7 @@ class ObjectStatistics(NamedTuple):
 
 
 def _relative(by_energy, raw, least_energy):
-  """Return the errors as z-scores at their energies, and the speeds: three arrays [M]."""
+  """Return errors as z-scores at their energies, and speeds: three arrays [M]."""
   errors, energies, speed = _split_raw(raw, least_energy)
   relative = [
     statistics.zscores(energy, error)
