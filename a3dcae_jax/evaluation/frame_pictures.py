@@ -1,4 +1,4 @@
-"""Pictures of whole frames for the report: input, reconstruction, error, feature maps."""
+"""Pictures of whole frames for the report: input, reconstruction, error."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Measure objects by a checkpoint or a bundle: the program, and its run over a split."""
+"""Measure objects by a checkpoint or a bundle, over a batch or a split."""
 
 import abc
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Objects in frames: boxes around them, from a detector or a file, kept beside the frame cache."""
+"""Objects in frames: boxes around them, from a detector or a file."""

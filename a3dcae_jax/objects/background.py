@@ -1,4 +1,4 @@
-"""The background of a scene: fitted to frames, aligned to a camera, subtracted from a frame.
+"""The background of a scene: fitted, aligned to a camera, subtracted.
 
 Between two videos of a scene the camera turns a little and its exposure changes. So a background is
 aligned to a video by an affine map, and every frame is compared with it up to gain, offset and a

@@ -1,4 +1,4 @@
-"""Boxes found once and kept beside the frames, in `boxes-KEY` in the folder of the frame cache.
+"""Boxes found once and kept beside the frames, in `boxes-KEY`.
 
     index.json   the detector, the SHA-256 of frames and files, counts
     train.npz    the columns of `Boxes` of the training split

@@ -1,4 +1,4 @@
-"""From a mask of changed pixels to boxes: components, cut where several objects touch."""
+"""From a mask of changed pixels to boxes, cut where objects touch."""
 
 import numpy as np
 from scipy import ndimage

@@ -1,4 +1,4 @@
-"""A detector of moving objects that needs no weights: what differs from the background.
+"""A detector without weights: objects differ from the background.
 
 A model has the background of every scene and the usual size of objects at every row of their lower
 edge. A stream applies it to one video, frame by frame: it looks at no later frame.

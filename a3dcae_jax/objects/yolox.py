@@ -1,4 +1,4 @@
-"""A detector of objects from an ONNX file with the output of YOLOX (Ge et al. 2021)."""
+"""A detector of objects: an ONNX file with YOLOX's output (Ge et al. 2021)."""
 
 import pathlib
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""A scoring program as one `jax.export` artefact, for any number of clips or objects."""
+"""A scoring program as one `jax.export` artefact, for any batch size."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""The folder of a bundle, of whatever kind: written as a whole, its programs opened."""
+"""The folder of a bundle of any kind: written whole, programs opened."""
 
 import pathlib
 from collections.abc import Callable, Mapping

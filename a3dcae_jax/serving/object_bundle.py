@@ -1,4 +1,4 @@
-"""The bundle of a detector that scores objects: a frame has the score of its worst object.
+"""The bundle of a detector that scores frames by their worst object.
 
 BUNDLE/
   model.stablehlo   frames uint8 [N, H, W], rows int32 [B, T], corners float32 [B, 4] ->

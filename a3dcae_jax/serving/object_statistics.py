@@ -1,4 +1,4 @@
-"""The error of an object, and of a frame by its worst object (Table VIII), with NumPy alone.
+"""The error of an object, and of a frame by its worst one (Table VIII).
 
 An object has three measurements: errors of appearance and motion, and speed (`scoring.objects`).
 

@@ -1,4 +1,4 @@
-"""Preemption: SIGTERM or Ctrl-C makes all processes of a run save at the same step and end."""
+"""Preemption: SIGTERM or Ctrl-C makes all processes save and end together."""
 
 import os
 import signal
