@@ -364,7 +364,11 @@ def test_held_out_videos_calibrate(folder):
   metrics = session.train_and_evaluate(settings, folder / 'holdout')
   assert metrics['calibration']['frames'] == 40
   assert metrics['protocol']['runs'][0]['calibrated_on'] == 'held-out videos'
-  assert metrics['protocol']['smoothing'] == {'frames': 2.0, 'mode': 'causal'}
+  assert metrics['protocol']['smoothing'] == {
+    'frames': 2.0,
+    'mode': 'causal',
+    'of': 'scores',
+  }
 
 
 def test_a_set_without_test_videos_cannot_be_evaluated(finished):
