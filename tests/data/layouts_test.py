@@ -216,7 +216,7 @@ def test_subway_ground_truth_that_does_not_fit_is_named(subway_root, tmp_path):
   with pytest.raises(UserError, match='short.npy: 39 labels.* 40 frames'):
     prepare_subway(subway_root, tmp_path, tmp_path / 'short.npy')
   (tmp_path / 'none.npy').write_text('not an array')
-  with pytest.raises(UserError, match='none.npy cannot be read'):
+  with pytest.raises(UserError, match='none.npy is not a .npy file'):
     prepare_subway(subway_root, tmp_path, tmp_path / 'none.npy')
   (tmp_path / 'pair.json').write_text(json.dumps({'exit': [[1, 2, 3]]}))
   with pytest.raises(UserError, match='pair.json: not a list'):

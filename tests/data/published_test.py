@@ -13,7 +13,8 @@ from PIL import Image
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.builders import reader
 from a3dcae_jax.data.ingest import prepare_cache
-from a3dcae_jax.data.layouts.intervals import read_row, split_row
+from a3dcae_jax.data.layouts.intervals import split_row
+from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.published import Published, differences
 from tests.data.dummy_sets import write_mat
 
@@ -273,7 +274,7 @@ def test_the_real_ped2_has_masks_that_fit_its_labels(tmp_path):
 def test_real_rows_of_labels_have_the_published_counts(file, name, label_set, runs):
   counts = reader(name).PUBLISHED
   path = REAL_DATA / 'labels' / file
-  clips = split_row(read_row(path), counts.test, source=path)
+  clips = split_row(read_labels(path), counts.test, source=path)
   assert tuple(int(labels.sum()) for labels in clips) == counts.abnormal[label_set]
   if runs:
     starts = [np.diff(np.r_[0, labels.astype(int)]) == 1 for labels in clips]

@@ -12,8 +12,12 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.mat import read_cells
+from a3dcae_jax.data.layouts.numpy_file import read_labels
+from a3dcae_jax.data.layouts.text import read_text
 
 Intervals = Sequence[tuple[int, int]]
+
+_MOST_FRAMES = 10**12  # a year at 30,000 frames per second
 
 
 def read_matlab_script(path: pathlib.Path) -> list[Intervals]:
@@ -23,10 +27,11 @@ def read_matlab_script(path: pathlib.Path) -> list[Intervals]:
     The intervals of each clip, in order.
   """
   clips = []
-  for line in path.read_text(encoding='latin1').splitlines():
+  for line in read_text(path).splitlines():
     match = re.search(r'gt_frame\s*=\s*\[([^\]]*)\]', line)
     if match:
-      pairs = re.findall(r'(\d+)\s*(?::\s*(\d+))?', match.group(1))
+      # No video has so many frames that a number of more digits could be one of them.
+      pairs = re.findall(r'\b(\d{1,12})\b\s*(?::\s*(\d{1,12})\b)?', match.group(1))
       clips.append([(int(first) - 1, int(last or first)) for first, last in pairs])
   if not clips:
     raise UserError(f'{path}: no line of the form TestVideoFile{{end+1}}.gt_frame = [a:b]')
@@ -34,30 +39,52 @@ def read_matlab_script(path: pathlib.Path) -> list[Intervals]:
 
 
 def read_mat(path: pathlib.Path) -> list[Intervals]:
-  """Read the community's `.mat`: `gt`, a cell of 2 x N first and last frames.
+  """Read the community's `.mat`: `gt`, a cell array of first and last frames, counted from 1.
 
   Returns:
     The intervals of each clip, in order.
   """
   clips = []
-  for cell in read_cells(path, 'gt', 'intervals'):
-    pairs = np.atleast_2d(cell).reshape(2, -1).T
-    clips.append([(int(first) - 1, int(last)) for first, last in pairs])
+  for number, cell in enumerate(read_cells(path, 'gt', 'intervals'), start=1):
+    try:
+      pairs = _pairs(cell)
+    except ValueError as error:
+      raise UserError(f'{path}, video {number}: {error}') from None
+    clips.append([(first - 1, last) for first, last in pairs])
   return clips
 
 
-def read_row(path: pathlib.Path) -> np.ndarray:
-  """Read a `.npy` of one label per frame of all clips in a row, [N] or [1, N].
+def _pairs(cell: np.ndarray) -> list[tuple[int, int]]:
+  """Return the first and last frames in a cell, which has them as columns or as rows.
 
-  Public code keeps labels like this, as `frame_labels_NAME.npy`.
+  A cell of 2 x 2 is read the way in which its intervals follow one another. That is never both.
+
+  Raises:
+    ValueError: with the rule that the cell breaks.
   """
-  try:
-    row = np.load(path, allow_pickle=False).ravel()
-  except (OSError, ValueError) as error:
-    raise UserError(f'{path} cannot be read: {error}') from None
-  if not np.isin(row, (0, 1)).all():
-    raise UserError(f'{path}: labels must be 0 or 1')
-  return row.astype(np.uint8)
+  if not cell.size:
+    return []
+  cell = np.atleast_2d(cell)
+  if cell.ndim != 2 or 2 not in cell.shape:
+    raise ValueError(f'intervals must be 2 x N or N x 2, they are {list(cell.shape)}')
+  if not (np.isfinite(cell) & (cell == np.floor(cell)) & (np.abs(cell) < _MOST_FRAMES)).all():
+    raise ValueError('first and last frames must be whole numbers')
+  as_columns = [(int(first), int(last)) for first, last in cell.T] if len(cell) == 2 else None
+  as_rows = [(int(first), int(last)) for first, last in cell] if cell.shape[1] == 2 else None
+  if as_columns is None or as_rows is None:
+    return as_columns or as_rows
+  readings = [pairs for pairs in (as_columns, as_rows) if _in_order(pairs)]
+  if not readings:
+    raise ValueError(
+      f'{cell.tolist()} may be columns or rows of first and last frames: put its intervals in order'
+    )
+  return readings[0]
+
+
+def _in_order(pairs: Intervals) -> bool:
+  """Return whether no interval is empty and each begins after the one before."""
+  frames = [frame for pair in pairs for frame in pair]
+  return frames == sorted(frames)
 
 
 def split_row(row: np.ndarray, lengths: Sequence[int], *, source: object) -> list[np.ndarray]:
@@ -88,8 +115,8 @@ def read_all_labels(path: pathlib.Path, lengths: Sequence[int]) -> list[np.ndarr
   Returns:
     The labels of each clip, uint8 [n].
   """
-  if path.suffix != '.mat':
-    return split_row(read_row(path), lengths, source=path)
+  if path.suffix.lower() != '.mat':
+    return split_row(read_labels(path), lengths, source=path)
   clips = read_mat(path)
   if len(clips) != len(lengths):
     raise UserError(f'{path}: intervals of {len(clips)} videos, but there are {len(lengths)}')

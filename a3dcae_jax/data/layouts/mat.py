@@ -66,8 +66,10 @@ def read_cells(path: pathlib.Path, variable: str, what: str) -> Iterator[np.ndar
 
 
 def _cells(file: BinaryIO, variable: str) -> Iterator[np.ndarray]:
-  endian_mark = file.read(_HEADER_BYTES)[_HEADER_BYTES - 2 :]
-  order = {b'IM': '<', b'MI': '>'}.get(endian_mark)
+  header = file.read(_HEADER_BYTES)
+  if header.startswith(b'MATLAB 7.3'):
+    raise ValueError("it is a MATLAB 7.3 file; save it again in MATLAB with the option '-v7'")
+  order = {b'IM': '<', b'MI': '>'}.get(header[_HEADER_BYTES - 2 :])
   if order is None:
     raise ValueError('not a MATLAB 5 file')
   while tag := file.read(8):

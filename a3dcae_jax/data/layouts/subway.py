@@ -11,14 +11,10 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community
-from a3dcae_jax.data.layouts.ground_truth import read_intervals, read_tracks
-from a3dcae_jax.data.layouts.intervals import (
-  interval_labels,
-  read_all_labels,
-  read_row,
-  split_row,
-)
+from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals, read_tracks
+from a3dcae_jax.data.layouts.intervals import interval_labels, read_all_labels, split_row
 from a3dcae_jax.data.layouts.media import count_frames, media_in, name_of, part, reader_of
+from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Region, Video
 
 LABEL_SETS = ('user',)
@@ -118,18 +114,19 @@ def _read_truth(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
   """Read the ground truth of the test part, one entry per video."""
   names = [name_of(clip.path) for clip in clips]
   lengths = [count_frames(clip.path) for clip in clips]
-  if path.suffix == '.txt':
+  suffix = path.suffix.lower()
+  if suffix == '.txt':
     return [_read_track_file(path, names, lengths[0])]
-  if path.suffix == '.npy':
+  if suffix == '.npy':
     return [_Truth(labels) for labels in _read_row_file(path, lengths, clips[0].start)]
-  if path.suffix == '.mat':
+  if suffix == '.mat':
     return [_Truth(labels) for labels in read_all_labels(path, lengths)]
   return [_Truth(labels) for labels in _read_interval_file(path, names, lengths)]
 
 
 def _read_row_file(path: pathlib.Path, lengths: Sequence[int], start: int) -> list[np.ndarray]:
   """Read one label per frame, of the whole video or of its part from `start` on."""
-  row = read_row(path)
+  row = read_labels(path)
   if len(row) == sum(lengths) - start:
     row = np.concatenate([np.zeros(start, np.uint8), row])
   return split_row(row, lengths, source=path)
@@ -142,9 +139,7 @@ def _read_interval_file(
   intervals = read_intervals(path)
   if len(names) == 1 and len(intervals) == 1:
     intervals = {names[0]: next(iter(intervals.values()))}
-  unknown = sorted(intervals.keys() - set(names))
-  if unknown:
-    raise UserError(f'{path}: intervals of {", ".join(unknown)}; there are {", ".join(names)}')
+  intervals = intervals_of(path, intervals, names)
   labels = []
   for name, length in zip(names, lengths, strict=True):
     labels.append(interval_labels(intervals.get(name, []), length, source=path))

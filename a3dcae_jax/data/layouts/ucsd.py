@@ -12,6 +12,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community, intervals
+from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Video
 
 LABEL_SETS = ('official', 'community', 'row')
@@ -172,7 +173,7 @@ def _read_labels(
     elif label_set == 'community':
       labels[label_set] = intervals.read_mat(path)
     else:
-      row = intervals.read_row(path)
+      row = read_labels(path)
       labels[label_set] = intervals.split_row(row, lengths, source=path)
   return labels
 

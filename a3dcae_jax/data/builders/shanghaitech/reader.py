@@ -12,6 +12,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.intervals import read_all_labels
 from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
+from a3dcae_jax.data.layouts.numpy_file import read_array, read_labels
 from a3dcae_jax.data.published import Published
 from a3dcae_jax.data.video import Frames, Video
 
@@ -132,22 +133,17 @@ def _test_video(root: pathlib.Path, path: pathlib.Path, labels: dict[str, np.nda
 
 def _official_labels(root: pathlib.Path, name: str) -> np.ndarray | None:
   path = root / 'testing' / 'test_frame_mask' / f'{name}.npy'
-  return _load(path).ravel().astype(np.uint8) if path.exists() else None
+  return read_labels(path) if path.exists() else None
 
 
 def _official_masks(root: pathlib.Path, name: str) -> Frames | None:
   path = root / 'testing' / 'test_pixel_mask' / f'{name}.npy'
   if not path.exists():
     return None
-  masks = _load(path)
+  masks = read_array(path)
+  if masks.ndim != 3:
+    raise UserError(f'{path} must be masks [N, H, W]; its shape is {list(masks.shape)}')
   return lambda: ((mask > 0).astype(np.uint8) for mask in masks)
-
-
-def _load(path: pathlib.Path) -> np.ndarray:
-  try:
-    return np.load(path, mmap_mode='r', allow_pickle=False)
-  except (OSError, ValueError) as error:
-    raise UserError(f'{path} cannot be read: {error}') from None
 
 
 def _community_file(root: pathlib.Path) -> pathlib.Path | None:

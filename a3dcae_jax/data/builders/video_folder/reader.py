@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.ground_truth import read_intervals
+from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals
 from a3dcae_jax.data.layouts.intervals import Intervals, interval_labels
 from a3dcae_jax.data.layouts.media import (
   count_frames,
@@ -27,6 +27,7 @@ HOW_TO_GET = (
   '(the documentation says more under Your own camera)'
 )
 _FOLDERS = {'train': 'training', 'test': 'testing'}
+_LABEL_FILES = ('labels.csv', 'labels.txt', 'labels.json')
 
 
 class _Truth(NamedTuple):
@@ -58,18 +59,17 @@ def videos(
     train_fraction: the first part of each video that is for training, above 0 and below 1; the rest
       is for the test. 0: videos are not cut.
     labels: file of intervals `video,start,end` (0-based, end exclusive) over the frames of each
-      test video, or of the whole video if it is cut. '' looks for labels.csv in `root`. Without
-      such a file there are no labels.
+      test video, or of the whole video if it is cut. '' looks for labels.csv, labels.txt and
+      labels.json in `root`. Without such a file there are no labels.
   """
   root = pathlib.Path(root)
-  if not labels and (root / 'labels.csv').exists():
-    labels = str(root / 'labels.csv')
+  labels = labels or _label_file(root)
   truth = None
   if labels and split == 'test':
     truth = _Truth(labels, read_intervals(labels))
   if media_in(root / 'training'):
     paths = media_in(root / _FOLDERS[split])
-    _check_names(truth, paths)
+    truth = _by_name(truth, paths)
     return [_video(path, reader_of(path), 0, truth) for path in paths]
   if not 0 < train_fraction < 1:
     raise UserError(
@@ -77,22 +77,26 @@ def videos(
       'data.options.train_fraction between 0 and 1'
     )
   paths = _videos_to_cut(root)
-  _check_names(truth, paths)
+  truth = _by_name(truth, paths)
   return [_cut(path, split, train_fraction, truth) for path in paths]
 
 
-def _check_names(truth: _Truth | None, paths: Iterable[pathlib.Path]) -> None:
-  """Check that each interval is of a video that is there.
+def _label_file(root: pathlib.Path) -> str:
+  """Return the label file in a folder, in any letter case; '' if there is none."""
+  paths = sorted(root.iterdir()) if root.is_dir() else []
+  found = [path for path in paths if path.name.casefold() in _LABEL_FILES]
+  if len(found) > 1:
+    names = ', '.join(path.name for path in found)
+    raise UserError(f'{root} has several label files: {names}; name one by data.options.labels')
+  return str(found[0]) if found else ''
 
-  A misspelt name would otherwise pass as a video without events.
-  """
+
+def _by_name(truth: _Truth | None, paths: Iterable[pathlib.Path]) -> _Truth | None:
+  """Return the intervals by the names of the videos that are there."""
+  if truth is None:
+    return None
   names = [name_of(path) for path in paths]
-  unknown = sorted(set(truth.intervals) - set(names)) if truth else []
-  if unknown:
-    raise UserError(
-      f'{truth.source}: intervals of {", ".join(unknown)}, which is not a test video; '
-      f'there are {", ".join(names) or "none"}'
-    )
+  return truth._replace(intervals=intervals_of(truth.source, truth.intervals, names))
 
 
 def _videos_to_cut(root: pathlib.Path) -> Sequence[pathlib.Path]:

@@ -1,0 +1,57 @@
+"""Numeric arrays of `.npy` files."""
+
+import pathlib
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+
+_MAGIC = b'\x93NUMPY'
+_ZIP = b'PK'
+
+
+def read_array(path: str | pathlib.Path) -> np.ndarray:
+  """Return the numbers of a `.npy` file, mapped into memory.
+
+  Raises:
+    UserError: naming the file, if it cannot be read, has no numbers, or holds anything else.
+  """
+  try:
+    with open(path, 'rb') as file:
+      start = file.read(len(_MAGIC))
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from None
+  if start.startswith(_ZIP):
+    raise UserError(f'{path} is a .npz archive: save its array alone, with numpy.save')
+  if start != _MAGIC:
+    raise UserError(f'{path} is not a .npy file: write it with numpy.save')
+  try:
+    array = np.load(path, mmap_mode='r', allow_pickle=False)
+  except Exception as error:  # NumPy raises errors of many types for damaged bytes
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise UserError(f'{path} cannot be read as an array of numbers: {reason}') from None
+  if array.dtype.kind not in 'biuf':
+    raise UserError(f'{path} must hold numbers, not values of type {array.dtype}')
+  return array
+
+
+def read_labels(path: str | pathlib.Path) -> np.ndarray:
+  """Read a row of frame labels: 0 = normal; 1, or 255 as in masks, = abnormal.
+
+  Args:
+    path: a `.npy` file of shape [N], [1, N] or [N, 1].
+
+  Returns:
+    uint8 [N], 0 or 1.
+
+  Raises:
+    UserError: naming the file, the shape or the values.
+  """
+  array = read_array(path)
+  if array.ndim not in (1, 2) or max(array.shape) != array.size:
+    raise UserError(f'{path} must be one label per frame, [N]; its shape is {list(array.shape)}')
+  row = np.asarray(array).ravel()
+  if not (np.isin(row, (0, 1)).all() or np.isin(row, (0, 255)).all()):
+    shown = ', '.join(f'{value:g}' for value in np.unique(row)[:5].tolist())
+    raise UserError(f'{path}: labels must be 0 and 1, or 0 and 255; it has {shown}')
+  return (row > 0).astype(np.uint8)
