@@ -20,7 +20,7 @@ import os
 
 from absl import flags
 
-from a3dcae_jax.cli.command import define_program_flags, run_command
+from a3dcae_jax.cli.command import define_program_flags, output_path, run_command
 
 _PLATFORM = flags.DEFINE_enum(
   'platform', '', ['', 'tpu', 'cuda'], "Platform of the topologies; '': found from their names."
@@ -71,6 +71,7 @@ def main() -> None:
 
   settings = _settings()
   topologies = _topologies()
+  json_file, table, comparison = (output_path(flag) for flag in (_JSON, _TABLE, _COMPARISON))
   rows = earlier_reports(_EARLIER.value)
   for setting in settings:
     for topology in topologies:
@@ -78,11 +79,11 @@ def main() -> None:
         rows.append(_largest_batch(setting, topology, rows))
       else:
         rows.append(_report(setting, topology))
-      if _JSON.value:  # after each program, to keep what was compiled if a later one fails
-        write_json(_JSON.value, {'rows': rows})
+      if json_file:  # after each program, to keep what was compiled if a later one fails
+        write_json(json_file, {'rows': rows})
   if not _LARGEST.value:
-    _show_table(rows)
-    _show_comparison(rows)
+    _show_table(rows, table)
+    _show_comparison(rows, comparison)
 
 
 def _set_environment() -> None:
@@ -135,24 +136,24 @@ def _largest_batch(setting, topology, earlier):
   return row
 
 
-def _show_table(rows):
+def _show_table(rows, table):
   from a3dcae_jax.measuring.overview import overview, write_overview
 
   if len(rows) > 1:
     print('\n' + overview(rows))
-  if _TABLE.value:
-    write_overview(_TABLE.value, rows)
+  if table:
+    write_overview(table, rows)
 
 
-def _show_comparison(rows):
+def _show_comparison(rows, comparison):
   from a3dcae_jax.measuring import scale
 
   groups = scale.scale_groups(rows)
   for group in groups:
     print('\n'.join(['', scale.scale_title(group), scale.scale_table(group)]))
     print('\n'.join(scale.verdict(group)))
-  if _COMPARISON.value:
-    scale.write_comparison(_COMPARISON.value, groups)
+  if comparison:
+    scale.write_comparison(comparison, groups)
 
 
 if __name__ == '__main__':

@@ -27,7 +27,12 @@ import sys
 
 from absl import flags
 
-from a3dcae_jax.cli.command import define_compilation_cache, define_program_flags, run_command
+from a3dcae_jax.cli.command import (
+  define_compilation_cache,
+  define_program_flags,
+  output_path,
+  run_command,
+)
 
 _PRESET = flags.DEFINE_list(
   'preset', ['small'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
@@ -99,6 +104,7 @@ def _measure_reading() -> None:
       'none of them goes with infer or train'
     )
   batches = batch_sizes(_BATCH.value)
+  json_file = output_path(_JSON)
   rows = []
   for mode in _MODES.value:
     if mode == 'ingest':
@@ -119,8 +125,8 @@ def _measure_reading() -> None:
         )
         print(object_rates.describe(row))
       rows.append(row)
-  if _JSON.value:
-    write_json(_JSON.value, {'rows': rows})
+  if json_file:
+    write_json(json_file, {'rows': rows})
 
 
 def _measure_programs() -> None:
@@ -129,14 +135,15 @@ def _measure_programs() -> None:
   from a3dcae_jax.measuring import timing
 
   settings = _settings()
+  json_file = output_path(_JSON)
   facts = timing.device_facts()
   matrix_rate = timing.matrix_rate(_DTYPE.value)
   print(', '.join(facts.values()) + f', matrix product {matrix_rate:.3g} TFLOP/s')
   rows = []
   for setting in settings:
     rows += _measure(setting, matrix_rate)
-    if _JSON.value:  # after each setting, to keep what was measured if a later one fails
-      write_json(_JSON.value, {**facts, 'matrix_tflops_per_s': matrix_rate, 'rows': rows})
+    if json_file:  # after each setting, to keep what was measured if a later one fails
+      write_json(json_file, {**facts, 'matrix_tflops_per_s': matrix_rate, 'rows': rows})
   print(timing.figures_table(rows))
 
 

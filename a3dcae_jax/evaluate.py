@@ -20,7 +20,13 @@ from typing import Any
 
 from absl import flags
 
-from a3dcae_jax.cli.command import define_compilation_cache, parse_overrides, run_command
+from a3dcae_jax.cli.command import (
+  define_compilation_cache,
+  given_path,
+  output_path,
+  parse_overrides,
+  run_command,
+)
 from a3dcae_jax.cli.pod import define_pod_flags, join_pod, run_in_pod
 from a3dcae_jax.common.errors import UserError
 
@@ -104,25 +110,25 @@ def _score_run(overrides: dict[str, str]) -> int | None:
   join_pod()
   from a3dcae_jax.run.evaluate import evaluate_again
 
-  return run_in_pod(functools.partial(evaluate_again, _WORKDIR.value, _changes(overrides)))
+  return run_in_pod(functools.partial(evaluate_again, given_path(_WORKDIR), _changes(overrides)))
 
 
 def _compare(folders: Sequence[str]) -> None:
   from a3dcae_jax.run.evaluate import compare_runs
 
-  compare_runs(folders, page=_PAGE.value)
+  compare_runs(folders, page=output_path(_PAGE))
 
 
 def _score_bundle() -> None:
   from a3dcae_jax.run.export import evaluate_bundle
 
-  evaluate_bundle(_BUNDLE.value, _WORKDIR.value, _changes())
+  evaluate_bundle(given_path(_BUNDLE), given_path(_WORKDIR), _changes())
 
 
 def _score_sum(folders: Sequence[str]) -> None:
   from a3dcae_jax.run.evaluate import evaluate_sum
 
-  evaluate_sum(folders, _WORKDIR.value, _changes())
+  evaluate_sum(folders, given_path(_WORKDIR), _changes())
 
 
 def _changes(overrides: Mapping[str, str] | None = None) -> Any:
@@ -130,8 +136,8 @@ def _changes(overrides: Mapping[str, str] | None = None) -> Any:
 
   return Changes(
     normalisation=_NORMALISATION.value,
-    data_root=_DATA_ROOT.value,
-    cache=_CACHE.value,
+    data_root=given_path(_DATA_ROOT),
+    cache=given_path(_CACHE),
     overrides=overrides or {},
   )
 

@@ -20,8 +20,12 @@ Training videos are read only if the run has no calibration yet. Test labels are
 
 from absl import flags
 
-from a3dcae_jax.cli.command import define_compilation_cache, run_command
-from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.cli.command import (
+  define_compilation_cache,
+  given_path,
+  output_path,
+  run_command,
+)
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder to write: new, empty, or an older bundle.')
@@ -37,16 +41,14 @@ define_compilation_cache()
 
 def main() -> None:
   """Check the flags and export the run."""
-  if not _WORKDIR.value:
-    raise UserError('--workdir is missing, as in --workdir=runs/ped2')
-  if not _BUNDLE.value:
-    raise UserError('--bundle is missing, as in --bundle=ped2.bundle')
+  workdir = given_path(_WORKDIR, 'as in --workdir=runs/ped2')
+  bundle = output_path(_BUNDLE, 'as in --bundle=ped2.bundle')
   # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.export import export_run
   from a3dcae_jax.run.overrides import Changes
 
-  changes = Changes(data_root=_DATA_ROOT.value, cache=_CACHE.value)
-  export_run(_WORKDIR.value, _BUNDLE.value, changes, onnx=_FORMAT.value == 'onnx')
+  changes = Changes(data_root=given_path(_DATA_ROOT), cache=given_path(_CACHE))
+  export_run(workdir, bundle, changes, onnx=_FORMAT.value == 'onnx')
 
 
 if __name__ == '__main__':

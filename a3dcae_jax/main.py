@@ -28,6 +28,7 @@ from a3dcae_jax.cli.command import (
   default_workdir,
   define_compilation_cache,
   define_config,
+  given_path,
   read_settings,
   run_command,
 )
@@ -37,7 +38,7 @@ from a3dcae_jax.config.variants import variants_help
 _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string(
   'workdir',
-  '',
+  None,
   'Folder of the run, new or to be resumed. By default runs/NAME_VARIANTS, after the config file.',
 )
 _PROFILE = flags.DEFINE_string(
@@ -53,7 +54,9 @@ def main() -> int | None:
   """Train and evaluate, and return the exit status."""
   settings = read_settings(_CONFIG)
   config_file = config_flags.get_config_filename(flags.FLAGS['config'])
-  workdir = _WORKDIR.value or default_workdir(config_file)
+  workdir = default_workdir(config_file)
+  if _WORKDIR.value is not None:
+    workdir = given_path(_WORKDIR, 'as in --workdir=runs/first')
   join_pod()
   # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.session import train_and_evaluate

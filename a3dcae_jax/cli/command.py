@@ -3,6 +3,7 @@
 import difflib
 import errno
 import inspect
+import io
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import check_writable, local_path
 from a3dcae_jax.common.tuning import tune_process
 from a3dcae_jax.config import Config, checked
 from a3dcae_jax.config.fields import subtrees
@@ -32,6 +34,8 @@ _DISK_ERRORS = (
   errno.EDQUOT,
   errno.EEXIST,
   errno.EISDIR,
+  errno.ELOOP,
+  errno.ENAMETOOLONG,
   errno.ENOSPC,
   errno.ENOTDIR,
   errno.EPERM,
@@ -75,6 +79,37 @@ def read_settings(config: flags.FlagHolder) -> Config:
   if not settings.data.cache:  # a given frame cache has names of its own
     builders.check_set(settings.data.name, settings.data.label_set)
   return settings
+
+
+def given_path(flag: flags.FlagHolder, example: str = '') -> str:
+  """Return the path on this machine that a flag names.
+
+  Args:
+    flag: the flag.
+    example: what an empty flag is told to be; without it, the flag may be empty.
+
+  Raises:
+    UserError: if it is empty although it must not be, or an address.
+  """
+  if not flag.value and example:
+    raise UserError(f'--{flag.name} is missing, {example}')
+  return local_path(flag.value, f'--{flag.name}')
+
+
+def output_path(flag: flags.FlagHolder, example: str = '') -> str:
+  """Return the file or folder that a flag names, once it is known that it can be written.
+
+  Args:
+    flag: the flag.
+    example: see `given_path`.
+
+  Raises:
+    UserError: also if its folder cannot be written.
+  """
+  path = given_path(flag, example)
+  if path:
+    check_writable(pathlib.Path(path).parent, f'--{flag.name}')
+  return path
 
 
 class ProgramFlags(NamedTuple):
@@ -164,6 +199,8 @@ def run_command(
     compiles_ahead: see `common.tuning.tune_process`.
   """
   tune_process(compiles_ahead)
+  if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not fit its encoding
+    sys.stdout.reconfigure(errors='backslashreplace')
   logging.set_verbosity(logging.ERROR)
 
   def parse(argv: Sequence[str]) -> list[str]:

@@ -1,16 +1,61 @@
-"""Files that are complete or not there, and JSON whose errors name the file."""
+"""Files written whole, usable places, and JSON whose errors name the file."""
 
 import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from a3dcae_jax.common.errors import UserError
+
+
+def local_path(text: str | pathlib.Path, name: str) -> str:
+  """Return a path on this machine that the user gave, with `~` replaced by their home.
+
+  Args:
+    text: the path; empty stays empty.
+    name: of the flag or field, for errors.
+
+  Raises:
+    UserError: if it is an address, such as gs://bucket/folder, or names the home of nobody.
+  """
+  text = str(text)
+  if re.match(r'[A-Za-z][A-Za-z0-9+.-]*://', text):
+    raise UserError(
+      f'{name} (={text}) is an address, and only folders of this machine are used: copy what is '
+      'there to a folder, or mount it as one'
+    )
+  try:
+    return str(pathlib.Path(text).expanduser()) if text.startswith('~') else text
+  except RuntimeError as error:
+    raise UserError(f'{name} (={text}): {error}') from None
+
+
+def check_writable(path: str | pathlib.Path, name: str) -> None:
+  """Check that a folder, new or not, can be written to. Nothing is left there.
+
+  Args:
+    path: the folder.
+    name: of the flag or field, for errors.
+
+  Raises:
+    UserError: naming the folder that is the obstacle.
+  """
+  place = pathlib.Path(path).absolute()
+  try:
+    while not place.exists():
+      place = place.parent
+    with tempfile.TemporaryDirectory(prefix='.writable.', dir=place):
+      pass
+  except OSError as error:
+    raise UserError(
+      f'{name} (={path}) cannot be written: {place}: {error.strerror}; name another folder'
+    ) from None
 
 
 @contextlib.contextmanager
@@ -86,6 +131,8 @@ def read_json(path: str | pathlib.Path) -> Any:
     return json.loads(pathlib.Path(path).read_bytes().decode('utf-8'))
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from None
   except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8
     raise UserError(f'{path} is not valid JSON: {error}') from None
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import local_path
 from a3dcae_jax.config.fields import Config
 
 
@@ -26,6 +27,7 @@ def checked(config: Mapping[str, Any]) -> Config:
   """
   values = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
   settings = _read(Config, values, '')
+  _check_places(settings)
   _check_sizes(settings)
   _check_strides(settings)
   _check_masks(settings)
@@ -63,6 +65,8 @@ def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
       read[name] = _read(hints[name], values[name], f'{path}{name}.')
     else:
       value = _typed(values[name], hints[name], path + name)
+      if field.metadata.get('path'):
+        value = local_path(value, path + name)
       _check_rule(value, field.metadata, path + name)
       read[name] = value
   return kind(**read)
@@ -71,7 +75,10 @@ def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
 def _typed(value: Any, kind: type, name: str) -> Any:
   """Return `value` as a `kind`, or raise a `UserError`."""
   if kind is dict and isinstance(value, Mapping):
-    return types.MappingProxyType(dict(value))
+    read = {}
+    for key, entry in value.items():  # a text may be a path
+      read[key] = local_path(entry, f'{name}.{key}') if isinstance(entry, str) else entry
+    return types.MappingProxyType(read)
   if kind is tuple and isinstance(value, (list, tuple)):
     return tuple(value)
   if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -96,6 +103,11 @@ def _check_rule(value: Any, rule: Mapping[str, Any], name: str) -> None:
   for key, (holds, words) in bounds.items():
     if key in rule and not holds(rule[key]):
       raise UserError(f'{name} (={value}) must be {words} {rule[key]}')
+
+
+def _check_places(settings: Config) -> None:
+  if not settings.data.cache_dir:
+    raise UserError('data.cache_dir is empty: name the folder of the frame caches')
 
 
 def _check_sizes(settings: Config) -> None:
@@ -160,6 +172,9 @@ def _check_objects(settings: Config) -> None:
   options = settings.objects
   weights = settings.eval.object_weights
   _check_weights(weights)
+  for number in options.classes:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
+      raise UserError(f'objects.classes (={options.classes}) must be whole numbers from 0 on')
   has_motion = settings.input.kind == 'frames_and_differences'
   if not options.detector:
     if has_motion:

@@ -18,7 +18,8 @@ def setting(default: Any, text: str, **rule: Any) -> Any:
   Args:
     default: its default, given nowhere else.
     text: one sentence on meaning and unit.
-    **rule: `choices`, a tuple of values; or bounds: `at_least`, `above`, `at_most`, `below`.
+    **rule: `choices`, a tuple of values; or bounds: `at_least`, `above`, `at_most`, `below`; or
+      `path=True` for a file or folder of this machine.
   """
   if isinstance(default, dict):
     return dataclasses.field(default_factory=dict, metadata={'text': text, **rule})
@@ -30,9 +31,13 @@ class Data:
   """The data set and its frame cache."""
 
   name: str = setting('', 'Data set; a folder of a3dcae_jax/data/builders.')
-  root: str = setting('', 'Folder of the videos as shipped; each data set has a default.')
-  cache: str = setting('', 'Folder of a frame cache to use; empty: found or made in cache_dir.')
-  cache_dir: str = setting('data/caches', 'Folder of all frame caches.')
+  root: str = setting(
+    '', 'Folder of the videos as shipped; each data set has a default.', path=True
+  )
+  cache: str = setting(
+    '', 'Folder of a frame cache to use; empty: found or made in cache_dir.', path=True
+  )
+  cache_dir: str = setting('data/caches', 'Folder of all frame caches.', path=True)
   height: int = setting(_PAPER.size_px, 'Height of the resized frames, in pixels.', at_least=2)
   width: int = setting(_PAPER.size_px, 'Width of the resized frames, in pixels.', at_least=2)
   label_set: str = setting(
@@ -67,6 +72,7 @@ class Objects:
     '',
     'Detector of objects: foreground, which needs no weights; the name of a published network; an '
     '.onnx file with the output of YOLOX; a .csv file with boxes. Empty: frames are scored whole.',
+    path=True,
   )
   min_score: float = setting(
     0.25,
@@ -291,7 +297,7 @@ class Events:
 class Config:
   """All settings of a run."""
 
-  seed: int = setting(0, 'Seed of parameters, batches and noise.', at_least=0)
+  seed: int = setting(0, 'Seed of parameters, batches and noise.', at_least=0, at_most=2**32 - 1)
   variant: str = setting('paper', 'Names of the variants that made this config; a label only.')
   data: Data = dataclasses.field(default_factory=Data)
   clips: Clips = dataclasses.field(default_factory=Clips)

@@ -83,7 +83,7 @@ class CacheWriter:
     """Ingest all videos and return those without faults."""
     ingested = []
     for video, future in self._ingest_in_parallel(split, videos):
-      faults = list(video.faults)
+      faults = [*_name_faults(video.name), *video.faults]
       try:
         part = future.result()
         faults += self._part_faults(split, video, part, labelled)
@@ -188,6 +188,15 @@ class CacheWriter:
         scale_x = self._shape[1] / part.source_size[1]
         tracks[video.name] = [_scaled(region, scale_x, scale_y) for region in video.tracks]
     return tracks or None
+
+
+def _name_faults(name: str) -> list[str]:
+  """Return what is wrong with the name of a video, which results could not have then."""
+  try:
+    name.encode('utf-8')
+  except UnicodeEncodeError:
+    return ['the bytes of its name are not UTF-8, which scores.csv is written in: rename it']
+  return []
 
 
 def _scaled(region: Region, scale_x: float, scale_y: float) -> list[float]:

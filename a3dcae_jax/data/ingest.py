@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir
+from a3dcae_jax.common.files import atomic_dir, check_writable
 from a3dcae_jax.data import builders
 from a3dcae_jax.data.cache_writer import CacheWriter
 from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, write_index
@@ -68,6 +68,7 @@ def prepare_cache(
   )
   if not (folder / 'index.json').exists():
     builders.check_root(name, root)
+    check_writable(cache_dir, 'data.cache_dir')
     _make_cache(folder, name, root, (height, width), label_set, options)
   return FrameCache.open(folder, splits)
 
@@ -121,10 +122,9 @@ def _make_cache(
 
   with atomic_dir(folder) as temporary:
     writer = CacheWriter(name, chosen, shape, folder=temporary, parts=parts)
-    splits = {}
-    for split in SPLITS:
-      videos = _videos(reader, root, split, options, writer.faults)
-      splits[split] = writer.write_split(split, videos)
+    # Labels of the test videos are read before the training videos, which may take hours.
+    videos = {split: _videos(reader, root, split, options, writer.faults) for split in SPLITS}
+    splits = {split: writer.write_split(split, videos[split]) for split in SPLITS}
 
     faults = list(writer.faults)
     if not faults and not any(split['videos'] for split in splits.values()):

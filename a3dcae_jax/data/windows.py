@@ -9,6 +9,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import CachedVideo
 
 TRAINING_START_STEP = 2  # frames between the starts of training clips of one stride
+_SHOWN = 20  # videos that an error message lists
 ROUNDING = 1e-3  # added before rounding down, since strides such as 1/3 are not exact
 
 
@@ -138,7 +139,8 @@ def test_windows(
     The windows, video by video, ordered by their first frame.
 
   Raises:
-    UserError: if a video has fewer than `window` frames, or `step` or `stride` is out of range.
+    UserError: naming all videos of fewer than `window` frames; or if `step` or `stride` is out of
+      range.
   """
   if not 0 <= step <= window:
     raise UserError(
@@ -148,14 +150,11 @@ def test_windows(
   if stride < 1:
     raise UserError(f'eval.stride (={stride}) must be at least 1')
 
+  _check_lengths(videos, window)
   firsts = []
   keeps = []
   strides = []
   for video in videos:
-    if video.num_frames < window:
-      raise UserError(
-        f'test video {video.name} has {video.num_frames} frames, fewer than the window (={window})'
-      )
     fitting = fitting_stride(video, window=window, stride=stride)
     windows = []
     for phase in range(fitting):
@@ -172,6 +171,16 @@ def test_windows(
     keep=np.asarray(keeps, bool).reshape(-1, window),
     stride=np.asarray(strides, np.int64),
   )
+
+
+def _check_lengths(videos: Sequence[CachedVideo], window: int) -> None:
+  short = [f'{video.name} ({video.num_frames})' for video in videos if video.num_frames < window]
+  if short:
+    more = f' and {len(short) - _SHOWN} more' if len(short) > _SHOWN else ''
+    raise UserError(
+      f'test videos have fewer frames than the window (clips.window={window}), so they cannot be '
+      f'scored: {", ".join(short[:_SHOWN])}{more}; take them out, or shorten the window'
+    )
 
 
 def _windows_of(length: int, window: int, step: int) -> list[tuple[int, np.ndarray]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, write_json
+from a3dcae_jax.common.files import check_writable, read_json, write_json
 from a3dcae_jax.config import checked, fields
 from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.evaluation.calibrate import (
@@ -75,7 +75,7 @@ def evaluate_run(
   """
   if not cache.test.videos:
     raise UserError(f'{cache.index["name"]} has no test videos: there is nothing to score')
-  processes.run_on_primary('provenance', lambda: workdirs.read_provenance(workdir))
+  processes.run_on_primary('provenance', lambda: _check_results(workdir))
   inputs = saved_inputs(settings, workdir, cache)
   if settings.objects.detector:
     return evaluate_objects(
@@ -106,7 +106,7 @@ def evaluate_sum(
   workdir = pathlib.Path(workdir)
   if len(folders) < 2:
     raise UserError(f'--sum takes two or more folders of runs, got {len(folders)}')
-  workdirs.check_is_no_run(workdir, 'the sum')
+  workdirs.check_takes_results(workdir, 'the sum')
   all_settings = [settings_of_run(folder, changes) for folder in folders]
   for settings in all_settings:
     refuse_objects(settings, '--sum')
@@ -269,6 +269,12 @@ def saved_inputs(
   """Return the run's saved input statistics, on every process of a pod."""
   found = InputStatistics.load(workdir, settings.data) if processes.is_primary() else None
   return share_input_statistics(found, cache.test.frames.shape[1:])
+
+
+def _check_results(workdir):
+  """Check, before anything is scored, that the results can be written and explained."""
+  workdirs.read_provenance(workdir)
+  check_writable(workdir, '--workdir')
 
 
 def _check_summable(folders, all_settings, caches):

@@ -126,7 +126,7 @@ def evaluate_bundle(
   """
   workdir = pathlib.Path(workdir)
   bundle = load_bundle(folder)
-  workdirs.check_is_no_run(workdir, 'the bundle')
+  workdirs.check_takes_results(workdir, 'the bundle')
   settings = with_changes(checked(bundle.manifest['config']), changes)
   cache = open_cache(settings.data, ('test',))
   trained_hash = bundle.manifest['data']['sha256']

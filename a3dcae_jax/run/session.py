@@ -4,7 +4,7 @@ import pathlib
 from typing import Any
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import write_json
+from a3dcae_jax.common.files import check_writable, write_json
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.download import fetch
 from a3dcae_jax.data.frame_cache import SPLITS
@@ -109,7 +109,8 @@ def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None
 
 
 def _check_existing(settings, workdir, lock):
-  """Refuse a workdir of another config at once, before any video is read."""
+  """Refuse a workdir of another config, or out of reach, before any video is read."""
+  check_writable(workdir, '--workdir')
   if workdirs.has_checkpoint(workdir):
     lock.take()
     workdirs.init_or_check_workdir(workdir, settings)

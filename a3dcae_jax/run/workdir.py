@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_object, write_json
+from a3dcae_jax.common.files import check_writable, read_object, write_json
 from a3dcae_jax.config import checked, fields
 
 CONFIG = 'config.json'
@@ -100,16 +100,17 @@ def read_config(workdir: pathlib.Path) -> fields.Config:
     raise UserError(f'{path}: {error}') from None
 
 
-def check_is_no_run(workdir: pathlib.Path, results: str) -> None:
-  """Check that a folder for results is not a training run.
+def check_takes_results(workdir: pathlib.Path, results: str) -> None:
+  """Check that a folder for results can be written and is not a training run.
 
   Args:
     workdir: folder for the results.
     results: their name in the message, such as 'the sum'.
 
   Raises:
-    UserError: if the results would overwrite those of a training run.
+    UserError: if it cannot be written, or the results would overwrite those of a training run.
   """
+  check_writable(workdir, '--workdir')
   if (pathlib.Path(workdir) / 'checkpoints').exists():
     raise UserError(
       f'--workdir={workdir} is a training run, whose results would be overwritten: '

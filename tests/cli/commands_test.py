@@ -154,6 +154,11 @@ def test_commands_that_compile_have_the_flag_of_the_compilation_cache(command):
     ([CONFIG, '--config.eval.error=foo'], ['eval.error', "'foo'", 'eq13']),
     ([CONFIG, '--config.train.steps=0'], ['train.steps', '0', 'at least 1']),
     ([CONFIG, 'x'], ["'x' is not a flag"]),
+    ([CONFIG, '--config.data.root=gs://b/x'], ['data.root (=gs://b/x) is an address', 'mount']),
+    ([CONFIG, '--config.data.cache_dir=s3://b'], ['data.cache_dir (=s3://b) is an address']),
+    ([CONFIG, '--config.data.cache_dir='], ['data.cache_dir is empty']),
+    ([CONFIG, f'--config.seed={2**32}'], ['seed', 'at most']),
+    ([CONFIG, '--config.objects.classes=(-1,)'], ['objects.classes', 'whole numbers']),
   ],
 )
 def test_mistakes_in_a_config_are_reported_in_one_line(arguments, words, tmp_path):
@@ -170,7 +175,7 @@ def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path):
   path = tmp_path / 'file'
   path.touch()
   result = run('a3dcae_jax.prepare', f'{CONFIG}:tiny', f'--config.data.cache_dir={path}')
-  assert f'{path} cannot be used' in one_error(result)
+  assert f'data.cache_dir (={path}) cannot be written' in one_error(result)
 
 
 @pytest.mark.slow
@@ -186,6 +191,24 @@ def test_missing_videos_are_reported_in_one_line(tmp_path):
   line = one_error(result)
   assert f'`python -m a3dcae_jax.prepare --config={config}:small --config.data.root=/none' in line
   assert '--data_root' not in line
+
+
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    (['main', CONFIG, '--workdir='], '--workdir is missing'),
+    (['main', CONFIG, '--workdir=gs://b/x'], '--workdir (=gs://b/x) is an address'),
+    (['evaluate', '--workdir=s3://b/x'], '--workdir (=s3://b/x) is an address'),
+    (['export', '--workdir=x', '--bundle=gs://b'], '--bundle (=gs://b) is an address'),
+    (['export', '--workdir=x', '--bundle=README.md/b'], '--bundle (=README.md) cannot be written'),
+    (['export', '--workdir=x', '--bundle=b', '--cache=s3://c'], '--cache (=s3://c) is an address'),
+  ],
+)
+def test_a_place_that_cannot_be_used_is_named_at_once(arguments, words):
+  command, *flags = arguments
+  result = run(f'a3dcae_jax.{command}', *flags)
+  assert words in one_error(result)
+  assert not result.stdout
 
 
 def test_missing_videos_are_explained_by_the_flags_of_evaluate(monkeypatch):
@@ -223,6 +246,8 @@ def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word)
     (['benchmark', '--modes=pipeline,infer', '--cache=x'], '--modes=pipeline,infer'),
     (['benchmark', '--reps=0'], '--reps (=0) must be a positive'),
     (['aot', '--batch=8,x'], '--batch (=x)'),
+    (['benchmark', '--preset=tiny', '--json=/proc/none/x.json'], '--json (=/proc/none) cannot be'),
+    (['aot', '--json=gs://b/x.json'], '--json (=gs://b/x.json) is an address'),
   ],
 )
 def test_nothing_is_measured_after_a_mistake(arguments, word):

@@ -1,6 +1,7 @@
-"""Files are complete or missing, and JSON errors name the file."""
+"""Files are complete or missing, their places usable, and JSON errors name the file."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -8,6 +9,8 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import (
   atomic_dir,
   atomic_write,
+  check_writable,
+  local_path,
   object_digest,
   read_json,
   read_object,
@@ -76,3 +79,36 @@ def test_a_json_file_without_an_object_is_named(tmp_path):
 def test_a_digest_depends_on_content_alone():
   assert object_digest({'a': 1, 'b': 2, 'sha256': 'x'}) == object_digest({'b': 2, 'a': 1})
   assert object_digest({'a': 1}) != object_digest({'a': 2})
+
+
+@pytest.mark.parametrize('text', ['gs://b/x', 's3://bucket', 'http://h/a.mp4', 'rtsp://camera/1'])
+def test_an_address_is_refused_by_name(text):
+  with pytest.raises(UserError, match=rf'^--workdir \(={text}\) is an address'):
+    local_path(text, '--workdir')
+
+
+def test_a_tilde_is_the_home_of_the_user(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  assert local_path('~/runs/x', 'f') == '/home/me/runs/x'
+  assert local_path('runs/~x', 'f') == 'runs/~x'
+  assert local_path('', 'f') == ''
+  assert local_path(pathlib.Path('a:b'), 'f') == 'a:b'
+  with pytest.raises(UserError, match='f .=~nobody_of_this_name/x'):
+    local_path('~nobody_of_this_name/x', 'f')
+
+
+def test_a_folder_that_can_be_made_is_writable_and_stays_unmade(tmp_path):
+  check_writable(tmp_path / 'a' / 'b', '--workdir')
+  check_writable(tmp_path, '--workdir')
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  'path',
+  ['{folder}/file/x/y', '{folder}/file', '/proc/none/x', '{folder}/' + 'a' * 999],
+)
+def test_a_place_that_cannot_be_written_is_named(tmp_path, path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match='--bundle .* cannot be written') as error:
+    check_writable(path.format(folder=tmp_path), '--bundle')
+  assert len(str(error.value).splitlines()) == 1

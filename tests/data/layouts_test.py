@@ -316,6 +316,12 @@ def test_bad_intervals_are_named(own_root, tmp_path, text, message):
     prepare('video_folder', own_root, tmp_path)
 
 
+def test_a_name_that_is_not_utf_8_is_refused(own_root, tmp_path, rng):
+  own_root.joinpath('testing', 'b.avi').rename(own_root / 'testing' / 'caf\udce9.avi')
+  with pytest.raises(UserError, match='test video caf.* not UTF-8.*: rename it'):
+    prepare('video_folder', own_root, tmp_path)
+
+
 def test_broken_videos_are_named(tmp_path, rng):
   root = tmp_path / 'mine' / 'training'
   whole = write_video(root / 'a.avi', rng, frames=60)

@@ -125,7 +125,7 @@ def test_strided_and_averaged_windows_score_every_frame(finished, copied):
 
 def test_videos_too_short_for_the_windows_are_refused_before_training(folder, tmp_path):
   settings = tiny(folder, **{'clips.window': 48})
-  with pytest.raises(UserError, match=r'video 01 has 40 frames.*\(=48\)'):
+  with pytest.raises(UserError, match=r'clips.window=48.* scored: 01 \(40\), 02 \(40\);'):
     session.train_and_evaluate(settings, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
 
