@@ -21,6 +21,7 @@ import os
 from absl import flags
 
 from a3dcae_jax.cli.command import define_program_flags, output_path, run_command
+from a3dcae_jax.common.jax_environment import check_settings
 
 _PLATFORM = flags.DEFINE_enum(
   'platform', '', ['', 'tpu', 'cuda'], "Platform of the topologies; '': found from their names."
@@ -66,6 +67,7 @@ _COMPARISON = flags.DEFINE_string(
 def main() -> None:
   """Compile the programs that the flags ask for and show their figures."""
   _set_environment()
+  check_settings()
   from a3dcae_jax.common.files import write_json
   from a3dcae_jax.measuring.overview import earlier_reports
 

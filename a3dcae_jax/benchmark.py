@@ -33,6 +33,7 @@ from a3dcae_jax.cli.command import (
   output_path,
   run_command,
 )
+from a3dcae_jax.common.jax_environment import check_devices
 
 _PRESET = flags.DEFINE_list(
   'preset', ['small'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
@@ -105,6 +106,7 @@ def _measure_reading() -> None:
     )
   batches = batch_sizes(_BATCH.value)
   json_file = output_path(_JSON)
+  check_devices()
   rows = []
   for mode in _MODES.value:
     if mode == 'ingest':
@@ -136,6 +138,7 @@ def _measure_programs() -> None:
 
   settings = _settings()
   json_file = output_path(_JSON)
+  check_devices()
   facts = timing.device_facts()
   matrix_rate = timing.matrix_rate(_DTYPE.value)
   print(', '.join(facts.values()) + f', matrix product {matrix_rate:.3g} TFLOP/s')

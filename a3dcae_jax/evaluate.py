@@ -29,6 +29,7 @@ from a3dcae_jax.cli.command import (
 )
 from a3dcae_jax.cli.pod import define_pod_flags, join_pod, run_in_pod
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.jax_environment import check_devices
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', '', 'Folder of the run; with --bundle or --sum, a folder for the results.'
@@ -120,12 +121,14 @@ def _compare(folders: Sequence[str]) -> None:
 
 
 def _score_bundle() -> None:
+  check_devices()
   from a3dcae_jax.run.export import evaluate_bundle
 
   evaluate_bundle(given_path(_BUNDLE), given_path(_WORKDIR), _changes())
 
 
 def _score_sum(folders: Sequence[str]) -> None:
+  check_devices()
   from a3dcae_jax.run.evaluate import evaluate_sum
 
   evaluate_sum(folders, given_path(_WORKDIR), _changes())

@@ -26,6 +26,7 @@ from a3dcae_jax.cli.command import (
   output_path,
   run_command,
 )
+from a3dcae_jax.common.jax_environment import check_devices
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder to write: new, empty, or an older bundle.')
@@ -43,6 +44,7 @@ def main() -> None:
   """Check the flags and export the run."""
   workdir = given_path(_WORKDIR, 'as in --workdir=runs/ped2')
   bundle = output_path(_BUNDLE, 'as in --bundle=ped2.bundle')
+  check_devices()
   # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.export import export_run
   from a3dcae_jax.run.overrides import Changes

@@ -13,6 +13,7 @@ or does not exist. The download is compared with its published SHA-256.
 from absl import flags
 
 from a3dcae_jax.cli.command import define_config, read_settings, run_command
+from a3dcae_jax.common.jax_environment import check_devices, check_settings
 
 _CONFIG = define_config()
 _DOWNLOAD = flags.DEFINE_bool(
@@ -23,6 +24,8 @@ _DOWNLOAD = flags.DEFINE_bool(
 def main() -> None:
   """Prepare the data set that the flags name."""
   settings = read_settings(_CONFIG)
+  check_settings()
+  check_devices()
   # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.run.session import prepare_and_show
 

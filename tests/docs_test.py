@@ -170,6 +170,8 @@ def _modules() -> set[str]:
     parts = path.relative_to(PACKAGE).with_suffix('').parts
     if parts[-1] == '__init__':
       continue
+    if parts[0] == 'configs':
+      parts = ('configs', '<set>')
     if parts[:2] == ('data', 'builders') and len(parts) == 4:
       name = '.'.join(parts[:2])
       parts = (name, '<set>', parts[3].replace(parts[2], '<set>'))

@@ -1,8 +1,13 @@
-"""The installed package: tested lower bounds, and a console script that starts."""
+"""The installed package: tested lower bounds, a console script, a wheel that needs no clone."""
 
 import configparser
 import importlib
+import os
 import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
 
 import pytest
 from packaging.requirements import Requirement
@@ -67,3 +72,54 @@ def test_the_console_script_lists_the_commands(capsys, monkeypatch):
   monkeypatch.setattr('sys.argv', [name])
   assert getattr(importlib.import_module(module), function)() is None
   assert 'usage: a3dcae_jax COMMAND' in capsys.readouterr().out
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+  """Return a folder with the content of the wheel, and nothing else of the clone."""
+  source = tmp_path_factory.mktemp('source')
+  for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
+    shutil.copy(ROOT / name, source)
+  ignored = shutil.ignore_patterns('__pycache__')
+  shutil.copytree(ROOT / 'a3dcae_jax', source / 'a3dcae_jax', ignore=ignored)
+  options = ['--no-deps', '--no-build-isolation', '-q', '-w', str(source / 'wheels')]
+  command = [sys.executable, '-m', 'pip', 'wheel', *options, str(source)]
+  subprocess.run(command, check=True, timeout=280, capture_output=True)
+  (wheel,) = (source / 'wheels').iterdir()
+  folder = tmp_path_factory.mktemp('installed')
+  zipfile.ZipFile(wheel).extractall(folder)
+  return folder
+
+
+def run_installed(installed, cwd, command, *arguments):
+  return subprocess.run(
+    [sys.executable, '-m', f'a3dcae_jax.{command}', *arguments],
+    cwd=cwd,
+    env=os.environ | {'PYTHONPATH': str(installed)},
+    capture_output=True,
+    text=True,
+    timeout=280,
+    check=False,
+  )
+
+
+@pytest.mark.slow
+def test_a_wheel_has_configs_to_run_with(installed, tmp_path):
+  result = run_installed(installed, tmp_path, 'main', '--config=avenue:small')
+  assert result.returncode == 2
+  assert '`python -m a3dcae_jax.prepare --config=avenue:small --download`' in result.stderr
+  assert not list(tmp_path.iterdir())
+  result = run_installed(installed, tmp_path, 'prepare', '--config', 'synthetic:tiny')
+  assert result.returncode == 0, result.stderr
+  assert [path.name for path in tmp_path.iterdir()] == ['data']
+
+
+@pytest.mark.slow
+def test_a_copied_config_works_from_anywhere(installed, tmp_path):
+  shutil.copy(installed / 'a3dcae_jax' / 'configs' / 'ucsd_ped2.py', tmp_path / 'mine.py')
+  result = run_installed(installed, tmp_path, 'prepare', '--config=mine.py:tiny')
+  assert '`python -m a3dcae_jax.prepare --config=mine.py:tiny --download`' in result.stderr
+
+
+def test_the_clone_links_to_the_configs_of_the_package():
+  assert (ROOT / 'configs').resolve() == ROOT / 'a3dcae_jax' / 'configs'

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from a3dcae_jax import configs
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import check_writable, local_path
+from a3dcae_jax.common.jax_environment import check_settings
 from a3dcae_jax.common.tuning import tune_process
 from a3dcae_jax.config import Config, checked
 from a3dcae_jax.config.fields import subtrees
@@ -51,8 +53,9 @@ def define_config() -> flags.FlagHolder:
   return config_flags.DEFINE_config_file(
     'config',
     None,
-    'Config file, with variants after a colon: configs/avenue.py:small,without_gan. Any field can '
-    f'be set, as in --config.train.steps=100; {_REFERENCE} lists all fields.',
+    'Config file or the name of a data set, with variants after a colon: configs/avenue.py:small, '
+    'or avenue:small,without_gan. Any field can be set, as in --config.train.steps=100; '
+    f'{_REFERENCE} lists all fields.',
     lock_config=True,
   )
 
@@ -260,7 +263,8 @@ def user_error(error: Exception) -> UserError | None:
 
 def _advice(error: builders.MissingVideos) -> str:
   if 'config' in flags.FLAGS:
-    return error.advice(config=config_flags.get_config_filename(flags.FLAGS['config']))
+    file = config_flags.get_config_filename(flags.FLAGS['config'])
+    return error.advice(config=configs.name_of(file))
   if 'data_root' in flags.FLAGS:
     return error.advice(flag='--data_root')
   return str(error)
@@ -269,6 +273,7 @@ def _advice(error: builders.MissingVideos) -> str:
 def _apply_compilation_cache() -> None:
   if 'compilation_cache' not in flags.FLAGS:
     return
+  check_settings()
   from a3dcae_jax.common.compilation_cache import use_compilation_cache  # imports jax
 
   use_compilation_cache(flags.FLAGS.compilation_cache)
@@ -291,7 +296,7 @@ def _help_text(usage: str, epilogue: str) -> str:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   """Parse flags as absl does, with all mistakes as `UserError`s."""
-  _check_config_file(argv)
+  argv = _with_config_path(argv)
   _check_fields(argv)
   try:
     return flags.FLAGS(argv)
@@ -327,17 +332,30 @@ def _flag_fault(error: flags.Error) -> str:
   return str(error)
 
 
-def _check_config_file(argv: Sequence[str]) -> None:
-  for argument, following in zip(argv, [*argv[1:], ''], strict=True):
-    match = re.fullmatch(r'--?config(?:=(.*))?', argument)
+def _with_config_path(argv: Sequence[str]) -> list[str]:
+  """Return the arguments with the path of the config file, which has to be there."""
+  written = list(argv)
+  for place, argument in enumerate(argv):
+    match = re.fullmatch(r'(--?config)(?:=(.*))?', argument)
     if not match:
       continue
-    text = following if match[1] is None else match[1]
-    file = text.partition(':')[0]
+    text = match[2]
+    if text is None:
+      text = ''.join(argv[place + 1 : place + 2])
+    path = configs.path_of(local_path(text, '--config'))
+    file = path.partition(':')[0]
     if not file:
       raise UserError('--config is empty: name a file, as in --config=configs/avenue.py')
     if not pathlib.Path(file).is_file():
-      raise UserError(f'--config: there is no file {file}')
+      raise UserError(
+        f'--config: there is no file {file}; the package has {", ".join(configs.names())}, '
+        'as in --config=avenue:small'
+      )
+    if match[2] is None:
+      written[place + 1] = path
+    else:
+      written[place] = f'{match[1]}={path}'
+  return written
 
 
 def _check_fields(argv: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from absl import flags
 
 from a3dcae_jax.cli.command import EXIT_INTERRUPTED, EXIT_USER_ERROR, user_error
+from a3dcae_jax.common.jax_environment import check_devices
 
 EXIT_PREEMPTED = 75
 
@@ -80,6 +81,7 @@ def join_pod() -> None:
   elif pod.note:
     print(f'one process by itself: {pod.note}', flush=True)
   processes.join(pod, heartbeat_s=values.heartbeat_s, join_timeout_s=values.join_timeout_s)
+  check_devices()
 
 
 def run_in_pod(body: Callable[[], Any]) -> int | None:

@@ -5,8 +5,8 @@
     config = make_config('avenue', 'small,without_gan')   # an ml_collections.ConfigDict, locked
     settings = checked(config)                            # a `Config`, or a UserError
 
-A config file in `configs/` is one call of `make_config`. Commands turn it into a `Config` once,
-with `checked`; below the commands each function takes the subtree that it needs.
+A config file in `a3dcae_jax/configs/` is one call of `make_config`. Commands turn it into a
+`Config` once, with `checked`; below the commands each function takes the subtree that it needs.
 """
 
 from a3dcae_jax.config.check import checked

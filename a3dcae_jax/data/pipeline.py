@@ -6,10 +6,12 @@ This is the only file outside the TFDS builders that needs TensorFlow.
 import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.clip_reader import ClipReader
 from a3dcae_jax.data.windows import ClipTable
@@ -20,6 +22,24 @@ from a3dcae_jax.data.windows import ClipTable
 _MAX_READERS = 8
 _IN_FLIGHT_BYTES = 2**28
 _PREFETCHED_BATCHES = 2
+
+
+def import_tensorflow() -> ModuleType:
+  """Return TensorFlow, kept off the accelerator, which JAX alone uses.
+
+  Raises:
+    UserError: if it does not import.
+  """
+  try:
+    import tensorflow as tf
+  except Exception as error:  # a broken installation raises errors of many types
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise UserError(
+      f'train.input_pipeline=streaming needs TensorFlow, which does not import ({reason}): install '
+      'tensorflow-cpu again, or set device_cached if the frames fit on the device'
+    ) from None
+  tf.config.set_visible_devices([], 'GPU')
+  return tf
 
 
 def stream_batches(
@@ -49,9 +69,7 @@ def stream_batches(
   Returns:
     Iterator over uint8 [B, T, H, W], where B is the number of clips in `rows`.
   """
-  import tensorflow as tf
-
-  tf.config.set_visible_devices([], 'GPU')  # JAX alone uses the accelerator
+  tf = import_tensorflow()
   reader = ClipReader(frames, window=window)
   all_rows = range(batch_size)
   count = len(all_rows[rows])

@@ -12,6 +12,7 @@ from a3dcae_jax.config import fields
 from a3dcae_jax.data.batches import clip_batch
 from a3dcae_jax.data.device_cache import fits_on_device, gather_clips
 from a3dcae_jax.data.frame_cache import CachedVideo, Split, videos_of
+from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
 from a3dcae_jax.data.windows import ClipTable, training_clips
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.program import input_function
@@ -146,9 +147,6 @@ def batches(
 
   if input_pipeline == 'device_cached':
     return (parallel.shard(batch) for batch in indices())
-  # TensorFlow is imported only here, since a device-cached run does not need it.
-  from a3dcae_jax.data.pipeline import prefetch_to_device, stream_batches
-
   clips = stream_batches(
     data.split.frames,
     table,

@@ -2,22 +2,21 @@
 
 import dataclasses
 import importlib
-import pathlib
 
 import jax
 import pytest
 
+from a3dcae_jax import configs
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import VARIANTS, checked, fields, make_config
 from a3dcae_jax.data import builders
 from a3dcae_jax.run.train import fresh_state
 
-ROOT = pathlib.Path(__file__).parents[2]
-FILES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
+FILES = configs.names()
 
 
 def load(name):
-  return importlib.import_module(f'configs.{name}')
+  return importlib.import_module(f'a3dcae_jax.configs.{name}')
 
 
 def changed(**values):

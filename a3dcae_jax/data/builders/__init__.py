@@ -95,7 +95,7 @@ class MissingVideos(UserError):
     """
     problem = f'there is no folder {self.root}' if self.root else 'it is empty'
     if download.archives(self.name):
-      command = f'python -m a3dcae_jax.prepare --config={config or f"configs/{self.name}.py"}'
+      command = f'python -m a3dcae_jax.prepare --config={config or self.name}'
       if self.root and str(self.root) != f'data/{self.name}':  # the default of the config
         command += f' --config.data.root={self.root}'
       how = f'`{command} --download` fetches the set there'

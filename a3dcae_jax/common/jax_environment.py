@@ -1,0 +1,58 @@
+"""The user's settings of JAX: those that no command can run with are named."""
+
+import importlib.util
+import os
+
+from a3dcae_jax.common.errors import UserError
+
+_PLUGINS = {  # module -> the value of JAX_PLATFORMS that it adds
+  'jax_cuda12_plugin': 'cuda',
+  'jax_cuda13_plugin': 'cuda',
+  'jax_rocm7_plugin': 'rocm',
+  'libtpu': 'tpu',
+}
+_UNFIT = {  # setting -> (values, why no command runs with them)
+  'jax_enable_x64': ((True,), 'everything is computed in 32 or 16 bits'),
+  'jax_disable_jit': ((True,), 'a training step is compiled as a whole'),
+  'jax_numpy_rank_promotion': (('raise',), 'arrays of different ranks are combined'),
+  'jax_transfer_guard': (
+    ('disallow', 'disallow_explicit'),
+    'arrays are copied to and from the device without being asked for each time',
+  ),
+}
+
+
+def check_settings() -> None:
+  """Import JAX and check its settings. No device is touched.
+
+  Raises:
+    UserError: for a setting that JAX does not know, or that no command runs with.
+  """
+  try:
+    import jax
+  except ValueError as error:  # a value in the environment that JAX does not take
+    raise UserError(f'JAX does not start: {error}; correct the variable, or unset it') from None
+  for name, (values, reason) in _UNFIT.items():
+    value = getattr(jax.config, name, None)
+    if value in values:
+      raise UserError(f'{name.upper()}={value} cannot be obeyed, since {reason}: unset it')
+
+
+def check_devices() -> None:
+  """Check that JAX has a device. A pod has to be joined before.
+
+  Raises:
+    UserError: if the platforms of JAX_PLATFORMS cannot be used; those that are installed are named.
+  """
+  import jax
+
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # it asserts that some platform has started
+    reason = str(error).splitlines()[0] if str(error) else 'there is no such device'
+    installed = {'cpu'}
+    installed |= {name for module, name in _PLUGINS.items() if importlib.util.find_spec(module)}
+    raise UserError(
+      f'JAX_PLATFORMS={os.environ.get("JAX_PLATFORMS", "")} cannot be used ({reason}): installed '
+      f'are {", ".join(sorted(installed))}; unset it, or install the extra cuda12, cuda13 or tpu'
+    ) from None

@@ -1,0 +1,61 @@
+"""The user's settings of JAX are respected, or refused by name before anything is written."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data import pipeline
+
+CONFIG = '--config=tests/faults/mini.py'
+
+
+def run(tmp_path, **variables):
+  """Run `main` under environment variables, without compiling for long."""
+  command = [sys.executable, '-m', 'a3dcae_jax.main', CONFIG, f'--workdir={tmp_path / "run"}']
+  command += [f'--config.data.cache_dir={tmp_path}', '--config.train.steps=2']
+  return subprocess.run(
+    command,
+    capture_output=True,
+    text=True,
+    timeout=280,
+    check=False,
+    env=os.environ | {'JAX_NUM_CPU_DEVICES': '1'} | variables,
+  )
+
+
+@pytest.mark.parametrize(
+  'variable, value, words',
+  [
+    ('JAX_PLATFORMS', 'bogus', ['JAX_PLATFORMS=bogus', 'installed are', 'cpu']),
+    ('JAX_NUMPY_RANK_PROMOTION', 'raise', ['JAX_NUMPY_RANK_PROMOTION=raise', 'unset it']),
+    ('JAX_TRANSFER_GUARD', 'disallow', ['JAX_TRANSFER_GUARD=disallow', 'unset it']),
+    ('JAX_ENABLE_X64', '1', ['JAX_ENABLE_X64=True', 'unset it']),
+    ('JAX_ENABLE_X64', 'perhaps', ['JAX does not start', 'JAX_ENABLE_X64']),
+  ],
+)
+@pytest.mark.slow
+def test_a_setting_that_cannot_be_obeyed_is_refused_by_name(tmp_path, variable, value, words):
+  result = run(tmp_path, **{variable: value})
+  assert result.returncode == 2
+  assert not result.stdout
+  (line,) = result.stderr.splitlines()
+  for word in ['error: ', *words]:
+    assert word in line
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_other_settings_are_obeyed(tmp_path):
+  result = run(tmp_path, JAX_NUMPY_DTYPE_PROMOTION='strict', JAX_DEBUG_NANS='1')
+  assert result.returncode == 0, result.stderr
+
+
+def test_tensorflow_that_does_not_import_is_named(tmp_path, monkeypatch):
+  (tmp_path / 'tensorflow.py').write_text('raise ImportError("libcudart.so.11: no such file")')
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.delitem(sys.modules, 'tensorflow', raising=False)
+  with pytest.raises(UserError, match='streaming needs TensorFlow.*libcudart.so.11'):
+    pipeline.import_tensorflow()
