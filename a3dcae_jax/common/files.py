@@ -13,6 +13,8 @@ from typing import IO, Any
 
 from a3dcae_jax.common.errors import UserError
 
+_KEY_CHARACTERS = 60  # of a name that a key shows; file systems allow 255 bytes
+
 
 def local_path(text: str | pathlib.Path, name: str) -> str:
   """Return a path on this machine that the user gave, with `~` replaced by their home.
@@ -108,6 +110,14 @@ def atomic_dir(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)
     raise
+
+
+def file_key(name: str) -> str:
+  """Return a file name for any name; different names give different ones, on any file system."""
+  text = re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:_KEY_CHARACTERS]
+  # Names of files that are not UTF-8 have surrogates.
+  digest = hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()
+  return f'{text}-{digest[:16]}'
 
 
 def write_json(path: str | pathlib.Path, value: Any) -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import tqdm
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import file_key
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.parts import Part, ingest_video, part_name
+from a3dcae_jax.data.notes import Note
+from a3dcae_jax.data.parts import Part, ingest_video
 from a3dcae_jax.data.video import Region, Video
 
 
@@ -35,6 +37,7 @@ class CacheWriter:
   Attributes:
     faults: what is wrong with the videos so far, one line each.
     files: names of the arrays that are written.
+    notes: what is worth knowing of the videos that were read.
   """
 
   def __init__(
@@ -48,6 +51,7 @@ class CacheWriter:
   ):
     self.faults: list[str] = []
     self.files: list[str] = []
+    self.notes: list[Note] = []
     self._name = name
     self._label_set = label_set
     self._shape = shape
@@ -66,7 +70,7 @@ class CacheWriter:
     is_test = split == 'test'
     labelled = is_test and any(self._label_set in video.labels for video in videos)
     masked = is_test and any(video.masks for video in videos)
-    ingested = self._ingest_videos(split, videos, labelled)
+    ingested = self._ingest_videos(split, self._with_own_names(split, videos), labelled)
     self._write_frames(split, ingested)
     if masked:
       self._write_masks(ingested)
@@ -79,6 +83,18 @@ class CacheWriter:
       'tracks': self._tracks(ingested) if is_test else None,
     }
 
+  def _with_own_names(self, split: str, videos: Sequence[Video]) -> list[Video]:
+    """Return the videos whose names no earlier one has; the others are faults."""
+    named = {}
+    for video in videos:
+      first = named.setdefault(video.name, video)
+      if first is not video:
+        self.faults.append(
+          f'{split} video {video.name} ({video.source}): {first.source} has the same name, under '
+          'which labels and scores are kept; rename one of them'
+        )
+    return list(named.values())
+
   def _ingest_videos(self, split: str, videos: Sequence[Video], labelled: bool) -> list[_Ingested]:
     """Ingest all videos and return those without faults."""
     ingested = []
@@ -87,6 +103,7 @@ class CacheWriter:
       try:
         part = future.result()
         faults += self._part_faults(split, video, part, labelled)
+        self.notes += part.notes
       except UserError as error:
         faults.append(str(error))
       for fault in faults:
@@ -110,7 +127,7 @@ class CacheWriter:
         future = pool.submit(
           ingest_video,
           video,
-          self._parts / part_name(split, video),
+          self._parts / f'{split}-{file_key(video.name)}',
           shape=self._shape,
           with_masks=split == 'test' and video.masks is not None,
           on_frame=bar.update,

@@ -18,6 +18,7 @@ import tqdm
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir
+from a3dcae_jax.common.locks import exclusive
 
 _BLOCK_BYTES = 2**20
 _TIMEOUT_S = 60
@@ -71,15 +72,22 @@ def fetch(name: str, root: str | pathlib.Path, *, listed: Sequence[Archive] | No
     raise UserError(
       f'{name} cannot be fetched; the documentation says under Data sets where to get it'
     )
-  if root.exists() and (not root.is_dir() or any(root.iterdir())):
+  if _has_content(root):
     return False
-  with atomic_dir(root) as temporary:
-    for archive in listed:
-      path = temporary / archive.filename
-      _download(archive, path)
-      _unpack(path, temporary)
-      path.unlink()
+  with exclusive(root.absolute().with_name(f'.{root.name}.lock'), f'fetches {name}'):
+    if _has_content(root):  # by now
+      return False
+    with atomic_dir(root) as temporary:
+      for archive in listed:
+        path = temporary / archive.filename
+        _download(archive, path)
+        _unpack(path, temporary)
+        path.unlink()
   return True
+
+
+def _has_content(root: pathlib.Path) -> bool:
+  return root.exists() and (not root.is_dir() or any(root.iterdir()))
 
 
 def _download(archive: Archive, path: pathlib.Path) -> None:

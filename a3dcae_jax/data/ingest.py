@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, check_writable
+from a3dcae_jax.common.files import atomic_dir, check_writable, read_object
+from a3dcae_jax.common.locks import exclusive
 from a3dcae_jax.data import builders
 from a3dcae_jax.data.cache_writer import CacheWriter
 from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, write_index
+from a3dcae_jax.data.notes import collect_notes, note_lines
 from a3dcae_jax.data.published import Published, differences
+from a3dcae_jax.data.sources import changes, find_sources, has_videos
 from a3dcae_jax.data.video import Video
 
 
@@ -66,11 +69,43 @@ def prepare_cache(
     label_set=label_set or builders.default_label_set(reader, root),
     options=options,
   )
-  if not (folder / 'index.json').exists():
+  if not _is_current(folder, root, options):
     builders.check_root(name, root)
     check_writable(cache_dir, 'data.cache_dir')
-    _make_cache(folder, name, root, (height, width), label_set, options)
+    with exclusive(folder.with_name(f'.{folder.name}.lock'), 'makes the frame cache'):
+      # Another process may have made it meanwhile.
+      if not _is_current(folder, root, options, say=True):
+        _make_cache(folder, name, root, (height, width), label_set, options)
   return FrameCache.open(folder, splits)
+
+
+def _is_current(
+  folder: pathlib.Path, root: str | pathlib.Path, options: Mapping[str, Any], *, say: bool = False
+) -> bool:
+  """Return whether there is a frame cache whose sources have not changed since.
+
+  A cache stays when its videos are gone, since nothing else could be made of them.
+
+  Args:
+    folder: folder of the cache.
+    root: folder of its videos.
+    options: options of the data set.
+    say: whether to print what has changed.
+  """
+  if not (folder / 'index.json').exists():
+    return False
+  before = read_object(folder / 'index.json').get('sources')
+  now = find_sources(root, options, without=folder.parent)
+  if not before or not has_videos(now):
+    return True
+  changed = changes(before, now)
+  if changed and say:
+    print(
+      f'{folder}: files in {root} have changed ({changed}), the frame cache is made anew; '
+      'data.cache=FOLDER would use it as it is',
+      flush=True,
+    )
+  return not changed
 
 
 def cache_folder(
@@ -119,8 +154,10 @@ def _make_cache(
   reader = builders.reader(name)
   chosen = label_set or builders.default_label_set(reader, root)
   parts = folder.with_name(f'.{folder.name}.parts')
+  # Before anything is read: what changes meanwhile is a change.
+  sources = find_sources(root, options, without=folder.parent)
 
-  with atomic_dir(folder) as temporary:
+  with atomic_dir(folder) as temporary, collect_notes() as notes:
     writer = CacheWriter(name, chosen, shape, folder=temporary, parts=parts)
     # Labels of the test videos are read before the training videos, which may take hours.
     videos = {split: _videos(reader, root, split, options, writer.faults) for split in SPLITS}
@@ -143,12 +180,25 @@ def _make_cache(
       'splits': splits,
       'files': writer.files,
       'layout': reader.layout(root),
+      'sources': sources,
     }
     labels = np.load(temporary / 'labels.npy') if splits['test']['labels'] else None
     index['notes'] = _notes(reader, root, index, labels)
+    index['notes'] += note_lines([*notes, *writer.notes], root)
     write_index(temporary, index)
+    _keep_boxes(folder, temporary)
 
   shutil.rmtree(parts, ignore_errors=True)
+
+
+def _keep_boxes(before: pathlib.Path, folder: pathlib.Path) -> None:
+  """Move what was found in the same frames, which can take hours, from a cache to its successor."""
+  if not (before / 'index.json').exists():
+    return
+  files = [read_object(place / 'index.json').get('files', {}) for place in (before, folder)]
+  if all(files[0].get(f'{split}.npy') == files[1][f'{split}.npy'] for split in SPLITS):
+    for path in before.glob('boxes-*'):
+      path.rename(folder / path.name)
 
 
 def _videos(

@@ -5,7 +5,6 @@ Such a part outlives a failed ingest of the set. The next try finds it there.
 
 import hashlib
 import pathlib
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,8 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir, read_object, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
+from a3dcae_jax.data.notes import Note, collect_notes
+from a3dcae_jax.data.sources import find_sources
 from a3dcae_jax.data.video import Video, resize, resize_mask
 
 
@@ -25,12 +26,14 @@ class Part(NamedTuple):
     num_frames: length of the video.
     source_size: (height, width) of the video as shipped.
     content: SHA-256 of the frames as shipped.
+    notes: what is not a fault of the video, but worth knowing.
   """
 
   folder: pathlib.Path
   num_frames: int
   source_size: tuple[int, int]
   content: str
+  notes: tuple[Note, ...]
 
 
 def ingest_video(
@@ -55,24 +58,21 @@ def ingest_video(
   Raises:
     UserError: if the video cannot be read, or frames and masks do not fit together.
   """
-  signature = [*_signature(video.source), with_masks]
+  # What changes when the video is repaired.
+  signature = [video.source, find_sources(video.source), with_masks]
   if (folder / 'part.json').exists():
     fields = read_object(folder / 'part.json')
     if fields.pop('signature', None) == signature:
       return _part(folder, fields)
   with atomic_dir(folder) as temporary:
-    with ArrayWriter(temporary / 'frames.npy', shape) as writer:
+    with collect_notes() as notes, ArrayWriter(temporary / 'frames.npy', shape) as writer:
       fields = _write_frames(video, writer, shape, on_frame)
+    fields['notes'] = list(notes)
     if with_masks:
       with ArrayWriter(temporary / 'masks.npy', shape) as writer:
         _write_masks(video, writer, shape, fields['num_frames'])
     write_json(temporary / 'part.json', fields | {'signature': signature})
   return _part(folder, fields)
-
-
-def part_name(split: str, video: Video) -> str:
-  """Return the folder name of a video's part."""
-  return f'{split}-{re.sub(r"[^A-Za-z0-9_.-]", "_", video.name)}'
 
 
 def _part(folder: pathlib.Path, fields: dict[str, Any]) -> Part:
@@ -81,22 +81,8 @@ def _part(folder: pathlib.Path, fields: dict[str, Any]) -> Part:
     num_frames=fields['num_frames'],
     source_size=tuple(fields['source_size']),
     content=fields['content'],
+    notes=tuple((text, subject) for text, subject in fields['notes']),
   )
-
-
-def _signature(source: str) -> list[Any]:
-  """Return what changes when a video is repaired.
-
-  For a file, its size and time. For a folder, the number of its files and their latest time.
-  """
-  path = pathlib.Path(source)
-  if path.is_file():
-    status = path.stat()
-    return [source, status.st_size, status.st_mtime_ns]
-  if path.is_dir():
-    times = [entry.stat().st_mtime_ns for entry in path.iterdir()]
-    return [source, len(times), max([path.stat().st_mtime_ns, *times])]
-  return [source, 0, 0]
 
 
 def _write_frames(

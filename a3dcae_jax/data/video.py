@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.notes import note
+
+_MAX_PIXELS = 2**26  # 67 million, as of 8192x8192; Pillow would warn from 89 million on
 
 Frames = Callable[[], Iterator[np.ndarray]]  # each call gives a new iterator over uint8 [H, W]
 
@@ -55,69 +58,84 @@ class Video:
   faults: tuple[str, ...] = ()
 
 
+def size_fault(width: int, height: int) -> str:
+  """Return what is wrong with the size of a frame, to be said after its file; '' if nothing is."""
+  if width * height <= _MAX_PIXELS:
+    return ''
+  return f'has {width}x{height} pixels, more than the {_MAX_PIXELS:,} of a frame: make it smaller'
+
+
 def read_grey(path: pathlib.Path) -> np.ndarray:
-  """Read an image file as grey uint8 [H, W]: luma of ITU-R 601, by Pillow."""
-  try:
-    with Image.open(path) as image:
-      return np.asarray(image.convert('L'))
-  except UnidentifiedImageError:
-    raise UserError(f'{path} is not an image') from None
-  except OSError as error:
-    raise UserError(f'{path} is not a readable image: {error.strerror or error}') from None
+  """Read an image file as grey uint8 [H, W]: luma of ITU-R 601, by Pillow.
+
+  It is turned as its Exif orientation says. Of 16 bits, the upper 8 are kept. Floats are from 0,
+  black, to 1, white.
+
+  Raises:
+    UserError: if the file is not an image, has several, is too large, or has pixels of another
+      range.
+  """
+  image = _read_image(path)
+  if image.mode == 'F':
+    return _from_floats(np.asarray(image), path)
+  if image.mode.startswith('I'):
+    return _from_integers(np.asarray(image), path)
+  return np.asarray(image.convert('L'))
 
 
 def read_mask(path: pathlib.Path) -> np.ndarray:
   """Read an image file as a mask, uint8 [H, W]: 1 where it is not black."""
-  return (read_grey(path) > 0).astype(np.uint8)
+  image = _read_image(path)
+  if image.mode != 'F' and not image.mode.startswith('I'):
+    image = image.convert('L')
+  return (np.asarray(image) != 0).astype(np.uint8)
 
 
-def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
-  """Yield the frames of a video file, grey uint8 [H, W].
-
-  Any container that FFmpeg reads will do. Grey is FFmpeg's luma. Frames are counted by decoding,
-  since headers are often wrong.
-
-  Raises:
-    UserError: if the file is not a video, is cut off, or does not decode to its end. A damaged
-      frame is an error, too: frames after it may be missing without notice.
-  """
-  import av  # imported here: training from a frame cache needs no FFmpeg
-
-  _check_avi_size(path)
-  count = 0
+def _read_image(path: pathlib.Path) -> Image.Image:
+  """Read an image file, turned upright, in the mode that it has."""
   try:
-    with av.open(str(path)) as container:
-      if not container.streams.video:
-        raise UserError(f'{path} has no video stream')
-      container.streams.video[0].thread_type = 'AUTO'
-      for frame in container.decode(video=0):
-        if frame.is_corrupt:
-          raise UserError(
-            f'{path} is damaged at frame {count}, frames may be missing there; '
-            'to use it nevertheless, re-encode it'
-          )
-        yield frame.to_ndarray(format='gray')
-        count += 1
-  except (av.FFmpegError, OSError) as error:
-    raise UserError(f'{path} stops decoding at frame {count}: {error.strerror or error}') from None
-  if not count:
-    raise UserError(f'{path} has no frames')
+    with Image.open(path) as image:
+      fault = size_fault(image.width, image.height)
+      if fault:
+        raise UserError(fault)
+      # Cameras add a preview to a JPEG; the image is the first one of such an MPO.
+      if getattr(image, 'is_animated', False) and image.format != 'MPO':
+        raise UserError('holds several images; write each one to a file of its own')
+      image.load()
+      return ImageOps.exif_transpose(image)
+  except UserError as error:
+    raise UserError(f'{path} {error}') from None
+  except UnidentifiedImageError:
+    raise UserError(f'{path} is not an image') from None
+  except Image.DecompressionBombError:
+    raise UserError(
+      f'{path} has more than the {_MAX_PIXELS:,} pixels of a frame: make it smaller'
+    ) from None
+  except Exception as error:  # Pillow raises errors of many types for damaged bytes
+    reason = getattr(error, 'strerror', None) or error
+    raise UserError(f'{path} is not a readable image: {reason}') from None
 
 
-def _check_avi_size(path: pathlib.Path) -> None:
-  """Check that an AVI file has the size that its header states.
+def _from_integers(pixels: np.ndarray, path: pathlib.Path) -> np.ndarray:
+  """Return the upper 8 bits of 16; Pillow gives 16 bits as 16 or as 32."""
+  if pixels.size and (pixels.min() < 0 or pixels.max() >= 2**16):
+    raise UserError(
+      f'{path} has pixels from {pixels.min()} to {pixels.max()}; '
+      'integers must have 8 or 16 bits: rescale the images'
+    )
+  note('pixels of 16 bits, of which the upper 8 are kept', path.parent)
+  return (pixels >> 8).astype(np.uint8)
 
-  FFmpeg plays a shorter file to its end without an error.
-  """
-  with open(path, 'rb') as file:
-    header = file.read(12)
-    file.seek(0, 2)
-    size = file.tell()
-  if header[:4] != b'RIFF' or header[8:] != b'AVI ':
-    return
-  stated = int.from_bytes(header[4:8], 'little') + 8
-  if stated > size + 1:
-    raise UserError(f'{path} is cut off: it has {size} of {stated} bytes')
+
+def _from_floats(pixels: np.ndarray, path: pathlib.Path) -> np.ndarray:
+  """Return floats of 0 to 1 as 0 to 255."""
+  if not ((pixels >= 0) & (pixels <= 1)).all():  # not NaN either
+    raise UserError(
+      f'{path} has float pixels from {pixels.min():g} to {pixels.max():g}; '
+      'floats must be from 0, black, to 1, white: rescale the images'
+    )
+  note('pixels are floats, scaled by 255', path.parent)
+  return np.rint(pixels * 255).astype(np.uint8)
 
 
 def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -9,13 +9,11 @@ A run that was killed continues with the next video: each has a part of its own 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
@@ -24,7 +22,8 @@ import numpy as np
 import tqdm
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_write, read_object, write_json
+from a3dcae_jax.common.files import atomic_write, file_key, read_object, write_json
+from a3dcae_jax.common.locks import exclusive
 from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, Split, file_hash
 from a3dcae_jax.objects.box_csv import read_boxes
 from a3dcae_jax.objects.boxes import Boxes, join_boxes, make_boxes
@@ -52,7 +51,7 @@ def open_boxes(
     UserError: if the file of the detector or a kept file is damaged.
   """
   folder = boxes_folder(cache, detector)
-  with _lock(folder):
+  with exclusive(folder / '.lock', 'finds the boxes'):
     index = _read_index(folder, cache, detector)
     if split not in index['splits']:
       boxes = _find_boxes(cache, detector, split, folder, processes)
@@ -119,7 +118,7 @@ def _find_boxes(
   parts.mkdir(exist_ok=True)
   if detector.kind == 'foreground':
     foreground_model(cache, detector)
-  paths = [parts / _part_name(split, video.name) for video in opened.videos]
+  paths = [parts / f'{split}-{file_key(video.name)}.npz' for video in opened.videos]
   waiting = [number for number, path in enumerate(paths) if not path.exists()]
   if waiting:
     _detect_videos(cache.folder, detector, split, opened, paths, waiting, processes)
@@ -203,11 +202,6 @@ def _write_part(worker: tuple[Split, VideoDetector], number: int, path: pathlib.
   return video.num_frames
 
 
-def _part_name(split: str, video: str) -> str:
-  name = re.sub(r'[^A-Za-z0-9_.-]', '_', video)
-  return f'{split}-{name}-{hashlib.sha256(video.encode()).hexdigest()[:8]}.npz'
-
-
 def _read_index(folder: pathlib.Path, cache: FrameCache, detector: Detector) -> dict[str, Any]:
   if not (folder / 'index.json').exists():
     frames = _frames_identity(cache)[0]
@@ -250,19 +244,6 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
       return dict(arrays)
   except Exception as error:  # zipfile and NumPy raise errors of many types for damaged bytes
     raise UserError(f'{path} cannot be read ({error}); remove it to make it anew') from None
-
-
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-  """Make the folder and hold its lock; wait for a process that has it."""
-  folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / '.lock', 'a', encoding='utf-8') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print(f'{folder}: waiting for another process that finds the boxes')
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
 """A lock on the workdir, free again when the process that took it has ended."""
 
-import fcntl
 import os
 import pathlib
 from typing import Self
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.locks import try_lock
 
 
 class WorkdirLock:
@@ -33,16 +33,14 @@ class WorkdirLock:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
     file = open(self._path, 'a+', encoding='utf-8')  # noqa: SIM115 - the open file is the lock
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(file):
       file.seek(0)
       owner = file.read().strip() or 'unknown'
       file.close()
       raise UserError(
         f'{self._path.parent} is in use by another run (process {owner}): '
         'wait for it, or choose another --workdir'
-      ) from None
+      )
     file.truncate(0)
     file.write(f'{os.getpid()} on {os.uname().nodename}\n')
     file.flush()

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -10,12 +11,34 @@ from a3dcae_jax.common.files import (
   atomic_dir,
   atomic_write,
   check_writable,
+  file_key,
   local_path,
   object_digest,
   read_json,
   read_object,
   write_json,
 )
+
+
+def test_different_names_have_different_keys_on_any_file_system():
+  names = [
+    'a b',
+    'a_b',
+    'A_B',
+    'é',
+    'e\u0301',
+    '摄像头',
+    '停车场',
+    '\udce9',
+    'a/b',
+    '',
+    '.',
+    '..',
+    'x' * 999,
+  ]
+  keys = {file_key(name).lower() for name in names}
+  assert len(keys) == len(names)
+  assert all(re.fullmatch(r'[a-z0-9_.-]{1,100}', key) for key in keys)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

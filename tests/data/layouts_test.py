@@ -10,7 +10,8 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data import builders
 from a3dcae_jax.data.builders import reader
 from a3dcae_jax.data.ingest import prepare_cache
-from a3dcae_jax.data.video import read_video, resize_mask
+from a3dcae_jax.data.video import resize_mask
+from a3dcae_jax.data.video_file import read_video
 from tests.data.dummy_sets import (
   SIZE,
   VIDEO_SIZE,

@@ -6,15 +6,16 @@ testing/masks/NN/NNN.png     its pixel masks, where there are any
 """
 
 import pathlib
-import re
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.layouts.entries import Entries, entries_of, note_left_out
+from a3dcae_jax.data.layouts.frame_names import in_order
+from a3dcae_jax.data.notes import note
 from a3dcae_jax.data.video import Frames, read_grey, read_mask
 
-IMAGES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp')
 FOLDERS = {'train': 'training', 'test': 'testing'}
 DESCRIPTION = 'community (training/frames/NN, testing/frames/NN)'
-_SHOWN_NUMBERS = 5  # missing frame numbers that an error message lists
+_SHOWN = 3  # names that an error message lists
 
 
 def is_community(root: str | pathlib.Path) -> bool:
@@ -23,50 +24,47 @@ def is_community(root: str | pathlib.Path) -> bool:
   return any((root / folder / 'frames').is_dir() for folder in FOLDERS.values())
 
 
-def is_image(path: pathlib.Path) -> bool:
-  """Return whether a file is named like a frame; hidden files, ._001.tif, are not."""
-  return path.suffix.lower() in IMAGES and not path.name.startswith('.')
-
-
 def clip_folders(root: str | pathlib.Path, split: str) -> list[pathlib.Path]:
-  """Return the folders of a split's clips, sorted by name. Other files are ignored."""
-  parent = pathlib.Path(root) / FOLDERS[split] / 'frames'
-  if not parent.is_dir():
-    return []
-  folders = [path for path in parent.iterdir() if path.is_dir()]
-  return sorted(path for path in folders if not path.name.startswith('.'))
+  """Return the folders of a split's clips, sorted by name. Other entries are noted."""
+  found = entries_of(pathlib.Path(root) / FOLDERS[split] / 'frames')
+  note_left_out(found, [*found.videos, *found.images, *found.others], 'a folder of images')
+  return found.folders
 
 
 def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Return the images of a folder, sorted by number. Other files are ignored.
+  """Return the images of a folder in the order of their frames. Other entries are noted.
 
   Raises:
-    UserError: if there is no image, or a number is missing or occurs twice.
+    UserError: if there is no image, or their names give no order.
   """
-  files = {}
-  for path in folder.iterdir():
-    if not is_image(path):
-      continue
-    digits = re.search(r'(\d+)$', path.stem)
-    if digits is None:
-      raise UserError(f'{path.name}: an image without a frame number')
-    number = int(digits.group())
-    if number in files:
-      names = sorted((files[number].name, path.name))
-      raise UserError(f'frame number {number} occurs twice: {", ".join(names)}')
-    files[number] = path
+  found = entries_of(folder)
+  if not found.images:
+    raise UserError(_without_images(found))
+  names = {path.name: path for path in found.images}
+  order = in_order(list(names))
+  if order.note:
+    note(order.note, folder)
+  videos = [path for path in found.videos if path.name not in names]
+  note_left_out(found, [*videos, *found.folders, *found.others], 'an image')
+  return [names[name] for name in order.names]
 
-  if not files:
-    raise UserError('an empty folder: no images')
 
-  expected = range(min(files), max(files) + 1)
-  missing = [number for number in expected if number not in files]
-  if missing:
-    shown = ', '.join(str(number) for number in missing[:_SHOWN_NUMBERS])
-    more = ', ...' if len(missing) > _SHOWN_NUMBERS else ''
-    raise UserError(f'missing frame numbers: {shown}{more}')
+def _without_images(found: Entries) -> str:
+  """Return what is wrong with a folder that has no images, and what to do."""
+  for kind, paths in (('videos', found.videos), ('folders', found.folders)):
+    if paths:
+      return (
+        f'a folder without images, but with {kind} ({_shown(paths)}): a video is a file or a '
+        f'folder of images; move the {kind} one folder up'
+      )
+  if found.others:
+    return f'a folder without images that can be read, but with {_shown(found.others)}'
+  return 'an empty folder: no images'
 
-  return [files[number] for number in sorted(files)]
+
+def _shown(paths: list[pathlib.Path]) -> str:
+  names = ', '.join(path.name for path in paths[:_SHOWN])
+  return f'{names}, ...' if len(paths) > _SHOWN else names
 
 
 def num_images(folder: pathlib.Path) -> int:

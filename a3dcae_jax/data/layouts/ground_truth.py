@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.layouts.entries import VIDEOS
 from a3dcae_jax.data.layouts.intervals import Intervals
-from a3dcae_jax.data.layouts.media import VIDEOS
 from a3dcae_jax.data.layouts.text import Row, read_table, read_text
 from a3dcae_jax.data.video import Region
 

@@ -5,42 +5,37 @@ import pathlib
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.community import frames_of
-from a3dcae_jax.data.video import Frames, read_video
-
-VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg')
-
-
-def is_video(path: pathlib.Path) -> bool:
-  """Return whether a path is a video file. Hidden files are not."""
-  return path.is_file() and path.suffix.lower() in VIDEOS and not path.name.startswith('.')
+from a3dcae_jax.data.layouts.entries import Entries, entries_of, note_left_out
+from a3dcae_jax.data.video import Frames
+from a3dcae_jax.data.video_file import read_video
 
 
 def media_in(folder: str | pathlib.Path) -> list[pathlib.Path]:
   """Return the video files and image folders in a folder, sorted by name.
 
-  Other files, and folders whose name starts with a dot or an underscore, are ignored.
+  Other entries are noted; a folder whose name starts with an underscore is one of them.
   """
-  folder = pathlib.Path(folder)
-  if not folder.is_dir():
-    return []
-  found = []
-  for path in folder.iterdir():
-    is_folder = path.is_dir() and not path.name.startswith(('.', '_'))
-    if is_folder or is_video(path):
-      found.append(path)
-  return sorted(found)
+  found = entries_of(folder)
+  media = media_of(found)
+  others = {*found.folders, *found.images, *found.others}.difference(media)
+  note_left_out(found, sorted(others), 'a video or a folder of images')
+  return media
+
+
+def media_of(found: Entries) -> list[pathlib.Path]:
+  """Return the video files and image folders among the entries of a folder, sorted by name."""
+  folders = [path for path in found.folders if not path.name.startswith('_')]
+  return sorted([*found.videos, *folders])
 
 
 def reader_of(path: pathlib.Path) -> Frames:
   """Return the grey frames of a video file or of a folder of images."""
-  if path.is_file():
-    return lambda: read_video(path)
-  return frames_of(path)
+  return frames_of(path) if path.is_dir() else lambda: read_video(path)
 
 
 def name_of(path: pathlib.Path) -> str:
   """Return the name of a video: '01' for both `01.avi` and the folder `01`."""
-  return path.stem if path.is_file() else path.name
+  return path.name if path.is_dir() else path.stem
 
 
 def part(frames: Frames, start: int, end: int | None) -> Frames:

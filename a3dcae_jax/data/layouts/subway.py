@@ -11,9 +11,10 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community
+from a3dcae_jax.data.layouts.entries import entries_of
 from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals, read_tracks
 from a3dcae_jax.data.layouts.intervals import interval_labels, read_all_labels, split_row
-from a3dcae_jax.data.layouts.media import count_frames, media_in, name_of, part, reader_of
+from a3dcae_jax.data.layouts.media import count_frames, media_of, name_of, part, reader_of
 from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Region, Video
 
@@ -101,7 +102,7 @@ def _clips(root: str | pathlib.Path, split: str, train_frames: int, test_start: 
 
 
 def _only_video(root: str | pathlib.Path) -> pathlib.Path:
-  found = media_in(root)
+  found = media_of(entries_of(root))
   if len(found) != 1:
     names = ', '.join(path.name for path in found[:5])
     raise UserError(

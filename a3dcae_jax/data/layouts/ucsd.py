@@ -12,6 +12,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community, intervals
+from a3dcae_jax.data.layouts.entries import entries_of
 from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Video
 
@@ -137,9 +138,7 @@ def _masks(root: str | pathlib.Path, clip: pathlib.Path) -> Frames | None:
   if community.is_community(root):
     return community.masks_of(root, clip.name)
   folder = clip.with_name(f'{clip.name}_gt')
-  if not folder.is_dir() or not any(community.is_image(path) for path in folder.iterdir()):
-    return None
-  return community.masks_in(folder)
+  return community.masks_in(folder) if entries_of(folder).images else None
 
 
 def _label_files(root: str | pathlib.Path, name: str) -> dict[str, pathlib.Path]:

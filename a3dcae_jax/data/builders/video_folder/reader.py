@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.layouts.entries import entries_of, is_video, note_left_out
 from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals
 from a3dcae_jax.data.layouts.intervals import Intervals, interval_labels
 from a3dcae_jax.data.layouts.media import (
   count_frames,
-  is_video,
   media_in,
+  media_of,
   name_of,
   part,
   reader_of,
@@ -69,14 +70,18 @@ def videos(
     truth = _Truth(labels, read_intervals(labels))
   if media_in(root / 'training'):
     paths = media_in(root / _FOLDERS[split])
+    if not paths:
+      _check_no_images(root / _FOLDERS[split])
+    _note_others(root, [root / 'training', root / 'testing', pathlib.Path(labels)])
     truth = _by_name(truth, paths)
     return [_video(path, reader_of(path), 0, truth) for path in paths]
   if not 0 < train_fraction < 1:
+    _check_no_images(root / 'training')
     raise UserError(
-      f'{root}: no training/ folder with videos in it; to cut videos in two, set '
+      f'{root}: no training/ folder with videos in it{_renaming(root)}; to cut videos in two, set '
       'data.options.train_fraction between 0 and 1'
     )
-  paths = _videos_to_cut(root)
+  paths = _videos_to_cut(root, labels)
   truth = _by_name(truth, paths)
   return [_cut(path, split, train_fraction, truth) for path in paths]
 
@@ -91,6 +96,33 @@ def _label_file(root: pathlib.Path) -> str:
   return str(found[0]) if found else ''
 
 
+def _check_no_images(folder: pathlib.Path) -> None:
+  """Check that the images of a video have a folder of their own."""
+  images = entries_of(folder).images
+  if images:
+    raise UserError(
+      f'{folder} has images ({images[0].name}, ...), but no folder of images: a video is a file or '
+      f'a folder of images; move them to {folder.name}/NAME/'
+    )
+
+
+def _renaming(root: pathlib.Path) -> str:
+  """Return what to say of folders that are probably meant; '' if there are none."""
+  found = []
+  for split, folder in _FOLDERS.items():
+    for path in entries_of(root).folders:
+      if path.name.lower().startswith(split) and media_in(path):
+        found.append(f'{path.name}/ to {folder}/')
+  return f'; rename {" and ".join(found)}' if found else ''
+
+
+def _note_others(root: pathlib.Path, read: Iterable[pathlib.Path]) -> None:
+  """Note what lies in `root` itself and is not read."""
+  found = entries_of(root)
+  others = {*found.folders, *found.videos, *found.images, *found.others}
+  note_left_out(found, sorted(others.difference(read)), 'where this layout has videos or labels')
+
+
 def _by_name(truth: _Truth | None, paths: Iterable[pathlib.Path]) -> _Truth | None:
   """Return the intervals by the names of the videos that are there."""
   if truth is None:
@@ -99,12 +131,17 @@ def _by_name(truth: _Truth | None, paths: Iterable[pathlib.Path]) -> _Truth | No
   return truth._replace(intervals=intervals_of(truth.source, truth.intervals, names))
 
 
-def _videos_to_cut(root: pathlib.Path) -> Sequence[pathlib.Path]:
+def _videos_to_cut(root: pathlib.Path, labels: str) -> Sequence[pathlib.Path]:
+  """Return the videos in `root`, or `root` itself if it is a video file or a folder of images."""
   if is_video(root):
     return [root]
-  paths = [path for path in media_in(root) if path.name not in _FOLDERS.values()]
+  found = entries_of(root)
+  paths = [path for path in media_of(found) if path.name not in _FOLDERS.values()]
+  if not paths and found.images:
+    return [root]
   if not paths:
     raise UserError(f'{root}: no video')
+  _note_others(root, [*paths, pathlib.Path(labels)])
   return paths
 
 

@@ -1,0 +1,58 @@
+"""What readers pass over, scale or order without a fault, for the user to know.
+
+Readers yield bare frames, so notes take a way of their own: whoever reads collects them.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Iterable, Iterator
+
+_SHOWN = 20  # subjects that a line lists
+
+Note = tuple[str, str]  # what is noted, and of what: a file, a folder
+
+# A dict, whose order is that of the notes, as a set that keeps it.
+_collector: contextvars.ContextVar[dict[Note, None] | None] = contextvars.ContextVar(
+  'notes', default=None
+)
+
+
+def note(text: str, subject: object) -> None:
+  """Note something for whoever collects notes in this thread; the same note counts once.
+
+  Args:
+    text: what is noted, for a line `text: subject, subject, ...`.
+    subject: the file or folder.
+  """
+  notes = _collector.get()
+  if notes is not None:
+    notes[text, str(subject)] = None
+
+
+@contextlib.contextmanager
+def collect_notes() -> Iterator[dict[Note, None]]:
+  """Collect the notes of the block, in this thread."""
+  notes = {}
+  token = _collector.set(notes)
+  try:
+    yield notes
+  finally:
+    _collector.reset(token)
+
+
+def note_lines(notes: Iterable[Note], root: object) -> list[str]:
+  """Return a line for each text, with its subjects.
+
+  Args:
+    notes: the notes.
+    root: folder to which paths are shown relative.
+  """
+  subjects = {}
+  for text, subject in notes:
+    subjects.setdefault(text, {})[subject.removeprefix(f'{root}/')] = None
+  lines = []
+  for text, found in subjects.items():
+    shown = ', '.join(list(found)[:_SHOWN])
+    more = f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
+    lines.append(f'{text}: {shown}{more}')
+  return lines

@@ -1,0 +1,165 @@
+"""Frames of video files, decoded by FFmpeg; what is wrong with a file is said."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.notes import note
+from a3dcae_jax.data.video import size_fault
+
+# Containers whose header states how long the video is. For others FFmpeg estimates it.
+_TIMED = ('asf', 'avi', 'flv', 'matroska', 'mov', 'mxf', 'ogg')
+_UNKNOWN_SIZES = (0, 2**32 - 1)  # stated by a RIFF file that was written to a pipe
+
+
+def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
+  """Yield the frames of a video file, grey uint8 [H, W].
+
+  Any container that FFmpeg reads will do. Grey is FFmpeg's luma; more than 8 bits are scaled to 8.
+  Frames are turned by their display matrix, as players do, and counted by decoding, since headers
+  are often wrong. Of several video streams, the first one that is no cover is read.
+
+  Raises:
+    UserError: if the file is not a video, is cut off, or does not decode to its end. A damaged
+      frame is an error, too: frames after it may be missing without notice.
+  """
+  import av  # imported here: training from a frame cache needs no FFmpeg
+
+  count = 0
+  try:
+    states_size = _states_size(path)
+    with av.open(str(path)) as container:
+      stream = _chosen_stream(container, path)
+      end_s = 0.0
+      for frame in container.decode(stream):
+        _check_frame(frame, count, path)
+        yield _upright(frame)
+        count += 1
+        end_s = max(end_s, _end_of(frame, stream))
+      if count and states_size:
+        _note_early_end(container, stream, end_s, path)
+  except UserError:
+    raise
+  except Exception as error:  # PyAV raises errors of many types for damaged bytes
+    reason = getattr(error, 'strerror', None) or error
+    raise UserError(f'{path} stops decoding at frame {count}: {reason}') from None
+  if not count:
+    raise UserError(f'{path} has no frames')
+
+
+def _states_size(path: pathlib.Path) -> bool:
+  """Return whether the header of a file says how long it is; check that an AVI is as long.
+
+  FFmpeg plays a shorter AVI to its end without an error.
+  """
+  with open(path, 'rb') as file:
+    header = file.read(12)
+    file.seek(0, 2)
+    size = file.tell()
+  if header[:4] != b'RIFF' or header[8:] != b'AVI ':
+    return True
+  stated = int.from_bytes(header[4:8], 'little')
+  if stated in _UNKNOWN_SIZES:
+    return False
+  if stated + 8 > size + 1:
+    raise UserError(f'{path} is cut off: it has {size} of {stated + 8} bytes')
+  return True
+
+
+def _chosen_stream(container: Any, path: pathlib.Path) -> Any:
+  """Return the first video stream that is not a cover or a thumbnail."""
+  from av.stream import Disposition
+
+  no_video = Disposition.attached_pic | Disposition.timed_thumbnails
+  streams = [stream for stream in container.streams.video if not stream.disposition & no_video]
+  if not streams:
+    raise UserError(f'{path} has no video stream')
+  stream = streams[0]
+  if len(streams) > 1:
+    sizes = ', '.join(f'{other.width}x{other.height}' for other in streams)
+    note('several video streams, of which the first is read', f'{path} ({sizes})')
+  fault = size_fault(stream.width, stream.height)
+  if fault:
+    raise UserError(f'{path} {fault}')
+  stream.thread_type = 'AUTO'
+  return stream
+
+
+def _check_frame(frame: Any, index: int, path: pathlib.Path) -> None:
+  if frame.is_corrupt:
+    raise UserError(
+      f'{path} is damaged at frame {index}, frames may be missing there; '
+      'to use it nevertheless, re-encode it'
+    )
+  fault = size_fault(frame.width, frame.height)
+  if fault:
+    raise UserError(f'{path} {fault}')
+
+
+def _upright(frame: Any) -> np.ndarray:
+  """Return a frame as grey uint8 [H, W], turned and mirrored by its display matrix.
+
+  The matrix (a b u; c d v; x y w) maps a pixel to x' = a x + c y, y' = b x + d y.
+  """
+  grey = frame.to_ndarray(format='gray')
+  data = frame.side_data.get('DISPLAYMATRIX')
+  if data is None:
+    return grey
+  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+  to_x, to_y = a, d
+  if abs(b) > abs(a):  # rows become columns
+    grey = grey.T
+    to_x, to_y = c, b
+  if to_x < 0:
+    grey = grey[:, ::-1]
+  if to_y < 0:
+    grey = grey[::-1]
+  return np.ascontiguousarray(grey)
+
+
+def _end_of(frame: Any, stream: Any) -> float:
+  """Return when a frame ends, in seconds; 0 if it has no time."""
+  if frame.pts is None:
+    return 0.0
+  period_s = 0.0
+  if frame.duration:
+    period_s = float(frame.duration * frame.time_base)
+  elif stream.average_rate:
+    period_s = float(1 / stream.average_rate)
+  return float(frame.pts * frame.time_base) + period_s
+
+
+def _note_early_end(container: Any, stream: Any, end_s: float, path: pathlib.Path) -> None:
+  """Note that a video ends before its header says.
+
+  A stream without a length of its own has that of the longest stream, which may be sound.
+  """
+  if not container.format.name.startswith(_TIMED) or not end_s or not stream.average_rate:
+    return
+  stated_s = _own_length(stream)
+  tolerance_s = 1.5 / float(stream.average_rate)
+  if not stated_s and container.duration:
+    stated_s = container.duration / 1e6
+    if len(container.streams) > 1:
+      tolerance_s += 1.0
+  if stated_s - end_s > tolerance_s:
+    note(
+      'ends before its header says, so that frames may be missing',
+      f'{path} ({end_s:.2f} of {stated_s:.2f} s)',
+    )
+
+
+def _own_length(stream: Any) -> float:
+  """Return the length that a file states for a stream, in seconds; 0 if it states none."""
+  if stream.duration:
+    return float(stream.duration * stream.time_base)
+  # As Matroska has it: 00:00:12.000000000.
+  match = re.fullmatch(r'(\d+):(\d\d):(\d\d(?:\.\d+)?)', stream.metadata.get('DURATION', ''))
+  if not match:
+    return 0.0
+  hours, minutes, seconds = match.groups()
+  return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
