@@ -14,7 +14,7 @@ from a3dcae_jax.common.files import file_key
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.notes import Note
 from a3dcae_jax.data.parts import Part, ingest_video
-from a3dcae_jax.data.video import Region, Video
+from a3dcae_jax.data.video import Region, Video, with_length
 
 
 class _Ingested(NamedTuple):
@@ -68,7 +68,9 @@ class CacheWriter:
       The split's entry in the index.
     """
     is_test = split == 'test'
-    labelled = is_test and any(self._label_set in video.labels for video in videos)
+    labelled = is_test and any(
+      self._label_set in {**video.labels, **video.labels_of_length} for video in videos
+    )
     masked = is_test and any(video.masks for video in videos)
     ingested = self._ingest_videos(split, self._with_own_names(split, videos), labelled)
     self._write_frames(split, ingested)
@@ -102,8 +104,9 @@ class CacheWriter:
       faults = [*_name_faults(video.name), *video.faults]
       try:
         part = future.result()
-        faults += self._part_faults(split, video, part, labelled)
         self.notes += part.notes
+        video = with_length(video, part.num_frames)
+        faults += self._part_faults(split, video, part, labelled)
       except UserError as error:
         faults.append(str(error))
       for fault in faults:

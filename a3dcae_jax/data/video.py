@@ -41,6 +41,8 @@ class Video:
     name: unique in its split.
     frames: gives an iterator over the frames, grey uint8 [H, W], in order.
     labels: label set -> uint8 [N], 1 = abnormal; empty if the video has no labels.
+    labels_of_length: label set -> a function from N to the labels; N is known once the frames are
+      decoded, which takes too long to do it twice. `with_length` turns them into `labels`.
     masks: gives an iterator over the pixel masks, uint8 0/1 [H, W], one per frame; or None.
     tracks: the abnormal regions; None if the set has none.
     scene: name of the camera, '' if the set has only one.
@@ -51,6 +53,9 @@ class Video:
   name: str
   frames: Frames
   labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  labels_of_length: Mapping[str, Callable[[int], np.ndarray]] = dataclasses.field(
+    default_factory=dict
+  )
   masks: Frames | None = None
   tracks: tuple[Region, ...] | None = None
   scene: str = ''
@@ -63,6 +68,18 @@ def size_fault(width: int, height: int) -> str:
   if width * height <= _MAX_PIXELS:
     return ''
   return f'has {width}x{height} pixels, more than the {_MAX_PIXELS:,} of a frame: make it smaller'
+
+
+def with_length(video: Video, num_frames: int) -> Video:
+  """Return a video with all its labels, now that its number of frames is known.
+
+  Raises:
+    UserError: if labels do not fit into the frames.
+  """
+  labels = dict(video.labels)
+  for label_set, of_length in video.labels_of_length.items():
+    labels[label_set] = of_length(num_frames)
+  return dataclasses.replace(video, labels=labels, labels_of_length={})
 
 
 def read_grey(path: pathlib.Path) -> np.ndarray:

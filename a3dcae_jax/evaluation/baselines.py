@@ -1,6 +1,7 @@
 """Errors of the baselines of a run."""
 
 import numpy as np
+import tqdm
 
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import Split
@@ -27,7 +28,16 @@ def frame_baselines(
     ids: int32 [V], mean image id of each test video.
   """
   target_rms = 0.0 if options.kind == 'flow' else options.target_rms
-  return baseline_errors(split.frames, split.videos, inputs.frame_means, ids, target_rms=target_rms)
+  frames = len(split.frames)
+  with tqdm.tqdm(desc='baselines', total=frames, unit='frame', dynamic_ncols=True) as bar:
+    return baseline_errors(
+      split.frames,
+      split.videos,
+      inputs.frame_means,
+      ids,
+      target_rms=target_rms,
+      on_frame=bar.update,
+    )
 
 
 def flow_baseline(

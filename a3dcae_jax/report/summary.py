@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from a3dcae_jax.report.table import run_rows, text_table
+from a3dcae_jax.scoring.bootstrap import LEAST_VIDEOS
 from a3dcae_jax.scoring.protocol import describe
 
 
@@ -55,7 +56,10 @@ def describe_rank_regression(regression: Mapping[str, Any] | None) -> str:
 def _interval(metrics: Mapping[str, Any]) -> str:
   interval = metrics['auc_interval']
   if interval is None:
-    return 'no confidence interval of the AUC: whole videos are resampled, and there is only one'
+    return (
+      'no confidence interval of the AUC: whole videos are resampled, which takes at least '
+      f'{LEAST_VIDEOS}'
+    )
   if interval['low'] is None:
     return 'only one class: AUC is not defined'
   return (

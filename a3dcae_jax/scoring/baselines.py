@@ -1,6 +1,6 @@
 """Scores without learning: the baselines that stand beside every figure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ def baseline_errors(
   mean_image_ids: np.ndarray,
   *,
   target_rms: float = 0.0,
+  on_frame: Callable[[], Any] = lambda: None,
 ) -> dict[str, np.ndarray]:
   """Return the error of each frame under each baseline, for pixels in [0, 1].
 
@@ -41,6 +42,7 @@ def baseline_errors(
     mean_images: float [S, H, W] in [0, 1].
     mean_image_ids: int [V], the index of each video's mean image.
     target_rms: root mean square that frames are normalised to; 0 if they are not.
+    on_frame: called after each frame.
 
   Returns:
     Name of the baseline -> float64 [N].
@@ -53,14 +55,15 @@ def baseline_errors(
     in_video = slice(video.first, end)
     mean_image = mean_images[mean_image_id]
     of_video = {name: values[in_video] for name, values in errors.items()}
-    _score_video(frames[in_video], mean_image, target_rms, of_video)
+    for _ in _score_frames(frames[in_video], mean_image, target_rms, of_video):
+      on_frame()
   return errors
 
 
-def _score_video(
+def _score_frames(
   frames: np.ndarray, mean_image: np.ndarray, target_rms: float, errors: dict[str, np.ndarray]
-) -> None:
-  """Write the errors of one video into the arrays of `errors`, float64 [n]."""
+) -> Iterator[None]:
+  """Write the errors of one video into the arrays of `errors`, float64 [n], frame by frame."""
   previous = {}
   for index, frame in enumerate(frames):
     pixels = frame / np.float32(255)
@@ -77,6 +80,7 @@ def _score_video(
       if index == 1:
         errors[name][0] = errors[name][1]
     previous = images
+    yield
 
 
 def _mean_square(image: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 Single frames are not resampled: those of one video are not independent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,19 @@ import numpy as np
 from a3dcae_jax.scoring.metrics import auc
 
 LEVEL = 0.95
+LEAST_VIDEOS = 5
+"""Fewer videos say too little on how videos differ: draws of two have four outcomes."""
+
+RESAMPLES = 1000
 SEED = 0
 
 
 def auc_interval(
-  scores: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, resamples: int = 1000
+  scores: Sequence[np.ndarray],
+  labels: Sequence[np.ndarray],
+  *,
+  resamples: int = RESAMPLES,
+  on_draw: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any] | None:
   """Return a confidence interval of the micro AUC.
 
@@ -25,14 +33,15 @@ def auc_interval(
     scores: one float [N_v] per video.
     labels: one 0/1 [N_v] per video.
     resamples: number of draws.
+    on_draw: called after each draw.
 
   Returns:
     'low', 'high', 'level', 'resamples' and 'undefined', the number of draws with only one class,
     which are left out. 'low' and 'high' are None if all draws are left out. Instead of all this
-    None for a single video, which every draw would repeat.
+    None for fewer than `LEAST_VIDEOS` videos.
   """
   count = len(scores)
-  if count < 2:
+  if count < LEAST_VIDEOS:
     return None
   rng = np.random.default_rng(SEED)
   values = []
@@ -43,6 +52,7 @@ def auc_interval(
     value = auc(drawn_scores, drawn_labels)
     if value is not None:
       values.append(value)
+    on_draw()
   low = None
   high = None
   if values:

@@ -317,6 +317,23 @@ def test_bad_intervals_are_named(own_root, tmp_path, text, message):
     prepare('video_folder', own_root, tmp_path)
 
 
+def test_labelled_videos_are_decoded_once(own_root, subway_root, tmp_path, monkeypatch):
+  decoded = []
+
+  def counted(path):
+    decoded.append(path.name)
+    return read_video(path)
+
+  monkeypatch.setattr('a3dcae_jax.data.layouts.media.read_video', counted)
+  (own_root / 'labels.csv').write_text('video,start,end\nb,1,2\n')
+  assert abnormal_frames(prepare('video_folder', own_root, tmp_path)) == [1]
+  assert decoded == ['a.avi', 'b.avi']
+  decoded.clear()
+  write_truth(tmp_path / 'a.csv', [22])
+  assert abnormal_frames(prepare_subway(subway_root, tmp_path, tmp_path / 'a.csv')) == [2]
+  assert decoded == ['exit.avi'] * 2  # its training part and its test part
+
+
 def test_a_name_that_is_not_utf_8_is_refused(own_root, tmp_path, rng):
   own_root.joinpath('testing', 'b.avi').rename(own_root / 'testing' / 'caf\udce9.avi')
   with pytest.raises(UserError, match='test video caf.* not UTF-8.*: rename it'):

@@ -113,14 +113,14 @@ def test_the_interval_contains_the_auc_and_is_narrow(rng):
 
 
 def test_the_interval_of_equal_videos_is_a_point():
-  scores = [np.asarray([0.0, 1.0])] * 3
-  labels = [np.asarray([0, 1])] * 3
+  scores = [np.asarray([0.0, 1.0])] * 5
+  labels = [np.asarray([0, 1])] * 5
   interval = auc_interval(scores, labels, resamples=20)
   assert interval['low'] == interval['high'] == 1
 
 
 def test_one_class_has_no_interval():
-  videos = [np.ones(2)] * 2
+  videos = [np.ones(2)] * 5
   assert auc_interval(videos, videos, resamples=5) == {
     'low': None,
     'high': None,
@@ -130,8 +130,10 @@ def test_one_class_has_no_interval():
   }
 
 
-def test_one_video_has_no_interval():
-  assert auc_interval([np.arange(2.0)], [np.arange(2)]) is None
+@pytest.mark.parametrize('count', [0, 1, 2, 4])
+def test_few_videos_have_no_interval(count, rng):
+  scores = [rng.standard_normal(9) for _ in range(count)]
+  assert auc_interval(scores, [np.arange(9) % 2] * count) is None
 
 
 def test_the_rate_of_alarms_in_training_has_a_poisson_interval():

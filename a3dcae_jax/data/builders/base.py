@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from a3dcae_jax.data.builders import default_label_set
-from a3dcae_jax.data.video import Video
+from a3dcae_jax.data.video import Video, with_length
 
 
 class ReaderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -92,6 +92,8 @@ class ReaderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     label_set = default_label_set(self.reader, root)
     for video in self.videos(split, root, **options):
+      if video.labels_of_length:  # examples are yielded while the frames are decoded
+        video = with_length(video, sum(1 for _ in video.frames()))
       labels = video.labels.get(label_set)
       masks = video.masks() if video.masks else None
       for index, frame in enumerate(video.frames()):

@@ -1,10 +1,10 @@
 """A video as a file or as a folder of numbered images, and parts of it."""
 
+import functools
 import itertools
 import pathlib
 
-from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.community import frames_of
+from a3dcae_jax.data.layouts.community import frames_of, image_files
 from a3dcae_jax.data.layouts.entries import Entries, entries_of, note_left_out
 from a3dcae_jax.data.video import Frames
 from a3dcae_jax.data.video_file import read_video
@@ -44,12 +44,18 @@ def part(frames: Frames, start: int, end: int | None) -> Frames:
 
 
 def count_frames(path: pathlib.Path) -> int:
-  """Count the frames of a video by decoding it.
+  """Count the frames of a video: the images of a folder, or by decoding a file, once.
 
   Raises:
     UserError: if the video cannot be read or has no frames.
   """
-  count = sum(1 for _ in reader_of(path)())
-  if not count:
-    raise UserError(f'{path}: no frames')
-  return count
+  if path.is_dir():
+    return len(image_files(path))
+  return _decoded(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@functools.cache
+def _decoded(path: pathlib.Path, time_ns: int) -> int:
+  """Count the frames of a file as it is since a time."""
+  del time_ns
+  return sum(1 for _ in read_video(path))

@@ -3,8 +3,9 @@
 The video comes from its authors on request. The ground truth is given by the user.
 """
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.layouts.entries import entries_of
 from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals, read_tracks
-from a3dcae_jax.data.layouts.intervals import interval_labels, read_all_labels, split_row
+from a3dcae_jax.data.layouts.intervals import Intervals, interval_labels, read_mat, split_row
 from a3dcae_jax.data.layouts.media import count_frames, media_of, name_of, part, reader_of
 from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Region, Video
@@ -40,9 +41,9 @@ class _Clip(NamedTuple):
 
 
 class _Truth(NamedTuple):
-  """Ground truth over a whole video: labels uint8 [N], and regions or None."""
+  """Ground truth over a whole video: a function from its length to uint8 [N], regions or None."""
 
-  labels: np.ndarray
+  labels: Callable[[int], np.ndarray]
   tracks: tuple[Region, ...] | None = None
 
 
@@ -78,7 +79,8 @@ def videos(
     tracks = None
     if truth.tracks is not None:
       tracks = _tracks_from(truth.tracks, clip.start)
-    found.append(_video(clip, labels={'user': truth.labels[clip.start :]}, tracks=tracks))
+    labels = functools.partial(_labels_from, truth.labels, clip.start)
+    found.append(_video(clip, labels_of_length={'user': labels}, tracks=tracks))
   return found
 
 
@@ -114,49 +116,66 @@ def _only_video(root: str | pathlib.Path) -> pathlib.Path:
 def _read_truth(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
   """Read the ground truth of the test part, one entry per video."""
   names = [name_of(clip.path) for clip in clips]
-  lengths = [count_frames(clip.path) for clip in clips]
   suffix = path.suffix.lower()
   if suffix == '.txt':
-    return [_read_track_file(path, names, lengths[0])]
+    return [_read_track_file(path, names)]
   if suffix == '.npy':
-    return [_Truth(labels) for labels in _read_row_file(path, lengths, clips[0].start)]
+    return _read_row_file(path, clips)
   if suffix == '.mat':
-    return [_Truth(labels) for labels in read_all_labels(path, lengths)]
-  return [_Truth(labels) for labels in _read_interval_file(path, names, lengths)]
+    intervals = read_mat(path)
+    if len(intervals) != len(clips):
+      raise UserError(f'{path}: intervals of {len(intervals)} videos, but there are {len(clips)}')
+  else:
+    by_name = _read_interval_file(path, names)
+    intervals = [by_name.get(name, []) for name in names]
+  return [_Truth(functools.partial(interval_labels, entry, source=path)) for entry in intervals]
 
 
-def _read_row_file(path: pathlib.Path, lengths: Sequence[int], start: int) -> list[np.ndarray]:
-  """Read one label per frame, of the whole video or of its part from `start` on."""
+def _read_row_file(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
+  """Read one label per frame, of all clips or of the part of the one video that is tested."""
   row = read_labels(path)
-  if len(row) == sum(lengths) - start:
+  if len(clips) == 1:
+    return [_Truth(functools.partial(_labels_of_row, row, clips[0].start, path))]
+  lengths = [count_frames(clip.path) for clip in clips]
+  parts = split_row(row, lengths, source=path)
+  return [_Truth(lambda num_frames, part=part: part) for part in parts]
+
+
+def _labels_of_row(row: np.ndarray, start: int, path: pathlib.Path, num_frames: int) -> np.ndarray:
+  """Return the labels of a video from a row of them all, or of those from `start` on."""
+  if len(row) == num_frames - start:
     row = np.concatenate([np.zeros(start, np.uint8), row])
-  return split_row(row, lengths, source=path)
+  return split_row(row, [num_frames], source=path)[0]
 
 
-def _read_interval_file(
-  path: pathlib.Path, names: Sequence[str], lengths: Sequence[int]
-) -> list[np.ndarray]:
+def _read_interval_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, Intervals]:
   """Read intervals by video. The name of a single video does not matter."""
   intervals = read_intervals(path)
   if len(names) == 1 and len(intervals) == 1:
-    intervals = {names[0]: next(iter(intervals.values()))}
-  intervals = intervals_of(path, intervals, names)
-  labels = []
-  for name, length in zip(names, lengths, strict=True):
-    labels.append(interval_labels(intervals.get(name, []), length, source=path))
-  return labels
+    return {names[0]: next(iter(intervals.values()))}
+  return intervals_of(path, intervals, names)
 
 
-def _read_track_file(path: pathlib.Path, names: Sequence[str], num_frames: int) -> _Truth:
+def _read_track_file(path: pathlib.Path, names: Sequence[str]) -> _Truth:
   if len(names) != 1:
     raise UserError(f'{path}: tracks are for one video, but there are {len(names)}')
   regions = read_tracks(path)
+  return _Truth(functools.partial(_labels_of_tracks, regions, path), regions)
+
+
+def _labels_of_tracks(regions: Sequence[Region], path: pathlib.Path, num_frames: int) -> np.ndarray:
+  """Return labels that are abnormal in each frame with a region."""
   frames = [region.frame for region in regions]
   if any(not 0 <= frame < num_frames for frame in frames):
     raise UserError(f'{path}: a region reaches beyond the {num_frames} frames of the video')
   labels = np.zeros(num_frames, np.uint8)
   labels[frames] = 1
-  return _Truth(labels, regions)
+  return labels
+
+
+def _labels_from(labels: Callable[[int], np.ndarray], start: int, num_frames: int) -> np.ndarray:
+  """Return the labels of the `num_frames` frames of a video from `start` on."""
+  return labels(start + num_frames)[start:]
 
 
 def _tracks_from(tracks: Sequence[Region], start: int) -> tuple[Region, ...]:

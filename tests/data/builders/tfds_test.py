@@ -7,6 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from a3dcae_jax.data.builders import NAMES
+from a3dcae_jax.data.video import with_length
 from tests.data.dummy_sets import noise, write_frames, write_ucsd, write_video, write_vol_label
 
 pytestmark = pytest.mark.slow
@@ -87,8 +88,9 @@ def expected_examples(builder, split):
   """Return (video, frame number, frame, label) of each frame of the reader."""
   examples = []
   for video in builder.videos(split):
-    labels = video.labels.get(builder.reader.LABEL_SETS[0])
-    for index, frame in enumerate(video.frames()):
+    frames = list(video.frames())
+    labels = with_length(video, len(frames)).labels.get(builder.reader.LABEL_SETS[0])
+    for index, frame in enumerate(frames):
       label = -1 if labels is None else labels[index]
       examples.append((video.name, index, frame, label))
   return examples

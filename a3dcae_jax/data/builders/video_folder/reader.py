@@ -161,20 +161,9 @@ def _cut(path: pathlib.Path, split: str, train_fraction: float, truth: _Truth | 
 def _video(path: pathlib.Path, frames: Frames, start: int, truth: _Truth | None) -> Video:
   """Return a video whose frames begin at frame `start` of the file."""
   labels = {}
-  faults = ()
-  num_frames = _count_or_zero(path) if truth else 0
-  if num_frames:
+  if truth:
     intervals = truth.intervals.get(name_of(path), [])
-    try:
-      labels['user'] = interval_labels(intervals, num_frames, source=truth.source)[start:]
-    except UserError as error:
-      faults = (str(error),)
-  return Video(name=name_of(path), frames=frames, labels=labels, source=str(path), faults=faults)
-
-
-def _count_or_zero(path: pathlib.Path) -> int:
-  """Count the frames of a video; 0 if it is faulty, as reading it will report."""
-  try:
-    return count_frames(path)
-  except UserError:
-    return 0
+    labels['user'] = lambda num_frames: interval_labels(
+      intervals, start + num_frames, source=truth.source
+    )[start:]
+  return Video(name=name_of(path), frames=frames, labels_of_length=labels, source=str(path))
