@@ -18,10 +18,24 @@ _MIN_NOISE = 1.5  # grey levels
 _BAND_CYCLES = 0.12  # per pixel: finer structure is noise to the registration
 _FIT_STEP = 4
 _FIT_ROUNDS = 4
+_MAD_TO_DEVIATION = 1.4826  # from the median of absolute values, for normal noise
 _TRIM = 2.5  # pixels farther than so many medians belong to objects
 _RIDGE = 1e-3
 _ALIGN_ROUNDS = 4
 _LIGHT_TERMS = 5
+_LOCAL_NOISE_PX = 5  # side of the squares over which the noise of pixels is averaged
+
+
+class Noise(NamedTuple):
+  """Deviation of frames without objects, in grey levels.
+
+  Attributes:
+    by_brightness: float32 [16], at each brightness of the background.
+    by_pixel: float32 [H, W], of each pixel: leaves in the wind differ more than a wall.
+  """
+
+  by_brightness: np.ndarray
+  by_pixel: np.ndarray
 
 
 class Background(NamedTuple):
@@ -57,38 +71,50 @@ def fit_image(frames: np.ndarray) -> np.ndarray:
   return blur(np.median(frames, axis=0))
 
 
-def fit_noise(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
-  """Return the noise at each brightness of the background, float32 [16].
+def fit_noise(frames: np.ndarray, image: np.ndarray) -> Noise:
+  """Fit the noise of a scene.
 
-  It comes from the median over all pixels of a brightness, since most of them show no object.
+  Both kinds are medians: over the pixels of a brightness, and over the frames at a pixel. Most
+  pixels show no object, and most frames show none at a pixel.
 
   Args:
     frames: uint8 [N, H, W] of the scene.
     image: float32 [H, W], its background.
   """
-  background = make_background(image, np.zeros(256 // BRIGHTNESS_STEP, np.float32))
+  background = make_background(image, no_noise(image.shape))
+  far = np.stack([np.abs(difference(blur(frame), background)) for frame in frames])
+  by_pixel = _MAD_TO_DEVIATION * np.median(far, axis=0)
   slope = _slope(image)
   flat = slope <= np.median(slope)
   brightness = np.clip(image[flat] / BRIGHTNESS_STEP, 0, 15.99).astype(int)
-  values = np.stack([np.abs(difference(blur(frame), background))[flat] for frame in frames])
+  values = far[:, flat]
   steps = np.flatnonzero(np.bincount(brightness, minlength=16) >= 50)
-  medians = [1.4826 * np.median(values[:, brightness == step]) for step in steps]
-  return np.maximum(np.interp(np.arange(16), steps, medians), _MIN_NOISE).astype(np.float32)
+  medians = [_MAD_TO_DEVIATION * np.median(values[:, brightness == step]) for step in steps]
+  return Noise(
+    np.maximum(np.interp(np.arange(16), steps, medians), _MIN_NOISE).astype(np.float32),
+    ndimage.uniform_filter(by_pixel, _LOCAL_NOISE_PX).astype(np.float32),
+  )
+
+
+def no_noise(shape: tuple[int, int]) -> Noise:
+  """Return no noise for frames of a shape."""
+  return Noise(np.zeros(256 // BRIGHTNESS_STEP, np.float32), np.zeros(shape, np.float32))
 
 
 def make_background(
-  image: np.ndarray, noise: np.ndarray, movement: np.ndarray = NO_MOVEMENT
+  image: np.ndarray, noise: Noise, movement: np.ndarray = NO_MOVEMENT
 ) -> Background:
   """Return a background as a camera sees it.
 
   Args:
     image: float32 [H, W], blurred.
-    noise: float32 [16], see `fit_noise`.
+    noise: of the scene.
     movement: float32 [2, 3] of the camera, see `align`.
   """
   moved = _warped(image, movement)
-  levels = np.interp(moved, BRIGHTNESS_STEP * (np.arange(16) + 0.5), noise)
-  deviation = np.hypot(levels, _EDGE_TOLERANCE_PX * _slope(moved)).astype(np.float32)
+  levels = np.interp(moved, BRIGHTNESS_STEP * (np.arange(16) + 0.5), noise.by_brightness)
+  deviation = np.hypot(levels, _EDGE_TOLERANCE_PX * _slope(moved))
+  deviation = np.maximum(deviation, _warped(noise.by_pixel, movement)).astype(np.float32)
   deviation[_outside(image.shape, movement)] = np.inf
   terms = _terms(moved)
   sampled = np.ascontiguousarray(_sample(terms).reshape(len(terms), -1).T)
@@ -141,7 +167,7 @@ def align(image: np.ndarray, frame: np.ndarray) -> np.ndarray:
     float32 [2, 3]: rows of (offset, row, column). A pixel of the frame times this is where the
     background shows the same. No movement if nothing better is found.
   """
-  quiet = np.zeros(256 // BRIGHTNESS_STEP, np.float32)
+  quiet = no_noise(image.shape)
   best = NO_MOVEMENT
   least = spread(difference(frame, make_background(image, quiet)))
   shift = _shift(frame, image)

@@ -15,9 +15,10 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import Split
 from a3dcae_jax.objects import background as backgrounds
 from a3dcae_jax.objects import components
-from a3dcae_jax.objects.background import Background
+from a3dcae_jax.objects.background import Background, Noise
 
-VERSION = 1  # boxes of another version are found anew
+VERSION = 2  # boxes of another version are found anew
+_SCENE_ARRAYS = ('image', 'noise_by_brightness', 'noise_by_pixel', 'usual')
 _BACKGROUND_FRAMES = 120
 _SIZE_FRAMES = 300
 _MAD_OF_NORMAL = 0.6745
@@ -56,12 +57,12 @@ class Scene(NamedTuple):
 
   Attributes:
     image: float32 [H, W], its background, blurred.
-    noise: float32 [16], see `background.fit_noise`.
+    noise: see `background.fit_noise`.
     usual: float32 [G, 2], see `components.usual_sizes`.
   """
 
   image: np.ndarray
-  noise: np.ndarray
+  noise: Noise
   usual: np.ndarray
 
 
@@ -95,7 +96,7 @@ class ForegroundModel:
       )
       chosen = np.asarray(split.frames[_evenly(frames, _BACKGROUND_FRAMES)])
       image = backgrounds.fit_image(chosen)
-      noise = backgrounds.fit_noise(chosen[::2], image)
+      noise = backgrounds.fit_noise(chosen, image)
       sampled = split.frames[_evenly(frames, _SIZE_FRAMES)]
       scenes[name] = Scene(image, noise, _usual_sizes(sampled, image, noise, parameters))
     return cls(scenes, parameters)
@@ -121,7 +122,8 @@ class ForegroundModel:
       parameters = ForegroundParameters(**header['parameters'])
       scenes = {}
       for number, name in enumerate(header['scenes']):
-        scenes[name] = Scene(*(arrays[f'{field}_{number}'] for field in Scene._fields))
+        image, by_brightness, by_pixel, usual = (arrays[f'{key}_{number}'] for key in _SCENE_ARRAYS)
+        scenes[name] = Scene(image, Noise(by_brightness, by_pixel), usual)
     except (KeyError, TypeError, ValueError) as error:
       raise UserError(f'{source} is not a model of the foreground: {error!r}') from None
     return cls(scenes, parameters)
@@ -135,8 +137,9 @@ class ForegroundModel:
     }
     arrays = {'header': np.asarray(json.dumps(header))}
     for number, scene in enumerate(self.scenes.values()):
-      for field, value in scene._asdict().items():
-        arrays[f'{field}_{number}'] = value
+      values = (scene.image, *scene.noise, scene.usual)
+      for key, value in zip(_SCENE_ARRAYS, values, strict=True):
+        arrays[f'{key}_{number}'] = value
     return arrays
 
   def stream(self, scene: str = '') -> 'ForegroundStream':
@@ -213,7 +216,8 @@ class ForegroundStream:
         break
     self._is_own = best > self._parameters.unlike
     if self._is_own:
-      self._background = backgrounds.make_background(blurred, self._scene.noise)
+      noise = self._scene.noise._replace(by_pixel=np.zeros_like(blurred))
+      self._background = backgrounds.make_background(blurred, noise)
     self._change = np.zeros_like(blurred)
 
   def _adapt(self, values: np.ndarray, mask: np.ndarray) -> None:
@@ -249,7 +253,7 @@ def _masks(
 
 
 def _usual_sizes(
-  frames: np.ndarray, image: np.ndarray, noise: np.ndarray, parameters: ForegroundParameters
+  frames: np.ndarray, image: np.ndarray, noise: Noise, parameters: ForegroundParameters
 ) -> np.ndarray:
   background = backgrounds.make_background(image, noise)
   boxes = []

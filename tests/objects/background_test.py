@@ -14,9 +14,11 @@ def test_the_background_has_no_objects():
 def test_the_noise_is_measured():
   frames = np.stack([frame_of(noise_seed=seed) for seed in range(10)])
   noise = backgrounds.fit_noise(frames, backgrounds.fit_image(frames))
-  assert noise.shape == (16,)
-  assert noise.min() >= 1.5  # the least that is assumed
-  assert noise.max() < 2
+  assert noise.by_brightness.shape == (16,)
+  assert noise.by_brightness.min() >= 1.5  # the least that is assumed
+  assert noise.by_brightness.max() < 2
+  assert noise.by_pixel.shape == frames.shape[1:]
+  assert noise.by_pixel.max() < 2
 
 
 def test_a_shift_of_the_camera_is_found():
@@ -25,7 +27,9 @@ def test_a_shift_of_the_camera_is_found():
   movement = backgrounds.align(image, moved)
   np.testing.assert_allclose(movement[:, 0], [-3, 5], atol=0.3)
   np.testing.assert_allclose(movement[:, 1:], np.eye(2), atol=0.01)
-  background = backgrounds.make_background(image, np.full(16, 1.5, np.float32), movement)
+  noise = backgrounds.no_noise(image.shape)
+  noise.by_brightness[:] = 1.5
+  background = backgrounds.make_background(image, noise, movement)
   assert backgrounds.spread(backgrounds.difference(moved, background)) < 1
   assert np.isinf(background.noise[:2]).all()  # the background does not show these rows
   assert np.isfinite(background.noise[10:70, 10:110]).all()
