@@ -13,9 +13,11 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_dir, read_object, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
-from a3dcae_jax.data.notes import Note, collect_notes
+from a3dcae_jax.data.notes import Note, collect_notes, note
 from a3dcae_jax.data.sources import find_sources
 from a3dcae_jax.data.video import Video, resize, resize_mask
+
+_DARK = 16  # no pixel of a video that shows anything is below this
 
 
 class Part(NamedTuple):
@@ -91,6 +93,7 @@ def _write_frames(
   """Write the resized frames and return the fields of `Part`."""
   count = 0
   size = None
+  brightest = 0
   digest = hashlib.sha256()
   for frame in video.frames():
     if size is not None and frame.shape != size:
@@ -101,10 +104,13 @@ def _write_frames(
     size = frame.shape
     writer.append(resize(frame, *shape))
     digest.update(np.ascontiguousarray(frame))
+    brightest = max(brightest, int(frame.max()))
     count += 1
     on_frame()
   if not count:
     raise UserError('no frames')
+  if brightest < _DARK:  # as 12 bits in 16 are, of which the upper 8 are kept
+    note(f'nearly black, no pixel is above {_DARK - 1} of 255', video.source or video.name)
   return {'num_frames': count, 'source_size': list(size), 'content': digest.hexdigest()}
 
 

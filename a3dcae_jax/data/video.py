@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.notes import note
 
-_MAX_PIXELS = 2**26  # 67 million, as of 8192x8192; Pillow would warn from 89 million on
+_MAX_PIXELS = 2**26  # 67 million, as of 8192x8192
+warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # since that rule is stricter
 
 Frames = Callable[[], Iterator[np.ndarray]]  # each call gives a new iterator over uint8 [H, W]
 

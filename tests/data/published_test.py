@@ -103,7 +103,7 @@ def prepare(name, root, cache_dir, **changes):
 def test_a_complete_ped1_in_the_community_layout(tmp_path):
   root = tmp_path / 'ped1'
   counts = reader('ucsd_ped1').PUBLISHED
-  for split, lengths, shade in (('training', counts.train, 0), ('testing', counts.test, 100)):
+  for split, lengths, shade in (('training', counts.train, 50), ('testing', counts.test, 100)):
     for number, length in enumerate(lengths, start=1):
       write_clip(root / split / 'frames' / f'{number:02d}', length, shade + number)
   write_script(root / 'UCSDped1.m', counts.abnormal['official'])

@@ -195,12 +195,21 @@ def test_notes_on_frames_name_the_video(tmp_path, rng):
   write_frames(folder, noise(rng, 4, VIDEO_SIZE))
   for index, path in enumerate(sorted(folder.iterdir())):
     path.rename(folder / f'{10 * index}_rgb.webp')
-  Image.fromarray(np.full(VIDEO_SIZE, 300, np.uint16)).save(folder / '40_rgb.png')
+  Image.fromarray(np.full(VIDEO_SIZE, 4095, np.uint16)).save(folder / '40_rgb.png')
   cache = prepare(root, tmp_path)
   assert len(cache.train.frames) == 5
   assert cache.index['notes'] == [
     'frame numbers in steps of 10: training/a',
     'pixels of 16 bits, of which the upper 8 are kept: training/a',
+  ]
+
+
+def test_a_video_without_light_is_noted(tmp_path):
+  folder = tmp_path / 'mine' / 'training' / 'a'
+  write_frames(folder, np.full((3, *VIDEO_SIZE), 4095, np.uint16))  # 12 bits in 16
+  assert prepare(tmp_path / 'mine', tmp_path).index['notes'] == [
+    'pixels of 16 bits, of which the upper 8 are kept: training/a',
+    'nearly black, no pixel is above 15 of 255: training/a',
   ]
 
 
@@ -222,6 +231,12 @@ def put_unreadable_frames(root):
 def rename_splits(root):
   (root / 'training').rename(root / 'Train')
   (root / 'testing').rename(root / 'test')
+
+
+def put_videos_of_unknown_kind(root):
+  shutil.rmtree(root / 'training')
+  (root / 'training').mkdir()
+  (root / 'training' / 'clip.dav').write_text('x')
 
 
 def flatten(root):
@@ -247,6 +262,7 @@ def link_to_nothing(root):
     (put_two_deeper, r'video cam .*with folders \(day\).*move the folders one folder up'),
     (put_unreadable_frames, 'video c .*without images that can be read, but with 000.heic'),
     (rename_splits, 'rename Train/ to training/ and test/ to testing/'),
+    (put_videos_of_unknown_kind, 'but with clip.dav, whose kind is not known as a video'),
     (flatten, r'training has images \(000.png, ...\).* move them to training/NAME/'),
     (flatten_test, r'testing has images \(000.png, ...\).* move them to testing/NAME/'),
     (link_to_nothing, 'video c .*No such file'),

@@ -7,6 +7,7 @@ import pathlib
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data import video
@@ -134,6 +135,26 @@ def test_of_several_streams_the_first_is_read_and_said(tmp_path, rng):
   found, notes = read(path)
   np.testing.assert_array_equal(found, frames)
   assert notes == ['several video streams, of which the first is read: a.mkv (18x12, 18x12)']
+
+
+def test_a_cover_is_no_video_stream(tmp_path, rng):
+  path = tmp_path / 'a.mp4'
+  write_video(tmp_path / 'plain.mp4', rng, frames=5)
+  with av.open(str(tmp_path / 'plain.mp4')) as source, av.open(str(path), 'w') as container:
+    cover = container.add_stream('mjpeg', rate=1)
+    cover.height, cover.width, cover.pix_fmt = 64, 64, 'yuvj420p'
+    cover.disposition = Disposition.attached_pic
+    stream = container.add_stream_from_template(source.streams.video[0])
+    picture = np.zeros((64, 64), np.uint8)
+    frame = av.VideoFrame.from_ndarray(picture, format='gray').reformat(format='yuvj420p')
+    container.mux([*cover.encode(frame), *cover.encode()])
+    for packet in source.demux(video=0):
+      if packet.dts is not None:
+        packet.stream = stream
+        container.mux(packet)
+  frames, notes = read(path)
+  assert frames.shape == (5, *VIDEO_SIZE)
+  assert not notes
 
 
 def test_videos_of_16_bits_are_scaled(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community, intervals
-from a3dcae_jax.data.layouts.entries import entries_of
+from a3dcae_jax.data.layouts.entries import entries_of, note_left_out
 from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Video
 
@@ -124,10 +124,11 @@ def _clip_folders(root: str | pathlib.Path, name: str, split: str) -> list[pathl
   if community.is_community(root):
     return community.clip_folders(root, split)
   parent = official_folder(root, name) / {'train': 'Train', 'test': 'Test'}[split]
-  if not parent.is_dir():
-    return []
-  folders = [path for path in parent.iterdir() if path.is_dir()]
-  return sorted(path for path in folders if re.fullmatch(r'(Train|Test)\d+', path.name))
+  found = entries_of(parent)
+  clips = [path for path in found.folders if re.fullmatch(r'(Train|Test)\d+', path.name)]
+  others = {path for path in found.folders if not path.name.endswith('_gt')}.difference(clips)
+  note_left_out(found, sorted([*others, *found.videos, *found.images]), 'a clip')
+  return clips
 
 
 def _masks(root: str | pathlib.Path, clip: pathlib.Path) -> Frames | None:

@@ -78,7 +78,7 @@ def videos(
   if not 0 < train_fraction < 1:
     _check_no_images(root / 'training')
     raise UserError(
-      f'{root}: no training/ folder with videos in it{_renaming(root)}; to cut videos in two, set '
+      f'{root}: no training/ folder with videos in it{_instead(root)}; to cut videos in two, set '
       'data.options.train_fraction between 0 and 1'
     )
   paths = _videos_to_cut(root, labels)
@@ -106,12 +106,15 @@ def _check_no_images(folder: pathlib.Path) -> None:
     )
 
 
-def _renaming(root: pathlib.Path) -> str:
-  """Return what to say of folders that are probably meant; '' if there are none."""
+def _instead(root: pathlib.Path) -> str:
+  """Return what to say of what is there instead of training videos; '' if nothing is."""
+  others = entries_of(root / 'training').others
+  if others:
+    return f', but with {others[0].name}, whose kind is not known as a video'
   found = []
   for split, folder in _FOLDERS.items():
     for path in entries_of(root).folders:
-      if path.name.lower().startswith(split) and media_in(path):
+      if path.name != folder and path.name.lower().startswith(split) and media_in(path):
         found.append(f'{path.name}/ to {folder}/')
   return f'; rename {" and ".join(found)}' if found else ''
 
