@@ -1,6 +1,7 @@
 """Files written whole, usable places, and JSON whose errors name the file."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -103,13 +104,27 @@ def atomic_dir(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
   temporary = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
   try:
     yield temporary
-    if path.exists():
-      shutil.rmtree(path)
     os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
-    os.replace(temporary, path)
+    while not _put(temporary, path):
+      pass  # another process has put its own there meanwhile
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)
     raise
+
+
+def _put(folder: pathlib.Path, path: pathlib.Path) -> bool:
+  """Rename a folder to `path`, from which an older folder is taken; False if a new one is there."""
+  with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as older:
+    with contextlib.suppress(FileNotFoundError):
+      if path.is_dir():  # a file there is not ours to remove
+        os.replace(path, pathlib.Path(older) / 'older')
+    try:
+      os.replace(folder, path)
+    except OSError as error:
+      if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+        raise
+      return False
+  return True
 
 
 def file_key(name: str) -> str:

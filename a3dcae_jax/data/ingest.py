@@ -69,43 +69,58 @@ def prepare_cache(
     label_set=label_set or builders.default_label_set(reader, root),
     options=options,
   )
-  if not _is_current(folder, root, options):
+  if _changes(folder, root, options) != '':
     builders.check_root(name, root)
     check_writable(cache_dir, 'data.cache_dir')
     with exclusive(folder.with_name(f'.{folder.name}.lock'), 'makes the frame cache'):
-      # Another process may have made it meanwhile.
-      if not _is_current(folder, root, options, say=True):
-        _make_cache(folder, name, root, (height, width), label_set, options)
+      changed = _changes(folder, root, options)  # another process may have made it meanwhile
+      if changed != '':
+        _make_or_keep(changed, folder, name, root, (height, width), label_set, options)
   return FrameCache.open(folder, splits)
 
 
-def _is_current(
-  folder: pathlib.Path, root: str | pathlib.Path, options: Mapping[str, Any], *, say: bool = False
-) -> bool:
-  """Return whether there is a frame cache whose sources have not changed since.
+def _changes(
+  folder: pathlib.Path, root: str | pathlib.Path, options: Mapping[str, Any]
+) -> str | None:
+  """Return what has changed in the sources of a frame cache since it was made; '' for nothing.
 
-  A cache stays when its videos are gone, since nothing else could be made of them.
+  That is so, too, when all its videos are gone, since nothing else could be made of them.
 
   Args:
     folder: folder of the cache.
     root: folder of its videos.
     options: options of the data set.
-    say: whether to print what has changed.
+
+  Returns:
+    The changes; None if there is no cache.
   """
   if not (folder / 'index.json').exists():
-    return False
+    return None
   before = read_object(folder / 'index.json').get('sources')
   now = find_sources(root, options, without=folder.parent)
-  if not before or not has_videos(now):
-    return True
-  changed = changes(before, now)
-  if changed and say:
+  return changes(before, now) if before and has_videos(now) else ''
+
+
+def _make_or_keep(changed: str | None, folder: pathlib.Path, *arguments: Any) -> None:
+  """Make a frame cache, or make it anew, if that is possible without the files that are gone.
+
+  Args:
+    changed: what has changed; None if there is no cache.
+    folder: folder of the cache.
+    *arguments: those of `_make_cache`.
+  """
+  if changed:
     print(
-      f'{folder}: files in {root} have changed ({changed}), the frame cache is made anew; '
-      'data.cache=FOLDER would use it as it is',
+      f'{folder}: its sources have changed ({changed}), it is made anew; data.cache={folder} would '
+      'use it as it is',
       flush=True,
     )
-  return not changed
+  try:
+    _make_cache(folder, *arguments)
+  except UserError:
+    if not changed or not changed.startswith('gone'):
+      raise
+    print(f'{folder}: it cannot be made without the files that are gone, it stays as it is')
 
 
 def cache_folder(

@@ -47,7 +47,7 @@ def has_videos(sources: Mapping[str, Any]) -> bool:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-  """Say what has changed from some sources to others; '' if nothing has."""
+  """Say what has changed from some sources to others; '' if nothing has, 'gone' comes last."""
   kinds = {
     'new': sorted(now.keys() - before.keys()),
     'changed': sorted(name for name in now.keys() & before.keys() if now[name] != before[name]),

@@ -125,7 +125,7 @@ def _read_image(path: pathlib.Path) -> Image.Image:
   except UserError as error:
     raise UserError(f'{path} {error}') from None
   except UnidentifiedImageError:
-    raise UserError(f'{path} is not an image') from None
+    raise UserError(f'{path} is not an image of a kind that can be read') from None
   except Image.DecompressionBombError:
     raise UserError(
       f'{path} has more than the {_MAX_PIXELS:,} pixels of a frame: make it smaller'

@@ -15,6 +15,10 @@ from a3dcae_jax.data.video import size_fault
 _TIMED = ('asf', 'avi', 'flv', 'matroska', 'mov', 'mxf', 'ogg')
 _UNKNOWN_SIZES = (0, 2**32 - 1)  # stated by a RIFF file that was written to a pipe
 
+# Frames that may be missing before it is noted: rates are rounded, cameras skip a frame.
+_GAP_FRAMES = 2
+_GAP_FRACTION = 0.05
+
 
 def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
   """Yield the frames of a video file, grey uint8 [H, W].
@@ -34,14 +38,15 @@ def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
     states_size = _states_size(path)
     with av.open(str(path)) as container:
       stream = _chosen_stream(container, path)
-      end_s = 0.0
+      span = _Span(stream)
       for frame in container.decode(stream):
         _check_frame(frame, count, path)
         yield _upright(frame)
         count += 1
-        end_s = max(end_s, _end_of(frame, stream))
-      if count and states_size:
-        _note_early_end(container, stream, end_s, path)
+        span.add(frame)
+      if states_size:
+        _note_early_end(container, stream, span, path)
+        _note_gaps(span, count, path)
   except UserError:
     raise
   except Exception as error:  # PyAV raises errors of many types for damaged bytes
@@ -49,6 +54,35 @@ def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
     raise UserError(f'{path} stops decoding at frame {count}: {reason}') from None
   if not count:
     raise UserError(f'{path} has no frames')
+
+
+class _Span:
+  """The time from the first to the last frame, by their time stamps.
+
+  Args:
+    stream: the stream that the frames are of.
+
+  Attributes:
+    start_s: when the first frame begins; infinite if no frame has a time.
+    end_s: when the last frame ends; 0 if no frame has a time.
+    rate: frames per second; 0 if unknown.
+  """
+
+  def __init__(self, stream: Any) -> None:
+    self.start_s = float('inf')
+    self.end_s = 0.0
+    self.rate = float(stream.average_rate or stream.guessed_rate or 0)
+
+  def add(self, frame: Any) -> None:
+    """Extend the span by a frame."""
+    if frame.pts is None:
+      return
+    start_s = float(frame.pts * frame.time_base)
+    period_s = 1 / self.rate if self.rate else 0.0
+    if frame.duration:
+      period_s = float(frame.duration * frame.time_base)
+    self.start_s = min(self.start_s, start_s)
+    self.end_s = max(self.end_s, start_s + period_s)
 
 
 def _states_size(path: pathlib.Path) -> bool:
@@ -121,35 +155,35 @@ def _upright(frame: Any) -> np.ndarray:
   return np.ascontiguousarray(grey)
 
 
-def _end_of(frame: Any, stream: Any) -> float:
-  """Return when a frame ends, in seconds; 0 if it has no time."""
-  if frame.pts is None:
-    return 0.0
-  period_s = 0.0
-  if frame.duration:
-    period_s = float(frame.duration * frame.time_base)
-  elif stream.average_rate:
-    period_s = float(1 / stream.average_rate)
-  return float(frame.pts * frame.time_base) + period_s
+def _note_gaps(span: _Span, count: int, path: pathlib.Path) -> None:
+  """Note that a video has fewer frames than its time stamps leave room for."""
+  if not span.start_s < span.end_s:
+    return
+  expected = (span.end_s - span.start_s) * span.rate
+  if expected - count > max(_GAP_FRAMES, _GAP_FRACTION * expected):
+    note(
+      'fewer frames than its time stamps leave room for, so that frames may be missing',
+      f'{path} ({count} of about {expected:.0f})',
+    )
 
 
-def _note_early_end(container: Any, stream: Any, end_s: float, path: pathlib.Path) -> None:
+def _note_early_end(container: Any, stream: Any, span: _Span, path: pathlib.Path) -> None:
   """Note that a video ends before its header says.
 
   A stream without a length of its own has that of the longest stream, which may be sound.
   """
-  if not container.format.name.startswith(_TIMED) or not end_s or not stream.average_rate:
+  if not container.format.name.startswith(_TIMED) or not span.end_s or not span.rate:
     return
   stated_s = _own_length(stream)
-  tolerance_s = 1.5 / float(stream.average_rate)
+  tolerance_s = 1.5 / span.rate
   if not stated_s and container.duration:
     stated_s = container.duration / 1e6
     if len(container.streams) > 1:
       tolerance_s += 1.0
-  if stated_s - end_s > tolerance_s:
+  if stated_s - span.end_s > tolerance_s:
     note(
       'ends before its header says, so that frames may be missing',
-      f'{path} ({end_s:.2f} of {stated_s:.2f} s)',
+      f'{path} ({span.end_s:.2f} of {stated_s:.2f} s)',
     )
 
 

@@ -1,5 +1,6 @@
 """Files are complete or missing, their places usable, and JSON errors name the file."""
 
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -135,3 +136,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, path):
   with pytest.raises(UserError, match='--bundle .* cannot be written') as error:
     check_writable(path.format(folder=tmp_path), '--bundle')
   assert len(str(error.value).splitlines()) == 1
+
+
+def test_folders_that_are_put_at_one_place_at_once_are_whole(tmp_path):
+  def write(number):
+    for _ in range(20):
+      with atomic_dir(tmp_path / 'f') as folder:
+        for name in 'abc':
+          (folder / name).write_text(str(number))
+
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    for result in [pool.submit(write, number) for number in range(4)]:
+      result.result()
+  assert len({(tmp_path / 'f' / name).read_text() for name in 'abc'}) == 1
+  assert [path.name for path in tmp_path.iterdir()] == ['f']
+
+
+def test_a_folder_does_not_replace_a_file(tmp_path):
+  (tmp_path / 'f').write_text('mine')
+  with pytest.raises(NotADirectoryError), atomic_dir(tmp_path / 'f'):
+    pass
+  assert (tmp_path / 'f').read_text() == 'mine'
+  assert [path.name for path in tmp_path.iterdir()] == ['f']

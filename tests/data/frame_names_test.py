@@ -19,6 +19,8 @@ from a3dcae_jax.data.layouts.frame_names import in_order
     (['0000.png', '0033.png', '0067.png', '0100.png'], 'in steps of 33 to 34'),
     (['20240101120000.png', '20240101120003.png', '20240301120000.png'], 'time stamps'),
     (['c1_2024-01-31_23-59-59.png', 'c1_2024-02-01_00-00-00.png'], 'time stamps'),
+    (['0001_20240101120000.png', '0002_20240101120009.png', '0003_20240101120010.png'], ''),
+    (['11-59-59.png', '12-00-00.png', '12-00-09.png'], 'time stamps'),
     (['1305031102.175304.png', '1305031102.5.png', '1305031103.1.png'], 'time stamps'),
     (['1700000000.png', '1700000001.png', '1700000009.png'], 'gap after 1700000001.png'),
     (['12.040.png', '12.080.png', '13.000.png'], 'time stamps'),
@@ -48,7 +50,10 @@ def test_frames_are_put_in_order(names, note):
     (['a1.png', 'b1.png'], 'those of 2 videos'),
     (['A1.png', 'a2.png'], 'those of 2 videos'),
     (['c1_1700000000.png', 'c1_1700000001.png', 'c2_1700000002.png'], 'those of 2 videos'),
-    (['c1_20240101120000.png', 'c2_20240101120001.png'], 'those of 2 videos'),
+    (
+      ['c1_20240101120000.png', 'c1_20240101120001.png', 'c2_20240101120002.png'],
+      'those of 2 videos',
+    ),
   ],
 )
 def test_names_without_an_order_are_refused(names, message):

@@ -76,7 +76,7 @@ def test_a_cache_is_made_anew_when_its_sources_change(
   assert 'made anew' not in capsys.readouterr().out
   change(root, rng)
   cache = prepare(root, tmp_path)
-  assert f'have changed ({said}), the frame cache is made anew' in capsys.readouterr().out
+  assert f'its sources have changed ({said}), it is made anew' in capsys.readouterr().out
   abnormal = 0 if cache.test.labels is None else int(cache.test.labels.sum())
   assert [len(cache.train.frames), abnormal] == counts
   assert cache.data_hash != first.data_hash
@@ -116,6 +116,13 @@ def test_a_cache_stays_when_all_videos_are_gone(root, tmp_path):
   first = prepare(root, tmp_path)
   shutil.rmtree(root)
   assert prepare(root, tmp_path).data_hash == first.data_hash
+
+
+def test_a_cache_stays_when_it_cannot_be_made_without_what_is_gone(root, tmp_path, capsys):
+  first = prepare(root, tmp_path)
+  shutil.rmtree(root / 'training')
+  assert prepare(root, tmp_path, splits=('test',)).data_hash == first.data_hash
+  assert 'cannot be made without the files that are gone' in capsys.readouterr().out
 
 
 def test_sources_are_found_below_links_and_loops(root, tmp_path, rng):
@@ -239,6 +246,11 @@ def put_videos_of_unknown_kind(root):
   (root / 'training' / 'clip.dav').write_text('x')
 
 
+def name_folders_otherwise(root):
+  (root / 'training').rename(root / 'normal')
+  (root / 'testing').rename(root / 'abnormal')
+
+
 def flatten(root):
   (root / 'training' / 'a.mp4').unlink()
   (root / 'training' / 'b').rename(root / 'b')
@@ -263,6 +275,7 @@ def link_to_nothing(root):
     (put_unreadable_frames, 'video c .*without images that can be read, but with 000.heic'),
     (rename_splits, 'rename Train/ to training/ and test/ to testing/'),
     (put_videos_of_unknown_kind, 'but with clip.dav, whose kind is not known as a video'),
+    (name_folders_otherwise, 'no training/ folder.*there are abnormal, normal'),
     (flatten, r'training has images \(000.png, ...\).* move them to training/NAME/'),
     (flatten_test, r'testing has images \(000.png, ...\).* move them to testing/NAME/'),
     (link_to_nothing, 'video c .*No such file'),

@@ -68,6 +68,26 @@ def test_a_video_that_ends_before_its_header_says_is_noted(tmp_path, rng):
   assert 'of 2.00 s)' in note
 
 
+def test_a_gap_in_the_middle_is_noted(tmp_path, rng):
+  path = write_video(tmp_path / 'plain.mkv', rng, frames=5)
+  gapped = tmp_path / 'a.mkv'
+  with av.open(str(gapped), 'w') as container:
+    stream = container.add_stream('ffv1', rate=25)
+    stream.height, stream.width, stream.pix_fmt = 12, 18, 'gray'
+    for index in [*range(10), *range(30, 40)]:
+      frame = av.VideoFrame.from_ndarray(noise(rng, 1)[0], format='gray')
+      frame.pts = index
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  frames, notes = read(gapped)
+  assert len(frames) == 20
+  assert notes == [
+    'fewer frames than its time stamps leave room for, so that frames may be missing: '
+    'a.mkv (20 of about 40)'
+  ]
+  assert not read(path)[1]
+
+
 def display_matrix(path: pathlib.Path, numbers: list[int]) -> None:
   """Set the display matrix of the track of an .mp4: 16.16 fixed point, row by row."""
   content = path.read_bytes()

@@ -10,10 +10,12 @@ from a3dcae_jax.common.errors import UserError
 
 _SHOWN = 5  # numbers or series that an error message lists
 _STAMP = 10**9  # numbers from here on are time stamps: seconds since 1970, and finer ones
-# Date and time of day, as 20240131235959 or with separators, as 2024-01-31_23-59-59.125.
-_DATE_AND_TIME = re.compile(
+# Date and time of day, as 20240131235959 or with separators, as 2024-01-31_23-59-59.125; or a time
+# of day with separators, as 23h59m59s.
+_TIME = re.compile(
   r'(?:19|20)\d\d\D?(?:0[1-9]|1[0-2])\D?(?:0[1-9]|[12]\d|3[01])\D{0,3}'
   r'(?:[01]\d|2[0-3])\D?[0-5]\d\D?[0-6]\d'
+  r'|(?<!\d)(?:[01]\d|2[0-3])\D[0-5]\d\D[0-6]\d(?!\d)'
 )
 
 
@@ -40,7 +42,7 @@ def in_order(names: Sequence[str]) -> Order:
   """Put the names of frames in order.
 
   The number of a frame is the first number that differs between the names, whatever stands before
-  and after it. It may be of any size and have any step. Dates with a time of day, decimals, and
+  and after it. It may be of any size and have any step. Times of day, decimals, and
   numbers from 1,000,000,000 on are time stamps, whose distances may differ.
 
   Args:
@@ -54,21 +56,20 @@ def in_order(names: Sequence[str]) -> Order:
   for name, split in pieces.items():
     if len(split) == 1:
       raise UserError(f'{name}: an image without a frame number')
-  matches = [_DATE_AND_TIME.search(name) for name in pieces]
-  if all(matches):
-    return _by_dates([(match.string[: match.start()], match.string) for match in matches])
+  matches = [_TIME.search(name) for name in pieces]
+  if all(matches) and len({match.string[: match.start()] for match in matches}) == 1:
+    return _by_times([(match.string[match.start() :], match.string) for match in matches])
   _check_one_series(((tuple(split[::2]), name) for name, split in pieces.items()))
   frames = sorted(_numbered(pieces))
   _check_unique(frames)
   return _checked_steps(frames)
 
 
-def _by_dates(prefixed: Sequence[tuple[str, str]]) -> Order:
-  """Order pairs of (what stands before the date, name)."""
-  _check_one_series(prefixed)
+def _by_times(timed: Sequence[tuple[str, str]]) -> Order:
+  """Order pairs of (time, to the end of the name, name)."""
   frames = []
-  for prefix, name in prefixed:
-    numbers = re.findall(r'\d+', name[len(prefix) :].rpartition('.')[0])
+  for time, name in timed:
+    numbers = re.findall(r'\d+', time.rpartition('.')[0] or time)
     frames.append(_Frame(tuple(map(int, numbers)), name))
   frames.sort()
   _check_unique(frames)

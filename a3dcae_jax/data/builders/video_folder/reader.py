@@ -116,7 +116,10 @@ def _instead(root: pathlib.Path) -> str:
     for path in entries_of(root).folders:
       if path.name != folder and path.name.lower().startswith(split) and media_in(path):
         found.append(f'{path.name}/ to {folder}/')
-  return f'; rename {" and ".join(found)}' if found else ''
+  if found:
+    return f'; rename {" and ".join(found)}'
+  folders = ', '.join(path.name for path in entries_of(root).folders)
+  return f'; there are {folders}' if folders else ''
 
 
 def _note_others(root: pathlib.Path, read: Iterable[pathlib.Path]) -> None:
