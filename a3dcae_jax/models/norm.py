@@ -17,8 +17,10 @@ class Norm(nn.Module):
 
       gain = scale / sqrt(var + eps),   offset = bias - mean * gain
 
-  eps and momentum are those of PyTorch. Parameters 'scale' and 'bias' and the running statistics
-  'mean' and 'var' (collection 'batch_stats') are float32.
+  eps and momentum are those of PyTorch. The running variance is the biased one, the mean of
+  (y - mean)^2, as in Flax and TensorFlow; PyTorch's is larger by n / (n - 1), where n is the number
+  of values of a channel in a batch. Parameters 'scale' and 'bias' and the running statistics 'mean'
+  and 'var' (collection 'batch_stats') are float32.
 
   Attributes:
     features: C.

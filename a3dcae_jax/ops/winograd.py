@@ -7,6 +7,10 @@ in 2D with the m + 2 combinations G k of the kernel's taps, and A^T adds the pro
 m + 2 instead of 3 m convolutions of a frame: 1/2 of the work for m = 4, 2/3 for m = 2. Height and
 width are not transformed, because there the transforms would cost more than they save.
 
+Rounding depends on the place of a frame in its tile. The equal frames of a still scene would get
+outputs that are almost equal, and a pool along time would find its maximum at places that no other
+algorithm finds. So outputs of equal inputs are made equal.
+
 Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016,
 arXiv:1509.09308, sec. 4.
 """
@@ -23,6 +27,7 @@ from jax import lax
 from a3dcae_jax.ops.conv_algorithm import keep_operands, materialise, split_batch
 
 TAPS = 3
+_SEEN_ROWS = 8  # one row of so many is looked at first to see whether a scene is still
 
 # (frames [N, H, W, Cin], kernel [kh, kw, Cin, Cout]) -> [N, H', W', Cout]
 Convolve = Callable[[jax.Array, jax.Array], jax.Array]
@@ -137,7 +142,56 @@ def _convolve_tiles(
   outputs = _combine(transforms.output, products)
   # [B * T / tile, tile, H', W', Cout]
   outputs = jnp.stack(outputs, axis=1)
-  return outputs.reshape(batch, frames, *outputs.shape[2:])
+  outputs = outputs.reshape(batch, frames, *outputs.shape[2:])
+  return _tied(outputs, x, pad)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _tied(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> jax.Array:
+  """Return y [B, T, H', W', Cout], with outputs of equal input frames made equal.
+
+  They differed by rounding alone, so the gradient is that of `y` itself.
+
+  Args:
+    y: the outputs.
+    x: [B, T, H, W, Cin].
+    pad: zero frames (before, after).
+  """
+  if x.shape[1] <= TAPS:  # no two outputs have the same three inputs
+    return y
+  # Hardly any scene is still, and a few rows are enough to see that it is not.
+  rows = x[:, :, ::_SEEN_ROWS]
+  may_be_still = _equal_to_previous(rows).any()
+  first_of_equals = functools.partial(_first_of_equals, pad=pad)
+  return lax.cond(may_be_still, first_of_equals, lambda y, x: y, y, x)
+
+
+def _tied_fwd(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> tuple[jax.Array, None]:
+  return _tied(y, x, pad), None
+
+
+def _tied_bwd(pad: tuple[int, int], _: None, cotangent: jax.Array) -> tuple[jax.Array, None]:
+  del pad
+  return cotangent, None
+
+
+_tied.defvjp(_tied_fwd, _tied_bwd)
+
+
+def _first_of_equals(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> jax.Array:
+  """Return for each output frame the first one of the run with the same input frames."""
+  equal = _equal_to_previous(x)
+  as_before = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
+  before, after = pad
+  as_before = jnp.pad(as_before, ((0, 0), (before + 1, after)))  # the outer frames see zeros
+  own = lax.broadcasted_iota(jnp.int32, as_before.shape, 1)
+  first = lax.cummax(jnp.where(as_before, 0, own), axis=1)
+  return jax.vmap(lambda clip, frames: clip[frames])(y, first)
+
+
+def _equal_to_previous(x: jax.Array) -> jax.Array:
+  """Return whether a frame of x [B, T, ...] equals the one before, bool [B, T - 1]."""
+  return (x[:, 1:] == x[:, :-1]).all(2).all((2, 3))
 
 
 def _convolve_each(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:

@@ -14,6 +14,7 @@ from a3dcae_jax.ops.conv_algorithm import (
   target_platform,
   tracing_for,
 )
+from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.winograd import F2, F4
 
 OPERATORS = {'conv3d': (conv3d, reference.conv3d), 'deconv3d': (deconv3d, reference.deconv3d)}
@@ -205,3 +206,60 @@ def test_operands_are_kept_until_all_gradients_are_computed(rng):
     if equation.primitive.name == 'optimization_barrier':
       held.append(len(equation.invars))
   assert held.count(24) == 2
+
+
+def still(rng, frames, moving=()):
+  """Return a clip [2, T, 9, 9, 3] of one frame, with other frames at some times."""
+  x = np.repeat(draw(rng, (2, 1, 9, 9, 3)), frames, axis=1)
+  for frame in moving:
+    x[0, frame] = draw(rng, (9, 9, 3))
+  return x
+
+
+@pytest.mark.parametrize('frames', [2, 4, 6, 8, 16])
+@pytest.mark.parametrize('operator', [conv3d, deconv3d])
+def test_equal_frames_have_equal_outputs_with_every_algorithm(rng, operator, frames):
+  kernel = draw(rng, (3, 3, 3, 3, 5))
+  moving = [0] if frames == 16 else []
+  x = still(rng, frames, moving)
+  for algorithm in CONV_ALGORITHMS:
+    y = np.asarray(operator(x, kernel, conv_algorithm=algorithm))
+    inner = y[:, 2:-1]  # of equal frames alone, also in the clip that starts with another
+    np.testing.assert_array_equal(inner, np.broadcast_to(inner[:, :1], inner.shape))
+    expected = operator(x, kernel, conv_algorithm='direct')
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.parametrize('constant', [True, False])
+def test_a_still_clip_is_pooled_at_the_same_places_with_every_algorithm(rng, constant):
+  kernel = draw(rng, (3, 3, 3, 3, 5))
+  x = still(rng, 16)
+  window = (2, 1, 1)
+  if constant:
+    x = np.full((2, 16, 10, 10, 3), 0.3, np.float32)
+    window = (2, 2, 2)
+  _, expected, _ = conv_pool3d(x, kernel, window, conv_algorithm='direct')
+  assert not np.asarray(expected)[:, 1:-1, 1:-1, 1:-1].any()  # all the first, far from the padding
+  for algorithm in CONV_ALGORITHMS:
+    _, indices, _ = conv_pool3d(x, kernel, window, conv_algorithm=algorithm)
+    np.testing.assert_array_equal(indices, expected)
+
+
+def test_moving_clips_are_not_touched(rng):
+  kernel = draw(rng, (3, 3, 3, 3, 5))
+  x = draw(rng, (2, 8, 9, 9, 3))
+  still_beside = np.concatenate([x[:1], still(rng, 8)[:1]])
+  alone = winograd(x[:1], kernel)
+  np.testing.assert_array_equal(winograd(still_beside, kernel)[:1], alone)
+
+
+def test_the_gradient_of_a_still_clip_is_that_of_the_convolution(rng):
+  kernel = draw(rng, (3, 3, 3, 3, 5))
+  x = still(rng, 8)
+  cotangent = draw(rng, (2, 8, 9, 9, 5))
+  gradients = []
+  for algorithm in ('winograd', 'direct'):
+    _, pull = jax.vjp(lambda x, k, a=algorithm: conv3d(x, k, conv_algorithm=a), x, kernel)
+    gradients.append(pull(cotangent))
+  for one, other in zip(*gradients, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
