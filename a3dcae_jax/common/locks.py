@@ -14,48 +14,56 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 
 
 @contextlib.contextmanager
-def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
+def exclusive(path: pathlib.Path, purpose: str) -> Iterator[bool]:
   """Hold the lock of a file; wait for a process that has it.
 
   Args:
     path: the lock's file. It is made, with its folder, and removed at the end.
     purpose: what the other process does, for the line on waiting, such as 'finds the boxes'.
+
+  Yields:
+    Whether the lock is held; False where the file system has no locks, which a line says.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  file = _open_locked(path, purpose)
+  file, is_held = _open_locked(path, purpose)
   try:
-    yield
+    yield is_held
   finally:
     path.unlink(missing_ok=True)  # before the lock is free: a process that waits opens it anew
     file.close()
 
 
-def try_lock(file: IO) -> bool:
+def try_lock(file: IO) -> bool | None:
   """Lock an open file, without waiting.
 
-  Where the file system has no locks, a line says so, and the file counts as locked.
+  Where the file system has no locks, a line says so.
 
   Returns:
-    False if another process has the lock.
+    Whether the file is locked; False if another process has the lock, None without locks.
   """
   return _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _open_locked(path: pathlib.Path, purpose: str) -> IO:
-  """Open and lock a file that is still at `path` once it is locked."""
+def _open_locked(path: pathlib.Path, purpose: str) -> tuple[IO, bool]:
+  """Open and lock a file that is still at `path` once it is locked.
+
+  Returns:
+    The file, and whether it is locked.
+  """
   while True:
     with contextlib.ExitStack() as unless_locked:
       file = unless_locked.enter_context(open(path, 'a', encoding='utf-8'))
-      if not try_lock(file):
+      is_held = try_lock(file)
+      if is_held is False:
         print(f'{path.parent}: waiting for another process that {purpose}', file=sys.stderr)
-        _flock(file, fcntl.LOCK_EX)
+        is_held = _flock(file, fcntl.LOCK_EX)
       with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):
           unless_locked.pop_all()
-          return file
+          return file, bool(is_held)
 
 
-def _flock(file: IO, operation: int) -> bool:
+def _flock(file: IO, operation: int) -> bool | None:
   try:
     fcntl.flock(file, operation)
   except BlockingIOError:
@@ -68,4 +76,5 @@ def _flock(file: IO, operation: int) -> bool:
       'make sure that no other process writes there',
       file=sys.stderr,
     )
+    return None
   return True

@@ -7,6 +7,7 @@ faults of the set are reported at once.
 import hashlib
 import inspect
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -72,10 +73,13 @@ def prepare_cache(
   if _changes(folder, root, options) != '':
     builders.check_root(name, root)
     check_writable(cache_dir, 'data.cache_dir')
-    with exclusive(folder.with_name(f'.{folder.name}.lock'), 'makes the frame cache'):
+    with exclusive(folder.with_name(f'.{folder.name}.lock'), 'makes the frame cache') as is_held:
       changed = _changes(folder, root, options)  # another process may have made it meanwhile
       if changed != '':
-        _make_or_keep(changed, folder, name, root, (height, width), label_set, options)
+        # Without locks each process has parts of its own, and the last one puts its cache there.
+        own = '' if is_held else f'-{os.uname().nodename}-{os.getpid()}'
+        parts = folder.with_name(f'.{folder.name}.parts{own}')
+        _make_or_keep(changed, folder, parts, name, root, (height, width), label_set, options)
   return FrameCache.open(folder, splits)
 
 
@@ -159,16 +163,16 @@ def _without_defaults(options: Mapping[str, Any], reader: ModuleType) -> dict[st
 
 def _make_cache(
   folder: pathlib.Path,
+  parts: pathlib.Path,
   name: str,
   root: str | pathlib.Path,
   shape: tuple[int, int],
   label_set: str,
   options: Mapping[str, Any],
 ) -> None:
-  """Ingest a data set into `folder`."""
+  """Ingest a data set into `folder`. Parts of videos are kept in `parts` if that fails."""
   reader = builders.reader(name)
   chosen = label_set or builders.default_label_set(reader, root)
-  parts = folder.with_name(f'.{folder.name}.parts')
   # Before anything is read: what changes meanwhile is a change.
   sources = find_sources(root, options, without=folder.parent)
 

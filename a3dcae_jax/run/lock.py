@@ -33,7 +33,7 @@ class WorkdirLock:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
     file = open(self._path, 'a+', encoding='utf-8')  # noqa: SIM115 - the open file is the lock
-    if not try_lock(file):
+    if try_lock(file) is False:
       file.seek(0)
       owner = file.read().strip() or 'unknown'
       file.close()

@@ -46,8 +46,8 @@ def test_without_locks_there_is_a_line(tmp_path, capsys, monkeypatch, number):
     raise OSError(number, os.strerror(number))
 
   monkeypatch.setattr(fcntl, 'flock', flock)
-  with locks.exclusive(tmp_path / '.lock', 'works'):
-    pass
+  with locks.exclusive(tmp_path / '.lock', 'works') as is_held:
+    assert not is_held
   line = capsys.readouterr().err
   assert f'{tmp_path}/.lock: the file system has no locks ({os.strerror(number)})' in line
 

@@ -1,6 +1,9 @@
 """A frame cache knows the files that it was made from, and what is left out of a folder is said."""
 
 import concurrent.futures
+import errno
+import fcntl
+import itertools
 import os
 import shutil
 
@@ -147,6 +150,20 @@ def test_the_caches_are_no_sources(root):
 
 
 def test_processes_that_want_one_cache_wait_for_one_another(root, tmp_path):
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    caches = [pool.submit(prepare, root, tmp_path) for _ in range(4)]
+    hashes = {cache.result().data_hash for cache in caches}
+  assert len(hashes) == 1
+  assert len(list((tmp_path / 'caches').iterdir())) == 1
+
+
+def test_without_locks_each_process_makes_the_cache(root, tmp_path, monkeypatch):
+  def flock(*_):
+    raise OSError(errno.ENOLCK, 'No locks available')
+
+  monkeypatch.setattr(fcntl, 'flock', flock)
+  numbers = itertools.count()  # threads stand for processes
+  monkeypatch.setattr(os, 'getpid', lambda: next(numbers))
   with concurrent.futures.ThreadPoolExecutor(4) as pool:
     caches = [pool.submit(prepare, root, tmp_path) for _ in range(4)]
     hashes = {cache.result().data_hash for cache in caches}
