@@ -83,7 +83,7 @@ def test_the_error_for_a_missing_folder_tells_how_to_get_the_set(name):
   assert '--config.data.root=FOLDER' in message
   assert len(message.splitlines()) == 1
   if name in PUBLIC:
-    assert f'python -m a3dcae_jax.prepare --config=configs/{name}.py --download' in message
+    assert f'python -m a3dcae_jax.prepare --config={name} --download' in message
   else:
     assert '--download' not in message
     assert 'the documentation says more under' in message
