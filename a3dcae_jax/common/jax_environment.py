@@ -14,6 +14,7 @@ _PLUGINS = {  # module -> the value of JAX_PLATFORMS that it adds
 _UNFIT = {  # setting -> (values, why no command runs with them)
   'jax_enable_x64': ((True,), 'everything is computed in 32 or 16 bits'),
   'jax_disable_jit': ((True,), 'a training step is compiled as a whole'),
+  'jax_no_tracing': ((True,), 'a training step is compiled as a whole'),
   'jax_numpy_rank_promotion': (('raise',), 'arrays of different ranks are combined'),
   'jax_transfer_guard': (
     ('disallow', 'disallow_explicit'),

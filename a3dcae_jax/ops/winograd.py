@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from a3dcae_jax.ops.conv_algorithm import keep_operands, materialise, split_batch
+from a3dcae_jax.ops.shapes import sliced
 
 TAPS = 3
 _SEEN_ROWS = 8  # one row of so many is looked at first to see whether a scene is still
@@ -160,7 +161,7 @@ def _tied(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> jax.Array:
   if x.shape[1] <= TAPS:  # no two outputs have the same three inputs
     return y
   # Hardly any scene is still, and a few rows are enough to see that it is not.
-  rows = x[:, :, ::_SEEN_ROWS]
+  rows = sliced(x, slice(None), slice(None, None, _SEEN_ROWS))
   may_be_still = _equal_to_previous(rows).any()
   first_of_equals = functools.partial(_first_of_equals, pad=pad)
   return lax.cond(may_be_still, first_of_equals, lambda y, x: y, y, x)
@@ -181,17 +182,23 @@ _tied.defvjp(_tied_fwd, _tied_bwd)
 def _first_of_equals(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> jax.Array:
   """Return for each output frame the first one of the run with the same input frames."""
   equal = _equal_to_previous(x)
-  as_before = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
+  as_before = sliced(equal, slice(-2)) & sliced(equal, slice(1, -1)) & sliced(equal, slice(2, None))
   before, after = pad
   as_before = jnp.pad(as_before, ((0, 0), (before + 1, after)))  # the outer frames see zeros
-  own = lax.broadcasted_iota(jnp.int32, as_before.shape, 1)
-  first = lax.cummax(jnp.where(as_before, 0, own), axis=1)
-  return jax.vmap(lambda clip, frames: clip[frames])(y, first)
+
+  def take(last, frame):
+    output, is_as_before = frame
+    output = jnp.where(is_as_before[:, None, None, None], last, output)
+    return output, output
+
+  outputs = y.swapaxes(0, 1)
+  _, outputs = lax.scan(take, jnp.zeros_like(outputs[0]), (outputs, as_before.T))
+  return outputs.swapaxes(0, 1)
 
 
 def _equal_to_previous(x: jax.Array) -> jax.Array:
   """Return whether a frame of x [B, T, ...] equals the one before, bool [B, T - 1]."""
-  return (x[:, 1:] == x[:, :-1]).all(2).all((2, 3))
+  return (sliced(x, slice(1, None)) == sliced(x, slice(-1))).all(2).all((2, 3))
 
 
 def _convolve_each(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:
