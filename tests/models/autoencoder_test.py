@@ -114,7 +114,7 @@ def test_polyphase_is_exact(clips, widths, train):
       )
       return jnp.square(recon - clips).sum(), (recon, updates)
 
-    return jax.value_and_grad(loss, has_aux=True)(variables['params'])
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables['params'])
 
   def compare(result, expected):
     # A gradient sums over all pixels, so its rounding error is proportional to the largest value of
