@@ -10,10 +10,10 @@ detector.json with the calibration and the threshold; see docs/reference/bundle.
 jax, numpy and flatbuffers are enough:
 
   from a3dcae_jax.serving.bundle import load_bundle
-  detector = load_bundle('ped2.bundle')
-  abnormal = detector.score_video(frames) > detector.threshold    # frames uint8 [N, H, W]
+  from a3dcae_jax.serving.stream import StreamScorer
+  scorer = StreamScorer(load_bundle('ped2.bundle'))
 
-The bundle of a run on objects takes their boxes too: detector.score_video(frames, boxes).
+It takes frames one by one. The bundle of a run on objects takes their boxes too.
 
 Training videos are read only if the run has no calibration yet. Test labels are not read.
 """

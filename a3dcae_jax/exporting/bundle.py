@@ -13,6 +13,7 @@ from a3dcae_jax.config import fields
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.program import scoring_program
 from a3dcae_jax.evaluation.scorer import CheckpointScorer
+from a3dcae_jax.exporting.stream_threshold import stream_fields
 from a3dcae_jax.serving.arrays import pack_array, unpack_array
 from a3dcae_jax.serving.artefact import DTYPES, export_program
 from a3dcae_jax.serving.bundle import Bundle, write_bundle
@@ -62,6 +63,9 @@ def export_bundle(folder: str | pathlib.Path, source: BundleSource, *, onnx: boo
   clips = sample_clips(inputs.frame_means[0], scorer.window)
   details = {
     'calibration': calibration.bundle_fields(recipe.eval, source.events),
+    'stream': stream_fields(
+      calibration.errors(recipe.eval.per_position), recipe.eval, source.events
+    ),
     'error': {'kind': recipe.eval.error, 'network_weight': recipe.eval.network_weight},
     'row_scale': list(inputs.row_scale),
     **source.details,

@@ -14,6 +14,7 @@ from a3dcae_jax.evaluation.calibration import INPUTS, InputStatistics
 from a3dcae_jax.evaluation.object_calibration import OBJECTS, ObjectCalibration
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, object_program
 from a3dcae_jax.exporting.bundle import TOLERANCE, sample_clips
+from a3dcae_jax.exporting.stream_threshold import stream_fields
 from a3dcae_jax.objects.box_cache import foreground_model
 from a3dcae_jax.objects.detectors import Detector
 from a3dcae_jax.serving.arrays import pack_arrays
@@ -75,6 +76,9 @@ def export_object_bundle(
   objects = sample_objects(source.inputs.frame_means[0], scorer.window)
   details = {
     'calibration': source.calibration.bundle_fields(settings.eval, settings.events),
+    'stream': stream_fields(
+      source.calibration.errors(settings.eval.object_weights), settings.eval, settings.events
+    ),
     'boxes': {
       'detector': source.detector,
       'min_score': options.min_score,

@@ -26,6 +26,7 @@ def bundle_text(bundle: Bundle | ObjectBundle) -> str:
     f'threshold {calibration["threshold"]:.3f} by {calibration["threshold_rule"]} '
     f'{calibration["threshold_value"]} of {calibration["frames"]} frames '
     f'of {calibration["videos"]}',
+    _stream_text(manifest['stream']),
     f'checked on {check[unit]} {unit}, {check["platform"]}: '
     f'largest difference to the checkpoint {check["max_difference"]:.3g}',
     f'loads with jax >= {manifest["loads_with"]["jax_at_least"]}, numpy and flatbuffers '
@@ -74,6 +75,16 @@ def _object_texts(bundle):
     f'{onnx["max_difference"]:.2g} of {onnx["largest_measurement"]:.2g}',
   }
   return lines, texts, 'objects', 'detector.score_video(frames, boxes)'
+
+
+def _stream_text(stream):
+  """Return the line on the threshold for streams and the alarms to expect of it."""
+  expected = stream['expected']
+  return (
+    f'threshold for streams {stream["threshold"]:.3f}: {expected["events"]} events in '
+    f'{expected["hours"]:.2f} h of these videos, {expected["per_hour"]:.3g} per hour '
+    f'(95 %: {expected["low"]:.2g} to {expected["high"]:.2g})'
+  )
 
 
 def _platforms(bundle):

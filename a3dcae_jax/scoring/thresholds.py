@@ -1,6 +1,6 @@
 """Thresholds from training scores alone: they never depend on test labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,32 @@ from a3dcae_jax.scoring.events import detect_events
 
 RULES = ('quantile', 'rate', 'fixed')
 
+Count = Callable[[np.ndarray, float], int]
+"""(scores of a video, threshold) -> number of its events."""
+
+
+def count_detected(scores: np.ndarray, threshold: float) -> int:
+  """Return the number of events of a video, as `events.detect_events` finds them."""
+  return len(detect_events(scores, threshold=threshold))
+
 
 def choose_threshold(
-  train_scores: Sequence[np.ndarray], *, rule: str, value: float, frames_per_s: float
+  train_scores: Sequence[np.ndarray],
+  *,
+  rule: str,
+  value: float,
+  frames_per_s: float,
+  count: Count = count_detected,
 ) -> float:
   """Return the score at which events begin.
 
   Args:
     train_scores: scores of normal (training) videos, one float [N_v] per video.
     rule: 'quantile': the quantile `value` of all training scores. 'rate': the lowest threshold
-      with at most `value` events per hour of training video, as `events.detect_events` finds
-      them. 'fixed': `value` itself.
+      with at most `value` events per hour of training video. 'fixed': `value` itself.
     value: see `rule`.
     frames_per_s: frame rate of the videos, for 'rate'.
+    count: counts the events of a video, for 'rate'.
 
   Raises:
     UserError: for an unknown rule, a value out of range, or no training scores.
@@ -37,14 +50,18 @@ def choose_threshold(
     raise UserError(f'threshold rule {rule!r} needs training scores, but there are none')
   if rule == 'rate':
     allowed = value * len(scores) / frames_per_s / 3600
-    return _threshold_of_rate(train_scores, allowed)
+    return _threshold_of_rate(train_scores, allowed, count)
   if not 0 < value < 1:
     raise UserError(f'threshold quantile (={value}) must lie between 0 and 1')
   return float(np.quantile(scores, value))
 
 
 def expected_alarms(
-  train_scores: Sequence[np.ndarray], threshold: float, frames_per_s: float
+  train_scores: Sequence[np.ndarray],
+  threshold: float,
+  frames_per_s: float,
+  *,
+  count: Count = count_detected,
 ) -> dict[str, Any]:
   """Return the rate of events in training scores, with its uncertainty.
 
@@ -55,24 +72,25 @@ def expected_alarms(
     train_scores: scores of normal videos, one float [N_v] per video.
     threshold: the score at which events begin.
     frames_per_s: frame rate of the videos.
+    count: counts the events of a video.
 
   Returns:
     `events`, `hours`, `per_hour`, and `low` and `high`, the 95 % interval of the rate per hour.
   """
-  count = sum(len(detect_events(video, threshold=threshold)) for video in train_scores)
+  events = sum(count(video, threshold) for video in train_scores)
   hours = sum(map(len, train_scores)) / frames_per_s / 3600
-  low = stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
-  high = stats.chi2.ppf(0.975, 2 * count + 2) / 2
+  low = stats.chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
+  high = stats.chi2.ppf(0.975, 2 * events + 2) / 2
   return {
-    'events': count,
+    'events': events,
     'hours': hours,
-    'per_hour': count / hours,
+    'per_hour': events / hours,
     'low': float(low) / hours,
     'high': float(high) / hours,
   }
 
 
-def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float) -> float:
+def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float, count: Count) -> float:
   """Search for the lowest threshold with at most `allowed` events, by bisection.
 
   Candidates are the scores themselves and a number just above the highest one, where there are no
@@ -85,9 +103,7 @@ def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float) -> fl
   high = len(scores)
   while low < high:
     middle = (low + high) // 2
-    events = 0
-    for video in train_scores:
-      events += len(detect_events(video, threshold=candidates[middle]))
+    events = sum(count(video, candidates[middle]) for video in train_scores)
     if events <= allowed:
       high = middle
     else:

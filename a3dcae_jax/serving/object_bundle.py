@@ -277,15 +277,39 @@ def _checked_boxes(boxes: Any, num_frames: int) -> tuple[np.ndarray, np.ndarray]
     raise UserError(
       f'the frames of boxes are {frame.dtype} {list(frame.shape)}; they must be int [M]'
     )
-  if not frame.size and not corners.size:
-    corners = corners.reshape(0, _CORNERS)
-  if corners.shape != (len(frame), _CORNERS) or (corners.size and corners.dtype.kind not in 'iuf'):
-    raise UserError(
-      f'the corners of boxes are {corners.dtype} {list(corners.shape)}; '
-      f'they must be float [{len(frame)}, {_CORNERS}], as there are {len(frame)} frames of boxes'
-    )
+  corners = check_corners(corners, len(frame))
   for index in np.flatnonzero((frame < 0) | (frame >= num_frames))[:1]:
     raise UserError(f'box {index} is in frame {frame[index]}; the video has 0 to {num_frames - 1}')
+  return frame.astype(np.int32), corners
+
+
+def check_corners(corners: Any, count: int | None = None) -> np.ndarray:
+  """Return corners as float32 [M, 4], after they were checked.
+
+  Args:
+    corners: x1, y1, x2, y2 of each box.
+    count: how many boxes there must be; None for any number.
+
+  Raises:
+    UserError: naming the first box that is wrong.
+  """
+  try:
+    corners = np.asarray(corners)
+  except ValueError:
+    raise UserError('the corners of boxes must be float [M, 4]') from None
+  if not corners.size and not count:
+    corners = np.zeros((0, _CORNERS), np.float32)
+  wrong_count = count is not None and len(corners) != count
+  if (
+    corners.ndim != 2
+    or corners.shape[1] != _CORNERS
+    or wrong_count
+    or corners.dtype.kind not in 'iuf'
+  ):
+    text = f'the corners of boxes are {corners.dtype} {list(corners.shape)}; they must be float '
+    if count is None:
+      raise UserError(f'{text}[M, {_CORNERS}]')
+    raise UserError(f'{text}[{count}, {_CORNERS}], as there are {count} frames of boxes')
   with np.errstate(over='ignore'):
     corners = corners.astype(np.float32)
   for index in np.flatnonzero(~np.isfinite(corners).all(1))[:1]:
@@ -294,4 +318,4 @@ def _checked_boxes(boxes: Any, num_frames: int) -> tuple[np.ndarray, np.ndarray]
     raise UserError(
       f'box {index} has corners {corners[index].tolist()}: x2 > x1 and y2 > y1 must hold'
     )
-  return frame.astype(np.int32), corners
+  return corners

@@ -116,13 +116,27 @@ def smooth(scores: np.ndarray, sigma_frames: float, mode: str) -> np.ndarray:
   """
   if not sigma_frames:
     return scores
+  weights = gaussian(sigma_frames, mode)
+  before = len(weights) - 1
+  after = 0
+  if mode == 'centred':
+    before = after = len(weights) // 2
+  return np.convolve(np.pad(scores, (before, after), mode='edge'), weights, 'valid')
+
+
+def gaussian(sigma_frames: float, mode: str) -> np.ndarray:
+  """Return the weights of a Gaussian over frames; they sum to 1.
+
+  Args:
+    sigma_frames: standard deviation in frames; 0 gives a single weight.
+    mode: 'centred', or 'causal': the weights of the frame, the one before it, and so on.
+  """
+  if not sigma_frames:
+    return np.ones(1)
   if mode == 'centred':
     radius = int(4 * sigma_frames + 0.5)
     offsets = np.arange(-radius, radius + 1)
-    around = np.pad(scores, radius, mode='edge')
   else:
-    radius = int(4 * sigma_frames)
-    offsets = np.arange(radius + 1)
-    around = np.pad(scores, (radius, 0), mode='edge')
+    offsets = np.arange(int(4 * sigma_frames) + 1)
   weights = np.exp(-0.5 * np.square(offsets / sigma_frames))
-  return np.convolve(around, weights / weights.sum(), 'valid')
+  return weights / weights.sum()

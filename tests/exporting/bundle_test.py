@@ -23,8 +23,11 @@ from a3dcae_jax.run import evaluate as run_evaluate
 from a3dcae_jax.run import export as run_export
 from a3dcae_jax.run import train, workdir
 from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.baselines import NORMALISED
+from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.serving.bundle import load_bundle
+from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.training.checkpoints import Checkpoints
 from tests.tiny_run import tiny
 
@@ -87,6 +90,29 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
   assert load_bundle(bundle).threshold == own['events']['threshold']
   names = {path.name for path in scored.iterdir()}
   assert {'report.html', 'config.json', 'provenance.json', 'metrics.json'} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('exported', ['beyond'], indirect=True)
+def test_a_stream_has_the_scores_of_the_causal_evaluation(exported):
+  settings, run, bundle = exported
+  causal = {'eval.smoothing_mode': 'causal'}
+  metrics = run_evaluate.evaluate_again(run, Changes(normalisation='zscore', overrides=causal))
+  _, _, expected, _ = read_scores(run / 'scores.csv')
+  scorer = StreamScorer(load_bundle(bundle))
+  split = open_cache(settings.data).test
+  for video, scores in zip(split.videos, expected, strict=True):
+    streamed = []
+    for frame in split.frames[video.first : video.first + video.num_frames]:
+      scorer.add(frame)
+      streamed += scorer.scores()
+    streamed += scorer.flush()
+    got = [each.score for each in streamed]
+    np.testing.assert_allclose(got, scores, rtol=1e-5, atol=1e-5)
+  # By a quantile of all scores, the same scores give the same threshold.
+  assert settings.events.threshold_rule == 'quantile'
+  assert scorer.threshold == metrics['events']['threshold']
+  assert scorer.bundle.manifest['stream']['expected']['hours'] > 0
 
 
 @pytest.mark.slow

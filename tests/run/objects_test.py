@@ -18,6 +18,7 @@ from a3dcae_jax.run.objects import parts_of, selected_boxes
 from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.serving.bundle import load_bundle
+from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.training import parallel
 from a3dcae_jax.training.checkpoints import Checkpoints, restore_or_init
 from tests.tiny_run import tiny
@@ -207,6 +208,24 @@ def test_a_video_has_the_scores_of_the_evaluation(finished, exported):
     own = own.take(np.random.default_rng(0).permutation(len(own.frame)))  # in any order
     frames = cache.test.frames[video.first : end]
     got = bundle.score_video(frames, (own.frame - video.first, own.corners))
+    np.testing.assert_allclose(got, scores, rtol=1e-5, atol=1e-5)
+
+
+def test_a_stream_has_the_scores_of_the_causal_evaluation(finished, exported):
+  settings, run = finished
+  cache = open_cache(settings.data)
+  boxes = selected_boxes(settings.objects, cache, 'test')
+  causal = {'eval.smoothing_mode': 'causal'}
+  run_evaluate.evaluate_again(run, Changes(normalisation='zscore', overrides=causal))
+  _, _, expected, _ = read_scores(run / 'scores.csv')
+  scorer = StreamScorer(load_bundle(exported))
+  for video, scores in zip(cache.test.videos, expected, strict=True):
+    streamed = []
+    for frame in range(video.first, video.first + video.num_frames):
+      scorer.add(cache.test.frames[frame], boxes.corners[boxes.frame == frame])
+      streamed += scorer.scores()
+    streamed += scorer.flush()
+    got = [each.score for each in streamed]
     np.testing.assert_allclose(got, scores, rtol=1e-5, atol=1e-5)
 
 

@@ -1,0 +1,43 @@
+"""The threshold of a bundle for running streams, and the alarms to expect of it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from a3dcae_jax.config import fields
+from a3dcae_jax.evaluation.calibration import train_scores
+from a3dcae_jax.scoring.thresholds import choose_threshold, expected_alarms
+from a3dcae_jax.serving.stream_events import END_FRAMES, START_FRAMES, count_events
+
+
+def stream_fields(
+  errors: list[np.ndarray], options: fields.Eval, events: fields.Events
+) -> dict[str, Any]:
+  """Return the field `stream` of `detector.json`.
+
+  A stream is smoothed without later frames, whatever `eval.smoothing_mode` says, and its events are
+  those of `serving.stream_events`. So the threshold is found by the same scores and events.
+
+  Args:
+    errors: errors of the calibrating videos, one float [N_v] per video.
+    options: the config's `eval`.
+    events: the config's `events`.
+  """
+  scores = train_scores(errors, dataclasses.replace(options, smoothing_mode='causal'))
+  threshold = choose_threshold(
+    scores,
+    rule=events.threshold_rule,
+    value=events.threshold_value,
+    frames_per_s=events.frames_per_s,
+    count=count_events,
+  )
+  return {
+    'threshold': threshold,
+    'threshold_rule': events.threshold_rule,
+    'threshold_value': events.threshold_value,
+    'frames_per_s': events.frames_per_s,
+    'start_frames': START_FRAMES,
+    'end_frames': END_FRAMES,
+    'expected': expected_alarms(scores, threshold, events.frames_per_s, count=count_events),
+  }

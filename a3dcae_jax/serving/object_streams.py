@@ -1,0 +1,153 @@
+"""Streams scored by objects: the clips of objects, and the error of each frame."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.serving.object_bundle import ObjectBundle
+from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, lower_edges, object_errors
+from a3dcae_jax.serving.video import object_rows
+
+_CLIPS = 4  # per batch
+_BATCH_SIZES = (16, 128)  # of objects; the smaller one is filled first
+
+
+class ObjectClip(NamedTuple):
+  """The objects of a frame.
+
+  Attributes:
+    clip: uint8 [T, H, W], the frames around it; None without objects.
+    corners: float32 [M, 4], boxes in pixels of the clip.
+  """
+
+  clip: np.ndarray | None
+  corners: np.ndarray
+
+
+class FrameError(NamedTuple):
+  """The error of a frame whose clip is complete.
+
+  Attributes:
+    error: that of its worst object; 0 without objects.
+    heat: None; the frame is not scored as a whole.
+    objects: float64 [M, 5], corners and error of each object.
+  """
+
+  error: float
+  heat: None
+  objects: np.ndarray
+
+
+class ObjectStream:
+  """The frames of one stream that still wait for later ones.
+
+  The clip of a frame has it at position T // 2. Beyond the ends of the stream, its first or last
+  frame is repeated.
+  """
+
+  def __init__(self, bundle: ObjectBundle) -> None:
+    """Begin a stream."""
+    self._window = bundle.window
+    self._later = bundle.window - bundle.window // 2 - 1
+    self._recent = np.zeros((bundle.window, bundle.height, bundle.width), np.uint8)
+    self._count = 0
+    self._boxes = deque()  # of the frames without a clip
+    self._errors = deque()
+    self.complete: list[ObjectClip] = []
+    self.skipped = 0  # every frame has a score
+
+  def add(self, frame: np.ndarray, corners: np.ndarray) -> None:
+    """Take the next frame, uint8 [H, W], and its boxes, float32 [M, 4]."""
+    self._recent[self._count % self._window] = frame
+    self._count += 1
+    self._boxes.append(corners)
+    if len(self._boxes) > self._later:
+      self._cut()
+
+  def end(self) -> None:
+    """Cut the clips that end with the stream."""
+    while self._boxes:
+      self._cut()
+
+  def put(self, objects: np.ndarray) -> None:
+    """Add the objects of the next frame, float64 [M, 5]."""
+    self._errors.append(objects)
+
+  def errors(self, ended: bool) -> Iterator[FrameError]:
+    """Yield the errors of the next frames; at the end of a stream nothing changes."""
+    del ended
+    while self._errors:
+      objects = self._errors.popleft()
+      yield FrameError(objects[:, 4].max(initial=0), None, objects)
+
+  def _cut(self) -> None:
+    """Cut the clip of the first frame that has none."""
+    frame = np.asarray([self._count - len(self._boxes)])
+    corners = self._boxes.popleft()
+    clip = None
+    if len(corners):
+      rows = object_rows(frame, self._count, window=self._window)
+      clip = self._recent[rows[0] % self._window]
+    self.complete.append(ObjectClip(clip, corners))
+
+
+class ObjectProgram:
+  """Computes the errors of objects of any stream.
+
+  Args:
+    bundle: of objects.
+  """
+
+  def __init__(self, bundle: ObjectBundle) -> None:
+    self._bundle = bundle
+    self._rows = np.arange(_CLIPS * bundle.window, dtype=np.int32).reshape(_CLIPS, -1)
+
+  def warm_up(self, streams: int) -> None:
+    """Compile the batches that any number of streams needs."""
+    del streams
+    clip = np.zeros((self._bundle.window, self._bundle.height, self._bundle.width), np.uint8)
+    box = np.float32([[0, 0, self._bundle.width, self._bundle.height]])
+    for size in _BATCH_SIZES:
+      self._run([ObjectClip(clip, np.repeat(box, size, axis=0))])
+
+  def run(self, streams: Sequence[ObjectStream]) -> None:
+    """Give each stream the errors of the objects whose clips are complete."""
+    waiting = []
+    for stream in streams:
+      waiting += [(stream, item) for item in stream.complete]
+      stream.complete = []
+    measured = [(stream, item) for stream, item in waiting if item.clip is not None]
+    errors = []
+    for start in range(0, len(measured), _CLIPS):
+      errors += self._run([item for _, item in measured[start : start + _CLIPS]])
+    remaining = iter(errors)
+    for stream, item in waiting:
+      own = np.zeros(0) if item.clip is None else next(remaining)
+      stream.put(np.column_stack([item.corners, own]).astype(np.float64))
+
+  def _run(self, items):
+    """Return the errors of the objects of each clip, one array [M] per clip."""
+    counts = [len(item.corners) for item in items]
+    # Filled with repeated clips and objects, so that there are few compilations.
+    frames = np.concatenate([items[index % len(items)].clip for index in range(_CLIPS)])
+    corners = np.concatenate([item.corners for item in items])
+    rows = self._rows[np.repeat(np.arange(len(items)), counts)]
+    measurements = np.zeros((0, len(RAW_MEASUREMENTS)), np.float32)
+    start = 0
+    while start < len(corners):
+      size = next((size for size in _BATCH_SIZES if size >= len(corners) - start), _BATCH_SIZES[-1])
+      chosen = np.resize(np.arange(start, min(start + size, len(corners))), size)
+      found = np.asarray(self._bundle(frames, rows[chosen], corners[chosen]))
+      measurements = np.concatenate([measurements, found[: len(corners) - start]])
+      start += size
+    if not np.isfinite(measurements).all():
+      raise UserError(
+        f'{self._bundle.folder}: a measurement is not finite: the detector is damaged; '
+        'export it again'
+      )
+    bottoms = lower_edges(corners, self._bundle.height)
+    zscores = self._bundle.statistics.zscores(bottoms, measurements)
+    return np.split(object_errors(zscores, self._bundle.weights), np.cumsum(counts)[:-1])
