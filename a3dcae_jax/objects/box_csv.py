@@ -6,9 +6,9 @@ Frames count from 0; x2 and y2 are exclusive; rows may be in any order. A name t
 is written as train/NAME or test/NAME.
 """
 
-import csv
 import math
 import pathlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import SPLITS
+from a3dcae_jax.data.layouts.text import Row, read_table
 from a3dcae_jax.objects.boxes import Boxes, join_boxes, make_boxes
 
 COLUMNS = ('video', 'frame', 'x1', 'y1', 'x2', 'y2', 'score', 'class')
@@ -57,26 +58,18 @@ def read_boxes(path: str | pathlib.Path, index: Mapping[str, Any], split: str) -
   places = _places(index, split)
   faults = []
   rows = []
-  try:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-      reader = csv.reader(file)
-      header = next(reader, [])
-      if tuple(cell.strip() for cell in header) != COLUMNS:
-        raise UserError(f'{path}: row 1 is {",".join(header)!r}, it must be {",".join(COLUMNS)}')
-      for cells in reader:
-        if not cells:
-          continue
-        try:
-          row = _read_row(cells, places)
-        except ValueError as error:
-          faults.append(f'{path}: row {reader.line_num}: {error}')
-          continue
-        if row is not None:
-          rows.append(row)
-  except FileNotFoundError:
-    raise UserError(f'{path} does not exist: a CSV file of boxes is needed') from None
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise UserError(f'{path} cannot be read as a CSV file in UTF-8: {error}') from None
+  table = read_table(path)
+  header = [cell.lower() for cell in next(table, Row(1, [])).cells]
+  if tuple(header) != COLUMNS:
+    raise UserError(f'{path}: row 1 is {",".join(header)!r}, it must be {",".join(COLUMNS)}')
+  for line, cells in table:
+    try:
+      row = _read_row(cells, places)
+    except ValueError as error:
+      faults.append(f'{path}: row {line}: {error}')
+      continue
+    if row is not None:
+      rows.append(row)
   if faults:
     if len(faults) > _MAX_FAULTS:
       faults = [*faults[:_MAX_FAULTS], f'{path}: {len(faults) - _MAX_FAULTS} more faults']
@@ -102,9 +95,10 @@ def _places(index: Mapping[str, Any], split: str) -> dict[str, _Place | None]:
       scale = (index['width'] / width, index['height'] / height)
       place = _Place(first, video['num_frames'], (height, width), scale) if key == split else None
       first += video['num_frames']
-      places[f'{key}/{video["name"]}'] = place
+      name = unicodedata.normalize('NFC', video['name'])
+      places[f'{key}/{name}'] = place
       if video['name'] not in shared:
-        places[video['name']] = place
+        places[name] = place
   return places
 
 
@@ -118,8 +112,8 @@ def _read_row(
   """
   if len(cells) != len(COLUMNS):
     raise ValueError(f'{len(cells)} values, it must have {len(COLUMNS)}: {",".join(COLUMNS)}')
-  values = dict(zip(COLUMNS, (cell.strip() for cell in cells), strict=True))
-  name = values['video']
+  values = dict(zip(COLUMNS, cells, strict=True))
+  name = unicodedata.normalize('NFC', values['video'])
   if name not in places:
     rule = 'is in both splits: write train/ or test/ before it'
     if f'train/{name}' not in places:

@@ -26,6 +26,7 @@ from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_array, unpack_array
 from a3dcae_jax.serving.folder import (
   WEIGHTS,
+  arguments_of,
   check_weights,
   compiled,
   open_program,
@@ -115,6 +116,7 @@ def load_bundle(folder: pathlib.Path | str) -> 'Bundle | ObjectBundle':
 def _open_bundle(folder, manifest, files):
   """Return a bundle of whole frames, after its files were compared with each other."""
   geometry = manifest['input']
+  manifests.check_listed(folder, files, [WEIGHTS, MEAN_IMAGE, *geometry['models'].values()])
   weights = read_weights(folder, files)
   mean_image_path = folder / MEAN_IMAGE
   mean_image = unpack_array(files[MEAN_IMAGE], str(mean_image_path))
@@ -259,15 +261,18 @@ def _check_mean_image(
   path: pathlib.Path, geometry: Mapping[str, Any], mean_image: np.ndarray
 ) -> None:
   shape = (geometry['height_px'], geometry['width_px'])
-  if mean_image.shape != shape:
-    raise UserError(f'{path} is {list(mean_image.shape)}, {manifests.NAME} says {list(shape)}')
+  if mean_image.shape != shape or mean_image.dtype != np.float32:
+    raise UserError(
+      f'{path} is {mean_image.dtype} {list(mean_image.shape)}, {manifests.NAME} says float32 '
+      f'{list(shape)}'
+    )
 
 
 def _check_clips(
   path: pathlib.Path, geometry: Mapping[str, Any], dtype: str, model: export.Exported
 ) -> None:
   """Check that a program takes the clips that the manifest describes."""
-  (_, _, clips), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
+  _, _, clips = arguments_of(model, path, 3)
   _, *sizes = clips.shape
   expected = [geometry['window_frames'], geometry['height_px'], geometry['width_px']]
   if sizes != expected or str(clips.dtype) != dtype:

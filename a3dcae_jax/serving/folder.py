@@ -93,6 +93,23 @@ def open_program(content: bytes, path: pathlib.Path) -> export.Exported:
     ) from None
 
 
+def arguments_of(model: export.Exported, path: pathlib.Path, count: int) -> list[Any]:
+  """Return the arguments of a program, as shapes.
+
+  Args:
+    model: the program.
+    path: its file, for errors.
+    count: how many it must have.
+
+  Raises:
+    UserError: if it has other arguments.
+  """
+  arguments, named = jax.tree.unflatten(model.in_tree, model.in_avals)
+  if len(arguments) != count or named or not isinstance(arguments[0], dict):
+    raise UserError(f'{path} is a program of other arguments than a bundle has')
+  return list(arguments)
+
+
 def check_weights(
   path: pathlib.Path, name: str, model: export.Exported, weights: Mapping[str, np.ndarray]
 ) -> None:

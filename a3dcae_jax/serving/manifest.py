@@ -3,19 +3,40 @@
 import hashlib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import object_digest, read_object
+from a3dcae_jax.serving.object_statistics import MEASUREMENTS
 
 FORMAT = 'a3dcae_jax detector bundle'
 FORMAT_VERSION = 3
 FRAMES = 'frames'  # kinds of bundles
 OBJECTS = 'objects'
 NAME = 'detector.json'
+_NUMBER = (int, float)
+_FIELDS = {  # what readers rely on, beside format, format_version, sha256 and kind
+  'loads_with': {'jax_at_least': str},
+  'files': dict,
+  'input': {'window_frames': int, 'height_px': int, 'width_px': int, 'models': dict},
+  'calibration': {
+    'mean': _NUMBER,
+    'std': _NUMBER,
+    'threshold': _NUMBER,
+    'smoothing_frames': _NUMBER,
+    'smoothing_mode': str,
+  },
+}
+_FIELDS_OF_KIND = {
+  FRAMES: {
+    'input': {'frame_stride': int},
+    'calibration': {'step_frames': int, 'per_position': bool, 'position_mean': list},
+  },
+  OBJECTS: {'calibration': {'weights': dict.fromkeys(MEASUREMENTS, _NUMBER)}},
+}
 PROMISE = (
   f'Format version {FORMAT_VERSION} is read by each version of a3dcae_jax that has it. '
   'The model files load with the jax that wrote them and with later ones, never with an earlier '
@@ -62,6 +83,8 @@ def read_manifest(folder: pathlib.Path | str) -> dict[str, Any]:
     raise UserError(
       f'{path}: kind is {manifest.get("kind")!r}, this a3dcae_jax knows {FRAMES!r} and {OBJECTS!r}'
     )
+  _check_fields(manifest, _FIELDS, str(path))
+  _check_fields(manifest, _FIELDS_OF_KIND[manifest['kind']], str(path))
   needed = manifest['loads_with']['jax_at_least']
   if version_key(jax.__version__) < version_key(needed):
     raise UserError(
@@ -80,6 +103,9 @@ def read_files(folder: pathlib.Path | str, manifest: Mapping[str, Any]) -> dict[
   files = {}
   for name, expected in manifest['files'].items():
     path = pathlib.Path(folder) / name
+    _check_fields({name: expected}, {name: {'bytes': int, 'sha256': str}}, f'{folder}/{NAME}')
+    if pathlib.PurePath(name).name != name:
+      raise UserError(f'{folder}/{NAME}: file {name!r} is not in the folder of the bundle')
     try:
       content = path.read_bytes()
     except OSError as error:
@@ -96,10 +122,36 @@ def read_files(folder: pathlib.Path | str, manifest: Mapping[str, Any]) -> dict[
   return files
 
 
+def check_listed(folder: pathlib.Path, files: Mapping[str, bytes], names: Iterable[Any]) -> None:
+  """Check that the manifest lists the files that a bundle of this kind needs.
+
+  Raises:
+    UserError: naming the first that it does not.
+  """
+  for name in names:
+    if not isinstance(name, str) or name not in files:
+      raise UserError(f'{folder / NAME} lists no file {name!r}: the bundle is not complete')
+
+
 def version_key(version: str) -> tuple[int, ...]:
-  """Return the leading numbers of a version: '0.10.2.dev3' -> (0, 10, 2)."""
-  numbers = re.match(r'\d+(?:\.\d+)*', version).group()
-  return tuple(int(part) for part in numbers.split('.'))
+  """Return the leading numbers of a version: '0.10.2.dev3' -> (0, 10, 2); () without any."""
+  numbers = re.match(r'\d{1,9}(?:\.\d{1,9})*', version)
+  return tuple(int(part) for part in numbers.group().split('.')) if numbers else ()
+
+
+def _check_fields(values: Mapping[str, Any], kinds: Mapping[str, Any], source: str) -> None:
+  """Check that fields are there and of their types; a dict of types stands for an object.
+
+  Raises:
+    UserError: naming the first field that is missing or of another type.
+  """
+  for name, kind in kinds.items():
+    is_object = isinstance(kind, dict)
+    value = values.get(name)
+    if not isinstance(value, dict if is_object else kind):
+      raise UserError(f'{source}: {name} is missing or of a wrong type; export the run again')
+    if is_object:
+      _check_fields(value, kind, f'{source}: {name}')
 
 
 def _sha256(content: bytes) -> str:

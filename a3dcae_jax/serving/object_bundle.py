@@ -24,6 +24,7 @@ from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
 from a3dcae_jax.serving.folder import (
   WEIGHTS,
+  arguments_of,
   check_weights,
   compiled,
   open_program,
@@ -66,7 +67,7 @@ def write_object_bundle(
       reads.
     extra_files: name -> content.
   """
-  frames, rows, _ = _arguments(model)
+  frames, rows, _ = _arguments(model, pathlib.Path(folder) / MODEL)
   _, height, width = frames.shape
   _, window = rows.shape
   manifest = {
@@ -102,6 +103,7 @@ def open_object_bundle(
   Raises:
     UserError: if the files disagree on the shape of frames or weights.
   """
+  manifests.check_listed(folder, files, [MODEL, WEIGHTS, STATISTICS])
   path = folder / MODEL
   model = open_program(files[MODEL], path)
   _check_geometry(path, manifest['input'], model)
@@ -248,15 +250,15 @@ class ObjectBundle:
       raise UserError(f'{name} are {what}; {self.folder} takes {dtype} [{sizes}]')
 
 
-def _arguments(model: export.Exported) -> tuple[Any, Any, Any]:
+def _arguments(model: export.Exported, path: pathlib.Path) -> tuple[Any, Any, Any]:
   """Return the shapes of frames, rows and corners that a program takes."""
-  (_, frames, rows, corners), _ = jax.tree.unflatten(model.in_tree, model.in_avals)
+  _, frames, rows, corners = arguments_of(model, path, 4)
   return frames, rows, corners
 
 
 def _check_geometry(path: pathlib.Path, geometry: Mapping[str, Any], model: export.Exported):
   """Check that a program takes the frames and clips that the manifest describes."""
-  frames, rows, _ = _arguments(model)
+  frames, rows, _ = _arguments(model, path)
   found = [rows.shape[1], *frames.shape[1:]]
   expected = [geometry['window_frames'], geometry['height_px'], geometry['width_px']]
   if found != expected:

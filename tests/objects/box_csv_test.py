@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.objects.box_csv import read_boxes
@@ -87,9 +89,48 @@ def test_another_header_is_shown_beside_the_right_one(tmp_path):
     read_boxes(write(tmp_path, header='video,frame'), INDEX, 'test')
 
 
+@pytest.mark.parametrize('delimiter', [',', ';', '\t', ' '])
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'latin-1'])
+def test_boxes_with_every_delimiter_and_encoding(tmp_path, delimiter, encoding):
+  text = f'{HEADER}\n02,1,0,0,100,50,0.5,3\n'.replace(',', delimiter)
+  (tmp_path / 'boxes.csv').write_bytes(text.encode(encoding))
+  assert read_boxes(tmp_path / 'boxes.csv', INDEX, 'test').frame.tolist() == [5]
+
+
+_CELLS = st.one_of(
+  st.sampled_from(['01', '02', 'test/01', 'walk', '0', '1', '-1', '1e9', 'nan', 'x', '', '0.5']),
+  st.integers(-300, 300).map(str),
+  st.text(max_size=3),
+)
+_ROWS = st.lists(st.lists(_CELLS, min_size=6, max_size=9).map(','.join), max_size=4)
+CONTENTS = st.one_of(
+  st.binary(max_size=80),
+  _ROWS.map(lambda rows: '\n'.join([HEADER, *rows]).encode('utf-8', 'replace')),
+)
+
+
+@settings(
+  max_examples=100,
+  deadline=None,
+  derandomize=True,
+  database=None,
+  suppress_health_check=list(HealthCheck),
+)
+@given(content=CONTENTS)
+def test_any_bytes_are_read_or_refused(tmp_path, content):
+  path = tmp_path / 'boxes.csv'
+  path.write_bytes(content)
+  try:
+    boxes = read_boxes(path, INDEX, 'test')
+  except UserError as error:
+    assert str(path) in str(error)
+  else:
+    assert np.isfinite(boxes.corners).all()
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
   with pytest.raises(UserError, match='absent.csv does not exist'):
     read_boxes(tmp_path / 'absent.csv', INDEX, 'test')
   (tmp_path / 'boxes.csv').write_bytes(b'\xff\xfe\x00')
-  with pytest.raises(UserError, match='boxes.csv cannot be read'):
+  with pytest.raises(UserError, match='boxes.csv is not text'):
     read_boxes(tmp_path / 'boxes.csv', INDEX, 'test')

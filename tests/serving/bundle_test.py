@@ -1,15 +1,20 @@
 """The bundle, with a program of three lines: its results and its errors."""
 
+import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import object_digest
@@ -68,6 +73,11 @@ def write(folder, exported, **changes):
   return folder
 
 
+@pytest.fixture(scope='module')
+def written(tmp_path_factory, exported):
+  return write(tmp_path_factory.mktemp('bundles') / 'b', exported)
+
+
 @pytest.fixture
 def folder(tmp_path, exported):
   return write(tmp_path / 'b', exported)
@@ -77,9 +87,9 @@ def folder(tmp_path, exported):
 def test_any_number_of_clips_has_the_errors_of_the_program(folder, rng, batch):
   clips = rng.integers(0, 256, (batch, WINDOW, HEIGHT, WIDTH), dtype=np.uint8)
   bundle = load_bundle(folder)
-  for given in (clips, clips / np.float32(255)):
-    expected = jax.jit(program)(WEIGHTS, MEAN, given)
-    for got, want in zip(bundle(given), expected, strict=True):
+  for pixels in (clips, clips / np.float32(255)):
+    expected = jax.jit(program)(WEIGHTS, MEAN, pixels)
+    for got, want in zip(bundle(pixels), expected, strict=True):
       np.testing.assert_array_equal(got, want)
 
 
@@ -182,6 +192,78 @@ def test_a_bundle_that_does_not_fit_is_refused_in_one_line(folder, harm, message
   with pytest.raises(UserError, match=message) as caught:
     load_bundle(folder)
   assert '\n' not in str(caught.value)
+
+
+_VALUES = st.sampled_from([None, True, 0, -1, 1.5, 10**20, '', 'x', '9', [], [1], {}, {'a': 1}])
+
+
+@st.composite
+def harms(draw):
+  """Draw a function that damages a bundle and seals it again, as only its maker could."""
+  name = draw(st.sampled_from(['detector.json', 'detector.json', 'weights.npz', 'mean_image.npy']))
+  places = draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
+  value = draw(_VALUES)
+  new = draw(st.binary(max_size=9))
+
+  def harm(folder):
+    manifest = json.loads((folder / 'detector.json').read_text())
+    if name == 'detector.json':  # another value, or none, in some place of the tree
+      parent = manifest
+      for place in places:
+        keys = sorted(parent.keys() - {'sha256', 'format'})
+        key = keys[place % len(keys)]
+        if not isinstance(parent[key], dict) or not parent[key]:
+          break
+        parent = parent[key]
+      keys = sorted(parent)
+      parent.pop(keys[places[0] % len(keys)])
+      if new:
+        parent[keys[places[0] % len(keys)]] = value
+    else:
+      content = (folder / name).read_bytes()
+      at = places[0] % len(content)
+      content = content[:at] + new + content[at + places[-1] % 99 :]
+      (folder / name).write_bytes(content)
+      digest = hashlib.sha256(content).hexdigest()
+      manifest['files'][name] = {'bytes': len(content), 'sha256': digest}
+    sealed = manifest | {'sha256': object_digest(manifest)}
+    (folder / 'detector.json').write_text(json.dumps(sealed))
+
+  return harm
+
+
+@settings(
+  max_examples=100,
+  deadline=None,
+  derandomize=True,
+  database=None,
+  suppress_health_check=list(HealthCheck),
+)
+@given(harm=harms())
+def test_any_bundle_is_loaded_or_refused(written, harm):
+  with tempfile.TemporaryDirectory() as parent:
+    folder = pathlib.Path(parent) / 'b'
+    shutil.copytree(written, folder)
+    harm(folder)
+    try:
+      load_bundle(folder)
+    except UserError as error:
+      assert str(folder) in str(error)
+      assert len(str(error).splitlines()) == 1
+
+
+@settings(
+  max_examples=100,
+  deadline=None,
+  derandomize=True,
+  database=None,
+  suppress_health_check=list(HealthCheck),
+)
+@given(content=st.one_of(st.binary(max_size=99), st.text(max_size=99).map(str.encode)))
+def test_any_bytes_of_a_manifest_are_refused(tmp_path, content):
+  (tmp_path / 'detector.json').write_bytes(content)
+  with pytest.raises(UserError, match='detector.json'):
+    load_bundle(tmp_path)
 
 
 @pytest.mark.parametrize(

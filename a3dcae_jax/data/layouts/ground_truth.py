@@ -113,7 +113,7 @@ def _whole(value: Any) -> int:
 
 def _table_rows(path: pathlib.Path) -> Iterator[tuple[str, str, Any, Any]]:
   """Yield (place in the file, video, start, end)."""
-  rows = read_table(path)
+  rows = list(read_table(path))
   header = [cell.casefold() for cell in rows[0].cells] if rows else []
   if set(_COLUMNS) <= set(header):
     places = [header.index(name) for name in _COLUMNS]

@@ -21,6 +21,8 @@ def read_array(path: str | pathlib.Path) -> np.ndarray:
       start = file.read(len(_MAGIC))
   except OSError as error:
     raise UserError(f'{path} cannot be read: {error.strerror}') from None
+  if not start:
+    raise UserError(f'{path} is empty')
   if start.startswith(_ZIP):
     raise UserError(f'{path} is a .npz archive: save its array alone, with numpy.save')
   if start != _MAGIC:

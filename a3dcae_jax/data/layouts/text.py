@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
@@ -31,7 +32,7 @@ def read_text(path: str | pathlib.Path) -> str:
   try:
     content = pathlib.Path(path).read_bytes()
   except FileNotFoundError:
-    raise UserError(f'{path}: there is no such file') from None
+    raise UserError(f'{path} does not exist') from None
   except (OSError, ValueError) as error:  # a ValueError for a zero byte in the name
     raise UserError(f'{path} cannot be read: {getattr(error, "strerror", None) or error}') from None
   if content.startswith(b'PK\x03\x04'):
@@ -48,8 +49,8 @@ def read_text(path: str | pathlib.Path) -> str:
   raise UserError(f'{path} is not text: it must be in UTF-8, UTF-16 with its mark, or Latin-1')
 
 
-def read_table(path: str | pathlib.Path) -> list[Row]:
-  """Read the rows of a text file. Rows without any text are left out.
+def read_table(path: str | pathlib.Path) -> Iterator[Row]:
+  """Yield the rows of a text file. Rows without any text are left out.
 
   The first row decides on the delimiter: a comma, a semicolon or a tab, or else spaces.
 
@@ -61,13 +62,15 @@ def read_table(path: str | pathlib.Path) -> list[Row]:
   first = next((line for line in lines if line.strip()), '')
   delimiter = next((mark for mark in _DELIMITERS if mark in first), None)
   if delimiter is None:
-    found = [Row(number, line.split()) for number, line in enumerate(lines, start=1)]
-  else:
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    found = []
-    try:
-      for cells in reader:
-        found.append(Row(reader.line_num, [cell.strip() for cell in cells]))
-    except csv.Error as error:
-      raise UserError(f'{path}, line {reader.line_num}: not a table: {error}') from None
-  return [row for row in found if any(row.cells)]
+    for number, line in enumerate(lines, start=1):
+      if cells := line.split():
+        yield Row(number, cells)
+    return
+  reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+  try:
+    for cells in reader:
+      cells = [cell.strip() for cell in cells]
+      if any(cells):
+        yield Row(reader.line_num, cells)
+  except csv.Error as error:
+    raise UserError(f'{path}, line {reader.line_num}: not a table: {error}') from None
