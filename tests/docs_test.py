@@ -12,7 +12,7 @@ import pytest
 from a3dcae_jax.config import VARIANTS
 from a3dcae_jax.config.fields import Config
 from a3dcae_jax.scoring.tables import COLUMNS
-from tools import make_config_reference, make_pictures
+from tools import make_config_reference, make_error_reference, make_pictures
 
 REPO = pathlib.Path(__file__).parents[1]
 PACKAGE = REPO / 'a3dcae_jax'
@@ -141,6 +141,20 @@ def test_pictures_outline_the_true_region():
 def test_config_reference_is_up_to_date():
   """`python -m tools.make_config_reference` writes it."""
   assert _text(make_config_reference.PAGE) == make_config_reference.config_reference()
+
+
+def test_error_reference_is_up_to_date():
+  """`python -m tools.make_error_reference` writes it."""
+  assert _text(make_error_reference.PAGE) == make_error_reference.error_reference()
+
+
+def test_errors_are_in_one_voice():
+  """Each is one line without a full stop, which says what is wrong and does not beg or shout."""
+  for path in PACKAGE.rglob('*.py'):
+    for message in make_error_reference.messages(path.read_text()):
+      assert not message.endswith(('.', '!', ' ')) or message.endswith('...'), message
+      assert '\n' not in message, message
+      assert not re.match(r'(?i)error|please|sorry|invalid|cannot|failed|unable', message), message
 
 
 def test_method_explains_every_variant():

@@ -316,6 +316,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     raise UserError(f'--config: {error}') from None
   except Exception as error:  # whatever a file raises that is not a config
     reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+    if isinstance(error, ImportError) and (error.name or '').startswith('configs'):
+      reason += '; it is of another version: copy a config of this one, a3dcae_jax/configs/NAME.py'
     raise UserError(f'--config: the file is not a config ({reason})') from None
 
 

@@ -102,7 +102,17 @@ _CELLS = st.one_of(
   st.integers(-300, 300).map(str),
   st.text(max_size=3),
 )
-_ROWS = st.lists(st.lists(_CELLS, min_size=6, max_size=9).map(','.join), max_size=4)
+_ROW = st.tuples(
+  st.sampled_from(['02', 'test/01', 'walk']),
+  st.sampled_from(['0', '1', '2.0']),
+  st.integers(-20, 150).map(str),
+  st.integers(-20, 60).map(str),
+  st.integers(0, 300).map(str),
+  st.integers(0, 200).map(str),
+  st.sampled_from(['0', '0.5', '1']),
+  st.sampled_from(['0', '7']),
+)
+_ROWS = st.lists((st.lists(_CELLS, min_size=6, max_size=9) | _ROW).map(','.join), max_size=4)
 CONTENTS = st.one_of(
   st.binary(max_size=80),
   _ROWS.map(lambda rows: '\n'.join([HEADER, *rows]).encode('utf-8', 'replace')),
