@@ -236,7 +236,10 @@ _JSON = st.recursive(
 )
 _TEXT = st.text(alphabet='video,startend;\t \n\r"0123456789.-x\0é', max_size=60)
 _CELLS = st.sampled_from(['01', 'a.mp4', 'x', '', '0', '1', '5', '-1', '2.0', '1e3', 'nan', '"'])
-_ROWS = st.lists(st.lists(_CELLS, min_size=2, max_size=7).map(','.join), max_size=4)
+_NUMBERS_OF_FRAMES = st.sampled_from(['0', '1', '5', '2.0', '-1', '90'])
+_GOOD_CELLS = st.tuples(_CELLS, *[_NUMBERS_OF_FRAMES] * 2) | st.tuples(*[_NUMBERS_OF_FRAMES] * 6)
+_ANY_CELLS = st.lists(_CELLS, min_size=2, max_size=7)
+_ROWS = st.lists((_GOOD_CELLS | _ANY_CELLS).map(','.join), max_size=4)
 _TEXTS = st.tuples(
   st.sampled_from(['', 'video,start,end\n', 'video start end\n']),
   _TEXT | _ROWS.map('\n'.join),

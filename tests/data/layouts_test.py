@@ -317,6 +317,36 @@ def test_bad_intervals_are_named(own_root, tmp_path, text, message):
     prepare('video_folder', own_root, tmp_path)
 
 
+@pytest.mark.parametrize('with_file', [False, True])
+def test_pixel_masks_of_the_users_videos(own_root, tmp_path, rng, with_file):
+  masks = np.zeros((20, *VIDEO_SIZE), np.uint8)
+  masks[5:8, 10:20, 10:30] = 255
+  write_frames(own_root / 'testing' / 'masks' / 'b', masks)
+  if with_file:
+    (own_root / 'labels.csv').write_text('video,start,end\nb,4,9\n')
+  cache = prepare('video_folder', own_root, tmp_path)
+  assert names_of(cache.test) == ['b']
+  assert abnormal_frames(cache) == (list(range(4, 9)) if with_file else [5, 6, 7])
+  np.testing.assert_array_equal(cache.test.masks, masks > 0)
+
+
+def test_a_test_video_may_be_called_masks(own_root, tmp_path, rng):
+  write_frames(own_root / 'testing' / 'masks', noise(rng, 5, VIDEO_SIZE))
+  cache = prepare('video_folder', own_root, tmp_path)
+  assert names_of(cache.test) == ['b', 'masks']
+  assert cache.test.masks is None
+
+
+def test_masks_that_belong_to_no_video_or_are_too_few_are_named(own_root, tmp_path):
+  masks = np.zeros((19, *VIDEO_SIZE), np.uint8)
+  write_frames(own_root / 'testing' / 'masks' / 'b', masks)
+  with pytest.raises(UserError, match='test video b .*20 frames, but 19 masks'):
+    prepare('video_folder', own_root, tmp_path)
+  write_frames(own_root / 'testing' / 'masks' / 'c', masks)
+  with pytest.raises(UserError, match='masks of c, which is not a test video; there are b'):
+    prepare('video_folder', own_root, tmp_path)
+
+
 def test_labelled_videos_are_decoded_once(own_root, subway_root, tmp_path, monkeypatch):
   decoded = []
 

@@ -1,14 +1,19 @@
 """Your own videos.
 
-They are in `training/*` and optionally `testing/*`, their labels in `labels.csv`. Each video is a
-file or a folder of images. Videos can also be cut in two.
+They are in `training/*` and optionally `testing/*`, their labels in `labels.csv`, their pixel masks
+in `testing/masks/*`. Each video is a file or a folder of images. Videos can also be cut in two.
 """
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.layouts.community import masks_in
 from a3dcae_jax.data.layouts.entries import entries_of, is_video, note_left_out
 from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals
 from a3dcae_jax.data.layouts.intervals import Intervals, interval_labels
@@ -28,6 +33,7 @@ HOW_TO_GET = (
   '(the documentation says more under Your own camera)'
 )
 _FOLDERS = {'train': 'training', 'test': 'testing'}
+_MASKS = pathlib.Path('testing', 'masks')
 _LABEL_FILES = ('labels.csv', 'labels.txt', 'labels.json')
 
 
@@ -70,11 +76,14 @@ def videos(
     truth = _Truth(labels, read_intervals(labels))
   if media_in(root / 'training'):
     paths = media_in(root / _FOLDERS[split])
+    if entries_of(root / _MASKS).folders:  # otherwise it is a video of this name
+      paths = [path for path in paths if path != root / _MASKS]
     if not paths:
       _check_no_images(root / _FOLDERS[split])
     _note_others(root, [root / 'training', root / 'testing', pathlib.Path(labels)])
     truth = _by_name(truth, paths)
-    return [_video(path, reader_of(path), 0, truth) for path in paths]
+    found = [_video(path, reader_of(path), 0, truth) for path in paths]
+    return _with_masks(root, found) if split == 'test' else found
   if not 0 < train_fraction < 1:
     _check_no_images(root / 'training')
     raise UserError(
@@ -84,6 +93,32 @@ def videos(
   paths = _videos_to_cut(root, labels)
   truth = _by_name(truth, paths)
   return [_cut(path, split, train_fraction, truth) for path in paths]
+
+
+def _with_masks(root: pathlib.Path, videos: Sequence[Video]) -> list[Video]:
+  """Add the pixel masks of `testing/masks/NAME/*`; they are also labels where there are none."""
+  folders = {path.name: path for path in entries_of(root / _MASKS).folders}
+  unknown = sorted(folders.keys() - {video.name for video in videos})
+  if unknown:
+    names = ', '.join(video.name for video in videos)
+    raise UserError(
+      f'{root / _MASKS}: masks of {", ".join(unknown)}, which is not a test video; there are '
+      f'{names or "none"}'
+    )
+  found = []
+  for video in videos:
+    if video.name in folders:
+      masks = masks_in(folders[video.name])
+      labels = video.labels_of_length or {'user': functools.partial(_marked, masks)}
+      video = dataclasses.replace(video, masks=masks, labels_of_length=labels)
+    found.append(video)
+  return found
+
+
+def _marked(masks: Frames, num_frames: int) -> np.ndarray:
+  """Return labels that are abnormal where a mask has a pixel."""
+  del num_frames  # ingest compares it with the number of masks
+  return np.asarray([mask.any() for mask in masks()], np.uint8)
 
 
 def _label_file(root: pathlib.Path) -> str:
