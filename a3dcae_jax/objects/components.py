@@ -11,6 +11,8 @@ _SIZE_SPREAD = 0.2  # of the logarithm of a size
 _HORIZONS = (-8.0, -3.0, -1.5, -1.0, -0.7, -0.5, -0.3, -0.2, -0.1, 0.0)
 _MAX_WIDTH = 1.4  # usual widths of a single object
 _MAX_HEIGHT = 1.4
+_MAX_ALIKE = 1.8  # usual heights of a single object of the usual shape
+_UNLIKE_SHAPE = 1.5  # ratio of its shape to the usual one, or the inverse
 _LEAST_PART = 0.6  # usual sizes
 _UNEVEN_COST = 0.5  # of a cut that leaves other than whole usual sizes
 _LONG_COST = 0.3  # of a cut along the shorter excess
@@ -97,7 +99,9 @@ def size_at(usual: np.ndarray, row: float) -> tuple[float, float]:
 def split_component(place: tuple[slice, slice], pixels: np.ndarray, usual: np.ndarray) -> list[Box]:
   """Return the boxes of a component: several where it is too large for one.
 
-  It is cut where it is thinnest, again and again. Parts that are too small are left out.
+  It is cut where it is thinnest, again and again. Parts that are too small are left out. A part of
+  about the usual shape stays whole up to a larger size: it is one object nearer to the camera than
+  most, or the usual size is wrong at this row.
 
   Args:
     place: of the component in the frame.
@@ -127,6 +131,10 @@ def split_component(place: tuple[slice, slice], pixels: np.ndarray, usual: np.nd
 
 def _best_cut(part: np.ndarray, width: float, height: float) -> tuple[int, int] | None:
   """Return (axis, place) of the best cut of a part, None if it is not too large."""
+  rows, columns = part.shape
+  shape = (rows / height) / (columns / width)
+  if rows < _MAX_ALIKE * height and 1 / _UNLIKE_SHAPE < shape < _UNLIKE_SHAPE:
+    return None
   best = None
   least = np.inf
   for axis, usual, across, limit in (

@@ -17,7 +17,7 @@ from a3dcae_jax.objects import background as backgrounds
 from a3dcae_jax.objects import components
 from a3dcae_jax.objects.background import Background, Noise
 
-VERSION = 2  # boxes of another version are found anew
+VERSION = 3  # boxes of another version are found anew
 _SCENE_ARRAYS = ('image', 'noise_by_brightness', 'noise_by_pixel', 'usual')
 _BACKGROUND_FRAMES = 120
 _SIZE_FRAMES = 300

@@ -51,6 +51,14 @@ def test_groups_are_cut_where_they_are_thin():
   np.testing.assert_allclose(boxes_of(mask), [(20, 30, 31, 50), (32, 35, 43, 55)], atol=1)
 
 
+def test_one_that_is_larger_but_of_the_usual_shape_stays_whole():
+  mask = np.zeros((80, 80), bool)
+  mask[30:65, 20:36] = True  # 1.75 and 1.6 usual sizes
+  assert boxes_of(mask) == [(20, 30, 36, 65)]
+  mask[10:65, 20:46] = True  # 2.75 and 2.6
+  assert len(boxes_of(mask)) > 1
+
+
 def test_one_behind_the_other_is_cut_across():
   mask = np.zeros((80, 80), bool)
   mask[20:60, 20:30] = True

@@ -109,7 +109,7 @@ def test_arrays_of_something_else_are_named(model):
   with pytest.raises(UserError, match='m.npz is not a model of the foreground'):
     ForegroundModel.from_arrays({'x': np.zeros(2)}, 'm.npz')
   arrays = model.to_arrays()
-  arrays['header'] = np.asarray(str(arrays['header']).replace('"version": 2', '"version": 0'))
+  arrays['header'] = np.asarray(str(arrays['header']).replace('"version": 3', '"version": 0'))
   with pytest.raises(UserError, match='m.npz has version 0'):
     ForegroundModel.from_arrays(arrays, 'm.npz')
 
