@@ -235,7 +235,8 @@ class Eval:
   window_step: int = setting(
     0,
     'Frames between the starts of test windows; the errors of overlapping windows are averaged. '
-    '0: back to back, each frame scored once.',
+    '0: back to back, each frame scored once. For objects: frames from one that is scored to the '
+    'next; errors between them are interpolated.',
     at_least=0,
   )
   stride: int = setting(

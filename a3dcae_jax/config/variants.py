@@ -146,6 +146,7 @@ VARIANTS: dict[str, Variant] = {
       'train.checkpoint_every_steps': 100,
       'eval.calibration_windows': 512,
       'eval.object_weights': (0.25, 0.25, 1.0),
+      'eval.window_step': 4,
       'eval.smoothing_frames': 8.0,
       'events.threshold_value': 0.95,
     },

@@ -27,6 +27,7 @@ from a3dcae_jax.serving.arrays import arrays_digest, pack_arrays, unpack_arrays
 from a3dcae_jax.serving.object_statistics import (
   MEASUREMENTS,
   ObjectStatistics,
+  fill_between,
   object_errors,
   worst_objects,
 )
@@ -45,6 +46,7 @@ class ObjectCalibration:
     bottoms: float32 [M], lower edge of each object as a share of the frame's height.
     measurements: float32 [M, 5], see `serving.object_statistics.RAW_MEASUREMENTS`.
     num_frames: number of frames of each calibrating video.
+    step: frames between two whose objects were measured.
   """
 
   source: dict[str, Any]
@@ -53,6 +55,7 @@ class ObjectCalibration:
   bottoms: np.ndarray
   measurements: np.ndarray
   num_frames: tuple[int, ...]
+  step: int
 
   def statistics(self) -> ObjectStatistics:
     """Return the statistics of the training objects."""
@@ -67,7 +70,8 @@ class ObjectCalibration:
     zscores = self.statistics().zscores(self.bottoms, self.measurements)
     total = sum(self.num_frames)
     errors = worst_objects(object_errors(zscores, weights), self.frame, total)
-    return np.split(errors, np.cumsum(self.num_frames)[:-1])
+    by_video = np.split(errors, np.cumsum(self.num_frames)[:-1])
+    return [fill_between(video, self.step) for video in by_video]
 
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
     """Return the calibration as the entry of a bundle's `detector.json`."""
@@ -75,6 +79,7 @@ class ObjectCalibration:
     return {
       'videos': self.videos,
       'objects': len(self.frame),
+      'step_frames': self.step,
       'weights': dict(zip(MEASUREMENTS, weights, strict=True)),
       **score_fields(self.errors(weights), options, events),
     }
@@ -88,6 +93,7 @@ class ObjectCalibration:
       'bottoms': self.bottoms,
       'measurements': self.measurements,
       'num_frames': np.asarray(self.num_frames),
+      'step': np.asarray(self.step),
     }
     return pack_arrays(arrays | {'sha256': np.asarray(arrays_digest(arrays))})
 
@@ -114,6 +120,7 @@ class ObjectCalibration:
       bottoms=arrays['bottoms'],
       measurements=arrays['measurements'],
       num_frames=tuple(arrays['num_frames'].tolist()),
+      step=int(arrays['step']),
     )
 
   def save(self, workdir: pathlib.Path) -> None:

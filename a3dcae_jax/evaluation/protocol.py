@@ -50,10 +50,10 @@ def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
     },
     'windows': {
       'frames': settings.clips.window,
-      'step_frames': options.window_step or settings.clips.window,
+      'step_frames': options.window_step or (1 if objects else settings.clips.window),
       'stride': options.stride,
       'shorter_strides': _shorter_strides(split, settings.clips.window, options.stride),
-      'averaging': 'mean' if options.window_step else 'none',
+      'averaging': 'mean' if options.window_step and not objects else 'none',
     },
     'per_position': options.per_position,
     'calibrated_on': 'held-out videos' if settings.train.holdout_videos else 'training videos',

@@ -41,6 +41,35 @@ def object_table(boxes: Boxes, split: Split) -> ObjectTable:
   )
 
 
+def scored_objects(table: ObjectTable, step: int) -> ObjectTable:
+  """Return the objects of frames 0, step, 2 step, ... of each video."""
+  return table.take((table.frame - table.low) % step == 0)
+
+
+def spread_objects(table: ObjectTable, split: Split, step: int) -> tuple[ObjectTable, np.ndarray]:
+  """Give every frame of a split the objects of the nearest scored frame of its video.
+
+  Args:
+    table: objects of scored frames, see `scored_objects`.
+    split: the split.
+    step: frames between two scored ones.
+
+  Returns:
+    The objects of all frames, and the index of each in `table`.
+  """
+  nearest = [np.zeros(0, int)]
+  for video in split.videos:
+    position = np.arange(video.num_frames) + (step - 1) // 2
+    last = (video.num_frames - 1) // step
+    nearest.append(video.first + step * np.minimum(position // step, last))
+  first, end = np.searchsorted(table.frame, np.concatenate(nearest) + np.asarray([[0], [1]]))
+  counts = end - first
+  before = np.cumsum(counts) - counts
+  index = np.repeat(first - before, counts) + np.arange(counts.sum())
+  frame = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+  return table.take(index)._replace(frame=frame), index
+
+
 def object_rows(frame: Any, low: Any, high: Any, *, window: int, xp: Any = np) -> Any:
   """Compute the frame indices of the clips of objects.
 

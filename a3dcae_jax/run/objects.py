@@ -28,13 +28,14 @@ from a3dcae_jax.evaluation.report_data import ReportSource, report_title
 from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
 from a3dcae_jax.objects.box_cache import open_boxes
 from a3dcae_jax.objects.boxes import Boxes, select_boxes
-from a3dcae_jax.objects.clips import ObjectTable, object_table
+from a3dcae_jax.objects.clips import ObjectTable, object_table, scored_objects, spread_objects
 from a3dcae_jax.objects.detectors import make_detector
 from a3dcae_jax.run.restore import restored_state
 from a3dcae_jax.scoring.assemble import split_by_video
 from a3dcae_jax.serving.object_statistics import (
   MEASUREMENTS,
   RAW_MEASUREMENTS,
+  fill_between,
   lower_edges,
   object_errors,
   worst_objects,
@@ -88,9 +89,8 @@ def calibrate_objects(
   if processes.run_on_primary('saved calibration', load):
     return _shared(saved, source)
   cache = open_training()
-  boxes = selected_boxes(settings.objects, cache, 'train')
   videos = calibrating_videos(settings, cache.train)
-  table, frame = _objects_of(object_table(boxes, cache.train), videos)
+  table, frame = _objects_of(scored_table(settings, cache, 'train'), videos)
   measurements = shared_measurements(
     scorer,
     cache.train.frames,
@@ -105,6 +105,7 @@ def calibrate_objects(
     bottoms=lower_edges(table.corners, cache.train.frames.shape[1]),
     measurements=measurements,
     num_frames=tuple(video.num_frames for video in videos),
+    step=scoring_step(settings.eval),
   )
   processes.run_on_primary('calibration saved', lambda: calibration.save(workdir))
   return calibration
@@ -167,7 +168,8 @@ def score_objects(
   """
   split = cache.test
   start = time.monotonic()
-  table = object_table(selected_boxes(settings.objects, cache, 'test'), split)
+  step = scoring_step(settings.eval)
+  table = scored_table(settings, cache, 'test')
   measurements = shared_measurements(
     scorer,
     split.frames,
@@ -181,22 +183,23 @@ def score_objects(
 
   def errors_by(weights):
     worst = worst_objects(object_errors(zscores, weights), table.frame, len(split.frames))
-    test = split_by_video(worst, split.videos)
+    test = [fill_between(video, step) for video in split_by_video(worst, split.videos)]
     return FrameErrors(test, calibration.errors(weights), smooth_first=True)
 
-  errors = object_errors(zscores, weights)
+  shown, index = spread_objects(table, split, step)
+  errors = object_errors(zscores, weights)[index]
   result = EvaluationResult(
     uncalibrated=errors_by(weights),
     per_position=None,
     position_mean=np.zeros(0),
-    localiser=None if split.masks is None else ObjectLocaliser(split, table, errors),
+    localiser=None if split.masks is None else ObjectLocaliser(split, shown, errors),
     parts={title: errors_by(part) for title, part in parts_of(weights).items()},
     flow_baselines={},
     seconds=time.monotonic() - start,
   )
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', split.videos)
   facts = RunFacts(settings, [run_protocol(settings, split)], inputs, ids)
-  pictures = ObjectReport(scorer, split, table, errors, zscores)
+  pictures = ObjectReport(scorer, split, shown, errors, zscores[index])
   source = ReportSource(report_title(settings), scorer.step, split, pictures)
   return processes.run_on_primary(
     'report', lambda: write_results(workdir, cache, source, result, facts)
@@ -242,6 +245,23 @@ def refuse_objects(settings: fields.Config, command: str) -> None:
     )
 
 
+def scored_table(settings: fields.Config, cache: FrameCache, split: str) -> ObjectTable:
+  """Return the objects of a split whose frames are scored.
+
+  Args:
+    settings: settings of the run.
+    cache: frame cache with the split open.
+    split: 'train' or 'test'.
+  """
+  boxes = selected_boxes(settings.objects, cache, split)
+  return scored_objects(object_table(boxes, getattr(cache, split)), scoring_step(settings.eval))
+
+
+def scoring_step(options: fields.Eval) -> int:
+  """Return the number of frames from one whose objects are scored to the next."""
+  return max(options.window_step, 1)
+
+
 def object_batch_size(settings: fields.Config) -> int:
   """Return the number of objects per batch: `eval.batch_size` windows in frames."""
   return settings.eval.batch_size * settings.clips.window
@@ -258,6 +278,7 @@ def _calibration_source(settings, step):
     'min_size_px': options.min_size_px,
     'max_per_frame': options.max_per_frame,
     'calibration_windows': settings.eval.calibration_windows,
+    'step': scoring_step(settings.eval),
     'holdout_videos': settings.train.holdout_videos,
   }
 
@@ -283,7 +304,13 @@ def _shared(calibration, source):
   own = (calibration.frame, calibration.bottoms, calibration.measurements) if calibration else blank
   frame, bottoms, measurements = (np.asarray(processes.broadcast(array)) for array in own)
   return ObjectCalibration(
-    source, facts['videos'], frame, bottoms, measurements, tuple(facts['num_frames'])
+    source,
+    facts['videos'],
+    frame,
+    bottoms,
+    measurements,
+    tuple(facts['num_frames']),
+    source['step'],
   )
 
 

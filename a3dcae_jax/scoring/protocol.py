@@ -58,8 +58,10 @@ def _describe_objects(run: Mapping[str, Any]) -> list[str]:
   objects = run['objects']
   weights = [f'{name} {weight:g}' for name, weight in objects['weights'].items() if weight]
   size = objects['crop_px']
+  step = run['windows']['step_frames']
+  frames = 'each frame' if step == 1 else f'every {step}th frame, interpolated between them'
   return [
-    f'worst object of each frame ({" + ".join(weights)}, each as a z-score above 0)',
+    f'worst object of {frames} ({" + ".join(weights)}, each as a z-score above 0)',
     f'boxes by {objects["detector"]}',
     f'clips of {run["windows"]["frames"]} frames at {size}x{size}',
   ]

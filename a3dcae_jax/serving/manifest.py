@@ -35,7 +35,9 @@ _FIELDS_OF_KIND = {
     'input': {'frame_stride': int},
     'calibration': {'step_frames': int, 'per_position': bool, 'position_mean': list},
   },
-  OBJECTS: {'calibration': {'weights': dict.fromkeys(MEASUREMENTS, _NUMBER)}},
+  OBJECTS: {
+    'calibration': {'step_frames': int, 'weights': dict.fromkeys(MEASUREMENTS, _NUMBER)},
+  },
 }
 PROMISE = (
   f'Format version {FORMAT_VERSION} is read by each version of a3dcae_jax that has it. '

@@ -35,6 +35,7 @@ from a3dcae_jax.serving.object_statistics import (
   MEASUREMENTS,
   RAW_MEASUREMENTS,
   ObjectStatistics,
+  fill_between,
   lower_edges,
   object_errors,
   worst_objects,
@@ -126,6 +127,7 @@ class ObjectBundle:
     window: frames per clip, T.
     height: height of a frame in pixels.
     width: width of a frame in pixels.
+    step: frames from one whose objects are scored to the next.
     weights: of appearance, motion and speed in the error of an object.
     statistics: of the training objects.
     extra_files: name -> content of each further file that was written with the bundle.
@@ -150,6 +152,7 @@ class ObjectBundle:
     self.window = geometry['window_frames']
     self.height = geometry['height_px']
     self.width = geometry['width_px']
+    self.step = calibration['step_frames']
     self.weights = tuple(calibration['weights'][name] for name in MEASUREMENTS)
     self.statistics = statistics
     self.extra_files = extra_files
@@ -204,7 +207,7 @@ class ObjectBundle:
     Args:
       frames: uint8 [N, H, W], consecutive frames.
       boxes: of the objects, in any order: int [M], the frame of each, and [M, 4], its x1, y1, x2,
-        y2 in pixels; x2 and y2 are exclusive.
+        y2 in pixels; x2 and y2 are exclusive. Only those of every `step`-th frame are read.
 
     Returns:
       float64 [N], in standard deviations of the training errors.
@@ -215,9 +218,12 @@ class ObjectBundle:
     """
     self._check('frames', frames, 'uint8', (None, self.height, self.width), 'N')
     frame, corners = _checked_boxes(boxes, len(frames))
+    is_scored = frame % self.step == 0
+    frame, corners = frame[is_scored], corners[is_scored]
     measurements = self._measurements(frames, frame, corners)
     zscores = self.statistics.zscores(lower_edges(corners, self.height), measurements)
-    errors = worst_objects(object_errors(zscores, self.weights), frame, len(frames))
+    worst = worst_objects(object_errors(zscores, self.weights), frame, len(frames))
+    errors = fill_between(worst, self.step)
     calibration = self.manifest['calibration']
     scores = (errors - calibration['mean']) / calibration['std']
     if not len(scores):

@@ -223,3 +223,20 @@ def worst_objects(errors: np.ndarray, frame: np.ndarray, num_frames: int) -> np.
   worst = np.zeros(num_frames)
   np.maximum.at(worst, frame, errors)
   return worst
+
+
+def fill_between(errors: np.ndarray, step: int) -> np.ndarray:
+  """Interpolate the errors of a video between the frames whose objects are scored.
+
+  Frames 0, step, 2 step, ... are scored. The last frames have the error of the last scored one.
+
+  Args:
+    errors: [N]; only those of the scored frames are read.
+    step: frames between two scored ones; 1: all are scored.
+
+  Returns:
+    float64 [N].
+  """
+  frames = np.arange(len(errors))
+  scored = frames[::step]
+  return np.interp(frames, scored, errors[scored]) if len(frames) else np.zeros(0)

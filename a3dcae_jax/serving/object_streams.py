@@ -31,9 +31,9 @@ class FrameError(NamedTuple):
   """The error of a frame whose clip is complete.
 
   Attributes:
-    error: that of its worst object; 0 without objects.
+    error: that of its worst object; 0 without objects. Interpolated if the frame is not scored.
     heat: None; the frame is not scored as a whole.
-    objects: float64 [M, 5], corners and error of each object.
+    objects: float64 [M, 5], corners and error of each object of the nearest scored frame.
   """
 
   error: float
@@ -45,17 +45,20 @@ class ObjectStream:
   """The frames of one stream that still wait for later ones.
 
   The clip of a frame has it at position T // 2. Beyond the ends of the stream, its first or last
-  frame is repeated.
+  frame is repeated. Frames 0, step, 2 step, ... are scored.
   """
 
   def __init__(self, bundle: ObjectBundle) -> None:
     """Begin a stream."""
     self._window = bundle.window
+    self._step = bundle.step
     self._later = bundle.window - bundle.window // 2 - 1
     self._recent = np.zeros((bundle.window, bundle.height, bundle.width), np.uint8)
     self._count = 0
     self._boxes = deque()  # of the frames without a clip
-    self._errors = deque()
+    self._errors = deque()  # objects of scored frames
+    self._last = None  # the objects of the last scored frame
+    self._given = 0  # frames whose error was given
     self.complete: list[ObjectClip] = []
     self.skipped = 0  # every frame has a score
 
@@ -73,25 +76,46 @@ class ObjectStream:
       self._cut()
 
   def put(self, objects: np.ndarray) -> None:
-    """Add the objects of the next frame, float64 [M, 5]."""
+    """Add the objects of the next scored frame, float64 [M, 5]."""
     self._errors.append(objects)
 
   def errors(self, ended: bool) -> Iterator[FrameError]:
-    """Yield the errors of the next frames; at the end of a stream nothing changes."""
-    del ended
+    """Yield the errors of the next frames; at the end of a stream, those of all."""
     while self._errors:
       objects = self._errors.popleft()
-      yield FrameError(objects[:, 4].max(initial=0), None, objects)
+      if self._last is not None:
+        yield from self._between(self._last, objects)
+      self._last = objects
+      self._given += 1
+      yield FrameError(_worst(objects), None, objects)
+    while ended and self._given < self._count:
+      self._given += 1
+      yield FrameError(_worst(self._last), None, self._last)
+
+  def _between(self, before: np.ndarray, after: np.ndarray) -> Iterator[FrameError]:
+    """Yield the errors of the frames between two scored ones."""
+    for position in range(1, self._step):
+      share = position / self._step
+      error = (1 - share) * _worst(before) + share * _worst(after)
+      is_nearer_to_next = position + (self._step - 1) // 2 >= self._step
+      self._given += 1
+      yield FrameError(error, None, after if is_nearer_to_next else before)
 
   def _cut(self) -> None:
-    """Cut the clip of the first frame that has none."""
+    """Cut the clip of the first frame that has none, if it is scored."""
     frame = np.asarray([self._count - len(self._boxes)])
     corners = self._boxes.popleft()
+    if frame[0] % self._step:
+      return
     clip = None
     if len(corners):
       rows = object_rows(frame, self._count, window=self._window)
       clip = self._recent[rows[0] % self._window]
     self.complete.append(ObjectClip(clip, corners))
+
+
+def _worst(objects: np.ndarray) -> float:
+  return float(objects[:, 4].max(initial=0))
 
 
 class ObjectProgram:

@@ -79,7 +79,8 @@ class StreamScorer:
     """
     self.bundle = bundle
     if isinstance(bundle, ObjectBundle):
-      self.latency_frames = bundle.window - bundle.window // 2 - 1
+      later = bundle.window - bundle.window // 2 - 1
+      self.latency_frames = later + bundle.step - 1
       self._program = ObjectProgram(bundle)
     else:
       self.latency_frames = bundle.stride * (bundle.window - 1)

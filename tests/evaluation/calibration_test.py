@@ -35,6 +35,7 @@ OBJECTS = ObjectCalibration(
   bottoms=np.float32([0.2, 0.5, 0.8]),
   measurements=np.ones((3, 5), np.float32),
   num_frames=(4,),
+  step=1,
 )
 INPUTS = InputStatistics(
   names=('set',),

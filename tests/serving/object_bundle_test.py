@@ -25,6 +25,7 @@ CALIBRATION = {
   'smoothing_frames': 0.0,
   'smoothing_mode': 'centred',
   'threshold': 4.0,
+  'step_frames': 1,
 }
 BOX = (1, 2, 5, 6)
 
@@ -104,6 +105,18 @@ def test_scores_of_a_video_by_hand(folder):
   worst[2] = max(errors[1:])
   np.testing.assert_allclose(scores, (worst - 3.0) / 0.5, rtol=1e-6)
   assert scores.dtype == np.float64
+
+
+def test_scores_between_scored_frames_are_interpolated(tmp_path, model):
+  details = {'calibration': CALIBRATION | {'step_frames': 2}}
+  bundle = load_bundle(write(tmp_path / 's', model, details=details))
+  frame = np.asarray([0, 2, 3, 4])  # frame 3 is not scored
+  corners = np.tile(np.float32(BOX), (4, 1))
+  scores = bundle.score_video(video(), (frame, corners))
+  every = load_bundle(write(tmp_path / 'p', model)).score_video(video(), (frame, corners))
+  expected = every.copy()
+  expected[[1, 3, 5]] = (every[0] + every[2]) / 2, (every[2] + every[4]) / 2, every[4]
+  np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize('boxes', [([], []), (np.zeros(0, np.int32), np.zeros((0, 4)))])
