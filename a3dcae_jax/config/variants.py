@@ -148,7 +148,7 @@ VARIANTS: dict[str, Variant] = {
       'eval.object_weights': (0.25, 0.25, 1.0),
       'eval.window_step': 4,
       'eval.smoothing_frames': 8.0,
-      'events.threshold_value': 0.95,
+      'events.threshold_value': 0.9,
     },
     includes=('objects',),
   ),

@@ -33,6 +33,7 @@ from a3dcae_jax.serving.object_statistics import (
 )
 
 OBJECTS = 'objects.npz'
+_FOLDS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +65,27 @@ class ObjectCalibration:
   def errors(self, weights: tuple[float, ...]) -> list[np.ndarray]:
     """Return the errors of the frames of each calibrating video, float64 [N_v].
 
+    They are cross-fitted: an object is compared with the objects of other videos, as a test object
+    is. Else they would be too small, and thresholds too low.
+
     Args:
       weights: the config's `eval.object_weights`.
     """
-    zscores = self.statistics().zscores(self.bottoms, self.measurements)
     total = sum(self.num_frames)
-    errors = worst_objects(object_errors(zscores, weights), self.frame, total)
+    errors = worst_objects(object_errors(self._zscores(), weights), self.frame, total)
     by_video = np.split(errors, np.cumsum(self.num_frames)[:-1])
     return [fill_between(video, self.step) for video in by_video]
+
+  def _zscores(self) -> np.ndarray:
+    """Return the z-scores of the objects by the statistics of the other folds, [M, 3]."""
+    fold = _folds(self.num_frames)[self.frame]
+    zscores = np.zeros((len(fold), len(MEASUREMENTS)))
+    for number in np.unique(fold):
+      inside = fold == number
+      others = inside if inside.all() else ~inside
+      statistics = ObjectStatistics.fit(self.bottoms[others], self.measurements[others])
+      zscores[inside] = statistics.zscores(self.bottoms[inside], self.measurements[inside])
+    return zscores
 
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
     """Return the calibration as the entry of a bundle's `detector.json`."""
@@ -144,3 +158,12 @@ class ObjectCalibration:
     with naming_damage(path, REMADE):
       saved = cls.from_bytes(path.read_bytes(), str(path))
     return saved if saved.source == source else None
+
+
+def _folds(num_frames: tuple[int, ...]) -> np.ndarray:
+  """Return the fold of each frame: whole videos, or equal parts of all frames if there are few."""
+  count = len(num_frames)
+  if count >= _FOLDS // 2:
+    return np.repeat(np.arange(count) * _FOLDS // max(count, _FOLDS), num_frames)
+  total = sum(num_frames)
+  return np.arange(total) * _FOLDS // max(total, 1)

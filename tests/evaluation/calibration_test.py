@@ -1,5 +1,6 @@
 """Saved calibrations: every kind of damage is one line that says what to do."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -153,3 +154,30 @@ def test_damaged_input_statistics_are_refused_in_one_line(tmp_path):
       InputStatistics.load(tmp_path, DATA)
     except UserError:
       refusal(path, lambda: InputStatistics.load(tmp_path, DATA))
+
+
+def calibration_of_videos(rng, num_frames, speeds):
+  """Return a calibration with one object per frame, whose speed depends on its video."""
+  frame = np.arange(sum(num_frames), dtype=np.int32)
+  measurements = rng.uniform(0.9, 1.1, (len(frame), 5)).astype(np.float32)
+  measurements[:, 4] *= np.repeat(speeds, num_frames)
+  return dataclasses.replace(
+    OBJECTS,
+    frame=frame,
+    bottoms=rng.uniform(0.4, 0.6, len(frame)).astype(np.float32),
+    measurements=measurements,
+    num_frames=num_frames,
+  )
+
+
+@pytest.mark.parametrize(
+  'num_frames, speeds', [((40, 40, 40, 40), (1, 1, 1, 2)), ((140, 20), (1, 2))]
+)
+def test_errors_of_training_objects_come_from_the_other_videos(rng, num_frames, speeds):
+  calibration = calibration_of_videos(rng, num_frames, speeds)
+  statistics = calibration.statistics()
+  zscores = statistics.zscores(calibration.bottoms, calibration.measurements)
+  errors = np.concatenate(calibration.errors((0.0, 0.0, 1.0)))
+  unusual = calibration.frame >= sum(num_frames[:-1])
+  assert errors[unusual].mean() > 2 * zscores[unusual, 2].mean()
+  assert [len(video) for video in calibration.errors((0.0, 0.0, 1.0))] == list(num_frames)
