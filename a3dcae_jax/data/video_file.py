@@ -24,8 +24,25 @@ def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
   """Yield the frames of a video file, grey uint8 [H, W].
 
   Any container that FFmpeg reads will do. Grey is FFmpeg's luma; more than 8 bits are scaled to 8.
-  Frames are turned by their display matrix, as players do, and counted by decoding, since headers
-  are often wrong. Of several video streams, the first one that is no cover is read.
+  Frames are turned by their display matrix, as players do.
+
+  Raises:
+    UserError: as `decode_video`.
+  """
+  for frame in decode_video(path, only_whole=True):
+    yield upright(frame)
+
+
+def decode_video(path: str | pathlib.Path, *, only_whole: bool = False) -> Iterator[Any]:
+  """Yield the frames of a video file as PyAV's.
+
+  Frames are counted by decoding, since headers are often wrong. Of several video streams, the first
+  one that is no cover is read.
+
+  Args:
+    path: the file.
+    only_whole: whether a file that is known to be cut off is refused before its first frame, and
+      not after its last one.
 
   Raises:
     UserError: if the file is not a video, is cut off, or does not decode to its end. A damaged
@@ -35,16 +52,17 @@ def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
 
   count = 0
   try:
-    states_size = _states_size(path)
+    if only_whole:
+      _states_size(path)
     with av.open(str(path)) as container:
       stream = _chosen_stream(container, path)
       span = _Span(stream)
       for frame in container.decode(stream):
         _check_frame(frame, count, path)
-        yield _upright(frame)
+        yield frame
         count += 1
         span.add(frame)
-      if states_size:
+      if _states_size(path):
         _note_early_end(container, stream, span, path)
         _note_gaps(span, count, path)
   except UserError:
@@ -134,7 +152,7 @@ def _check_frame(frame: Any, index: int, path: pathlib.Path) -> None:
     raise UserError(f'{path} {fault}')
 
 
-def _upright(frame: Any) -> np.ndarray:
+def upright(frame: Any) -> np.ndarray:
   """Return a frame as grey uint8 [H, W], turned and mirrored by its display matrix.
 
   The matrix (a b u; c d v; x y w) maps a pixel to x' = a x + c y, y' = b x + d y.

@@ -96,9 +96,7 @@ class StreamScorer:
     Raises:
       UserError: if the bundle has none.
     """
-    if 'stream' not in self.bundle.manifest:
-      raise UserError(f'{self.bundle.folder} has no threshold for streams: export the run again')
-    return self.bundle.manifest['stream']['threshold']
+    return stream_threshold(self.bundle)
 
   def warm_up(self) -> None:
     """Compile the program now, so that no frame has to wait for it."""
@@ -175,6 +173,17 @@ class StreamScorer:
       found.append(FrameScore(stream, self._given[stream], score, error, heat, objects))
       self._given[stream] += 1
     return found
+
+
+def stream_threshold(bundle: Bundle | ObjectBundle) -> float:
+  """Return the threshold for scores of a `StreamScorer`.
+
+  Raises:
+    UserError: if the bundle has none.
+  """
+  if 'stream' not in bundle.manifest:
+    raise UserError(f'{bundle.folder} has no threshold for streams: export the run again')
+  return bundle.manifest['stream']['threshold']
 
 
 class _Smoother:

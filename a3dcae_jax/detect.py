@@ -1,0 +1,131 @@
+"""Watch cameras, streams, videos and archives with a bundle, and report events.
+
+  python -m a3dcae_jax.detect --bundle=camera.bundle rtsp://10.0.0.7/live door=1
+  python -m a3dcae_jax.detect --bundle=camera.bundle --out=found archive/2026
+  ffmpeg -i ... -f mjpeg - | python -m a3dcae_jax.detect --bundle=camera.bundle -
+
+A source is a video file, a folder of images, a folder of videos, an address (rtsp, http, rtmp, udp
+and others), the number of a camera, or - for standard input. NAME=SOURCE names its folder.
+
+Each source has a folder in --out with scores.csv, events.jsonl, and a still and a clip of each
+event. Files are read whole. Live sources drop frames when scoring is too slow, count them, and are
+opened again when they break. An archive goes on where it was stopped.
+
+Exit status: 0; 2 for a mistake, or if a file could not be read to its end.
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+from absl import flags
+
+from a3dcae_jax.cli.command import (
+  EXIT_USER_ERROR,
+  define_compilation_cache,
+  given_path,
+  run_command,
+)
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.jax_environment import check_devices
+
+_BUNDLE = flags.DEFINE_string('bundle', '', 'Folder of the bundle.')
+_OUT = flags.DEFINE_string(
+  'out', 'detections', 'Folder of the results: new, or of an earlier call.'
+)
+_DETECTOR = flags.DEFINE_string(
+  'detector', '', 'File of the detector of objects, for a bundle that was made with one.'
+)
+_THRESHOLD = flags.DEFINE_float(
+  'threshold', None, "Score from which on a frame is abnormal; by default the bundle's."
+)
+_MASK = flags.DEFINE_multi_string(
+  'mask',
+  [],
+  'Image whose parts that are not black are ignored; NAME=FILE for the source of that name.',
+)
+_LATE = flags.DEFINE_enum(
+  'late',
+  'auto',
+  ['auto', 'wait', 'drop'],
+  'Frames that come faster than they are scored wait, or the oldest are dropped; auto: only those '
+  'of live sources are dropped.',
+)
+_OVERLAY = flags.DEFINE_bool(
+  'overlay', False, 'Write overlay.mp4 for each source: pictures, heat map or boxes, score.'
+)
+_WEBHOOK = flags.DEFINE_string('webhook', '', 'Address to which each message is posted as JSON.')
+_EXEC = flags.DEFINE_string(
+  'exec', '', 'Program that is run for each message, with the JSON on its standard input.'
+)
+_MQTT = flags.DEFINE_string(
+  'mqtt',
+  '',
+  'mqtt://USER@HOST:PORT/PREFIX to publish messages (extra mqtt); the password is in '
+  'A3DCAE_MQTT_PASSWORD.',
+)
+_RAW = flags.DEFINE_string(
+  'raw', '', 'WIDTHxHEIGHT: standard input has raw grey frames of one byte per pixel.'
+)
+_SHARD = flags.DEFINE_string(
+  'shard', '', "K/N: take the K-th of N parts of the sources; by default the environment's."
+)
+_UNTIL = flags.DEFINE_float('until', 0.0, 'Seconds after which to end; 0: never.', lower_bound=0)
+_STATUS = flags.DEFINE_float('status_s', 5.0, 'Seconds between status lines.', lower_bound=0.1)
+define_compilation_cache()
+
+
+def main(texts: Sequence[str]) -> int | None:
+  """Check the flags and watch the sources that follow them."""
+  bundle = given_path(_BUNDLE, 'as in --bundle=camera.bundle')
+  out = pathlib.Path(given_path(_OUT, 'as in --out=detections'))
+  raw = _size(_RAW.value)
+  from a3dcae_jax.watching.notify import make_notifiers
+  from a3dcae_jax.watching.sources import find_sources
+
+  sources = find_sources(texts, _shard())
+  if raw and not any(source.kind == 'pipe' for source in sources):
+    raise UserError('--raw goes with the source -')
+  check_devices()
+  # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
+  from a3dcae_jax.watching.session import Options, detect
+
+  options = Options(
+    out=out,
+    detector=given_path(_DETECTOR),
+    threshold=_THRESHOLD.value,
+    drops={'auto': None, 'wait': False, 'drop': True}[_LATE.value],
+    overlay=_OVERLAY.value,
+    masks=_MASK.value,
+    raw=raw,
+    until_s=_UNTIL.value,
+    status_s=_STATUS.value,
+  )
+  notifiers = make_notifiers(_WEBHOOK.value, _EXEC.value, _MQTT.value)
+  return EXIT_USER_ERROR if detect(bundle, sources, options, notifiers) else None
+
+
+def _shard() -> tuple[int, int]:
+  from a3dcae_jax.training import cluster
+  from a3dcae_jax.watching.sources import parse_shard
+
+  if _SHARD.value:
+    return parse_shard(_SHARD.value)
+  pod = cluster.detect(os.environ)
+  if pod.num_processes > 1:
+    print(f'part {pod.process_id + 1} of {pod.num_processes} ({pod.note})', flush=True)
+  return pod.process_id, pod.num_processes
+
+
+def _size(text: str) -> tuple[int, int] | None:
+  if not text:
+    return None
+  match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+  if not match:
+    raise UserError(f'--raw (={text}) must be WIDTHxHEIGHT, as in --raw=640x480')
+  return int(match[1]), int(match[2])
+
+
+if __name__ == '__main__':
+  run_command(main, usage=__doc__)

@@ -1,0 +1,1 @@
+"""Cameras and archives watched by a detector, which is `detect`."""

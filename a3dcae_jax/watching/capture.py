@@ -1,0 +1,177 @@
+"""Frames of a source as they come: grey for the score, in colour for people."""
+
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.layouts.media import reader_of
+from a3dcae_jax.data.video import size_fault
+from a3dcae_jax.data.video_file import decode_video, upright
+from a3dcae_jax.watching.sources import Source
+
+OPEN_S = 10.0
+"""Seconds to wait for a source to open."""
+
+STALL_S = 10.0
+"""Seconds without a frame after which a source has stalled."""
+
+PICTURE_PX = 640
+"""Greatest width of a picture. Pictures are kept in memory, five seconds of each source."""
+
+PICTURES_PER_S = 12.5
+
+
+class Captured(NamedTuple):
+  """A frame of a source.
+
+  Attributes:
+    grey: uint8 [H, W].
+    time_s: seconds since the source began, by its time stamps where it has any.
+    picture: the frame in colour as a PyAV frame in yuv420p; only `PICTURES_PER_S` of them.
+    size: width and height before it was turned.
+  """
+
+  grey: np.ndarray
+  time_s: float
+  picture: Any
+  size: tuple[int, int]
+
+
+class SourceError(Exception):
+  """A source is lost for now or for good; the message says why."""
+
+
+def capture(source: Source, frames_per_s: float, raw: tuple[int, int] | None) -> Iterator[Captured]:
+  """Yield the frames of a source until it ends.
+
+  Args:
+    source: the source.
+    frames_per_s: rate of frames that have no time stamps.
+    raw: width and height of raw grey frames in a pipe; None if the pipe is a video.
+
+  Raises:
+    SourceError: if it cannot be opened, breaks or is damaged.
+  """
+  try:
+    if source.kind == 'images':
+      yield from _from_arrays(_images_of(source), frames_per_s)
+    elif source.kind == 'file':
+      yield from _from_frames(decode_video(source.address), frames_per_s)
+    elif raw:
+      yield from _from_arrays(_raw_frames(*raw), frames_per_s)
+    else:
+      yield from _from_frames(_stream_frames(source), frames_per_s)
+  except (SourceError, GeneratorExit):
+    raise
+  except UserError as error:
+    raise SourceError(str(error)) from None
+  except Exception as error:  # PyAV raises errors of many types
+    raise SourceError(f'{source.shown}: {_reason(error)}') from None
+
+
+def _images_of(source: Source) -> Iterator[np.ndarray]:
+  """Return the frames of a folder of images."""
+  return reader_of(pathlib.Path(source.address))()
+
+
+def picture_of(frame: Any, grey: np.ndarray) -> Any:
+  """Return a frame in colour and small; one that was turned is grey.
+
+  Args:
+    frame: PyAV's frame; None if there is none.
+    grey: the same frame, grey and upright.
+  """
+  import av
+
+  if frame is None or (frame.height, frame.width) != grey.shape or _is_turned(frame):
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(grey), format='gray')
+  scale = min(1.0, PICTURE_PX / frame.width)
+  width, height = (max(2, round(size * scale / 2) * 2) for size in (frame.width, frame.height))
+  return frame.reformat(width=width, height=height, format='yuv420p')
+
+
+def _is_turned(frame):
+  return frame.side_data.get('DISPLAYMATRIX') is not None
+
+
+def _from_frames(frames: Iterator[Any], frames_per_s: float) -> Iterator[Captured]:
+  first_s = None
+  last_s = -np.inf
+  for index, frame in enumerate(frames):
+    grey = upright(frame)
+    time_s = index / frames_per_s
+    if frame.pts is not None:
+      stamp_s = float(frame.pts * frame.time_base)
+      first_s = stamp_s if first_s is None else first_s
+      time_s = stamp_s - first_s
+    picture = None
+    if not 0 <= time_s - last_s < 0.9 / PICTURES_PER_S:
+      picture = picture_of(frame, grey)
+      last_s = time_s
+    yield Captured(grey, time_s, picture, (frame.width, frame.height))
+
+
+def _from_arrays(frames: Iterator[np.ndarray], frames_per_s: float) -> Iterator[Captured]:
+  last_s = -np.inf
+  for index, grey in enumerate(frames):
+    time_s = index / frames_per_s
+    picture = None
+    if time_s - last_s >= 0.9 / PICTURES_PER_S:
+      picture = picture_of(None, grey)
+      last_s = time_s
+    yield Captured(grey, time_s, picture, grey.shape[::-1])
+
+
+def _raw_frames(width: int, height: int) -> Iterator[np.ndarray]:
+  while True:
+    content = sys.stdin.buffer.read(width * height)
+    if not content:
+      return
+    if len(content) < width * height:
+      raise SourceError(
+        f'standard input ends within a frame: {len(content)} of {width * height} bytes'
+      )
+    yield np.frombuffer(content, np.uint8).reshape(height, width)
+
+
+def _stream_frames(source: Source) -> Iterator[Any]:
+  """Yield the frames of an address, a camera or a pipe; damaged ones are left out."""
+  import av
+
+  options = {}
+  if source.address.lower().startswith('rtsp'):
+    options['rtsp_transport'] = 'tcp'  # with UDP, lost packets damage pictures
+  opened = {'file': source.address, 'timeout': (OPEN_S, STALL_S)}
+  if source.kind == 'pipe':
+    opened = {'file': sys.stdin.buffer}
+  elif source.kind == 'camera':
+    opened['format'] = 'v4l2'
+  with av.open(options=options, **opened) as container:
+    if not container.streams.video:
+      raise SourceError(f'{source.shown} has no video')
+    stream = container.streams.video[0]
+    stream.thread_type = 'SLICE' if source.is_live else 'AUTO'  # frame threads hold frames back
+    for packet in container.demux(stream):
+      try:
+        frames = packet.decode()
+      except av.error.InvalidDataError:  # as after lost packets; the next key frame mends it
+        continue
+      for frame in frames:
+        fault = size_fault(frame.width, frame.height)
+        if fault:
+          raise SourceError(f'{source.shown} {fault}')
+        if not frame.is_corrupt:
+          yield frame
+
+
+def _reason(error: Exception) -> str:
+  """Return why FFmpeg failed, without the address, which may hold a password."""
+  import av
+
+  if isinstance(error, av.error.ExitError):
+    return f'no answer for {STALL_S:g} s'
+  return getattr(error, 'strerror', None) or type(error).__name__

@@ -1,0 +1,135 @@
+"""The bundle with what it needs to watch: mean images, and a finder of boxes."""
+
+import pathlib
+import types
+from typing import Protocol
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.frame_cache import file_hash
+from a3dcae_jax.objects.boxes import MOVING_LABEL, make_boxes, select_boxes
+from a3dcae_jax.objects.foreground import ForegroundModel
+from a3dcae_jax.objects.yolox import YoloxDetector
+from a3dcae_jax.serving.arrays import unpack_array, unpack_arrays
+from a3dcae_jax.serving.bundle import Bundle
+from a3dcae_jax.serving.object_bundle import ObjectBundle
+
+_FRAMES_PER_S = 25.0
+
+
+class BoxStream(Protocol):
+  """Finds the boxes of the frames of one source, one after another."""
+
+  def detect(self, frame: np.ndarray) -> np.ndarray:
+    """Return the boxes of a frame of the bundle's size, float32 [M, 4]."""
+    ...
+
+
+class BoxFinder:
+  """Finds boxes as the run of a bundle did.
+
+  Args:
+    bundle: of objects.
+    detector: file of the detector; '' if the bundle needs none.
+
+  Raises:
+    UserError: if the detector is missing or another one than that of the run.
+  """
+
+  def __init__(self, bundle: ObjectBundle, detector: str) -> None:
+    named = bundle.manifest['boxes']['detector']
+    self._options = types.SimpleNamespace(**bundle.manifest['boxes'])
+    self._foreground = None
+    self._yolox = None
+    if named['kind'] == 'foreground':
+      _refuse_detector(detector, f'{bundle.folder} finds boxes itself, by its foreground')
+      self._foreground = ForegroundModel.from_arrays(bundle.arrays('foreground.npz'))
+    elif named['kind'] == 'yolox':
+      self._yolox = YoloxDetector(_checked_file(bundle, named, detector))
+    else:
+      raise UserError(
+        f'{bundle.folder} takes boxes from {named["name"]}, which has no boxes of other videos: '
+        'train with objects.detector=foreground, or with an .onnx file'
+      )
+
+  def stream(self) -> BoxStream:
+    """Return a finder for one source."""
+    if self._foreground:
+      return _ForegroundBoxes(self._foreground, self._options)
+    return _YoloxBoxes(self._yolox, self._options)
+
+
+class _ForegroundBoxes:
+  def __init__(self, model, options):
+    self._stream = model.stream()
+    self._options = options
+
+  def detect(self, frame):
+    corners = self._stream.detect(frame)
+    count = len(corners)
+    boxes = make_boxes(np.zeros(count), corners, np.ones(count), np.full(count, MOVING_LABEL))
+    return select_boxes(boxes, self._options).corners
+
+
+class _YoloxBoxes:
+  def __init__(self, detector, options):
+    self._detector = detector
+    self._options = options
+
+  def detect(self, frame):
+    found = self._detector.detect(frame)
+    return select_boxes(make_boxes(np.zeros(len(found[0])), *found), self._options).corners
+
+
+def make_box_finder(bundle: Bundle | ObjectBundle, detector: str) -> BoxFinder | None:
+  """Return the finder of boxes for a bundle; None for a bundle of whole frames.
+
+  Raises:
+    UserError: see `BoxFinder`, or if a bundle of whole frames is given a detector.
+  """
+  if isinstance(bundle, ObjectBundle):
+    return BoxFinder(bundle, detector)
+  _refuse_detector(detector, f'{bundle.folder} scores whole frames')
+  return None
+
+
+def mean_images(bundle: Bundle | ObjectBundle) -> np.ndarray | None:
+  """Return the mean images of the training frames, float [S, H, W] in [0, 1]; None without any."""
+  files = bundle.extra_files
+  if isinstance(bundle, ObjectBundle):
+    if 'inputs.npz' not in files:
+      return None
+    return unpack_arrays(files['inputs.npz'], 'inputs.npz').get('frame_means')
+  if 'frame_mean.npy' in files:  # of a run on flow, whose mean image is one of flow
+    return unpack_array(files['frame_mean.npy'], 'frame_mean.npy')[None]
+  return bundle.mean_image[None]
+
+
+def frames_per_s(bundle: Bundle | ObjectBundle) -> float:
+  """Return the frame rate of the training videos."""
+  return bundle.manifest.get('events', {}).get('frames_per_s', _FRAMES_PER_S)
+
+
+def _refuse_detector(detector: str, reason: str) -> None:
+  if detector:
+    raise UserError(f'--detector={detector} is not needed: {reason}')
+
+
+def _checked_file(bundle, named, detector):
+  """Return the file of a detector, after its content was compared with that of the run."""
+  if not detector:
+    raise UserError(
+      f'--detector is missing: {bundle.folder} takes boxes from {named["name"]} '
+      f'(SHA-256 {named["sha256"][:12]})'
+    )
+  path = pathlib.Path(detector).expanduser()
+  if not path.is_file():
+    raise UserError(f'--detector={detector}: there is no such file')
+  found = file_hash(path)
+  if found != named['sha256']:
+    raise UserError(
+      f'--detector={detector} has SHA-256 {found[:12]}, {bundle.folder} was made with '
+      f'{named["name"]} of {named["sha256"][:12]}: its threshold would not hold'
+    )
+  return path

@@ -1,0 +1,84 @@
+"""Regions of a picture that are ignored, from images that the user draws."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.video import read_mask, resize_mask
+from a3dcae_jax.watching.sources import Source
+
+_SHARE = 0.5  # of a box that may be ignored before the whole box is
+
+
+class Mask:
+  """The ignored region of one source.
+
+  Args:
+    ignored: bool [H, W], at the size of a bundle's frames.
+    background: uint8 [H, W], what is seen there instead; None for mid grey.
+  """
+
+  def __init__(self, ignored: np.ndarray, background: np.ndarray | None) -> None:
+    self._ignored = ignored
+    self._background = np.uint8(128) if background is None else background
+
+  def covered(self, frame: np.ndarray) -> np.ndarray:
+    """Return a frame with the mean image of the training videos in the ignored region."""
+    return np.where(self._ignored, self._background, frame)
+
+  def kept(self, corners: np.ndarray) -> np.ndarray:
+    """Return which boxes lie less than half in the ignored region: float [M, 4] -> bool [M]."""
+    keep = np.ones(len(corners), bool)
+    for index, (x1, y1, x2, y2) in enumerate(np.rint(corners).astype(int).tolist()):
+      inside = self._ignored[max(y1, 0) : max(y2, y1 + 1), max(x1, 0) : max(x2, x1 + 1)]
+      keep[index] = not inside.size or inside.mean() < _SHARE
+    return keep
+
+
+def read_masks(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, np.ndarray]:
+  """Return the ignored region of each source that has one: name -> uint8 0/1 [H, W].
+
+  Args:
+    texts: 'FILE' for all sources, or 'NAME=FILE' for the source of that name.
+    sources: all sources.
+
+  Raises:
+    UserError: if a file is not an image, or there is no source of that name.
+  """
+  masks = {}
+  names = [source.name for source in sources]
+  for text in texts:
+    match = re.fullmatch(r'([^=]+)=(.+)', text)
+    chosen, file = names, text
+    if match and not pathlib.Path(text).exists():
+      chosen, file = [match[1]], match[2]
+      if match[1] not in names:
+        raise UserError(
+          f'--mask={text}: there is no source {match[1]!r}; there are {", ".join(names[:10])}'
+        )
+    path = pathlib.Path(file).expanduser()
+    if not path.is_file():
+      raise UserError(f'--mask={text}: there is no file {path}')
+    ignored = read_mask(path)
+    if ignored.all():
+      raise UserError(f'--mask={text}: the whole picture is ignored; black is watched')
+    masks |= dict.fromkeys(chosen, ignored)
+  return masks
+
+
+def make_mask(ignored: np.ndarray, height: int, width: int, reference: np.ndarray | None) -> Mask:
+  """Return the mask of a source at the size of a bundle's frames.
+
+  Args:
+    ignored: uint8 0/1 of any size.
+    height: of a bundle's frames.
+    width: of a bundle's frames.
+    reference: float [height, width] in [0, 1], mean image; None if there is none.
+  """
+  background = None
+  if reference is not None:
+    background = np.rint(255 * np.clip(reference, 0, 1)).astype(np.uint8)
+  return Mask(resize_mask(ignored, height, width).astype(bool), background)

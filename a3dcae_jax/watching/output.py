@@ -1,0 +1,207 @@
+"""The folder of results: one folder per source, written line by line.
+
+DIR/detect.json              says that the folder belongs to `detect`
+DIR/NAME/scores.csv          frame, time in seconds, score, id of the event
+DIR/NAME/events.jsonl        start, update and end of events and faults
+DIR/NAME/events/ID.jpg       still of an event
+DIR/NAME/events/ID.mp4       clip of an event, with some seconds before it
+DIR/NAME/overlay.mp4         with --overlay
+DIR/NAME/summary.json        of a source that was watched to its end
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import sys
+from typing import Any
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import check_writable, read_object, write_json
+from a3dcae_jax.common.locks import try_lock
+from a3dcae_jax.watching.sources import Source
+
+FORMAT = 'a3dcae_jax detections'
+MARKER = 'detect.json'
+SUMMARY = 'summary.json'
+SCORES = 'scores.csv'
+EVENTS = 'events.jsonl'
+EVENT_FILES = 'events'
+_HEADER = 'frame,time_s,score,event'
+_KEPT_LINES = 100_000  # that wait while a disk is full; later ones are lost
+_OWN = (SCORES, EVENTS, SUMMARY, 'overlay.mp4')
+
+
+def claim_folder(folder: pathlib.Path) -> None:
+  """Make the folder of all results, or check that it is one.
+
+  Raises:
+    UserError: if it has other content or cannot be written.
+  """
+  check_writable(folder, '--out')
+  if folder.exists() and not folder.is_dir():
+    raise UserError(f'--out={folder} is a file: name a folder')
+  if (folder / MARKER).exists():
+    if read_object(folder / MARKER).get('format') != FORMAT:
+      raise UserError(f'--out={folder}: {MARKER} is not one of detect: name another folder')
+    return
+  if folder.exists() and any(folder.iterdir()):
+    raise UserError(f'--out={folder} has other content: name a new or empty folder')
+  write_json(folder / MARKER, {'format': FORMAT})
+
+
+class SourceFolder:
+  """The folder of one source, locked against other processes.
+
+  Attributes:
+    path: the folder.
+    scores: lines of `scores.csv`.
+    events: lines of `events.jsonl`.
+  """
+
+  def __init__(self, folder: pathlib.Path, source: Source, identity: dict[str, Any]) -> None:
+    """Open the folder. What a file left half done is removed; a live source is continued.
+
+    Args:
+      folder: of all results.
+      source: the source.
+      identity: what the results depend on.
+
+    Raises:
+      UserError: if another process watches the same source, or the folder cannot be written.
+    """
+    self.path = folder / source.name
+    self._identity = identity | _state(source)
+    try:
+      (self.path / EVENT_FILES).mkdir(parents=True, exist_ok=True)
+      self._lock = open(self.path / '.lock', 'a+', encoding='utf-8')  # noqa: SIM115 - it is the lock
+    except OSError as error:
+      raise UserError(f'{self.path} cannot be written: {error.strerror}') from None
+    if not try_lock(self._lock):
+      self._lock.seek(0)
+      owner = self._lock.read().strip() or 'unknown'
+      self._lock.close()
+      raise UserError(
+        f'{self.path} is written by another detector (process {owner}): '
+        'end it, or name another --out'
+      )
+    self._lock.truncate(0)
+    self._lock.write(f'{os.getpid()} on {os.uname().nodename}\n')
+    self._lock.flush()
+    if not source.is_live:
+      self._clear()
+    self.scores = LineFile(self.path / SCORES, _HEADER)
+    self.events = LineFile(self.path / EVENTS)
+
+  def close(self, summary: dict[str, Any] | None) -> None:
+    """Write everything and free the folder.
+
+    Args:
+      summary: of a source that was watched to its end; None for one that was stopped.
+    """
+    self.scores.close()
+    self.events.close()
+    if summary is not None:
+      try:
+        write_json(self.path / SUMMARY, self._identity | summary)
+      except OSError as error:
+        print(f'{self.path / SUMMARY} cannot be written: {error.strerror}', file=sys.stderr)
+    self._lock.close()
+
+  def _clear(self) -> None:
+    for name in _OWN:
+      (self.path / name).unlink(missing_ok=True)
+    shutil.rmtree(self.path / EVENT_FILES)
+    (self.path / EVENT_FILES).mkdir()
+
+
+def is_finished(folder: pathlib.Path, source: Source, identity: dict[str, Any]) -> bool:
+  """Return whether a file was watched to its end already, and has not changed since."""
+  path = folder / source.name / SUMMARY
+  if source.kind not in ('file', 'images') or not path.exists():
+    return False
+  try:
+    summary = read_object(path)
+  except UserError:  # damaged, so it is done again
+    return False
+  expected = identity | _state(source)
+  return all(summary.get(key) == value for key, value in expected.items())
+
+
+def _state(source):
+  """Return what changes when a file does."""
+  state = {'source': source.shown}
+  if source.kind in ('file', 'images'):
+    stat = pathlib.Path(source.address).stat()
+    state |= {'bytes': stat.st_size, 'modified_ns': stat.st_mtime_ns}
+  return state
+
+
+class LineFile:
+  """A file that grows line by line.
+
+  Lines wait in memory until `flush`. If the disk is full they go on waiting, and the user is told.
+
+  Attributes:
+    lost: number of lines that had no more room in memory.
+  """
+
+  def __init__(self, path: pathlib.Path, header: str = '') -> None:
+    """Open the file to add to it.
+
+    Args:
+      path: the file.
+      header: first line of a new file.
+    """
+    self._path = path
+    self._lines: list[str] = []
+    self._is_failing = False
+    self.lost = 0
+    _mend(path)
+    self._file = open(path, 'ab', buffering=0)  # noqa: SIM115 - closed by `close`
+    self._rest = b''
+    if header and not path.stat().st_size:
+      self._lines.append(header)
+
+  def add(self, line: str) -> None:
+    """Add a line, without its end."""
+    if len(self._lines) < _KEPT_LINES:
+      self._lines.append(line)
+    else:
+      self.lost += 1
+
+  def flush(self) -> None:
+    """Write all lines that wait."""
+    content = self._rest + ''.join(f'{line}\n' for line in self._lines).encode()
+    self._lines = []
+    try:
+      while content:
+        content = content[self._file.write(content) :]
+    except OSError as error:
+      if not self._is_failing:
+        print(
+          f'{self._path} cannot be written ({error.strerror}): scoring goes on, lines wait in '
+          'memory',
+          file=sys.stderr,
+        )
+    self._is_failing = bool(content)
+    self._rest = content
+
+  def close(self) -> None:
+    """Write all lines and close the file."""
+    self.flush()
+    self._file.close()
+
+
+def _mend(path):
+  """End the last line of a file, where a process was killed within it."""
+  if path.exists() and path.stat().st_size:
+    with open(path, 'rb+') as file:
+      file.seek(-1, os.SEEK_END)
+      if file.read(1) != b'\n':
+        file.write(b'\n')
+
+
+def event_line(record: dict[str, Any]) -> str:
+  """Return a record as one line of JSON."""
+  return json.dumps(record, allow_nan=False)

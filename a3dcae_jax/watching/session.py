@@ -1,0 +1,297 @@
+"""Watch sources with a bundle until they end: this is `detect`."""
+
+import contextlib
+import pathlib
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.serving.bundle import Bundle, load_bundle
+from a3dcae_jax.serving.object_bundle import ObjectBundle
+from a3dcae_jax.serving.stream import StreamScorer, stream_threshold
+from a3dcae_jax.watching.detector import (
+  BoxFinder,
+  frames_per_s,
+  make_box_finder,
+  mean_images,
+)
+from a3dcae_jax.watching.health import HealthMonitor
+from a3dcae_jax.watching.masks import make_mask, read_masks
+from a3dcae_jax.watching.notify import Message, Notifier
+from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished
+from a3dcae_jax.watching.overlay import OverlayWriter
+from a3dcae_jax.watching.reader import Reader
+from a3dcae_jax.watching.sources import Source
+from a3dcae_jax.watching.status import StatusLines, end_line
+from a3dcae_jax.watching.watch import Parts, Watch
+
+FILES_AT_ONCE = 2
+"""Files of an archive that are read at the same time, so that decoding never waits for one disk."""
+
+_TAKEN_FRAMES = 16  # of each source between two runs of the program
+_FLUSH_S = 1.0  # a kill loses the lines of this time
+_IDLE_S = 0.2
+
+
+class Options(NamedTuple):
+  """What `detect` was asked to do.
+
+  Attributes:
+    out: folder of the results.
+    detector: file of the detector of boxes; '' if the bundle needs none.
+    threshold: score from which on a frame is abnormal; None for that of the bundle.
+    drops: whether frames that come too fast are dropped; None: those of live sources.
+    overlay: whether to write `overlay.mp4`.
+    masks: see `masks.read_masks`.
+    raw: width and height of raw frames in a pipe; None if the pipe is a video.
+    until_s: seconds after which to end; 0: never.
+    status_s: seconds between two status lines.
+  """
+
+  out: pathlib.Path
+  detector: str = ''
+  threshold: float | None = None
+  drops: bool | None = None
+  overlay: bool = False
+  masks: Sequence[str] = ()
+  raw: tuple[int, int] | None = None
+  until_s: float = 0.0
+  status_s: float = 5.0
+
+
+def detect(
+  folder: str, sources: Sequence[Source], options: Options, notifiers: Sequence[Notifier] = ()
+) -> int:
+  """Watch sources until they end, a time is over or a signal comes.
+
+  Args:
+    folder: folder of the bundle.
+    sources: what to watch. Live sources are watched all at once.
+    options: see `Options`.
+    notifiers: get all messages.
+
+  Returns:
+    The number of sources that could not be watched to their end.
+
+  Raises:
+    UserError: if the bundle, the folder of the results or a mask cannot be used.
+  """
+  bundle = load_bundle(folder)
+  finder = make_box_finder(bundle, options.detector)
+  masks = read_masks(options.masks, sources)
+  session = Session(bundle, options, finder, masks, notifiers)
+  claim_folder(options.out)
+  try:
+    with _stopped_by_signals(session.stop):
+      session.run(sources)
+  finally:
+    session.close()
+    for notifier in notifiers:
+      notifier.close()
+  return session.failed
+
+
+class Session:
+  """All sources, and the one scorer that they share.
+
+  Attributes:
+    failed: number of sources that could not be watched to their end.
+    watches: the sources that are watched now.
+    ended: whether to stop.
+  """
+
+  def __init__(
+    self,
+    bundle: Bundle | ObjectBundle,
+    options: Options,
+    finder: BoxFinder | None,
+    masks: Mapping[str, np.ndarray],
+    notifiers: Sequence[Notifier],
+  ) -> None:
+    """Begin without a source.
+
+    Args:
+      bundle: the detector.
+      options: what was asked for.
+      finder: finds boxes; None for whole frames.
+      masks: name of a source -> its ignored region.
+      notifiers: get all messages.
+
+    Raises:
+      UserError: if the bundle has no threshold for streams.
+    """
+    self._bundle = bundle
+    self._options = options
+    self._finder = finder
+    self._masks = masks
+    self._notifiers = notifiers
+    self._frames_per_s = frames_per_s(bundle)
+    self._references = mean_images(bundle)
+    self._threshold = stream_threshold(bundle)
+    if options.threshold is not None:
+      self._threshold = options.threshold
+    self._identity = {'bundle': bundle.manifest['sha256'], 'threshold': self._threshold}
+    self._wake = threading.Event()
+    self._status = StatusLines(options.status_s)
+    self.watches: dict[int, Watch] = {}
+    self.failed = 0
+    self.ended = threading.Event()
+
+  def stop(self) -> None:
+    """End soon."""
+    self.ended.set()
+    self._wake.set()
+
+  def run(self, sources: Sequence[Source]) -> None:
+    """Take frames, score them and look after the sources until there are none.
+
+    Args:
+      sources: what to watch, except what is finished already.
+    """
+    self._begin_all(sources)
+    start_s = flushed_s = time.monotonic()
+    while self.watches and not self.ended.is_set():
+      self._wake.clear()
+      taken = self._take()
+      self._score()
+      now_s = time.monotonic()
+      if now_s - flushed_s >= _FLUSH_S:
+        flushed_s = now_s
+        self._look_after()
+      self._end_finished()
+      if self._options.until_s and now_s - start_s >= self._options.until_s:
+        self.stop()
+      if not taken:
+        self._wake.wait(_IDLE_S)
+
+  def close(self) -> None:
+    """End all sources that are still watched."""
+    self.ended.set()
+    for slot in list(self.watches):
+      self._end(slot)
+
+  def _begin_all(self, sources: Sequence[Source]) -> None:
+    """Compile the program and open the first sources: all live ones, and some files."""
+    out = self._options.out
+    waiting = [source for source in sources if not is_finished(out, source, self._identity)]
+    if len(waiting) < len(sources):
+      print(f'{len(sources) - len(waiting)} of {len(sources)} sources are finished already')
+    live = sum(source.is_live for source in waiting)
+    slots = live + min(FILES_AT_ONCE, len(waiting) - live)
+    self._waiting = deque(sorted(waiting, key=lambda source: not source.is_live))
+    self._free = list(range(slots))[::-1]
+    if slots:
+      self._scorer = StreamScorer(self._bundle, slots)
+      self._scorer.warm_up()
+      self._fill_slots()
+
+  def _take(self) -> int:
+    """Give waiting frames to the scorer and return how many there were."""
+    taken = 0
+    for watch in self.watches.values():
+      for arrived in watch.reader.take(_TAKEN_FRAMES):
+        watch.add(arrived)
+        taken += 1
+    return taken
+
+  def _score(self) -> None:
+    for scored in self._scorer.scores():
+      self.watches[scored.stream].put(scored)
+
+  def _look_after(self) -> None:
+    for watch in self.watches.values():
+      watch.check()
+      watch.folder.scores.flush()
+      watch.folder.events.flush()
+    self._status.print(self.watches.values(), self._notifiers)
+
+  def _end_finished(self) -> None:
+    for slot, watch in list(self.watches.items()):
+      if watch.reader.is_done and not watch.reader.waiting:
+        self._end(slot)
+    self._fill_slots()
+
+  def _end(self, slot: int) -> None:
+    watch = self.watches[slot]
+    is_over = watch.reader.is_done and not watch.reader.waiting
+    watch.end(is_stopped=not is_over)
+    del self.watches[slot]
+    self._free.append(slot)
+    if watch.reader.error and not watch.source.is_live:
+      self.failed += 1
+      print(f'error: {watch.reader.error}; {end_line(watch)}', file=sys.stderr, flush=True)
+    else:
+      print(end_line(watch), flush=True)
+
+  def _fill_slots(self) -> None:
+    """Begin to watch waiting sources."""
+    while self._free and self._waiting and not self.ended.is_set():
+      slot = self._free.pop()
+      self.watches[slot] = self._begin(self._waiting.popleft(), slot)
+
+  def _begin(self, source: Source, slot: int) -> Watch:
+    options = self._options
+    bundle = self._bundle
+    folder = SourceFolder(options.out, source, self._identity)
+    ignored = self._masks.get(source.name)
+    mask = None
+    if ignored is not None:
+      reference = None if self._references is None else self._references[0]
+      mask = make_mask(ignored, bundle.height, bundle.width, reference)
+    overlay = None
+    if options.overlay:
+      calibration = bundle.manifest['calibration']
+      scale = calibration['mean'], calibration['std']
+      overlay = OverlayWriter(
+        folder.path / 'overlay.mp4', self._threshold, scale, waits=not source.is_live
+      )
+    reader = Reader(
+      source,
+      self._wake,
+      frames_per_s=self._frames_per_s,
+      raw=options.raw if source.kind == 'pipe' else None,
+      drops=options.drops,
+    )
+    parts = Parts(
+      source=source,
+      slot=slot,
+      reader=reader,
+      folder=folder,
+      boxes=self._finder.stream() if self._finder else None,
+      health=HealthMonitor(self._references),
+      mask=mask,
+      overlay=overlay,
+      notify=self._notify,
+    )
+    return Watch(parts, self._scorer, threshold=self._threshold, frames_per_s=self._frames_per_s)
+
+  def _notify(self, message: Message) -> None:
+    for notifier in self._notifiers:
+      notifier.add(message)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+  """Call `stop` at SIGTERM and Ctrl-C; a second Ctrl-C ends at once."""
+
+  def handle(number: int, frame: Any) -> None:
+    del number, frame
+    print('ending', file=sys.stderr, flush=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop()
+
+  if threading.current_thread() is not threading.main_thread():  # as in tests
+    yield
+    return
+  before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)

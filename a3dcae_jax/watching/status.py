@@ -1,0 +1,71 @@
+"""One line for each source, now and then: rates, latency, drops, its state."""
+
+import time
+from collections.abc import Iterable
+
+from a3dcae_jax.watching.notify import Notifier
+from a3dcae_jax.watching.watch import Watch
+
+_SHOWN = 20  # sources; more would hide everything else
+
+
+class StatusLines:
+  """Prints status lines.
+
+  Args:
+    every_s: seconds between two of them.
+  """
+
+  def __init__(self, every_s: float) -> None:
+    self._every_s = every_s
+    self._printed_s = time.monotonic()
+    self._before: dict[str, tuple[int, int]] = {}
+
+  def print(self, watches: Iterable[Watch], notifiers: Iterable[Notifier]) -> None:
+    """Print the lines, if it is time."""
+    now_s = time.monotonic()
+    passed_s = now_s - self._printed_s
+    if passed_s < self._every_s:
+      return
+    self._printed_s = now_s
+    counts = {}
+    for number, watch in enumerate(watches):
+      name = watch.source.name
+      counts[name] = watch.reader.captured, watch.scored
+      before = self._before.get(name, (0, 0))
+      rates = [(now - then) / passed_s for now, then in zip(counts[name], before, strict=True)]
+      if number < _SHOWN:
+        print(status_line(watch, *rates), flush=True)
+    self._before = counts
+    lost = sum(notifier.lost for notifier in notifiers)
+    if lost:
+      print(f'{lost} messages were given up', flush=True)
+
+
+def status_line(watch: Watch, captured_per_s: float, scored_per_s: float) -> str:
+  """Return the status of a source.
+
+  Args:
+    watch: the source.
+    captured_per_s: frames that came per second.
+    scored_per_s: frames that were scored per second.
+  """
+  parts = [f'{captured_per_s:.1f} frames/s captured', f'{scored_per_s:.1f} scored']
+  if watch.source.is_live:
+    parts.append(f'latency {watch.latency_s:.2f} s')
+  parts += [f'{watch.reader.dropped} dropped', f'{watch.events} events', watch.fault or 'ok']
+  if watch.dropped_files:
+    parts.insert(-1, f'{watch.dropped_files} files dropped')
+  return f'{watch.source.name}: {", ".join(parts)}'
+
+
+def end_line(watch: Watch) -> str:
+  """Return what a source came to."""
+  line = f'{watch.source.name}: {watch.scored} of {watch.reader.captured} frames scored'
+  if watch.reader.dropped:
+    line += f', {watch.reader.dropped} dropped'
+  if watch.reader.opened > 1:
+    line += f', opened {watch.reader.opened} times'
+  if watch.dropped_files:
+    line += f', {watch.dropped_files} files dropped'
+  return f'{line}, {watch.events} events: {watch.folder.path}'

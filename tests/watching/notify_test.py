@@ -1,0 +1,172 @@
+"""Messages arrive, are tried again, and never hold the detector up."""
+
+import base64
+import http.server
+import json
+import socketserver
+import sys
+import threading
+import time
+
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.watching import notify
+from a3dcae_jax.watching.notify import Command, Message, Mqtt, Notifier, Webhook
+
+RECORD = {'type': 'start', 'kind': 'abnormal', 'id': 'a-1', 'source': 'a', 'message': 'x'}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+  monkeypatch.setattr(notify, 'FIRST_WAIT_S', 0.02)
+
+
+class Receiver:
+  """An HTTP server that refuses the first requests."""
+
+  def __init__(self, refused=0):
+    self.bodies = []
+    self.headers = []
+    self.refused = refused
+    owner = self
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+      def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        owner.headers.append(self.headers)
+        if owner.refused:
+          owner.refused -= 1
+          self.send_response(503)
+        else:
+          owner.bodies.append(json.loads(body))
+          self.send_response(200)
+        self.end_headers()
+
+      def log_message(self, *_):
+        pass
+
+    self._server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+    self.port = self._server.server_address[1]
+    threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+  def stop(self):
+    self._server.shutdown()
+    self._server.server_close()
+
+
+def test_a_webhook_gets_the_record_and_the_still_after_failures(capsys):
+  receiver = Receiver(refused=2)
+  notifier = Notifier(Webhook(f'http://me:hidden@127.0.0.1:{receiver.port}/hook?key=hidden'))
+  notifier.add(Message(RECORD, b'\xff\xd8picture'))
+  notifier.add(Message(RECORD | {'type': 'end'}, b''))
+  end = time.monotonic() + 10
+  while notifier.sent < 2:
+    assert time.monotonic() < end
+    time.sleep(0.01)
+  notifier.close()
+  receiver.stop()
+  first, second = receiver.bodies
+  assert base64.b64decode(first.pop('still_jpeg')) == b'\xff\xd8picture'
+  assert first == RECORD
+  assert second['type'] == 'end'
+  assert receiver.headers[0]['Authorization'].startswith('Basic ')
+  error = capsys.readouterr().err
+  assert error.count('HTTP status 503') == 1
+  assert 'hidden' not in error
+
+
+def test_a_place_that_never_answers_is_given_up_and_does_not_block(monkeypatch, capsys):
+  monkeypatch.setattr(notify, 'TRIES', 2)
+  notifier = Notifier(Webhook('http://127.0.0.1:9/'))
+  start = time.monotonic()
+  for _ in range(notify._QUEUE + 50):
+    notifier.add(Message(RECORD, b''))
+  assert time.monotonic() - start < 1
+  notifier.close()
+  assert notifier.sent == 0
+  assert notifier.lost > 50
+  assert 'given up' in capsys.readouterr().err
+
+
+def test_a_program_gets_the_record_on_its_standard_input(tmp_path):
+  program = tmp_path / 'program.py'
+  program.write_text('import sys\nopen(sys.argv[1], "a").write(sys.stdin.read())\n')
+  Command(f'{sys.executable} {program} {tmp_path}/got').send(Message(RECORD, b''))
+  assert json.loads((tmp_path / 'got').read_text()) == RECORD
+  with pytest.raises(OSError, match='exit status 3'):
+    Command(f"{sys.executable} -c 'raise SystemExit(3)'").send(Message(RECORD, b''))
+
+
+def test_wrong_places_are_refused():
+  with pytest.raises(UserError, match='must be an http or https address') as caught:
+    Webhook('ftp://me:hidden@h/')
+  assert 'hidden' not in str(caught.value)
+  with pytest.raises(UserError, match='--exec'):
+    Command('"open')
+  with pytest.raises(UserError, match='must be mqtt://'):
+    Mqtt('http://h')
+
+
+class Broker(socketserver.ThreadingTCPServer):
+  """As much of an MQTT 3.1.1 broker as one publisher needs."""
+
+  allow_reuse_address = True
+  daemon_threads = True
+
+  def __init__(self):
+    self.published = []
+    super().__init__(('127.0.0.1', 0), _BrokerHandler)
+    threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _BrokerHandler(socketserver.StreamRequestHandler):
+  def handle(self):
+    while head := self.rfile.read(1):
+      length, shift = 0, 0
+      while True:
+        (digit,) = self.rfile.read(1)
+        length |= (digit & 127) << shift
+        shift += 7
+        if digit < 128:
+          break
+      body = self.rfile.read(length)
+      if head[0] >> 4 == 1:
+        self.wfile.write(b'\x20\x02\x00\x00')
+      elif head[0] >> 4 == 3:
+        size = int.from_bytes(body[:2], 'big')
+        topic, rest = body[2 : 2 + size].decode(), body[2 + size :]
+        self.server.published.append((topic, rest[2:], bool(head[0] & 1)))
+        self.wfile.write(b'\x40\x02' + rest[:2])
+      elif head[0] >> 4 == 12:
+        self.wfile.write(b'\xd0\x00')
+
+
+def test_mqtt_publishes_state_record_and_still():
+  pytest.importorskip('paho.mqtt.client')
+  broker = Broker()
+  notifier = Notifier(Mqtt(f'mqtt://127.0.0.1:{broker.server_address[1]}/watch'))
+  notifier.add(Message(RECORD, b'\xff\xd8'))
+  notifier.add(Message(RECORD | {'type': 'end'}, b''))
+  notifier.close()
+  broker.shutdown()
+  broker.server_close()
+  topics = [topic for topic, _, _ in broker.published]
+  assert topics == [
+    'watch/available',
+    'homeassistant/binary_sensor/watch_a/config',
+    'watch/a/state',
+    'watch/a/events',
+    'watch/a/still',
+    'watch/a/state',
+    'watch/a/events',
+    'watch/available',
+  ]
+  by_topic = {}
+  for topic, payload, _ in broker.published:
+    by_topic.setdefault(topic, []).append(payload)
+  assert by_topic['watch/a/state'] == [b'ON', b'OFF']
+  assert by_topic['watch/available'] == [b'online', b'offline']
+  assert json.loads(by_topic['watch/a/events'][0]) == RECORD
+  config = json.loads(by_topic['homeassistant/binary_sensor/watch_a/config'][0])
+  assert config['state_topic'] == 'watch/a/state'

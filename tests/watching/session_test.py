@@ -1,0 +1,359 @@
+"""Sources watched from their frames to files and messages."""
+
+import csv
+import json
+import pathlib
+import threading
+import time
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.data.video_file import read_video
+from a3dcae_jax.serving.bundle import load_bundle
+from a3dcae_jax.serving.stream import StreamScorer
+from a3dcae_jax.watching import capture, health, reader, session
+from a3dcae_jax.watching.session import Options, detect
+from a3dcae_jax.watching.sources import find_sources
+from tests.watching.toy import (
+  HttpCamera,
+  RtspCamera,
+  camera,
+  jpeg,
+  write_toy_bundle,
+  write_video,
+)
+
+BRIGHT = range(40, 70)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('watching')
+
+
+@pytest.fixture(scope='module')
+def bundle(folder):
+  return str(write_toy_bundle(folder / 'toy.bundle'))
+
+
+@pytest.fixture(scope='module')
+def video(folder):
+  return str(write_video(folder / 'day.avi', camera(150, BRIGHT)))
+
+
+def watch(bundle, texts, out, **options):
+  notifier = Recording()
+  failed = detect(bundle, find_sources(texts), Options(out, **options), [notifier])
+  return failed, notifier.messages
+
+
+class Recording:
+  """A notifier that keeps all messages."""
+
+  lost = 0
+
+  def __init__(self):
+    self.messages = []
+
+  def add(self, message):
+    self.messages.append(message)
+
+  def close(self):
+    pass
+
+
+def scores_in(path):
+  with open(path / 'scores.csv', newline='') as file:
+    return [(int(row['frame']), float(row['score']), row['event']) for row in csv.DictReader(file)]
+
+
+def events_in(path):
+  return [json.loads(line) for line in (path / 'events.jsonl').read_text().splitlines()]
+
+
+def until(condition, seconds=20):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end, 'it does not come to pass'
+    time.sleep(0.02)
+
+
+class Background:
+  """`detect` in a thread, until the block ends."""
+
+  def __init__(self, bundle, texts, out, **options):
+    self.notifier = Recording()
+    self._session = None
+    self._arguments = bundle, find_sources(texts), Options(out, **options), [self.notifier]
+
+  def __enter__(self):
+    made = session.Session
+
+    def keep(*arguments):
+      self._session = made(*arguments)
+      return self._session
+
+    session.Session = keep
+    self._thread = threading.Thread(target=detect, args=self._arguments)
+    self._thread.start()
+    until(lambda: self._session and self._session.watches)
+    session.Session = made
+    return self
+
+  def __exit__(self, *_):
+    self._session.stop()
+    self._thread.join(20)
+    assert not self._thread.is_alive()
+
+  @property
+  def watches(self):
+    return {watch.source.name: watch for watch in self._session.watches.values()}
+
+  def kinds(self, source=None):
+    return [
+      (message.record['kind'], message.record['type'])
+      for message in self.notifier.messages
+      if source in (None, message.record['source'])
+    ]
+
+
+def test_a_file_has_the_scores_of_the_stream_and_one_event(bundle, video, tmp_path):
+  failed, messages = watch(bundle, [video], tmp_path / 'out', overlay=True)
+  assert failed == 0
+  path = tmp_path / 'out' / 'day.avi'
+  scorer = StreamScorer(load_bundle(bundle))
+  expected = []
+  for frame in read_video(video):
+    scorer.add(frame)
+    expected += scorer.scores()
+  expected += scorer.flush()
+  rows = scores_in(path)
+  assert [frame for frame, _, _ in rows] == list(range(150))
+  np.testing.assert_allclose([row[1] for row in rows], [each.score for each in expected], rtol=1e-4)
+  start, *_, end = events_in(path)
+  assert [message.record for message in messages] == events_in(path)
+  assert (start['type'], end['type']) == ('start', 'end')
+  assert start['id'] == end['id'] == rows[60][2] == 'day.avi-40'
+  assert (end['first_frame'], end['last_frame']) == (40, 69)
+  assert end['peak_score'] > start['threshold'] == 1.5
+  x1, y1, x2, y2 = end['box']
+  assert (x1, y2) == (0, 1)
+  assert 0.3 < x2 < 0.6
+  assert 0.4 < y1 < 0.6
+  assert messages[0].still[:2] == b'\xff\xd8' == (path / end['still']).read_bytes()[:2]
+  with av.open(str(path / end['clip'])) as clip:
+    times = [frame.time for frame in clip.decode(video=0)]
+  assert 3.0 < times[-1] < 8.0  # what was before the event, the event, and 2 s
+  with av.open(str(path / 'overlay.mp4')) as clip:
+    assert clip.streams.video[0].height == 64 + 64
+    assert sum(1 for _ in clip.decode(video=0)) >= 70
+
+
+def test_an_archive_resumes_where_it_stopped(bundle, video, tmp_path, capsys):
+  archive = tmp_path / 'archive'
+  for name in ('a/one.avi', 'a/two.avi', 'b/one.avi'):
+    (archive / name).parent.mkdir(parents=True, exist_ok=True)
+    (archive / name).write_bytes(pathlib.Path(video).read_bytes())
+  out = tmp_path / 'out'
+  watch(bundle, [str(archive)], out)
+  first = {path: path.stat().st_mtime_ns for path in out.rglob('summary.json')}
+  assert sorted(path.parent.relative_to(out).as_posix() for path in first) == [
+    'a/one.avi',
+    'a/two.avi',
+    'b/one.avi',
+  ]
+  (out / 'a' / 'two.avi' / 'summary.json').unlink()  # as if it had been killed there
+  (out / 'a' / 'two.avi' / 'scores.csv').write_text('half\n')
+  capsys.readouterr()
+  watch(bundle, [str(archive)], out)
+  assert '2 of 3 sources are finished already' in capsys.readouterr().out
+  assert len(scores_in(out / 'a' / 'two.avi')) == 150
+  again = {path: path.stat().st_mtime_ns for path in out.rglob('summary.json')}
+  assert [path.parent.name for path in first if again[path] != first[path]] == ['two.avi']
+  write_video(archive / 'b' / 'one.avi', camera(20))  # another video under the same name
+  watch(bundle, [str(archive)], out)
+  assert len(scores_in(out / 'b' / 'one.avi')) == 20
+
+
+def test_a_file_that_is_cut_off_is_scored_as_far_as_it_goes(bundle, video, tmp_path, capsys):
+  content = pathlib.Path(video).read_bytes()
+  (tmp_path / 'cut.avi').write_bytes(content[: len(content) * 2 // 3])
+  (tmp_path / 'text.mp4').write_text('no video')
+  failed, messages = watch(
+    bundle, [str(tmp_path / 'text.mp4'), str(tmp_path / 'cut.avi'), video], tmp_path / 'out'
+  )
+  assert failed == 2
+  errors = capsys.readouterr().err.splitlines()
+  assert len(errors) == 2
+  assert any('text.mp4 stops decoding at frame 0' in line for line in errors)
+  assert any('cut.avi' in line and ('cut off' in line or 'damaged' in line) for line in errors)
+  assert 60 < len(scores_in(tmp_path / 'out' / 'cut.avi')) < 150
+  assert len(scores_in(tmp_path / 'out' / 'day.avi')) == 150
+  assert ('lost', 'start') in [(m.record['kind'], m.record['type']) for m in messages]
+  assert not (tmp_path / 'out' / 'cut.avi' / 'summary.json').exists()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+  """Wait tenths of seconds where a camera has seconds."""
+  monkeypatch.setattr(reader, 'FIRST_WAIT_S', 0.1)
+  monkeypatch.setattr(capture, 'STALL_S', 0.6)
+  monkeypatch.setattr('a3dcae_jax.watching.watch.STALL_S', 0.4)
+  monkeypatch.setattr('a3dcae_jax.watching.watch.WATCHDOG_S', 60.0)
+  monkeypatch.setattr(session, '_FLUSH_S', 0.05)
+  monkeypatch.setattr(health, 'FROZEN_FRAMES', 30)
+
+
+def test_a_camera_that_breaks_and_comes_back_does_not_stop_the_others(bundle, tmp_path, quick):
+  first, second = HttpCamera(list(camera(40))), HttpCamera(list(camera(40)))
+  out = tmp_path / 'out'
+  with Background(bundle, [f'a={first.address}', f'b={second.address}'], out) as running:
+    until(lambda: running.watches['a'].scored > 20 and running.watches['b'].scored > 20)
+    first.stop()
+    until(lambda: ('lost', 'start') in running.kinds('a'))
+    seen = running.watches['b'].scored
+    until(lambda: running.watches['b'].scored > seen + 20)
+    first = HttpCamera(list(camera(40)), port=first.port)
+    until(lambda: ('lost', 'end') in running.kinds('a'))
+    seen = running.watches['a'].scored
+    until(lambda: running.watches['a'].scored > seen + 20)
+    second.is_stalled = True
+    until(lambda: {('stalled', 'start'), ('lost', 'start')} & set(running.kinds('b')))
+    second.is_stalled = False
+    until(lambda: running.kinds('b') and running.kinds('b')[-1][1] == 'end')
+    assert not [kind for kind, _ in running.kinds() if kind == 'abnormal']
+  first.stop()
+  second.stop()
+  frames = [frame for frame, _, _ in scores_in(out / 'a')]
+  assert frames == sorted(set(frames))
+  assert [event['kind'] for event in events_in(out / 'a')] == ['lost', 'lost']
+
+
+def test_faults_of_a_camera_are_told_apart(bundle, tmp_path, quick, monkeypatch):
+  monkeypatch.setattr(health, 'AFTER_S', dict.fromkeys(health.AFTER_S, 0.2))
+  normal = list(camera(40))
+  server = HttpCamera(normal)
+  pictures = server.frames
+  with Background(bundle, [f'door={server.address}'], tmp_path / 'out') as running:
+    until(lambda: running.watches['door'].scored > 10)
+    rng = np.random.default_rng(0)
+    cases = {
+      'frozen': normal[:1],
+      'black': [rng.integers(0, 20, (64, 96)).astype(np.uint8) for _ in range(20)],
+      'covered': [rng.integers(90, 94, (64, 96)).astype(np.uint8) for _ in range(20)],
+      'moved': [np.ascontiguousarray(np.roll(frame, 30, 1)) for frame in normal],
+    }
+    for kind, frames in cases.items():
+      server.frames = [jpeg(frame) for frame in frames]
+      until(lambda kind=kind: (kind, 'start') in running.kinds())
+      server.frames = pictures
+      until(lambda kind=kind: (kind, 'end') in running.kinds())
+    # Until a fault is certain, it is abnormal.
+    assert {kind for kind, _ in running.kinds()} - {'abnormal'} == set(cases)
+  server.stop()
+
+
+def test_rtsp_is_read_and_its_password_is_nowhere(bundle, tmp_path, quick, capfd):
+  server = RtspCamera(camera(120, range(60, 110)))
+  out = tmp_path / 'out'
+  with Background(bundle, [f'gate={server.address}'], out) as running:
+    until(lambda: ('abnormal', 'start') in running.kinds())
+    until(lambda: server.requests.count('PLAY') > 1)  # it has ended, and is opened again
+    until(lambda: ('lost', 'end') in running.kinds())
+  server.stop()
+  written = ''.join(capfd.readouterr())
+  written += ''.join(
+    path.read_bytes().decode('latin-1') for path in out.rglob('*') if path.is_file()
+  )
+  written += json.dumps([message.record for message in running.notifier.messages])
+  assert 'hidden' not in written
+  assert f'rtsp://127.0.0.1:{server.port}/live' in written
+
+
+def test_a_source_that_is_too_fast_is_dropped_and_counted(bundle, tmp_path, monkeypatch):
+  monkeypatch.setattr(reader, 'QUEUE_FRAMES', 8)
+  server = HttpCamera(list(camera(40)), pause_s=0.0)
+  original = session.Session._score
+
+  def slow(self):
+    time.sleep(0.3)
+    original(self)
+
+  monkeypatch.setattr(session.Session, '_score', slow)
+  with Background(bundle, [f'fast={server.address}'], tmp_path / 'out') as running:
+    until(lambda: running.watches['fast'].reader.dropped > 10)
+    assert running.watches['fast'].reader.waiting <= 8
+  server.stop()
+
+
+def test_a_full_disk_drops_files_and_not_scores(bundle, video, tmp_path, capsys):
+  out = tmp_path / 'out'
+  full = pathlib.Path('/dev/full')
+  if not full.exists():
+    pytest.skip('no /dev/full')
+  (out / 'day.avi' / 'events').mkdir(parents=True)
+  (out / 'detect.json').write_text('{"format": "a3dcae_jax detections"}')
+  original = session.SourceFolder
+
+  class FullFolder(original):
+    def __init__(self, *arguments):
+      super().__init__(*arguments)
+      self.scores._file.close()
+      self.scores._file = full.open('ab', buffering=0)
+      (self.path / 'events').rmdir()  # no still and no clip can be written
+      (self.path / 'events').write_text('')
+
+  session.SourceFolder = FullFolder
+  try:
+    failed, messages = watch(bundle, [video], out)
+  finally:
+    session.SourceFolder = original
+  assert failed == 0
+  assert [message.record['type'] for message in messages][:1] == ['start']
+  written = capsys.readouterr()
+  assert written.err.count('scores.csv cannot be written (No space left on device)') == 1
+  assert 'is dropped' in written.err
+  assert '150 of 150 frames scored' in written.out
+  assert 'files dropped' in written.out
+
+
+def test_outputs_of_others_and_of_a_second_detector_are_refused(bundle, video, tmp_path, quick):
+  other = tmp_path / 'other'
+  other.mkdir()
+  (other / 'photo.txt').write_text('mine')
+  with pytest.raises(UserError, match='has other content'):
+    watch(bundle, [video], other)
+  assert [path.name for path in other.iterdir()] == ['photo.txt']
+  server = HttpCamera(list(camera(10)))
+  out = tmp_path / 'out'
+  with Background(bundle, [f'a={server.address}'], out):
+    with pytest.raises(UserError, match='is written by another detector'):
+      watch(bundle, [f'a={server.address}'], out)
+    watch(bundle, [video], out)  # another source may be added
+  server.stop()
+
+
+def test_an_ignored_region_raises_no_event(bundle, video, tmp_path):
+  image = np.zeros((64, 96), np.uint8)
+  image[30:, :40] = 255
+  Image.fromarray(image).save(tmp_path / 'mask.png')
+  _, messages = watch(bundle, [video], tmp_path / 'out', masks=[str(tmp_path / 'mask.png')])
+  assert messages == []
+  with pytest.raises(UserError, match='there is no source'):
+    watch(bundle, [video], tmp_path / 'o2', masks=[f'gate={tmp_path / "mask.png"}'])
+  Image.fromarray(image | 255).save(tmp_path / 'all.png')
+  with pytest.raises(UserError, match='whole picture is ignored'):
+    watch(bundle, [video], tmp_path / 'o2', masks=[str(tmp_path / 'all.png')])
+
+
+def test_it_ends_after_the_time_that_was_set(bundle, tmp_path, quick):
+  server = HttpCamera(list(camera(10)))
+  start = time.monotonic()
+  failed, _ = watch(bundle, [server.address], tmp_path / 'out', until_s=0.5)
+  assert failed == 0
+  assert time.monotonic() - start < 20
+  server.stop()
