@@ -19,7 +19,13 @@ _FRAMES_PER_S = 25.0
 
 
 class BoxStream(Protocol):
-  """Finds the boxes of the frames of one source, one after another."""
+  """Finds the boxes of the frames of one source, one after another.
+
+  Attributes:
+    needs_all_frames: whether it must see frames, too, whose objects are not scored.
+  """
+
+  needs_all_frames: bool
 
   def detect(self, frame: np.ndarray) -> np.ndarray:
     """Return the boxes of a frame of the bundle's size, float32 [M, 4]."""
@@ -61,6 +67,8 @@ class BoxFinder:
 
 
 class _ForegroundBoxes:
+  needs_all_frames = True  # its background follows the video
+
   def __init__(self, model, options):
     self._stream = model.stream()
     self._options = options
@@ -73,6 +81,8 @@ class _ForegroundBoxes:
 
 
 class _YoloxBoxes:
+  needs_all_frames = False
+
   def __init__(self, detector, options):
     self._detector = detector
     self._options = options

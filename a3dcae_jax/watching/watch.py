@@ -106,6 +106,7 @@ class Watch:
     self._recorder = Recorder(self.folder.path / EVENT_FILES, latency_s)
     self._waiting: deque[_Waiting] = deque()
     self._count = 0
+    self._streamed = 0  # frames since the source was opened
     self._time_offset_s = 0.0
     self._last_time_s = 0.0
     self._open: dict[str, Any] | None = None  # record of the open event
@@ -146,11 +147,18 @@ class Watch:
     mask = self._parts.mask
     if mask:
       frame = mask.covered(frame)
-    boxes = None
-    if self._parts.boxes:
-      boxes = self._parts.boxes.detect(frame)
-      boxes = boxes[mask.kept(boxes)] if mask else boxes
-    self._scorer.add(frame, boxes, self.slot)
+    self._scorer.add(frame, self._boxes(frame), self.slot)
+    self._streamed += 1
+
+  def _boxes(self, frame: np.ndarray) -> np.ndarray | None:
+    """Return the boxes of a frame that are scored; None for a bundle of whole frames."""
+    finder = self._parts.boxes
+    if finder is None:
+      return None
+    if self._streamed % self._scorer.bundle.step and not finder.needs_all_frames:
+      return np.zeros((0, 4), np.float32)
+    boxes = finder.detect(frame)
+    return boxes[self._parts.mask.kept(boxes)] if self._parts.mask else boxes
 
   def put(self, scored: FrameScore) -> None:
     """Take the score of the next frame that waits."""
@@ -216,6 +224,7 @@ class Watch:
     for scored in self._scorer.flush(self.slot):
       self.put(scored)
     self._waiting.clear()  # too few for a window
+    self._streamed = 0
     change = self._detector.end()
     if change:
       self._change_event(change, None)

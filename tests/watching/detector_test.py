@@ -49,6 +49,7 @@ def write_bundle(folder, detector, files):
     details={
       'calibration': {
         'weights': {'appearance': 0.0, 'motion': 0.0, 'speed': 1.0},
+        'step_frames': 2,
         'mean': 0.5,
         'std': 1.0,
         'smoothing_frames': 1.0,
