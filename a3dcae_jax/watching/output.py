@@ -41,13 +41,14 @@ def claim_folder(folder: pathlib.Path) -> None:
   check_writable(folder, '--out')
   if folder.exists() and not folder.is_dir():
     raise UserError(f'--out={folder} is a file: name a folder')
-  if (folder / MARKER).exists():
-    if read_object(folder / MARKER).get('format') != FORMAT:
-      raise UserError(f'--out={folder}: {MARKER} is not one of detect: name another folder')
-    return
-  if folder.exists() and any(folder.iterdir()):
-    raise UserError(f'--out={folder} has other content: name a new or empty folder')
-  write_json(folder / MARKER, {'format': FORMAT})
+  folder.mkdir(parents=True, exist_ok=True)
+  names = [path.name for path in folder.iterdir()]
+  if not (folder / MARKER).exists():  # looked for last: another process may be making it
+    if any(not name.startswith(f'.{MARKER}') for name in names):
+      raise UserError(f'--out={folder} has other content: name a new or empty folder')
+    write_json(folder / MARKER, {'format': FORMAT})
+  elif read_object(folder / MARKER).get('format') != FORMAT:
+    raise UserError(f'--out={folder}: {MARKER} is not one of detect: name another folder')
 
 
 class SourceFolder:
