@@ -84,6 +84,8 @@ class Watch:
     scored: number of frames with a score.
     events: number of abnormal events so far.
     latency_s: from a frame to its score, of the last one.
+    latest: the last score; None before the first.
+    picture: the last picture; None before the first.
     fault: what is wrong with the source now; '' if nothing is.
   """
 
@@ -116,6 +118,8 @@ class Watch:
     self._fault_count = 0
     self.scored = self.events = 0
     self.latency_s = 0.0
+    self.latest: FrameScore | None = None
+    self.picture: Picture | None = None
     self.fault = ''
 
   @property
@@ -140,6 +144,7 @@ class Watch:
     if captured.picture is not None:
       picture = Picture(self._count, time_s, captured.picture)
       self._recorder.add(picture)
+      self.picture = picture
     self._waiting.append(_Waiting(self._count, time_s, arrived.wall_s, picture))
     self._count += 1
     bundle = self._scorer.bundle
@@ -164,6 +169,7 @@ class Watch:
     """Take the score of the next frame that waits."""
     frame = self._waiting.popleft()
     self.scored += 1
+    self.latest = scored
     self.latency_s = time.time() - frame.wall_s
     score = scored.score if not self.fault else -np.inf  # a fault is told by itself
     change = self._detector.add(frame.index, score)

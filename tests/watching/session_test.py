@@ -274,6 +274,35 @@ def test_rtsp_is_read_and_its_password_is_nowhere(bundle, tmp_path, quick, capfd
   assert f'rtsp://127.0.0.1:{server.port}/live' in written
 
 
+def test_a_reader_that_hangs_is_left_and_another_one_begins(bundle, tmp_path, quick, monkeypatch):
+  """As where a driver never returns, so that no time limit of FFmpeg helps."""
+  monkeypatch.setattr('a3dcae_jax.watching.watch.WATCHDOG_S', 0.8)
+  original = reader.capture
+  hangs = threading.Event()
+  calls = []
+
+  def capture_once(*arguments):
+    calls.append(arguments)
+    if len(calls) == 1:
+      hangs.wait(20)
+    yield from original(*arguments)
+
+  monkeypatch.setattr(reader, 'capture', capture_once)
+  server = HttpCamera(list(camera(40)))
+  with Background(bundle, [f'a={server.address}'], tmp_path / 'out') as running:
+    until(lambda: ('stalled', 'start') in running.kinds())
+    until(lambda: running.watches['a'].scored > 10)
+    assert ('stalled', 'end') in running.kinds()
+    hangs.set()
+    seen = running.watches['a'].scored
+    until(lambda: running.watches['a'].scored > seen + 10)
+    assert running.watches['a'].latest.score < 1.5
+    assert running.watches['a'].picture.image.width == 96
+  server.stop()
+  frames = [frame for frame, _, _ in scores_in(tmp_path / 'out' / 'a')]
+  assert frames == list(range(len(frames)))
+
+
 def test_a_source_that_is_too_fast_is_dropped_and_counted(bundle, tmp_path, monkeypatch):
   monkeypatch.setattr(reader, 'QUEUE_FRAMES', 8)
   server = HttpCamera(list(camera(40)), pause_s=0.0)
