@@ -82,7 +82,7 @@ def _stream_text(stream):
   expected = stream['expected']
   return (
     f'threshold for streams {stream["threshold"]:.3f}: {expected["events"]} events in '
-    f'{expected["hours"]:.2f} h of these videos, {expected["per_hour"]:.3g} per hour '
+    f'{expected["hours"]:.3g} h of these videos, {expected["per_hour"]:.3g} per hour '
     f'(95 %: {expected["low"]:.2g} to {expected["high"]:.2g})'
   )
 

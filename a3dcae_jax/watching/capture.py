@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.media import reader_of
-from a3dcae_jax.data.video import size_fault
+from a3dcae_jax.data.video import resize, size_fault
 from a3dcae_jax.data.video_file import decode_video, upright
 from a3dcae_jax.watching.sources import Source
 
@@ -29,42 +30,59 @@ class Captured(NamedTuple):
   """A frame of a source.
 
   Attributes:
-    grey: uint8 [H, W].
+    frame: grey and upright, at the size of the bundle's frames, uint8 [H, W].
     time_s: seconds since the source began, by its time stamps where it has any.
     picture: the frame in colour as a PyAV frame in yuv420p; only `PICTURES_PER_S` of them.
-    size: width and height before it was turned.
+    size: width and height as it came, upright.
+    checksum: of all its pixels; equal frames have the same one.
   """
 
-  grey: np.ndarray
+  frame: np.ndarray
   time_s: float
   picture: Any
   size: tuple[int, int]
+  checksum: int
+
+
+class Format(NamedTuple):
+  """What frames are to be, and are where a source does not say it.
+
+  Attributes:
+    height: of the bundle's frames.
+    width: of the bundle's frames.
+    frames_per_s: rate of frames that have no time stamps.
+    raw: width and height of raw grey frames in a pipe; None if the pipe is a video.
+  """
+
+  height: int
+  width: int
+  frames_per_s: float
+  raw: tuple[int, int] | None = None
 
 
 class SourceError(Exception):
   """A source is lost for now or for good; the message says why."""
 
 
-def capture(source: Source, frames_per_s: float, raw: tuple[int, int] | None) -> Iterator[Captured]:
+def capture(source: Source, wanted: Format) -> Iterator[Captured]:
   """Yield the frames of a source until it ends.
 
   Args:
     source: the source.
-    frames_per_s: rate of frames that have no time stamps.
-    raw: width and height of raw grey frames in a pipe; None if the pipe is a video.
+    wanted: see `Format`.
 
   Raises:
     SourceError: if it cannot be opened, breaks or is damaged.
   """
   try:
     if source.kind == 'images':
-      yield from _from_arrays(_images_of(source), frames_per_s)
+      yield from _from_arrays(_images_of(source), wanted)
     elif source.kind == 'file':
-      yield from _from_frames(decode_video(source.address), frames_per_s)
-    elif raw:
-      yield from _from_arrays(_raw_frames(*raw), frames_per_s)
+      yield from _from_frames(decode_video(source.address), wanted)
+    elif source.kind == 'pipe' and wanted.raw:
+      yield from _from_arrays(_raw_frames(*wanted.raw), wanted)
     else:
-      yield from _from_frames(_stream_frames(source), frames_per_s)
+      yield from _from_frames(_stream_frames(source), wanted)
   except (SourceError, GeneratorExit):
     raise
   except UserError as error:
@@ -98,12 +116,12 @@ def _is_turned(frame):
   return frame.side_data.get('DISPLAYMATRIX') is not None
 
 
-def _from_frames(frames: Iterator[Any], frames_per_s: float) -> Iterator[Captured]:
+def _from_frames(frames: Iterator[Any], wanted: Format) -> Iterator[Captured]:
   first_s = None
   last_s = -np.inf
   for index, frame in enumerate(frames):
     grey = upright(frame)
-    time_s = index / frames_per_s
+    time_s = index / wanted.frames_per_s
     if frame.pts is not None:
       stamp_s = float(frame.pts * frame.time_base)
       first_s = stamp_s if first_s is None else first_s
@@ -112,18 +130,24 @@ def _from_frames(frames: Iterator[Any], frames_per_s: float) -> Iterator[Capture
     if not 0 <= time_s - last_s < 0.9 / PICTURES_PER_S:
       picture = picture_of(frame, grey)
       last_s = time_s
-    yield Captured(grey, time_s, picture, (frame.width, frame.height))
+    yield _captured(grey, time_s, picture, wanted)
 
 
-def _from_arrays(frames: Iterator[np.ndarray], frames_per_s: float) -> Iterator[Captured]:
+def _from_arrays(frames: Iterator[np.ndarray], wanted: Format) -> Iterator[Captured]:
   last_s = -np.inf
   for index, grey in enumerate(frames):
-    time_s = index / frames_per_s
+    time_s = index / wanted.frames_per_s
     picture = None
     if time_s - last_s >= 0.9 / PICTURES_PER_S:
       picture = picture_of(None, grey)
       last_s = time_s
-    yield Captured(grey, time_s, picture, grey.shape[::-1])
+    yield _captured(grey, time_s, picture, wanted)
+
+
+def _captured(grey: np.ndarray, time_s: float, picture: Any, wanted: Format) -> Captured:
+  grey = np.ascontiguousarray(grey)
+  frame = resize(grey, wanted.height, wanted.width)
+  return Captured(frame, time_s, picture, grey.shape[::-1], zlib.crc32(grey))
 
 
 def _raw_frames(width: int, height: int) -> Iterator[np.ndarray]:

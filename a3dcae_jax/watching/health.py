@@ -75,7 +75,7 @@ class HealthMonitor:
         self._details.append(detail)
     self.fault = ''
     self._size: tuple[int, int] | None = None
-    self._last: np.ndarray | None = None
+    self._last: int | None = None
     self._equal = 0
     self._equal_since_s = 0.0
     self._looked_s = -np.inf
@@ -83,15 +83,19 @@ class HealthMonitor:
     self._seen = ''
     self._seen_since_s = 0.0
 
-  def add(self, grey: np.ndarray, time_s: float) -> list[Fault]:
+  def add(
+    self, frame: np.ndarray, size: tuple[int, int], checksum: int, time_s: float
+  ) -> list[Fault]:
     """Take the next frame and return what changes.
 
     Args:
-      grey: uint8 [H, W].
+      frame: uint8 [H, W], at the size of the references.
+      size: width and height as it came.
+      checksum: of its pixels as it came.
       time_s: its time in seconds.
     """
-    changes = self._new_size(grey)
-    seen = self._kind(grey, time_s)
+    changes = self._new_size(size)
+    seen = self._kind(frame, checksum, time_s)
     if seen != self._seen:
       self._seen = seen
       self._seen_since_s = time_s
@@ -105,30 +109,28 @@ class HealthMonitor:
     return changes
 
   def restart(self) -> None:
-    """Forget the last frame and times, since the source was opened again."""
+    """Forget the last frame, since the source was opened again; times go on."""
     self._last = None
     self._looked_s = -np.inf
-    self._seen_since_s = -np.inf if self._seen == self.fault else 0.0
 
-  def _new_size(self, grey):
-    size = grey.shape[::-1]
+  def _new_size(self, size):
     before, self._size = self._size, size
     if before in (None, size):
       return []
     message = f'the size of frames changed from {before[0]}x{before[1]} to {size[0]}x{size[1]}'
     return [Fault('size', True, message)]
 
-  def _kind(self, grey, time_s):
+  def _kind(self, frame, checksum, time_s):
     """Return the kind of fault that a frame shows; '' for none."""
-    if self._last is not None and np.array_equal(grey, self._last):
+    if checksum == self._last:
       self._equal += 1
     else:
       self._equal = 0
       self._equal_since_s = time_s
-    self._last = grey
+    self._last = checksum
     if time_s - self._looked_s >= _EVERY_S or time_s < self._looked_s:
       self._looked_s = time_s
-      self._scene = self._look(grey)
+      self._scene = self._look(frame)
     if self._scene == 'black':
       return 'black'
     is_frozen = self._equal and time_s - self._equal_since_s >= FROZEN_S
@@ -136,14 +138,13 @@ class HealthMonitor:
       return 'frozen'
     return self._scene
 
-  def _look(self, grey):
+  def _look(self, frame):
     """Compare a frame with the scene of the training videos."""
-    small = prepared(grey, _SIZE_PX, _SIZE_PX)
-    if np.quantile(small, 0.99) < BLACK_LEVEL:
+    if np.quantile(frame, 0.99) < BLACK_LEVEL:
       return 'black'
     if not self._details:
       return ''
-    detail = _detail(small)
+    detail = _detail(frame)
     if max(_correlation(detail, own) for own in self._details) >= LIKENESS:
       return ''
     least = DETAIL * min(own.std() for own in self._details)

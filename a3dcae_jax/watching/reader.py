@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-from a3dcae_jax.watching.capture import Captured, SourceError, capture
+from a3dcae_jax.watching.capture import Captured, Format, SourceError, capture
 from a3dcae_jax.watching.sources import Source
 
 QUEUE_FRAMES = 64
@@ -49,8 +49,7 @@ class Reader:
     source: Source,
     wake: threading.Event,
     *,
-    frames_per_s: float,
-    raw: tuple[int, int] | None = None,
+    wanted: Format,
     drops: bool | None = None,
   ) -> None:
     """Begin to read.
@@ -58,13 +57,12 @@ class Reader:
     Args:
       source: the source.
       wake: set when there is something to take.
-      frames_per_s: rate of frames that have no time stamps.
-      raw: see `capture.capture`.
+      wanted: see `capture.Format`.
       drops: whether frames that come too fast are dropped; by default those of live sources.
     """
     self._source = source
     self._wake = wake
-    self._options = (frames_per_s, raw)
+    self._wanted = wanted
     self._drops = source.is_live if drops is None else drops
     self._queue: deque[Arrived] = deque()
     self._changed = threading.Condition()
@@ -128,7 +126,7 @@ class Reader:
     is_first = True
     self.opened += 1
     try:
-      for captured in capture(self._source, *self._options):
+      for captured in capture(self._source, self._wanted):
         if not self._put(Arrived(captured, time.time(), is_first), generation):
           return ''
         is_first = False

@@ -15,6 +15,7 @@ import numpy as np
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.stream import StreamScorer, stream_threshold
+from a3dcae_jax.watching.capture import Format
 from a3dcae_jax.watching.detector import (
   BoxFinder,
   frames_per_s,
@@ -87,6 +88,7 @@ def detect(
   masks = read_masks(options.masks, sources)
   session = Session(bundle, options, finder, masks, notifiers)
   claim_folder(options.out)
+  print(session.begin_line(), flush=True)
   try:
     with _stopped_by_signals(session.stop):
       session.run(sources)
@@ -142,6 +144,17 @@ class Session:
     self.watches: dict[int, Watch] = {}
     self.failed = 0
     self.ended = threading.Event()
+
+  def begin_line(self) -> str:
+    """Return the threshold and the alarms that it makes expect."""
+    line = f'{self._bundle.folder}: threshold {self._threshold:.3f}'
+    expected = self._bundle.manifest['stream'].get('expected')
+    if self._options.threshold is not None or not expected:
+      return line
+    return (
+      f'{line}, {expected["per_hour"]:.3g} events per hour are expected of normal video '
+      f'(95 %: {expected["low"]:.2g} to {expected["high"]:.2g})'
+    )
 
   def stop(self) -> None:
     """End soon."""
@@ -254,8 +267,7 @@ class Session:
     reader = Reader(
       source,
       self._wake,
-      frames_per_s=self._frames_per_s,
-      raw=options.raw if source.kind == 'pipe' else None,
+      wanted=Format(bundle.height, bundle.width, self._frames_per_s, options.raw),
       drops=options.drops,
     )
     parts = Parts(

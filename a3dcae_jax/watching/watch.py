@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from a3dcae_jax.serving.images import prepared
 from a3dcae_jax.serving.stream import FrameScore, StreamScorer
 from a3dcae_jax.serving.stream_events import START_FRAMES, EventChange, EventDetector
 from a3dcae_jax.watching.capture import STALL_S
@@ -138,7 +137,7 @@ class Watch:
     self._last_time_s = max(self._last_time_s, time_s)
     self._end_fault('lost', 'the source is back')
     self._end_fault('stalled', 'frames come again')
-    for fault in self._parts.health.add(captured.grey, time_s):
+    for fault in self._parts.health.add(captured.frame, captured.size, captured.checksum, time_s):
       self._add_fault(fault)
     picture = None
     if captured.picture is not None:
@@ -147,11 +146,9 @@ class Watch:
       self.picture = picture
     self._waiting.append(_Waiting(self._count, time_s, arrived.wall_s, picture))
     self._count += 1
-    bundle = self._scorer.bundle
-    frame = prepared(captured.grey, bundle.height, bundle.width)
-    mask = self._parts.mask
-    if mask:
-      frame = mask.covered(frame)
+    frame = captured.frame
+    if self._parts.mask:
+      frame = self._parts.mask.covered(frame)
     self._scorer.add(frame, self._boxes(frame), self.slot)
     self._streamed += 1
 
