@@ -61,6 +61,17 @@ def check_writable(path: str | pathlib.Path, name: str) -> None:
     ) from None
 
 
+def check_is_file(path: str | pathlib.Path) -> None:
+  """Check that a path that exists can be read as a file: from a pipe one would wait for ever.
+
+  Raises:
+    UserError: if it is a folder, a pipe or a device.
+  """
+  if os.path.exists(path) and not os.path.isfile(path):
+    kind = 'a folder' if os.path.isdir(path) else 'a pipe or a device'
+    raise UserError(f'{path} must be a file, it is {kind}: rename it, or put a file there')
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | pathlib.Path, mode: str = 'w') -> Iterator[IO]:
   """Open a temporary file that is renamed to `path` when the block ends well.

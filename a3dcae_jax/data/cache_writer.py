@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
@@ -111,7 +112,7 @@ class CacheWriter:
         faults.append(str(error))
       for fault in faults:
         text = _without_source(fault, video.source)
-        self.faults.append(f'{split} video {video.name} ({video.source}): {text}')
+        self.faults.append(_one_line(f'{split} video {video.name} ({video.source}): {text}'))
       if not faults:
         ingested.append(_Ingested(video, part))
     return ingested
@@ -216,7 +217,14 @@ def _name_faults(name: str) -> list[str]:
     name.encode('utf-8')
   except UnicodeEncodeError:
     return ['the bytes of its name are not UTF-8, which scores.csv is written in: rename it']
+  if _one_line(name) != name:
+    return ['its name has a control character, which breaks lines of results: rename it']
   return []
+
+
+def _one_line(text: str) -> str:
+  """Return a text with its control characters as escapes, a newline as backslash and n."""
+  return re.sub(r'[\x00-\x1f\x7f-\x9f]', lambda match: repr(match[0])[1:-1], text)
 
 
 def _scaled(region: Region, scale_x: float, scale_y: float) -> list[float]:

@@ -99,7 +99,7 @@ def _write_frames(
     if size is not None and frame.shape != size:
       raise UserError(
         f'frame {count} is {frame.shape[1]}x{frame.shape[0]}, '
-        f'the ones before are {size[1]}x{size[0]}'
+        f'the ones before are {size[1]}x{size[0]}; cut the video there, or resize its frames'
       )
     size = frame.shape
     writer.append(resize(frame, *shape))

@@ -37,7 +37,9 @@ def find_sources(
   for start, name in [(root, ''), *((value, value) for value in options.values())]:
     if isinstance(start, (str, pathlib.Path)) and start:
       for path, status in _described(pathlib.Path(start), skipped):
-        sources[os.path.join(name, os.path.relpath(path, start))] = status
+        relative = os.path.relpath(path, start)
+        is_start = relative == os.curdir  # a file; then its own name says more
+        sources[(name or str(path)) if is_start else os.path.join(name, relative)] = status
   return sources
 
 
@@ -78,6 +80,8 @@ def _described(start: pathlib.Path, skipped: pathlib.Path | None) -> Iterable[tu
     for entry in os.scandir(folder):
       suffix = os.path.splitext(entry.name)[1].lower()
       if is_junk(pathlib.Path(entry.path)):
+        continue
+      if entry.is_symlink() and not os.path.exists(entry.path):  # a link to nothing, or in a circle
         continue
       if entry.is_dir():
         waiting.append(pathlib.Path(entry.path))

@@ -99,15 +99,18 @@ def read_grey(path: pathlib.Path) -> np.ndarray:
     return _from_floats(np.asarray(image), path)
   if image.mode.startswith('I'):
     return _from_integers(np.asarray(image), path)
+  if image.has_transparency_data:
+    note('transparency, which is not used', path.parent)
   return np.asarray(image.convert('L'))
 
 
 def read_mask(path: pathlib.Path) -> np.ndarray:
   """Read an image file as a mask, uint8 [H, W]: 1 where it is not black."""
   image = _read_image(path)
-  if image.mode != 'F' and not image.mode.startswith('I'):
-    image = image.convert('L')
-  return (np.asarray(image) != 0).astype(np.uint8)
+  if image.mode == 'F' or image.mode.startswith('I'):
+    return (np.asarray(image) != 0).astype(np.uint8)
+  # Not grey: of the darkest colours, that of 1 of 255 blue for instance, the luma is 0.
+  return np.asarray(image.convert('RGB')).any(axis=-1).astype(np.uint8)
 
 
 def _read_image(path: pathlib.Path) -> Image.Image:
@@ -117,6 +120,8 @@ def _read_image(path: pathlib.Path) -> Image.Image:
       fault = size_fault(image.width, image.height)
       if fault:
         raise UserError(fault)
+      if image.mode == 'LAB':  # which Pillow cannot make grey
+        raise UserError('has pixels of the kind LAB; save it as grey or RGB')
       # Cameras add a preview to a JPEG; the image is the first one of such an MPO.
       if getattr(image, 'is_animated', False) and image.format != 'MPO':
         raise UserError('holds several images; write each one to a file of its own')

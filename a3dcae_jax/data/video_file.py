@@ -30,6 +30,9 @@ def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
     UserError: as `decode_video`.
   """
   for frame in decode_video(path, only_whole=True):
+    a, b, c, d = _turn(frame) or (1, 0, 0, 1)
+    if a * b or c * d:
+      note('turned by no multiple of 90 degrees, read as by the nearest one', path)
     yield upright(frame)
 
 
@@ -158,10 +161,10 @@ def upright(frame: Any) -> np.ndarray:
   The matrix (a b u; c d v; x y w) maps a pixel to x' = a x + c y, y' = b x + d y.
   """
   grey = frame.to_ndarray(format='gray')
-  data = frame.side_data.get('DISPLAYMATRIX')
-  if data is None:
+  turn = _turn(frame)
+  if turn is None:
     return grey
-  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+  a, b, c, d = turn
   to_x, to_y = a, d
   if abs(b) > abs(a):  # rows become columns
     grey = grey.T
@@ -171,6 +174,15 @@ def upright(frame: Any) -> np.ndarray:
   if to_y < 0:
     grey = grey[::-1]
   return np.ascontiguousarray(grey)
+
+
+def _turn(frame: Any) -> tuple[int, int, int, int] | None:
+  """Return a, b, c, d of a frame's display matrix; None if it has none."""
+  data = frame.side_data.get('DISPLAYMATRIX')
+  if data is None:
+    return None
+  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+  return a, b, c, d
 
 
 def _note_gaps(span: _Span, count: int, path: pathlib.Path) -> None:

@@ -20,7 +20,9 @@ from a3dcae_jax.data.layouts.frame_names import in_order
     (['20240101120000.png', '20240101120003.png', '20240301120000.png'], 'time stamps'),
     (['c1_2024-01-31_23-59-59.png', 'c1_2024-02-01_00-00-00.png'], 'time stamps'),
     (['0001_20240101120000.png', '0002_20240101120009.png', '0003_20240101120010.png'], ''),
-    (['11-59-59.png', '12-00-00.png', '12-00-09.png'], 'time stamps'),
+    (['11-59-59.png', '12-00-00.png', '12-00-09.png'], 'gap after 12-00-00.png'),
+    (['00-00-00.png', '00-00-01.png', '11-00-00.png'], 'gap after 00-00-01.png'),
+    (['2024-02-29 23.59.59.png', '2024-03-01 00.00.00.png', '2024-03-02 00.00.00.png'], 'gap'),
     (['1305031102.175304.png', '1305031102.5.png', '1305031103.1.png'], 'time stamps'),
     (['1700000000.png', '1700000001.png', '1700000009.png'], 'gap after 1700000001.png'),
     (['12.040.png', '12.080.png', '13.000.png'], 'time stamps'),
@@ -38,10 +40,13 @@ def test_frames_are_put_in_order(names, note):
 @pytest.mark.parametrize(
   'names, message',
   [
-    (['1.png', '2.png', '3.png', '10.png'], 'missing frame numbers: 4, 5, 6, 7, 8, ...$'),
-    (['0.png', '10.png', '20.png', '40.png'], 'missing frame numbers: 30$'),
-    (['1.png', '2.png', '9' * 9 + '.png'], 'missing frame numbers: 3, 4, 5, 6, 7, ...$'),
+    (['1.png', '2.png', '3.png', '10.png'], 'missing frame numbers: 4, 5, 6, 7, 8, ...; add those'),
+    (['0.png', '10.png', '20.png', '40.png'], 'missing frame numbers: 30; add those'),
+    (['1.png', '2.png', '9' * 9 + '.png'], 'missing frame numbers: 3, 4, 5, 6, 7, ...; add those'),
     (['1.png', '01.png'], 'frame number 1 occurs twice: 01.png, 1.png'),
+    (['00-00-00.png', '00-00-01.png', '23-59-59.png'], '00-00-01.png and 23-59-59.png.*the date'),
+    (['-1.png', '0.png', '1.png'], 'number those of one video alike, as 0001.png'),
+    (['0.png', '0.25.png', '0.5.png'], 'number those of one video alike, as 0001.png'),
     (['cover.png', '1.png'], 'cover.png: an image without a frame number'),
     (
       ['Abuse001_x264_0.png', 'Abuse001_x264_10.png', 'Abuse002_x264_0.png'],

@@ -52,6 +52,32 @@ def test_other_ranges_are_refused(tmp_path, pixels, message):
     read_grey(save(tmp_path / 'a.tif', pixels))
 
 
+def test_kinds_of_pixels_that_cannot_become_grey_are_refused(tmp_path):
+  Image.frombytes('LAB', (2, 1), bytes(6)).save(tmp_path / 'a.tif')
+  for read in (read_grey, read_mask):
+    with pytest.raises(UserError, match='a.tif has pixels of the kind LAB.*grey or RGB'):
+      read(tmp_path / 'a.tif')
+
+
+@pytest.mark.parametrize('mode', ['LA', 'RGBA', 'P'])
+def test_transparency_is_said(tmp_path, mode):
+  image = Image.fromarray(np.full((2, 3, 4), 100, np.uint8))
+  image.convert(mode).save(tmp_path / 'a.png', transparency=0 if mode == 'P' else None)
+  with collect_notes() as notes:
+    assert read_grey(tmp_path / 'a.png')[0, 0] in range(95, 106)
+  assert ('transparency, which is not used', str(tmp_path)) in notes
+
+
+@pytest.mark.parametrize('colour', [(0, 0, 1), (1, 0, 0), (0, 2, 0)])
+def test_a_mask_has_any_colour(tmp_path, colour):
+  pixels = np.zeros((1, 2, 3), np.uint8)
+  pixels[0, 1] = colour
+  save(tmp_path / 'rgb.png', pixels)
+  Image.fromarray(pixels).quantize(4).save(tmp_path / 'palette.png')
+  for name in ('rgb.png', 'palette.png'):
+    assert read_mask(tmp_path / name).tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.int32, np.float32])
 def test_a_mask_is_1_where_it_is_not_black(tmp_path, kind):
   path = save(tmp_path / 'a.tif', np.asarray([[0, 1, 2]], kind))

@@ -77,6 +77,7 @@ def test_json_in_every_form_and_encoding(tmp_path, name, encoding, value):
     ('a.csv', b'', 'first line must name video,start,end'),
     ('a.csv', b'video,from,to\n', "must name video,start,end; it is 'video,from,to'"),
     ('a.csv', b'video,start,end\n01,10\n', 'line 2: 2 values, but 3 columns'),
+    ('a.csv', b'video,start,end\n01,1,2,5,6\n', 'line 2: 5 values, but 3 columns'),
     ('a.csv', b'01,10,20\n01,10\n', 'line 2: 2 values'),
     ('a.csv', b'video,start,end\n\n01,10,x\n', "line 3: .*whole numbers, got '10', 'x'"),
     ('a.csv', b'video,start,end\n01,1.5,2\n', 'whole numbers'),
@@ -106,7 +107,7 @@ def test_a_label_file_that_cannot_be_read_is_refused_with_the_cause(
 
 def test_a_label_file_that_is_not_there_or_a_folder_is_named(tmp_path):
   for name in ('none.csv', 'none.json', '.'):
-    with pytest.raises(UserError, match='does not exist|cannot be read'):
+    with pytest.raises(UserError, match='does not exist|must be a file, it is a folder'):
       read_intervals(tmp_path / name)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.mat import read_cells
@@ -43,7 +44,7 @@ def test_entries_equal_those_that_scipy_reads(tmp_path, cells, compress):
     (lambda content: content[: len(content) // 2], 'holds no intervals named gt'),
     (lambda content: b'something else' * 20, 'not a MATLAB 5 file'),
     (lambda content: content[:130], 'holds no intervals named gt'),
-    (lambda content: content[:128], 'there is no such cell array'),
+    (lambda content: content[:128], 'there is no such cell array, but nothing'),
     (lambda content: content[:200] + bytes(len(content) - 200), 'holds no intervals named gt'),
   ],
 )
@@ -56,6 +57,23 @@ def test_damaged_and_foreign_files_are_named(tmp_path, cells, compress, change, 
 
 
 def test_a_file_without_the_variable_is_named(tmp_path):
-  scipy.io.savemat(tmp_path / 'a.mat', {'gt': np.arange(3)})
-  with pytest.raises(UserError, match='there is no such cell array'):
+  scipy.io.savemat(tmp_path / 'a.mat', {'gt': np.arange(3), 'GT': cells_of([np.arange(2)])})
+  message = 'no such cell array, but gt, which is no cell array, GT; save one of this name'
+  with pytest.raises(UserError, match=message):
+    list(read_cells(tmp_path / 'a.mat', 'gt', 'intervals'))
+
+
+@pytest.mark.parametrize(
+  'entries, message',
+  [
+    (cells_of(['5:10']), 'but text, a struct or sparse'),
+    (cells_of([np.asarray([(1,)], [('start', object)])]), 'but text, a struct or sparse'),
+    (cells_of([cells_of([np.ones(2)])]), 'itself a cell array'),
+    (cells_of([scipy.sparse.csc_matrix(np.ones((2, 2)))]), 'not a matrix of numbers'),
+    (np.asarray([[1, 2], [3, 4]], object), r'it is \[2, 2\], but one entry per video is \[1, N\]'),
+  ],
+)
+def test_entries_that_are_no_numbers_are_refused(tmp_path, entries, message):
+  scipy.io.savemat(tmp_path / 'a.mat', {'gt': entries})
+  with pytest.raises(UserError, match=message):
     list(read_cells(tmp_path / 'a.mat', 'gt', 'intervals'))

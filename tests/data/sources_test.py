@@ -284,6 +284,22 @@ def link_to_nothing(root):
   os.symlink(root / 'none.mp4', root / 'training' / 'c.mp4')
 
 
+def link_to_itself(root):
+  os.symlink('c.mp4', root / 'training' / 'c.mp4')
+
+
+def put_control_characters(root):
+  (root / 'training' / 'b').rename(root / 'training' / 'x\ny')
+
+
+def put_sizes(root):
+  Image.fromarray(np.zeros((2, 3), np.uint8)).save(root / 'training' / 'b' / '005.png')
+
+
+def put_pipe(root):
+  os.mkfifo(root / 'labels.csv')
+
+
 @pytest.mark.parametrize(
   'change, message',
   [
@@ -296,6 +312,10 @@ def link_to_nothing(root):
     (flatten, r'training has images \(000.png, ...\).* move them to training/NAME/'),
     (flatten_test, r'testing has images \(000.png, ...\).* move them to testing/NAME/'),
     (link_to_nothing, 'video c .*No such file'),
+    (link_to_itself, 'video c .*symbolic links'),
+    (put_control_characters, r'video x\\ny .*its name has a control character.*rename it'),
+    (put_sizes, '3x2, the ones before are 48x32; cut the video there'),
+    (put_pipe, 'labels.csv must be a file, it is a pipe'),
   ],
 )
 def test_other_arrangements_get_a_hint(root, tmp_path, change, message):
@@ -303,3 +323,12 @@ def test_other_arrangements_get_a_hint(root, tmp_path, change, message):
   with pytest.raises(UserError, match=message) as error:
     prepare(root, tmp_path)
   assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_single_video_that_is_replaced_is_read_again(tmp_path, rng, capsys):
+  path = write_video(tmp_path / 'v.mp4', rng)
+  options = {'train_fraction': 0.5}
+  prepare(path, tmp_path, options=options)
+  write_video(path, rng, frames=30)
+  assert len(prepare(path, tmp_path, options=options).train.frames) == 15
+  assert f'changed: {path}' in capsys.readouterr().out

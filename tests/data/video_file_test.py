@@ -115,6 +115,14 @@ def test_frames_are_turned_by_the_display_matrix(tmp_path, rng, matrix, turned):
   np.testing.assert_array_equal(frames, [turned(frame) for frame in plain])
 
 
+def test_other_angles_are_said(tmp_path, rng):
+  path = write_video(tmp_path / 'a.mp4', rng, frames=3)
+  display_matrix(path, [1, 2, 0, -2, 1, 0, 0, 0, 1])
+  frames, notes = read(path)
+  assert frames[0].shape == VIDEO_SIZE[::-1]
+  assert notes == ['turned by no multiple of 90 degrees, read as by the nearest one: a.mp4']
+
+
 class Pipe(io.RawIOBase):
   """A file that cannot seek, which is what a pipe is to its writer."""
 

@@ -59,7 +59,7 @@ def _without_images(found: Entries) -> str:
       )
   if found.others:
     return f'a folder without images that can be read, but with {_shown(found.others)}'
-  return 'an empty folder: no images'
+  return 'an empty folder: no images; remove it, or put its images there'
 
 
 def _shown(paths: list[pathlib.Path]) -> str:

@@ -61,10 +61,11 @@ def entries_of(folder: str | pathlib.Path) -> Entries:
   for entry in entries:
     path = pathlib.Path(entry.path)
     suffix = path.suffix.lower()
-    is_file = entry.is_file() or _dangles(path)
+    dangles = _dangles(path)
+    is_file = dangles or entry.is_file()
     if is_junk(path):
       found.junk.append(path)
-    elif entry.is_dir():
+    elif not dangles and entry.is_dir():
       found.folders.append(path)
     elif is_file and suffix in VIDEOS | IMAGES:
       if suffix in VIDEOS:
@@ -101,4 +102,5 @@ def note_left_out(found: Entries, others: Iterable[pathlib.Path], read: str) -> 
 
 
 def _dangles(path: pathlib.Path) -> bool:
+  """Return whether a path is a link to nothing, or in a circle."""
   return path.is_symlink() and not path.exists()

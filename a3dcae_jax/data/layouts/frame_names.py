@@ -1,5 +1,6 @@
 """The order of images by the numbers or the time stamps in their names."""
 
+import datetime
 import decimal
 import itertools
 import re
@@ -10,6 +11,8 @@ from a3dcae_jax.common.errors import UserError
 
 _SHOWN = 5  # numbers or series that an error message lists
 _STAMP = 10**9  # numbers from here on are time stamps: seconds since 1970, and finer ones
+_HALF_DAY_S = 12 * 3600
+_DAYTIME_DIGITS = 6
 # Date and time of day, as 20240131235959 or with separators, as 2024-01-31_23-59-59.125; or a time
 # of day with separators, as 23h59m59s.
 _TIME = re.compile(
@@ -55,7 +58,7 @@ def in_order(names: Sequence[str]) -> Order:
   pieces = {name: re.split(r'(\d+)', name.rpartition('.')[0] or name) for name in names}
   for name, split in pieces.items():
     if len(split) == 1:
-      raise UserError(f'{name}: an image without a frame number')
+      raise UserError(f'{name}: an image without a frame number; number the images, as 0001.png')
   matches = [_TIME.search(name) for name in pieces]
   if all(matches) and len({match.string[: match.start()] for match in matches}) == 1:
     return _by_times([(match.string[match.start() :], match.string) for match in matches])
@@ -66,14 +69,42 @@ def in_order(names: Sequence[str]) -> Order:
 
 
 def _by_times(timed: Sequence[tuple[str, str]]) -> Order:
-  """Order pairs of (time, to the end of the name, name)."""
+  """Order pairs of (time, to the end of the name, name).
+
+  Raises:
+    UserError: for times of day from both sides of midnight, which name no date.
+  """
   frames = []
   for time, name in timed:
     numbers = re.findall(r'\d+', time.rpartition('.')[0] or time)
     frames.append(_Frame(tuple(map(int, numbers)), name))
   frames.sort()
   _check_unique(frames)
-  return Order([frame.name for frame in frames], 'frames in the order of their time stamps')
+  names = [frame.name for frame in frames]
+  seconds = [_seconds(_TIME.search(name)[0]) for name in names]
+  steps = [second - first for first, second in itertools.pairwise(seconds)]
+  note = 'frames in the order of their time stamps'
+  widest = max(steps, default=0)
+  if widest < 2 * max(1, min(steps, default=1)) and widest <= _HALF_DAY_S:
+    return Order(names, note)
+  before, after = names[steps.index(widest) :][:2]
+  if widest > _HALF_DAY_S and seconds[-1] < 2 * _HALF_DAY_S:
+    raise UserError(
+      f'{before} and {after} are more than 12 hours apart, so that midnight may lie between: '
+      'put the date before the time of day, or number the images'
+    )
+  return Order(names, f'{note}, the widest gap after {before}')
+
+
+def _seconds(time: str) -> int:
+  """Return a text of `_TIME` as seconds: of the day, or since a date long ago."""
+  digits = re.sub(r'\D', '', time)
+  day = 0
+  if len(digits) > _DAYTIME_DIGITS:
+    # Not of the day itself, which need not exist: 31 February.
+    day = datetime.date(int(digits[:4]), int(digits[4:6]), 1).toordinal() + int(digits[6:8])
+  daytime = int(digits[-_DAYTIME_DIGITS:])
+  return (day * 24 + daytime // 10_000) * 3600 + daytime // 100 % 100 * 60 + daytime % 100
 
 
 def _check_one_series(grouped: Sequence[tuple[object, str]]) -> None:
@@ -88,7 +119,8 @@ def _check_one_series(grouped: Sequence[tuple[object, str]]) -> None:
   more = ', ...' if len(firsts) > _SHOWN else ''
   raise UserError(
     f'its images are named like those of {len(firsts)} videos, which begin with (images) '
-    f'{shown}{more}; move the images of each video to a folder of its own'
+    f'{shown}{more}; move the images of each video to a folder of its own, or number those of one '
+    'video alike, as 0001.png'
   )
 
 
@@ -134,7 +166,10 @@ def _checked_steps(frames: Sequence[_Frame]) -> Order:
   if widest < 2 * smallest:
     span = str(smallest) if smallest == widest else f'{smallest} to {widest}'
     return Order(names, f'frame numbers in steps of {span}')
-  raise UserError(f'missing frame numbers: {_missing(numbers, steps, smallest)}')
+  raise UserError(
+    f'missing frame numbers: {_missing(numbers, steps, smallest)}; add those images, or number the '
+    'others without gaps'
+  )
 
 
 def _missing(numbers: Sequence[int], steps: Sequence[int], smallest: int) -> str:

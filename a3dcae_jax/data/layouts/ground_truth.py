@@ -118,7 +118,7 @@ def _table_rows(path: pathlib.Path) -> Iterator[tuple[str, str, Any, Any]]:
   if set(_COLUMNS) <= set(header):
     places = [header.index(name) for name in _COLUMNS]
     for row in rows[1:]:
-      if len(row.cells) < len(header):
+      if len(row.cells) < len(header) or any(row.cells[len(header) :]):
         raise UserError(
           f'{path}, line {row.line}: {len(row.cells)} values, but {len(header)} columns'
         )

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import check_is_file
 
 _HEADER_BYTES = 128
 _DTYPES = {
@@ -35,6 +36,7 @@ _DTYPES = {
 _MATRIX = 14  # type of an element
 _COMPRESSED = 15  # type of an element
 _CELL = 1  # class of a matrix
+_NUMERIC = range(6, 16)  # classes of matrices: double, single, and integers of 8 to 64 bits
 _READ_BYTES = 2**16
 _UNPACKED_BYTES = 2**22
 
@@ -50,6 +52,7 @@ def read_cells(path: pathlib.Path, variable: str, what: str) -> Iterator[np.ndar
   Raises:
     UserError: if the file has no such array, has another format, or is cut off.
   """
+  check_is_file(path)
   try:
     with open(path, 'rb') as file:
       yield from _cells(file, variable)
@@ -72,6 +75,7 @@ def _cells(file: BinaryIO, variable: str) -> Iterator[np.ndarray]:
   order = {b'IM': '<', b'MI': '>'}.get(header[_HEADER_BYTES - 2 :])
   if order is None:
     raise ValueError('not a MATLAB 5 file')
+  names = []
   while tag := file.read(8):
     kind, size = struct.unpack(f'{order}II', tag)
     end = file.tell() + size
@@ -81,12 +85,16 @@ def _cells(file: BinaryIO, variable: str) -> Iterator[np.ndarray]:
       kind, _ = _read_tag(stream, order)
     if kind == _MATRIX:
       array_class, shape, name = _read_head(stream, order)
+      names.append(name if array_class == _CELL else f'{name}, which is no cell array')
       if name == variable and array_class == _CELL:
+        if int(np.prod(shape)) != max(shape):
+          raise ValueError(f'it is {list(shape)}, but one entry per video is [1, N]')
         for _ in range(int(np.prod(shape))):
           yield _read_matrix(stream, order)
         return
     file.seek(end)
-  raise KeyError('there is no such cell array')
+  others = ', '.join(names)
+  raise ValueError(f'there is no such cell array, but {others or "nothing"}; save one of this name')
 
 
 def _read_tag(stream: BinaryIO, order: str) -> tuple[int, int]:
@@ -108,12 +116,14 @@ def _read_matrix(stream: BinaryIO, order: str) -> np.ndarray:
   """Read a numeric matrix. MATLAB stores it column by column."""
   kind, size = _read_tag(stream, order)
   if kind != _MATRIX:
-    raise ValueError('an entry is not a matrix')
+    raise ValueError('an entry is not a matrix of numbers')
   if not size:
     return np.zeros((0, 0))
   array_class, shape, _ = _read_head(stream, order)
   if array_class == _CELL:
     raise ValueError('an entry is itself a cell array')
+  if array_class not in _NUMERIC:
+    raise ValueError('an entry is not a matrix of numbers, but text, a struct or sparse')
   return _read_element(stream, order).reshape(shape, order='F')
 
 

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import check_is_file
 
 _MAGIC = b'\x93NUMPY'
 _ZIP = b'PK'
@@ -16,6 +17,7 @@ def read_array(path: str | pathlib.Path) -> np.ndarray:
   Raises:
     UserError: naming the file, if it cannot be read, has no numbers, or holds anything else.
   """
+  check_is_file(path)
   try:
     with open(path, 'rb') as file:
       start = file.read(len(_MAGIC))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import check_is_file
 
 _DELIMITERS = (',', ';', '\t')
 _BYTE_ORDER_MARKS = (
@@ -29,6 +30,7 @@ def read_text(path: str | pathlib.Path) -> str:
   Raises:
     UserError: naming the file, if it cannot be read or is not text.
   """
+  check_is_file(path)
   try:
     content = pathlib.Path(path).read_bytes()
   except FileNotFoundError:
