@@ -29,6 +29,7 @@ from a3dcae_jax.cli.command import (
 )
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.jax_environment import check_devices
+from a3dcae_jax.common.tuning import use_one_blas_thread
 
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder of the bundle.')
 _OUT = flags.DEFINE_string(
@@ -78,6 +79,7 @@ define_compilation_cache()
 
 def main(texts: Sequence[str]) -> int | None:
   """Check the flags and watch the sources that follow them."""
+  use_one_blas_thread()
   bundle = given_path(_BUNDLE, 'as in --bundle=camera.bundle')
   out = pathlib.Path(given_path(_OUT, 'as in --out=detections'))
   raw = _size(_RAW.value)

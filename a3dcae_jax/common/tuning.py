@@ -39,6 +39,21 @@ def tune_process(compiles_ahead: bool = False) -> None:
   fuse_reductions()
 
 
+def use_one_blas_thread() -> bool:
+  """Let products of NumPy run on one thread each; call it before NumPy is imported.
+
+  The products of a detector at work are small, and JAX's threads compute meanwhile. Measured on 2
+  busy cores, a frame of 240x352 of the foreground: 11 ms with two threads, 0.1 ms with one.
+
+  Returns:
+    Whether the setting was made; False where the user has made it.
+  """
+  if 'OPENBLAS_NUM_THREADS' in os.environ:
+    return False
+  os.environ['OPENBLAS_NUM_THREADS'] = '1'
+  return True
+
+
 def keep_freed_memory() -> bool:
   """Tell glibc to keep freed memory in the process.
 

@@ -12,7 +12,7 @@ from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, lower_edges, 
 from a3dcae_jax.serving.video import object_rows
 
 _CLIPS = 4  # per batch
-_BATCH_SIZES = (16, 128)  # of objects; the smaller one is filled first
+_BATCH_SIZES = (64, 8)  # of objects; only the smaller one has empty places
 
 
 class ObjectClip(NamedTuple):
@@ -162,7 +162,8 @@ class ObjectProgram:
     measurements = np.zeros((0, len(RAW_MEASUREMENTS)), np.float32)
     start = 0
     while start < len(corners):
-      size = next((size for size in _BATCH_SIZES if size >= len(corners) - start), _BATCH_SIZES[-1])
+      large, small = _BATCH_SIZES
+      size = large if len(corners) - start > large - small else small
       chosen = np.resize(np.arange(start, min(start + size, len(corners))), size)
       found = np.asarray(self._bundle(frames, rows[chosen], corners[chosen]))
       measurements = np.concatenate([measurements, found[: len(corners) - start]])

@@ -105,3 +105,12 @@ def test_libtpu_flags_of_the_user_are_not_changed(monkeypatch):
   assert not tuning.fuse_reductions()
   expected = '--mine=1 --xla_jf_crs_combiner_threshold_in_bytes=4000000000'
   assert os.environ['LIBTPU_INIT_ARGS'] == expected
+
+
+def test_one_blas_thread_unless_the_user_says_otherwise(monkeypatch):
+  monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+  assert tuning.use_one_blas_thread()
+  assert os.environ['OPENBLAS_NUM_THREADS'] == '1'
+  monkeypatch.setenv('OPENBLAS_NUM_THREADS', '3')
+  assert not tuning.use_one_blas_thread()
+  assert os.environ['OPENBLAS_NUM_THREADS'] == '3'
