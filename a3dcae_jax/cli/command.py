@@ -28,6 +28,7 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 _HELP = ('-h', '-?', '-help', '--help', '-helpshort', '--helpshort')
+_CONFIG_FAULT = 'Error whilst parsing config file'  # in messages of ml_collections
 _REFERENCE = 'docs/reference/config.md'
 
 # What the user can mend on a disk; other errors of files are defects of this project.
@@ -35,6 +36,7 @@ _DISK_ERRORS = (
   errno.EACCES,
   errno.EDQUOT,
   errno.EEXIST,
+  errno.EFBIG,
   errno.EISDIR,
   errno.ELOOP,
   errno.ENAMETOOLONG,
@@ -76,8 +78,12 @@ def read_settings(config: flags.FlagHolder) -> Config:
   Raises:
     UserError: if the flag is missing or a field is wrong.
   """
-  if config.value is None:
+  if config.value is None and not config.present:
     raise UserError('--config is missing, as in --config=configs/avenue.py')
+  if not hasattr(config.value, 'to_dict'):
+    raise UserError(
+      f'--config: get_config returns {config.value!r}, not a config as make_config makes it'
+    )
   settings = checked(config.value)
   if not settings.data.cache:  # a given frame cache has names of its own
     builders.check_set(settings.data.name, settings.data.label_set)
@@ -236,7 +242,7 @@ def _run(body: Callable[..., int | None], arguments: Sequence[str]) -> int | Non
     if arguments:
       raise UserError(f'{arguments[0]!r} is not a flag: flags begin with --')
     return body()
-  except (UserError, OSError) as error:
+  except (UserError, OSError, MemoryError) as error:
     known = user_error(error)
     if known is None:
       raise
@@ -258,6 +264,8 @@ def user_error(error: Exception) -> UserError | None:
       f'{error.filename or "the disk"} cannot be used ({error.strerror}): '
       'mend that, or name another folder'
     )
+  if isinstance(error, MemoryError):
+    return UserError('out of memory: make frames, windows or batches smaller')
   return error if isinstance(error, UserError) else None
 
 
@@ -307,8 +315,13 @@ def _parse(argv: Sequence[str]) -> list[str]:
       raise error.__cause__ from None
     raise UserError(_flag_fault(error)) from None
   except (AttributeError, KeyError) as error:
-    # Only an option of the data set can fail here: `_check_fields` has seen all other fields.
+    # Of the flags only an option of the data set can fail: `_check_fields` has seen the others.
     message = str(error).strip('"').splitlines()[0]
+    if not any(re.match(r'--?config\.data\.options\.', argument) for argument in argv):
+      raise UserError(
+        f'--config: the file has no get_config(variants) that returns a config as make_config '
+        f'makes it ({message})'
+      ) from None
     raise UserError(
       f'--config.data.options: no option {message}; a data set has the options of its config file'
     ) from None
@@ -331,7 +344,18 @@ def _flag_fault(error: flags.Error) -> str:
     if rule:
       value = str(error)[match.end() :].removesuffix(f': {error.__context__}')
       return f'--{name} (={value}) must be {rule}'
+  if _CONFIG_FAULT in str(error):
+    return _config_fault(str(error))
   return str(error)
+
+
+def _config_fault(message: str) -> str:
+  """Return what a config file has raised, with its line, from a message with a traceback."""
+  given = message.partition(f': {_CONFIG_FAULT}')[0].partition('=')[2]
+  file = pathlib.Path(given.partition(':')[0]).name
+  lines = re.findall(rf'File ".*{re.escape(file)}", line (\d+)', message)
+  where = f'{file}, line {lines[-1]}' if lines else file
+  return f'--config: {where}: {message.rstrip().splitlines()[-1]}'
 
 
 def _with_config_path(argv: Sequence[str]) -> list[str]:
@@ -349,10 +373,17 @@ def _with_config_path(argv: Sequence[str]) -> list[str]:
     if not file:
       raise UserError('--config is empty: name a file, as in --config=configs/avenue.py')
     if not pathlib.Path(file).is_file():
+      if not configs.names():
+        raise UserError(
+          f'--config: there is no file {file}, and {configs.FOLDER} is in an archive, out of which '
+          'none is read: install the package with pip, or name a file'
+        )
       raise UserError(
         f'--config: there is no file {file}; the package has {", ".join(configs.names())}, '
         'as in --config=avenue:small'
       )
+    if not os.access(file, os.R_OK):
+      raise UserError(f'--config: {file} cannot be read: permission denied')
     if match[2] is None:
       written[place + 1] = path
     else:

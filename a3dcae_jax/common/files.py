@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -52,6 +53,10 @@ def check_writable(path: str | pathlib.Path, name: str) -> None:
   place = pathlib.Path(path).absolute()
   try:
     while not place.exists():
+      if place.is_symlink():
+        raise UserError(
+          f'{name} (={path}) cannot be written: {place} is a link to nothing; remove it'
+        )
       place = place.parent
     with tempfile.TemporaryDirectory(prefix='.writable.', dir=place):
       pass
@@ -96,7 +101,8 @@ def atomic_write(path: str | pathlib.Path, mode: str = 'w') -> Iterator[IO]:
       os.fsync(file.fileno())
     os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files for their owner alone
     os.replace(temporary, path)
-  except BaseException:
+  except BaseException as error:
+    _name_place(error, path)
     pathlib.Path(temporary).unlink(missing_ok=True)
     raise
 
@@ -118,9 +124,23 @@ def atomic_dir(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
     while not _put(temporary, path):
       pass  # another process has put its own there meanwhile
-  except BaseException:
+  except BaseException as error:
+    _name_place(error, path)
     shutil.rmtree(temporary, ignore_errors=True)
     raise
+
+
+def _name_place(error: BaseException, path: pathlib.Path) -> None:
+  """Name the path in an error of a write, which names none: that the disk is full, for instance."""
+  if isinstance(error, OSError) and error.errno and error.filename is None:
+    error.filename = str(path)
+
+
+def remove_leftovers(path: pathlib.Path) -> None:
+  """Remove what killed processes have left of `atomic_dir(path)`. No other one may be writing."""
+  for entry in path.parent.glob(f'.{glob.escape(path.name)}.*'):
+    if re.fullmatch(r'[a-z0-9_]{8}', entry.name.rpartition('.')[2]):  # as mkdtemp names folders
+      shutil.rmtree(entry, ignore_errors=True)
 
 
 def _put(folder: pathlib.Path, path: pathlib.Path) -> bool:

@@ -11,6 +11,8 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import local_path
 from a3dcae_jax.config.fields import Config
 
+_MOST_CHANNELS = 8192
+
 
 def checked(config: Mapping[str, Any]) -> Config:
   """Turn a config into frozen, checked settings.
@@ -88,6 +90,11 @@ def _typed(value: Any, kind: type, name: str) -> Any:
   return value
 
 
+def _is_number(value: Any, kinds: Any = (int, float)) -> bool:
+  """Return whether a value is a number of some kinds; True and False are none."""
+  return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def _check_rule(value: Any, rule: Mapping[str, Any], name: str) -> None:
   """Check a value against the choices and bounds that its field declares."""
   if 'choices' in rule and value not in rule['choices']:
@@ -133,8 +140,8 @@ def _check_sizes(settings: Config) -> None:
 
 def _check_widths(name: str, widths: tuple, *, least: int) -> None:
   for width in widths:
-    if not isinstance(width, int) or width <= 0:
-      raise UserError(f'{name} (={widths}) must be positive whole numbers')
+    if not _is_number(width, int) or not 1 <= width <= _MOST_CHANNELS:
+      raise UserError(f'{name} (={widths}) must be whole numbers from 1 to {_MOST_CHANNELS}')
   if len(widths) < least:
     raise UserError(f'{name} (={widths}) must have at least {least} entries')
 
@@ -143,8 +150,7 @@ def _check_strides(settings: Config) -> None:
   strides = settings.clips.strides
   is_valid = len(strides) > 0
   for stride in strides:
-    is_number = isinstance(stride, (int, float))
-    is_valid = is_valid and is_number and 0 <= stride < math.inf
+    is_valid = is_valid and _is_number(stride) and 0 <= stride < math.inf
   if not is_valid:
     raise UserError(f'clips.strides (={strides}) must be one or more finite numbers from 0 on')
 
@@ -173,7 +179,7 @@ def _check_objects(settings: Config) -> None:
   weights = settings.eval.object_weights
   _check_weights(weights)
   for number in options.classes:
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
+    if not _is_number(number, int) or not 0 <= number < 2**31:
       raise UserError(f'objects.classes (={options.classes}) must be whole numbers from 0 on')
   has_motion = settings.input.kind == 'frames_and_differences'
   if not options.detector:
@@ -208,7 +214,7 @@ def _check_objects(settings: Config) -> None:
 
 
 def _check_weights(weights: tuple) -> None:
-  are_numbers = all(isinstance(weight, (int, float)) for weight in weights)
+  are_numbers = all(map(_is_number, weights))
   if len(weights) != 3 or not are_numbers or min(weights) < 0 or not 0 < sum(weights) < math.inf:
     raise UserError(
       f'eval.object_weights (={weights}) must be three numbers from 0 on, not all 0: weights of '

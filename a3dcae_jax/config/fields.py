@@ -38,8 +38,12 @@ class Data:
     '', 'Folder of a frame cache to use; empty: found or made in cache_dir.', path=True
   )
   cache_dir: str = setting('data/caches', 'Folder of all frame caches.', path=True)
-  height: int = setting(_PAPER.size_px, 'Height of the resized frames, in pixels.', at_least=2)
-  width: int = setting(_PAPER.size_px, 'Width of the resized frames, in pixels.', at_least=2)
+  height: int = setting(
+    _PAPER.size_px, 'Height of the resized frames, in pixels.', at_least=2, at_most=8192
+  )
+  width: int = setting(
+    _PAPER.size_px, 'Width of the resized frames, in pixels.', at_least=2, at_most=8192
+  )
   label_set: str = setting(
     '', "Annotation to score by; empty: the data set's first. Named in every result."
   )
@@ -56,7 +60,7 @@ class Data:
 class Clips:
   """Training clips."""
 
-  window: int = setting(16, 'Frames per clip (T).', at_least=2)
+  window: int = setting(16, 'Frames per clip (T).', at_least=2, at_most=4096)
   strides: tuple = setting(
     (1, 2, 3),
     'Temporal strides of training clips (Hasan et al. 2016). Below 1 the video is slowed down; '
@@ -89,7 +93,9 @@ class Objects:
   max_per_frame: int = setting(
     32, 'Most boxes of one frame; those of highest score stay.', at_least=1
   )
-  crop_px: int = setting(32, 'Height and width of the resized objects, in pixels.', at_least=2)
+  crop_px: int = setting(
+    32, 'Height and width of the resized objects, in pixels.', at_least=2, at_most=8192
+  )
   mirrored: bool = setting(True, 'Mirroring of half of the training clips, drawn at random.')
 
 
@@ -128,7 +134,7 @@ class Model:
     _PAPER.discriminator_widths, "Channels of the discriminator's convolutions."
   )
   discriminator_units: int = setting(
-    _PAPER.discriminator_units, "Units of the discriminator's FC 4.", at_least=1
+    _PAPER.discriminator_units, "Units of the discriminator's FC 4.", at_least=1, at_most=2**16
   )
   unpooling: str = setting(
     'recorded',
@@ -201,7 +207,7 @@ class Train:
 
   steps: int = setting(20_000, 'Updates; the paper gives no number.', at_least=1)
   batch_size: int = setting(
-    16, 'Clips per update over all devices; the paper gives no number.', at_least=1
+    16, 'Clips per update over all devices; the paper gives no number.', at_least=1, at_most=2**16
   )
   holdout_videos: int = setting(
     0,
@@ -226,7 +232,7 @@ class Train:
 class Eval:
   """How test videos are scored."""
 
-  batch_size: int = setting(16, 'Windows per batch.', at_least=1)
+  batch_size: int = setting(16, 'Windows per batch.', at_least=1, at_most=2**16)
   normalisation: str = setting(
     'eq14',
     'Normalisation that heads the report; all are computed. eq14 is the one of the paper.',

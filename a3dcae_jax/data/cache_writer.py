@@ -1,5 +1,6 @@
 """Writing the arrays of a frame cache: videos are ingested, checked and joined."""
 
+import io
 import os
 import pathlib
 import re
@@ -178,7 +179,9 @@ class CacheWriter:
     for video, _ in ingested:
       labels.append(np.asarray(video.labels[self._label_set], np.uint8))
     self.files.append('labels.npy')
-    np.save(self._folder / 'labels.npy', np.concatenate(labels))
+    content = io.BytesIO()  # to a file NumPy writes with errors that do not say the cause
+    np.save(content, np.concatenate(labels))
+    (self._folder / 'labels.npy').write_bytes(content.getvalue())
 
   def _entry(self, video: Video, part: Part, masked: bool) -> dict[str, Any]:
     """Return a video's entry in the index."""

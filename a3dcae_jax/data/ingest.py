@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import atomic_dir, check_writable, read_object
+from a3dcae_jax.common.files import atomic_dir, check_writable, read_object, remove_leftovers
 from a3dcae_jax.common.locks import exclusive
 from a3dcae_jax.data import builders
 from a3dcae_jax.data.cache_writer import CacheWriter
@@ -77,6 +77,8 @@ def prepare_cache(
       changed = _changes(folder, root, options)  # another process may have made it meanwhile
       if changed != '':
         # Without locks each process has parts of its own, and the last one puts its cache there.
+        if is_held:
+          remove_leftovers(folder)
         own = '' if is_held else f'-{os.uname().nodename}-{os.getpid()}'
         parts = folder.with_name(f'.{folder.name}.parts{own}')
         _make_or_keep(changed, folder, parts, name, root, (height, width), label_set, options)

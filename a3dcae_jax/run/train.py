@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def train(
       )
     return _run(settings, workdir, feed, _Start(checkpoints, state, first_step), hooks)
   except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
+    if not re.search('RESOURCE_EXHAUSTED|[Oo]ut of memory', str(error)):
       raise
     raise UserError(
       f'out of memory: lower train.batch_size (={settings.train.batch_size}), or set model.remat '

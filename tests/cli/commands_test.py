@@ -173,6 +173,34 @@ def test_mistakes_in_a_config_are_reported_in_one_line(arguments, words, tmp_pat
   assert not (tmp_path / 'run').exists()
 
 
+MADE = 'from a3dcae_jax.config import make_config\ndef get_config(variants):\n'
+
+
+@pytest.mark.parametrize(
+  'content, variants, words',
+  [
+    ('x = 1\n', '', ['has no get_config(variants)', 'get_config']),
+    ('def get_config():\n  return {}\n', '', ['has no get_config(variants)', "'data'"]),
+    ('def get_config():\n  raise ValueError(1 / 3)\n', '', ['c.py, line 2: ValueError: 0.333']),
+    ('def get_config():\n  return 5\n', ':tiny', ['c.py: TypeError: get_config() takes 0']),
+    (f'{MADE}  c = make_config("synthetic")\n  c.seed = ""\n', ':tiny', ['c.py, line 4: TypeE']),
+    ('def get_config(:\n', '', ['c.py, line 1', 'SyntaxError']),
+  ],
+)
+def test_faults_of_a_config_file_are_reported_in_one_line(tmp_path, content, variants, words):
+  path = tmp_path / 'c.py'
+  path.write_text(content)
+  line = one_error(run('a3dcae_jax.prepare', f'--config={path}{variants}', '--config.data.root=x'))
+  for word in ('--config', *words):
+    assert word in line
+
+
+def test_a_config_that_is_none_is_refused(tmp_path):
+  (tmp_path / 'c.py').write_text('def get_config():\n  return 5\n')
+  line = one_error(run('a3dcae_jax.prepare', f'--config={tmp_path}/c.py'))
+  assert 'get_config returns 5, not a config' in line
+
+
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path):
   path = tmp_path / 'file'

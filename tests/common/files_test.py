@@ -1,6 +1,7 @@
 """Files are complete or missing, their places usable, and JSON errors name the file."""
 
 import concurrent.futures
+import errno
 import json
 import pathlib
 import re
@@ -17,6 +18,7 @@ from a3dcae_jax.common.files import (
   object_digest,
   read_json,
   read_object,
+  remove_leftovers,
   write_json,
 )
 
@@ -129,10 +131,19 @@ def test_a_folder_that_can_be_made_is_writable_and_stays_unmade(tmp_path):
 
 @pytest.mark.parametrize(
   'path',
-  ['{folder}/file/x/y', '{folder}/file', '/proc/none/x', '{folder}/' + 'a' * 999],
+  [
+    '{folder}/file/x/y',
+    '{folder}/file',
+    '/proc/none/x',
+    '{folder}/' + 'a' * 999,
+    '{folder}/link/x',
+    '{folder}/circle',
+  ],
 )
 def test_a_place_that_cannot_be_written_is_named(tmp_path, path):
   (tmp_path / 'file').touch()
+  (tmp_path / 'link').symlink_to('none')
+  (tmp_path / 'circle').symlink_to('circle')
   with pytest.raises(UserError, match='--bundle .* cannot be written') as error:
     check_writable(path.format(folder=tmp_path), '--bundle')
   assert len(str(error.value).splitlines()) == 1
@@ -150,6 +161,21 @@ def test_folders_that_are_put_at_one_place_at_once_are_whole(tmp_path):
       result.result()
   assert len({(tmp_path / 'f' / name).read_text() for name in 'abc'}) == 1
   assert [path.name for path in tmp_path.iterdir()] == ['f']
+
+
+@pytest.mark.parametrize('writer', [atomic_write, atomic_dir])
+def test_an_error_of_a_disk_names_the_place(tmp_path, writer):
+  with pytest.raises(OSError, match='No space left') as error, writer(tmp_path / 'x'):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+  assert error.value.filename == str(tmp_path / 'x')
+
+
+def test_what_killed_processes_have_left_is_removed(tmp_path):
+  kept = ['.f.lock', '.f.parts', '.g.abcdefgh', 'f', 'f.abcdefgh']
+  for name in (*kept, '.f.abcd_f12'):
+    (tmp_path / name).mkdir()
+  remove_leftovers(tmp_path / 'f')
+  assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_folder_does_not_replace_a_file(tmp_path):
