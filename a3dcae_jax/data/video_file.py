@@ -72,7 +72,8 @@ def decode_video(path: str | pathlib.Path, *, only_whole: bool = False) -> Itera
     raise
   except Exception as error:  # PyAV raises errors of many types for damaged bytes
     reason = getattr(error, 'strerror', None) or error
-    raise UserError(f'{path} stops decoding at frame {count}: {reason}') from None
+    remedy = 'encode it again' if count else 'take it out, or encode it again'
+    raise UserError(f'{path} stops decoding at frame {count}: {reason}; {remedy}') from None
   if not count:
     raise UserError(f'{path} has no frames')
 

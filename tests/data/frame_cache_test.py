@@ -122,6 +122,19 @@ def test_community_labels(root, tmp_path):
   assert np.flatnonzero(labels).tolist() == [4, 5, 6, 7, 8, 20, 21, 30, 31]
 
 
+@pytest.mark.parametrize(
+  'clips, message',
+  [
+    ([[(5, 9)]], 'video 02 .*: .*ped2.mat has the labels of 1 clips only'),
+    ([[(5, 99)], [(1, 2)]], 'video 01 .*: .*ped2.mat: interval 4..99 .*20 frames'),
+  ],
+)
+def test_community_labels_that_do_not_fit_name_their_file(root, tmp_path, clips, message):
+  write_mat(root / 'ped2.mat', clips)
+  with pytest.raises(UserError, match=message):
+    prepare(root, tmp_path, label_set='community')
+
+
 def break_image(root):
   (root / 'training/frames/01/003.png').write_text('not an image')
 

@@ -200,5 +200,7 @@ def test_too_large_frames_are_refused(tmp_path, rng, monkeypatch):
 
 def test_a_link_to_nothing_is_named(tmp_path):
   os.symlink(tmp_path / 'none.mp4', tmp_path / 'a.mp4')
-  with pytest.raises(UserError, match='a.mp4 stops decoding at frame 0: No such file'):
+  with pytest.raises(
+    UserError, match='a.mp4 stops decoding at frame 0: No such file.*; take it out'
+  ):
     list(read_video(tmp_path / 'a.mp4'))

@@ -234,6 +234,12 @@ def test_a_workdir_of_another_config_is_refused(folder, finished):
     session.train_and_evaluate(tiny(folder, seed=5), finished[1])
 
 
+def test_a_workdir_that_checkpoints_cannot_be_read_from_is_refused(folder, tmp_path):
+  with pytest.raises(UserError, match='has a backslash: name another folder'):
+    session.train_and_evaluate(tiny(folder), tmp_path / 'C:\\runs')
+  assert not list(tmp_path.iterdir())
+
+
 def begun(run, settings):
   """Make the folder of a run with a checkpoint."""
   workdir.init_or_check_workdir(run, settings)

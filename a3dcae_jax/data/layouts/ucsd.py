@@ -68,6 +68,7 @@ def videos(
   """
   if split == 'train':
     return [_clip(path) for path in _clip_folders(root, name, split)]
+  files = _label_files(root, name)
   labels = _read_labels(root, name, lengths)
   clips = []
   for path in _clip_folders(root, name, split):
@@ -76,7 +77,7 @@ def videos(
     for label_set, entries in labels.items():
       try:
         clip_labels[label_set] = _labels_of_clip(
-          entries, path.name, community.num_images(path), f'{label_set} labels'
+          entries, path.name, community.num_images(path), str(files[label_set])
         )
       except UserError as error:
         faults.append(str(error))
@@ -184,7 +185,7 @@ def _labels_of_clip(
   """Return the labels of a clip, which files list by number."""
   number = int(re.sub(r'\D', '', clip) or 0)
   if not 1 <= number <= len(entries):
-    raise UserError(f'the {source} have {len(entries)} clips')
+    raise UserError(f'{source} has the labels of {len(entries)} clips only: add those of this one')
   labels = entries[number - 1]
   if isinstance(labels, np.ndarray):
     return labels
