@@ -12,7 +12,6 @@ DIR/NAME/summary.json        of a source that was watched to its end
 import json
 import os
 import pathlib
-import shutil
 import sys
 from typing import Any
 
@@ -89,10 +88,13 @@ class SourceFolder:
     self._lock.truncate(0)
     self._lock.write(f'{os.getpid()} on {os.uname().nodename}\n')
     self._lock.flush()
-    if not source.is_live:
-      self._clear()
-    self.scores = LineFile(self.path / SCORES, _HEADER)
-    self.events = LineFile(self.path / EVENTS)
+    try:
+      self._clear(everything=not source.is_live)
+      self.scores = LineFile(self.path / SCORES, _HEADER)
+      self.events = LineFile(self.path / EVENTS)
+    except OSError as error:
+      self._lock.close()
+      raise UserError(f'{error.filename} cannot be written: {error.strerror}') from None
 
   def close(self, summary: dict[str, Any] | None) -> None:
     """Write everything and free the folder.
@@ -109,11 +111,13 @@ class SourceFolder:
         print(f'{self.path / SUMMARY} cannot be written: {error.strerror}', file=sys.stderr)
     self._lock.close()
 
-  def _clear(self) -> None:
-    for name in _OWN:
+  def _clear(self, everything: bool) -> None:
+    """Remove what an earlier process left half written, or everything."""
+    for path in (self.path / EVENT_FILES).iterdir():
+      if everything or path.name.startswith('.'):
+        path.unlink()
+    for name in _OWN if everything else ():
       (self.path / name).unlink(missing_ok=True)
-    shutil.rmtree(self.path / EVENT_FILES)
-    (self.path / EVENT_FILES).mkdir()
 
 
 def is_finished(folder: pathlib.Path, source: Source, identity: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.stream import StreamScorer, stream_threshold
@@ -193,6 +194,7 @@ class Session:
     """Compile the program and open the first sources: all live ones, and some files."""
     out = self._options.out
     waiting = [source for source in sources if not is_finished(out, source, self._identity)]
+    self._is_single = len(sources) == 1
     if len(waiting) < len(sources):
       print(f'{len(sources) - len(waiting)} of {len(sources)} sources are finished already')
     live = sum(source.is_live for source in waiting)
@@ -245,8 +247,16 @@ class Session:
   def _fill_slots(self) -> None:
     """Begin to watch waiting sources."""
     while self._free and self._waiting and not self.ended.is_set():
-      slot = self._free.pop()
-      self.watches[slot] = self._begin(self._waiting.popleft(), slot)
+      source = self._waiting.popleft()
+      try:
+        watch = self._begin(source, self._free[-1])
+      except UserError as error:
+        if self._is_single:
+          raise
+        self.failed += 1
+        print(f'error: {error}', file=sys.stderr, flush=True)
+        continue
+      self.watches[self._free.pop()] = watch
 
   def _begin(self, source: Source, slot: int) -> Watch:
     options = self._options

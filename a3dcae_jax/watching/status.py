@@ -36,6 +36,7 @@ class StatusLines:
       rates = [(now - then) / passed_s for now, then in zip(counts[name], before, strict=True)]
       if number < _SHOWN:
         print(status_line(watch, *rates), flush=True)
+      watch.latency_s = 0.0
     self._before = counts
     lost = sum(notifier.lost for notifier in notifiers)
     if lost:

@@ -82,7 +82,7 @@ class Watch:
     folder: its results.
     scored: number of frames with a score.
     events: number of abnormal events so far.
-    latency_s: from a frame to its score, of the last one.
+    latency_s: longest time from a frame to its score since the last status line.
     latest: the last score; None before the first.
     picture: the last picture; None before the first.
     fault: what is wrong with the source now; '' if nothing is.
@@ -167,7 +167,7 @@ class Watch:
     frame = self._waiting.popleft()
     self.scored += 1
     self.latest = scored
-    self.latency_s = time.time() - frame.wall_s
+    self.latency_s = max(self.latency_s, time.time() - frame.wall_s)
     score = scored.score if not self.fault else -np.inf  # a fault is told by itself
     change = self._detector.add(frame.index, score)
     self._follow(scored, frame)

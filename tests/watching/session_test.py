@@ -254,6 +254,10 @@ def test_faults_of_a_camera_are_told_apart(bundle, tmp_path, quick, monkeypatch)
       until(lambda kind=kind: (kind, 'end') in running.kinds())
     # Until a fault is certain, it is abnormal.
     assert {kind for kind, _ in running.kinds()} - {'abnormal'} == set(cases)
+    server.frames = [jpeg(np.ascontiguousarray(frame[::2, ::2])) for frame in normal]
+    until(lambda: ('size', 'notice') in running.kinds())
+    messages = [message.record['message'] for message in running.notifier.messages]
+    assert 'the size of frames changed from 96x64 to 48x32' in messages
   server.stop()
 
 
@@ -362,7 +366,14 @@ def test_outputs_of_others_and_of_a_second_detector_are_refused(bundle, video, t
   with Background(bundle, [f'a={server.address}'], out):
     with pytest.raises(UserError, match='is written by another detector'):
       watch(bundle, [f'a={server.address}'], out)
-    watch(bundle, [video], out)  # another source may be added
+    stale = out / 'day.avi' / 'events' / '.half.mp4'
+    stale.parent.mkdir(parents=True)
+    stale.write_text('of a process that was killed')
+    # Another source may be added, and one that is taken does not stop it.
+    failed, _ = watch(bundle, [f'a={server.address}', video], out)
+    assert failed == 1
+    assert len(scores_in(out / 'day.avi')) == 150
+    assert not stale.exists()
   server.stop()
 
 
