@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.notes import note
 
+_OPAQUE = 255
 _MAX_PIXELS = 2**26  # 67 million, as of 8192x8192
 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # since that rule is stricter
 
@@ -100,7 +101,9 @@ def read_grey(path: pathlib.Path) -> np.ndarray:
   if image.mode.startswith('I'):
     return _from_integers(np.asarray(image), path)
   if image.has_transparency_data:
-    note('transparency, which is not used', path.parent)
+    image = image.convert('RGBA')
+    if image.getchannel('A').getextrema()[0] < _OPAQUE:
+      note('transparency, which is not used', path.parent)
   return np.asarray(image.convert('L'))
 
 

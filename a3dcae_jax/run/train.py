@@ -162,10 +162,9 @@ def _guarded_fit(step, drawn, start, options, hooks):
       )
   except (NonFiniteLoss, OSError) as error:  # an OSError mostly means that the disk is full
     checkpoints.wait()
-    raise UserError(
-      f'training stopped: {error}; the last good checkpoint in {checkpoints.folder} is that of '
-      f'step {checkpoints.latest_step()}'
-    ) from None
+    step = checkpoints.latest_step()
+    kept = 'has no checkpoint yet' if step is None else f'keeps the checkpoint of step {step}'
+    raise UserError(f'training stopped: {error}; {checkpoints.folder} {kept}') from None
   finally:
     for hook in hooks:
       hook.close()

@@ -68,6 +68,13 @@ def test_transparency_is_said(tmp_path, mode):
   assert ('transparency, which is not used', str(tmp_path)) in notes
 
 
+def test_opaque_images_have_no_transparency(tmp_path):
+  path = save(tmp_path / 'a.png', np.full((2, 3, 4), 255, np.uint8))
+  with collect_notes() as notes:
+    assert (read_grey(path) == 255).all()
+  assert not notes
+
+
 @pytest.mark.parametrize('colour', [(0, 0, 1), (1, 0, 0), (0, 2, 0)])
 def test_a_mask_has_any_colour(tmp_path, colour):
   pixels = np.zeros((1, 2, 3), np.uint8)
