@@ -1,18 +1,24 @@
 """A stream has the scores of an evaluation with causal smoothing, as early as its latency says."""
 
+import types
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving import images, stream_events
 from a3dcae_jax.serving.artefact import export_object_program, export_program
 from a3dcae_jax.serving.bundle import load_bundle, write_bundle
+from a3dcae_jax.serving.frame_streams import FrameStream
 from a3dcae_jax.serving.object_bundle import write_object_bundle
 from a3dcae_jax.serving.object_statistics import ObjectStatistics
 from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.serving.stream_events import END_FRAMES, START_FRAMES, EventDetector
+from a3dcae_jax.serving.video import cut_windows
 
 WINDOW = 8
 SHAPE = (10, 12)
@@ -158,6 +164,47 @@ def test_scores_of_objects_are_those_of_the_evaluation(object_bundle, rng):
   latency = StreamScorer(object_bundle).latency_frames
   assert latency == 3 + object_bundle.step - 1
   assert len(late) <= latency
+
+
+@given(
+  num_frames=st.integers(2, 90),
+  window=st.integers(2, 8),
+  step=st.integers(0, 8),
+  stride=st.integers(1, 4),
+)
+def test_errors_of_any_windows_are_those_of_the_evaluation(num_frames, window, step, stride):
+  num_frames, step = max(num_frames, window), min(step, window)
+  bundle = types.SimpleNamespace(
+    window=window, stride=stride, height=1, width=1, manifest={'calibration': {'step_frames': step}}
+  )
+  stream = FrameStream(bundle)
+  got = []
+
+  def errors_of(rows):
+    return np.sin(1.7 * rows + 0.3 * rows[..., :1] + 0.1 * rows[..., -1:])
+
+  def take(ended):
+    for each in stream.complete:
+      stream.put(each, errors_of(each.frames), np.zeros((window, 1, 1)))
+    stream.complete = []
+    got.extend(each.error for each in stream.errors(ended))
+
+  for index in range(num_frames):
+    stream.add(np.zeros((1, 1), np.uint8))
+    before = len(got)
+    take(ended=False)
+    late = len(got) > before and index - before > stride * (window - 1)
+    assert not late or index + 1 == window * stride
+  given_early = len(got)
+  stream.end()
+  take(ended=True)
+  rows, keep = cut_windows(num_frames, window=window, step=step, stride=stride)
+  expected = np.bincount(rows[keep], errors_of(rows)[keep]) / np.bincount(rows[keep])
+  assert len(got) == num_frames
+  differs = np.abs(got - expected) > 1e-9
+  # The window that ends with the video cannot change what was given before.
+  assert not differs[given_early:].any()
+  assert differs.sum() < max(step * stride, 1)
 
 
 @pytest.mark.parametrize('kind', ['frames', 'objects'])
