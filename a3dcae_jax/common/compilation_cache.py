@@ -13,6 +13,8 @@ import warnings
 
 import jax
 
+from a3dcae_jax.common.errors import UserError
+
 # Older versions fill the terminal with messages of the compiler for each program that is read.
 FIRST_JAX = (0, 10, 2)
 
@@ -37,7 +39,10 @@ def use_compilation_cache(enabled: bool) -> None:
     return
   # JAX compiles a program again if its file is damaged, and continues if it cannot write one.
   warnings.filterwarnings('ignore', 'Error (reading|writing) persistent compilation cache')
-  if jax.config.jax_compilation_cache_dir or jax.__version_info__ < FIRST_JAX:
+  if jax.config.jax_compilation_cache_dir:
+    _check_given(jax.config.jax_compilation_cache_dir)
+    return
+  if jax.__version_info__ < FIRST_JAX:
     return
   try:
     folder = default_folder()
@@ -48,6 +53,23 @@ def use_compilation_cache(enabled: bool) -> None:
     return
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_COMPILE_S)
+
+
+def _check_given(folder: str) -> None:
+  """Note that the user's folder cannot be written.
+
+  Raises:
+    UserError: if JAX would end with an error then, as JAX_RAISE_PERSISTENT_CACHE_ERRORS asks for.
+  """
+  if '://' in folder:  # of storage that is not of this machine
+    return
+  try:
+    _check_writable(pathlib.Path(folder))
+  except OSError as error:
+    reason = f'JAX_COMPILATION_CACHE_DIR (={folder}) cannot be written: {error.strerror}'
+    if jax.config.jax_raise_persistent_cache_errors:
+      raise UserError(f'{reason}; name another, or unset it') from None
+    print(f'compiled programs are not kept: {reason}', file=sys.stderr, flush=True)
 
 
 def default_folder() -> pathlib.Path:

@@ -53,7 +53,9 @@ def check_devices() -> None:
     reason = str(error).splitlines()[0] if str(error) else 'there is no such device'
     installed = {'cpu'}
     installed |= {name for module, name in _PLUGINS.items() if importlib.util.find_spec(module)}
+    names = [name for name in ('JAX_PLATFORM_NAME', 'JAX_PLATFORMS') if os.environ.get(name)]
+    given = ' '.join(f'{name}={os.environ[name]}' for name in names) or 'JAX_PLATFORMS='
     raise UserError(
-      f'JAX_PLATFORMS={os.environ.get("JAX_PLATFORMS", "")} cannot be used ({reason}): installed '
+      f'{given} cannot be used ({reason}): installed '
       f'are {", ".join(sorted(installed))}; unset it, or install the extra cuda12, cuda13 or tpu'
     ) from None

@@ -79,6 +79,8 @@ def _typed(value: Any, kind: type, name: str) -> Any:
   if kind is dict and isinstance(value, Mapping):
     read = {}
     for key, entry in value.items():  # a text may be a path
+      if isinstance(entry, float) and not math.isfinite(entry):
+        raise UserError(f'{name}.{key} (={entry}) must be a finite number')
       read[key] = local_path(entry, f'{name}.{key}') if isinstance(entry, str) else entry
     return types.MappingProxyType(read)
   if kind is tuple and isinstance(value, (list, tuple)):

@@ -35,12 +35,20 @@ def find_sources(
   skipped = pathlib.Path(without).absolute() if without else None
   sources = {}
   for start, name in [(root, ''), *((value, value) for value in options.values())]:
-    if isinstance(start, (str, pathlib.Path)) and start:
+    if isinstance(start, (str, pathlib.Path)) and start and not (name and _is_around(start, root)):
       for path, status in _described(pathlib.Path(start), skipped):
         relative = os.path.relpath(path, start)
         is_start = relative == os.curdir  # a file; then its own name says more
         sources[(name or str(path)) if is_start else os.path.join(name, relative)] = status
   return sources
+
+
+def _is_around(start: str | pathlib.Path, root: str | pathlib.Path) -> bool:
+  """Return whether a folder has `root` in it: a mistake, which the reader of the set names."""
+  path = pathlib.Path(start)
+  return (
+    path.is_dir() and bool(root) and pathlib.Path(root).resolve().is_relative_to(path.resolve())
+  )
 
 
 def has_videos(sources: Mapping[str, Any]) -> bool:

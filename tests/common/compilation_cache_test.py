@@ -14,6 +14,7 @@ from a3dcae_jax.common.compilation_cache import (
   default_folder,
   use_compilation_cache,
 )
+from a3dcae_jax.common.errors import UserError
 
 HIT = '/jax/compilation_cache/cache_hits'
 OPTIONS = (
@@ -195,3 +196,17 @@ def test_old_programs_are_removed(home, monkeypatch):
   monkeypatch.setattr(compilation_cache, 'KEEP_DAYS', -1)
   use_compilation_cache(True)
   assert [path.name for path in folder.iterdir()] == ['mine']
+
+
+def test_a_given_folder_that_cannot_be_written_is_said(home, capsys):
+  (home / 'file').touch()
+  jax.config.update('jax_compilation_cache_dir', str(home / 'file'))
+  use_compilation_cache(True)
+  assert 'not kept: JAX_COMPILATION_CACHE_DIR' in capsys.readouterr().err
+  before = jax.config.jax_raise_persistent_cache_errors
+  jax.config.update('jax_raise_persistent_cache_errors', True)
+  try:
+    with pytest.raises(UserError, match='file.* cannot be written.*; name another, or unset it'):
+      use_compilation_cache(True)
+  finally:
+    jax.config.update('jax_raise_persistent_cache_errors', before)

@@ -29,6 +29,7 @@ def run(tmp_path, **variables):
 @pytest.mark.parametrize(
   'variable, value, words',
   [
+    ('JAX_PLATFORM_NAME', 'cuda', ['JAX_PLATFORM_NAME=cuda', 'installed are', 'cpu']),
     ('JAX_PLATFORMS', 'bogus', ['JAX_PLATFORMS=bogus', 'installed are', 'cpu']),
     ('JAX_NUMPY_RANK_PROMOTION', 'raise', ['JAX_NUMPY_RANK_PROMOTION=raise', 'unset it']),
     ('JAX_TRANSFER_GUARD', 'disallow', ['JAX_TRANSFER_GUARD=disallow', 'unset it']),

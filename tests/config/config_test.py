@@ -230,6 +230,7 @@ def test_every_field_has_a_rule_or_is_free():
     ({'events.threshold_rule': 'rate', 'events.threshold_value': -1.0}, 'a rate'),
     ({'clips.strides': ()}, 'clips.strides'),
     ({'clips.strides': (True,)}, 'clips.strides'),
+    ({'data.options': {'num_videos': float('nan')}}, 'data.options.num_videos'),
     ({'model.widths': (True, 4, 4)}, 'model.widths'),
     ({'model.widths': (10**6, 4, 4)}, 'whole numbers from 1 to 8192'),
     ({'data.height': 2**20}, 'at most 8192'),

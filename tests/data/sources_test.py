@@ -296,6 +296,11 @@ def put_sizes(root):
   Image.fromarray(np.zeros((2, 3), np.uint8)).save(root / 'training' / 'b' / '005.png')
 
 
+def empty_training(root):
+  shutil.rmtree(root / 'training')
+  (root / 'training').mkdir()
+
+
 def put_pipe(root):
   os.mkfifo(root / 'labels.csv')
 
@@ -315,6 +320,7 @@ def put_pipe(root):
     (link_to_itself, 'video c .*symbolic links'),
     (put_control_characters, r'video x\\ny .*its name has a control character.*rename it'),
     (put_sizes, '3x2, the ones before are 48x32; cut the video there'),
+    (empty_training, 'no training/ folder with videos in it, it is empty'),
     (put_pipe, 'labels.csv must be a file, it is a pipe'),
   ],
 )
@@ -332,3 +338,21 @@ def test_a_single_video_that_is_replaced_is_read_again(tmp_path, rng, capsys):
   write_video(path, rng, frames=30)
   assert len(prepare(path, tmp_path, options=options).train.frames) == 15
   assert f'changed: {path}' in capsys.readouterr().out
+
+
+def test_a_fraction_beside_training_videos_is_said_and_a_wrong_one_refused(root, tmp_path):
+  cache = prepare(root, tmp_path, options={'train_fraction': 0.5})
+  assert (
+    'not used, since there are training videos: data.options.train_fraction' in cache.index['notes']
+  )
+  for fraction in (1.0, -0.5, float('nan')):
+    with pytest.raises(UserError, match='train_fraction .=.*must be at least 0 and below 1'):
+      prepare(root, tmp_path, options={'train_fraction': fraction})
+
+
+def test_a_folder_around_the_videos_is_not_looked_through(root, tmp_path):
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other' / 'a.csv').touch()
+  assert find_sources(root, {'labels': str(tmp_path)}) == find_sources(root)
+  with pytest.raises(UserError, match='must be a file, it is a folder'):
+    prepare(root, tmp_path, options={'labels': str(tmp_path)})

@@ -25,6 +25,7 @@ from a3dcae_jax.data.layouts.media import (
   part,
   reader_of,
 )
+from a3dcae_jax.data.notes import note
 from a3dcae_jax.data.video import Frames, Video
 
 LABEL_SETS = ('user',)
@@ -69,6 +70,10 @@ def videos(
       test video, or of the whole video if it is cut. '' looks for labels.csv, labels.txt and
       labels.json in `root`. Without such a file there are no labels.
   """
+  if not 0 <= train_fraction < 1:
+    raise UserError(
+      f'data.options.train_fraction (={train_fraction}) must be at least 0 and below 1'
+    )
   root = pathlib.Path(root)
   labels = labels or _label_file(root)
   truth = None
@@ -81,10 +86,12 @@ def videos(
     if not paths:
       _check_no_images(root / _FOLDERS[split])
     _note_others(root, [root / 'training', root / 'testing', pathlib.Path(labels)])
+    if train_fraction:
+      note('not used, since there are training videos', 'data.options.train_fraction')
     truth = _by_name(truth, paths)
     found = [_video(path, reader_of(path), 0, truth) for path in paths]
     return _with_masks(root, found) if split == 'test' else found
-  if not 0 < train_fraction < 1:
+  if not train_fraction:
     _check_no_images(root / 'training')
     raise UserError(
       f'{root}: no training/ folder with videos in it{_instead(root)}; to cut videos in two, set '
@@ -146,6 +153,8 @@ def _instead(root: pathlib.Path) -> str:
   others = entries_of(root / 'training').others
   if others:
     return f', but with {others[0].name}, whose kind is not known as a video'
+  if (root / 'training').is_dir():
+    return ', it is empty'
   found = []
   for split, folder in _FOLDERS.items():
     for path in entries_of(root).folders:
