@@ -187,6 +187,8 @@ class Watch:
       return
     silent_s = time.monotonic() - self.reader.last_frame_s
     if self.reader.error:
+      if 'lost' not in self._fault_ids and not self.reader.waiting:
+        self._flush()  # the last frames have scores before the fault is told
       self._end_fault('stalled', 'the source is lost')
       self._start_fault('lost', f'the source is lost: {self.reader.error}')
     elif silent_s > STALL_S:

@@ -215,6 +215,7 @@ def test_a_camera_that_breaks_and_comes_back_does_not_stop_the_others(bundle, tm
     until(lambda: running.watches['a'].scored > 20 and running.watches['b'].scored > 20)
     first.stop()
     until(lambda: ('lost', 'start') in running.kinds('a'))
+    assert running.watches['a'].scored == running.watches['a'].reader.captured
     seen = running.watches['b'].scored
     until(lambda: running.watches['b'].scored > seen + 20)
     first = HttpCamera(list(camera(40)), port=first.port)
