@@ -33,6 +33,12 @@ def check_settings() -> None:
     import jax
   except ValueError as error:  # a value in the environment that JAX does not take
     raise UserError(f'JAX does not start: {error}; correct the variable, or unset it') from None
+  flags = os.environ.get('XLA_FLAGS', '').strip()
+  if flags and not flags.startswith('-') and not os.path.isfile(flags):
+    raise UserError(
+      f'XLA_FLAGS={flags} is neither flags, which begin with --, nor a file of them: correct it, '
+      'or unset it'
+    )
   for name, (values, reason) in _UNFIT.items():
     value = getattr(jax.config, name, None)
     if value in values:

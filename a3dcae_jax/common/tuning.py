@@ -135,13 +135,13 @@ def _may_use(plugins: Iterable[str]) -> bool:
 
 
 def _add(variable: str, flag: str, *, unless: str) -> bool:
-  """Add a flag to an environment variable, unless `unless` is in it.
+  """Add a flag to an environment variable, unless `unless` is in it, or it names a file of flags.
 
   Returns:
     Whether the flag was added.
   """
   given = os.environ.get(variable, '')
-  if unless in given:
+  if unless in given or (given and not given.lstrip().startswith('-')):
     return False
   os.environ[variable] = f'{given} {flag}'.strip()
   return True

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.jax_environment import check_settings
 from a3dcae_jax.data import pipeline
 
 CONFIG = '--config=tests/faults/mini.py'
@@ -46,6 +47,16 @@ def test_a_setting_that_cannot_be_obeyed_is_refused_by_name(tmp_path, variable, 
   for word in ['error: ', *words]:
     assert word in line
   assert not list(tmp_path.iterdir())
+
+
+def test_flags_of_xla_may_be_in_a_file(tmp_path, monkeypatch):
+  for name in ('nonsense', str(tmp_path)):
+    monkeypatch.setenv('XLA_FLAGS', name)
+    with pytest.raises(UserError, match=f'XLA_FLAGS={name} is neither flags.*nor a file of them'):
+      check_settings()
+  (tmp_path / 'flags').touch()
+  monkeypatch.setenv('XLA_FLAGS', str(tmp_path / 'flags'))
+  check_settings()
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ def test_buffers_of_a_program_cause_no_new_page_faults():
   [
     ('', None, True, '--xla_gpu_force_conv_nhwc=true'),
     ('--a=1', None, True, '--a=1 --xla_gpu_force_conv_nhwc=true'),
+    ('flags.txt', None, True, 'flags.txt'),
     ('', None, False, ''),
     ('', 'cpu', True, ''),
     ('--xla_gpu_force_conv_nchw=true', None, True, '--xla_gpu_force_conv_nchw=true'),
