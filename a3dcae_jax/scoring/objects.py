@@ -21,17 +21,24 @@ from a3dcae_jax.common.optical_flow import (
   window_means,
 )
 
-SIGMA_PX = 3.0
-"""Standard deviation of the window of the speed over rows and columns, in pixels of the crop."""
+SPEED_PX = 8
+"""Side to which crops are reduced for the speed.
 
-SIGMA_FRAMES = 2.0
+Least squares need movements of less than about a pixel per frame. A cyclist moves by five pixels of
+a full crop and would be measured as slower than a walker.
+"""
+
+SIGMA_PX = 2.0
+"""Standard deviation of the window of the speed over rows and columns, in reduced pixels."""
+
+SIGMA_FRAMES = 3.0
 """Standard deviation of that window over time, in frames."""
 
 DAMPING = 1e-4
 """Keeps parts of the crop without contrast still, in squared grey levels."""
 
 SPEED_QUANTILE = 0.9
-"""Quantile over the pixels of a crop that is the speed of the object."""
+"""Quantile over the reduced pixels of a crop that is the speed of the object."""
 
 
 def measure_objects(
@@ -61,7 +68,8 @@ def measure_objects(
 def object_speed(crops: jax.Array, corners: jax.Array) -> jax.Array:
   """Return the speed of each object at the middle of its clip, in pixels per frame.
 
-  It is the speed that a tenth of the crop's pixels exceeds, since the object covers only a part.
+  Crops are first reduced to `SPEED_PX`. The speed is the one that a tenth of the pixels exceeds,
+  since the object covers only a part of its crop.
 
   Args:
     crops: [B, T, S, S] in [0, 1].
@@ -70,6 +78,7 @@ def object_speed(crops: jax.Array, corners: jax.Array) -> jax.Array:
   Returns:
     float32 [B].
   """
+  crops = _reduced(crops)
   batch, frames, size, _ = crops.shape
   in_time = jnp.gradient(crops, axis=1)
   down, across = jnp.gradient(crops, axis=(2, 3))
@@ -81,6 +90,15 @@ def object_speed(crops: jax.Array, corners: jax.Array) -> jax.Array:
   speed = jnp.hypot(right * (x2 - x1), downwards * (y2 - y1)) / size
   ordered = jnp.sort(speed.reshape(batch, size * size), axis=-1)
   return _at(ordered, round(SPEED_QUANTILE * (size * size - 1)), 1)
+
+
+def _reduced(crops):
+  """Return crops [B, T, S, S] as means of squares, with a side of about `SPEED_PX`."""
+  batch, frames, size, _ = crops.shape
+  factor = max(size // SPEED_PX, 1)
+  side = size // factor
+  inside = crops[:, :, : side * factor, : side * factor]
+  return inside.reshape(batch, frames, side, factor, side, factor).mean((3, 5))
 
 
 def _middle_means(squares):

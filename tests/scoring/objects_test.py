@@ -13,7 +13,7 @@ def moving_texture(right, down, frames=8, size=64):
   y, x, t = np.meshgrid(np.arange(size), np.arange(size), np.arange(frames), indexing='ij')
   x = x - right * t
   y = y - down * t
-  waves = np.sin(0.35 * x + 0.1 * y) + np.sin(0.3 * y - 0.15 * x)
+  waves = np.sin(0.12 * x + 0.03 * y) + np.sin(0.1 * y - 0.05 * x)
   return np.moveaxis(128 + 50 * waves, -1, 0).astype(np.uint8)
 
 
@@ -24,7 +24,7 @@ def speed_of(frames, box):
   return float(object_speed(crops, corners)[0])
 
 
-@pytest.mark.parametrize('right, down', [(1, 0), (0, 1), (-0.6, 0.8), (0.3, 0)])
+@pytest.mark.parametrize('right, down', [(1, 0), (0, 1), (-0.6, 0.8), (0.3, 0), (4, 0), (3, -4)])
 def test_the_speed_is_in_pixels_per_frame(right, down):
   frames = moving_texture(right, down)
   assert speed_of(frames, (8, 8, 56, 56)) == pytest.approx(np.hypot(right, down), rel=0.1)
