@@ -7,9 +7,10 @@ in 2D with the m + 2 combinations G k of the kernel's taps, and A^T adds the pro
 m + 2 instead of 3 m convolutions of a frame: 1/2 of the work for m = 4, 2/3 for m = 2. Height and
 width are not transformed, because there the transforms would cost more than they save.
 
-Rounding depends on the place of a frame in its tile. The equal frames of a still scene would get
-outputs that are almost equal, and a pool along time would find its maximum at places that no other
-algorithm finds. So outputs of equal inputs are made equal.
+Rounding depends on the place of a frame in its tile. The equal frames of a still scene, or of a
+still background, would get outputs that are almost equal, and a pool along time would find its
+maximum at places that no other algorithm finds. So outputs of equal inputs are made equal, pixel by
+pixel.
 
 Source: Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016,
 arXiv:1509.09308, sec. 4.
@@ -28,7 +29,7 @@ from a3dcae_jax.ops.conv_algorithm import keep_operands, materialise, split_batc
 from a3dcae_jax.ops.shapes import sliced
 
 TAPS = 3
-_SEEN_ROWS = 8  # one row of so many is looked at first to see whether a scene is still
+_SEEN_ROWS = 8  # one row of so many is looked at first to see whether anything is at rest
 
 # (frames [N, H, W, Cin], kernel [kh, kw, Cin, Cout]) -> [N, H', W', Cout]
 Convolve = Callable[[jax.Array, jax.Array], jax.Array]
@@ -144,61 +145,93 @@ def _convolve_tiles(
   # [B * T / tile, tile, H', W', Cout]
   outputs = jnp.stack(outputs, axis=1)
   outputs = outputs.reshape(batch, frames, *outputs.shape[2:])
-  return _tied(outputs, x, pad)
+  return _tied(outputs, x, kernels[0].shape[:2], pad, convolve)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _tied(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> jax.Array:
-  """Return y [B, T, H', W', Cout], with outputs of equal input frames made equal.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _tied(
+  y: jax.Array, x: jax.Array, size: tuple[int, int], pad: tuple[int, int], convolve: Convolve
+) -> jax.Array:
+  """Return y [B, T, H', W', Cout], with outputs of equal inputs at successive frames made equal.
 
   They differed by rounding alone, so the gradient is that of `y` itself.
 
   Args:
     y: the outputs.
     x: [B, T, H, W, Cin].
+    size: height and width of the kernel.
     pad: zero frames (before, after).
+    convolve: the 2D convolution.
   """
   if x.shape[1] <= TAPS:  # no two outputs have the same three inputs
     return y
-  # Hardly any scene is still, and a few rows are enough to see that it is not.
-  rows = sliced(x, slice(None), slice(None, None, _SEEN_ROWS))
-  may_be_still = _equal_to_previous(rows).any()
-  first_of_equals = functools.partial(_first_of_equals, pad=pad)
-  return lax.cond(may_be_still, first_of_equals, lambda y, x: y, y, x)
+
+  def tie(y, x):
+    return _first_of_equals(y, _as_before(x, size, pad, convolve))
+
+  return lax.cond(_may_rest(x), tie, lambda y, x: y, y, x)
 
 
-def _tied_fwd(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> tuple[jax.Array, None]:
-  return _tied(y, x, pad), None
+def _tied_fwd(
+  y: jax.Array, x: jax.Array, size: tuple[int, int], pad: tuple[int, int], convolve: Convolve
+) -> tuple[jax.Array, None]:
+  return _tied(y, x, size, pad, convolve), None
 
 
-def _tied_bwd(pad: tuple[int, int], _: None, cotangent: jax.Array) -> tuple[jax.Array, None]:
-  del pad
+def _tied_bwd(
+  size: tuple[int, int], pad: tuple[int, int], convolve: Convolve, _: None, cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+  del size, pad, convolve
   return cotangent, None
 
 
 _tied.defvjp(_tied_fwd, _tied_bwd)
 
 
-def _first_of_equals(y: jax.Array, x: jax.Array, pad: tuple[int, int]) -> jax.Array:
-  """Return for each output frame the first one of the run with the same input frames."""
-  equal = _equal_to_previous(x)
+def _may_rest(x: jax.Array) -> jax.Array:
+  """Return whether some place may be at rest for longer than the kernel's taps, a bool.
+
+  Few rows are looked at. With noise no three neighbours are equal in four successive frames.
+  """
+  equal = _equal_to_previous(sliced(x, slice(None), slice(None, None, _SEEN_ROWS)))
+  for axis in (1, 3):
+    span = min(TAPS, equal.shape[axis])
+    count = equal.shape[axis] - span + 1
+    shifted = [lax.slice_in_dim(equal, i, i + count, axis=axis) for i in range(span)]
+    equal = functools.reduce(jnp.logical_and, shifted)
+  return equal.any()
+
+
+def _as_before(
+  x: jax.Array, size: tuple[int, int], pad: tuple[int, int], convolve: Convolve
+) -> jax.Array:
+  """Return where all inputs of an output are those of the frame before, bool [B, T, H', W', 1]."""
+  changed = ~_equal_to_previous(x)
+  images = changed.astype(x.dtype).reshape(-1, *changed.shape[2:])
+  near = convolve(images, jnp.ones((*size, 1, 1), x.dtype)) > 0  # in the kernel's reach
+  equal = ~near.reshape(*changed.shape[:2], *near.shape[1:])
   as_before = sliced(equal, slice(-2)) & sliced(equal, slice(1, -1)) & sliced(equal, slice(2, None))
   before, after = pad
-  as_before = jnp.pad(as_before, ((0, 0), (before + 1, after)))  # the outer frames see zeros
+  none = (0, 0)
+  return jnp.pad(as_before, (none, (before + 1, after), none, none, none))  # the outer see zeros
+
+
+def _first_of_equals(y: jax.Array, as_before: jax.Array) -> jax.Array:
+  """Return for each output the first one of the run of frames with the same inputs."""
 
   def take(last, frame):
     output, is_as_before = frame
-    output = jnp.where(is_as_before[:, None, None, None], last, output)
+    output = jnp.where(is_as_before, last, output)
     return output, output
 
   outputs = y.swapaxes(0, 1)
-  _, outputs = lax.scan(take, jnp.zeros_like(outputs[0]), (outputs, as_before.T))
+  _, outputs = lax.scan(take, jnp.zeros_like(outputs[0]), (outputs, as_before.swapaxes(0, 1)))
   return outputs.swapaxes(0, 1)
 
 
 def _equal_to_previous(x: jax.Array) -> jax.Array:
-  """Return whether a frame of x [B, T, ...] equals the one before, bool [B, T - 1]."""
-  return (sliced(x, slice(1, None)) == sliced(x, slice(-1))).all(2).all((2, 3))
+  """Return where x [B, T, H, W, C] equals the frame before, bool [B, T - 1, H, W, 1]."""
+  return (sliced(x, slice(1, None)) == sliced(x, slice(-1))).all(-1, keepdims=True)
 
 
 def _convolve_each(images: Arrays, kernels: Arrays, convolve: Convolve) -> list[jax.Array]:
