@@ -44,7 +44,7 @@ class ObjectCalibration:
     source: the settings that they depend on.
     videos: 'training videos' or 'held-out videos'.
     frame: int32 [M], frame of each object, in the calibrating videos one after another.
-    bottoms: float32 [M], lower edge of each object as a share of the frame's height.
+    edges: float32 [M, 2], see `serving.object_statistics.vertical_edges`.
     measurements: float32 [M, 5], see `serving.object_statistics.RAW_MEASUREMENTS`.
     num_frames: number of frames of each calibrating video.
     step: frames between two whose objects were measured.
@@ -53,14 +53,14 @@ class ObjectCalibration:
   source: dict[str, Any]
   videos: str
   frame: np.ndarray
-  bottoms: np.ndarray
+  edges: np.ndarray
   measurements: np.ndarray
   num_frames: tuple[int, ...]
   step: int
 
   def statistics(self) -> ObjectStatistics:
     """Return the statistics of the training objects."""
-    return ObjectStatistics.fit(self.bottoms, self.measurements)
+    return ObjectStatistics.fit(self.edges, self.measurements)
 
   def errors(self, weights: tuple[float, ...]) -> list[np.ndarray]:
     """Return the errors of the frames of each calibrating video, float64 [N_v].
@@ -83,8 +83,8 @@ class ObjectCalibration:
     for number in np.unique(fold):
       inside = fold == number
       others = inside if inside.all() else ~inside
-      statistics = ObjectStatistics.fit(self.bottoms[others], self.measurements[others])
-      zscores[inside] = statistics.zscores(self.bottoms[inside], self.measurements[inside])
+      statistics = ObjectStatistics.fit(self.edges[others], self.measurements[others])
+      zscores[inside] = statistics.zscores(self.edges[inside], self.measurements[inside])
     return zscores
 
   def bundle_fields(self, options: fields.Eval, events: fields.Events) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class ObjectCalibration:
       'source': np.asarray(json.dumps(self.source)),
       'videos': np.asarray(self.videos),
       'frame': self.frame,
-      'bottoms': self.bottoms,
+      'edges': self.edges,
       'measurements': self.measurements,
       'num_frames': np.asarray(self.num_frames),
       'step': np.asarray(self.step),
@@ -131,7 +131,7 @@ class ObjectCalibration:
       source=json.loads(str(arrays['source'])),
       videos=str(arrays['videos']),
       frame=arrays['frame'],
-      bottoms=arrays['bottoms'],
+      edges=arrays['edges'],
       measurements=arrays['measurements'],
       num_frames=tuple(arrays['num_frames'].tolist()),
       step=int(arrays['step']),

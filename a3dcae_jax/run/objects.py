@@ -36,8 +36,8 @@ from a3dcae_jax.serving.object_statistics import (
   MEASUREMENTS,
   RAW_MEASUREMENTS,
   fill_between,
-  lower_edges,
   object_errors,
+  vertical_edges,
   worst_objects,
 )
 from a3dcae_jax.training import processes
@@ -102,7 +102,7 @@ def calibrate_objects(
     source=source,
     videos='held-out videos' if settings.train.holdout_videos else 'training videos',
     frame=frame,
-    bottoms=lower_edges(table.corners, cache.train.frames.shape[1]),
+    edges=vertical_edges(table.corners, cache.train.frames.shape[1]),
     measurements=measurements,
     num_frames=tuple(video.num_frames for video in videos),
     step=scoring_step(settings.eval),
@@ -177,8 +177,8 @@ def score_objects(
     batch_size=object_batch_size(settings),
     progress='test objects',
   )
-  bottoms = lower_edges(table.corners, split.frames.shape[1])
-  zscores = calibration.statistics().zscores(bottoms, measurements)
+  edges = vertical_edges(table.corners, split.frames.shape[1])
+  zscores = calibration.statistics().zscores(edges, measurements)
   weights = settings.eval.object_weights
 
   def errors_by(weights):
@@ -298,16 +298,16 @@ def _shared(calibration, source):
   count = facts['objects']
   blank = (
     np.zeros(count, np.int32),
-    np.zeros(count, np.float32),
+    np.zeros((count, 2), np.float32),
     np.zeros((count, len(RAW_MEASUREMENTS)), np.float32),
   )
-  own = (calibration.frame, calibration.bottoms, calibration.measurements) if calibration else blank
-  frame, bottoms, measurements = (np.asarray(processes.broadcast(array)) for array in own)
+  own = (calibration.frame, calibration.edges, calibration.measurements) if calibration else blank
+  frame, edges, measurements = (np.asarray(processes.broadcast(array)) for array in own)
   return ObjectCalibration(
     source,
     facts['videos'],
     frame,
-    bottoms,
+    edges,
     measurements,
     tuple(facts['num_frames']),
     source['step'],

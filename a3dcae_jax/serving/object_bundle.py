@@ -36,8 +36,8 @@ from a3dcae_jax.serving.object_statistics import (
   RAW_MEASUREMENTS,
   ObjectStatistics,
   fill_between,
-  lower_edges,
   object_errors,
+  vertical_edges,
   worst_objects,
 )
 from a3dcae_jax.serving.video import object_rows, smooth
@@ -221,7 +221,7 @@ class ObjectBundle:
     is_scored = frame % self.step == 0
     frame, corners = frame[is_scored], corners[is_scored]
     measurements = self._measurements(frames, frame, corners)
-    zscores = self.statistics.zscores(lower_edges(corners, self.height), measurements)
+    zscores = self.statistics.zscores(vertical_edges(corners, self.height), measurements)
     worst = worst_objects(object_errors(zscores, self.weights), frame, len(frames))
     errors = fill_between(worst, self.step)
     calibration = self.manifest['calibration']

@@ -5,9 +5,10 @@ An object has three measurements: errors of appearance and motion, and speed (`s
 A crop with more contrast or more motion has larger errors, abnormal or not. So the logarithm of an
 error first becomes a z-score among training objects whose crops have about the same energy.
 
-Normal measurements also differ from near to far. So each then becomes a z-score among training
-objects whose lower edge is at about the same height in the frame. The error of an object is the
-weighted sum of its z-scores above 0. The error of a frame is that of its worst object.
+Normal measurements also differ from near to far. Speed is divided by a power of the usual height of
+an object at its row. Then each measurement becomes a z-score among training objects whose lower
+edge is at about the same row. The error of an object is the weighted sum of its z-scores above 0.
+The error of a frame is that of its worst object.
 """
 
 from collections.abc import Mapping
@@ -43,11 +44,23 @@ ROW_SIGMA = 0.04
 ENERGY_SIGMA = 0.6
 """Standard deviation of the kernel over natural logarithms of energies."""
 
-ROW_PRIOR = 0.02
+ROW_PRIOR = 0.1
 """Weight of each training object at all heights, relative to one at the same height.
 
 It decides where training objects are rare.
 """
+
+PERSPECTIVE = 0.75
+"""Power of the usual height that divides speeds.
+
+Speed in pixels grows with the size of an object, but what moves by more than a pixel is measured as
+too slow. Without it, whoever comes nearer than anybody in training would be too fast.
+"""
+
+LEAST_HEIGHT = 0.02
+"""Least usual height of an object, as a share of the frame's height."""
+
+_FIT_ROUNDS = 20
 
 GRID = 61
 """Number of positions at which local statistics are kept."""
@@ -96,28 +109,66 @@ class LocalStatistics(NamedTuple):
     return (values - mean) / std
 
 
+class UsualHeight(NamedTuple):
+  """Height of an object as a linear function of the row of its lower edge.
+
+  Attributes:
+    offset: at the upper edge of the frame, as a share of the frame's height.
+    slope: gain from the upper to the lower edge of the frame.
+    least: smaller values are replaced by it.
+  """
+
+  offset: float
+  slope: float
+  least: float
+
+  @classmethod
+  def fit(cls, edges: np.ndarray) -> 'UsualHeight':
+    """Fit the line with the least absolute errors, which a few odd boxes do not change.
+
+    Args:
+      edges: [M, 2], see `vertical_edges`.
+    """
+    heights = edges[:, 1] - edges[:, 0]
+    terms = np.stack([np.ones(len(edges)), edges[:, 1]], axis=1)
+    weights = np.ones(len(edges))
+    for _ in range(_FIT_ROUNDS):
+      line = np.linalg.lstsq(terms * weights[:, None], heights * weights, rcond=None)[0]
+      weights = np.sqrt(1 / np.maximum(np.abs(heights - terms @ line), 1e-3))
+    least = max(np.quantile(heights, 0.05), LEAST_HEIGHT)
+    return cls(float(line[0]), float(line[1]), float(least))
+
+  def at(self, rows: np.ndarray) -> np.ndarray:
+    """Return the usual height at rows, both as shares of the frame's height."""
+    return np.maximum(self.offset + self.slope * rows, self.least)
+
+
 class ObjectStatistics(NamedTuple):
   """Statistics of training objects.
 
   Attributes:
+    usual_height: of the objects at each row.
     least_energy: float64 [2], added to the energies of appearance and motion.
     by_energy: of the logarithms of appearance and motion errors, by the logarithm of the energy.
     by_height: of the three measurements, by the height of the lower edge.
   """
 
+  usual_height: UsualHeight
   least_energy: np.ndarray
   by_energy: tuple[LocalStatistics, ...]
   by_height: tuple[LocalStatistics, ...]
 
   @classmethod
-  def fit(cls, bottoms: np.ndarray, raw: np.ndarray) -> 'ObjectStatistics':
+  def fit(cls, edges: np.ndarray, raw: np.ndarray) -> 'ObjectStatistics':
     """Compute the statistics of training objects.
 
     Args:
-      bottoms: [M], lower edges as shares of the frame's height.
+      edges: [M, 2], see `vertical_edges`.
       raw: [M, 5], `RAW_MEASUREMENTS`.
     """
-    bottoms = np.asarray(bottoms, np.float64)
+    edges = np.asarray(edges, np.float64)
+    rows = edges[:, 1]
+    usual_height = UsualHeight.fit(edges)
     least_energy = LEAST_ENERGY * np.median(np.asarray(raw, np.float64)[:, [1, 3]], axis=0)
     errors, energies, _ = _split_raw(raw, least_energy)
     by_energy = tuple(
@@ -125,23 +176,27 @@ class ObjectStatistics(NamedTuple):
       for energy, error in zip(energies, errors, strict=True)
     )
     by_height = tuple(
-      LocalStatistics.fit(bottoms, values, sigma=ROW_SIGMA, prior=ROW_PRIOR)
-      for values in _relative(by_energy, raw, least_energy)
+      LocalStatistics.fit(rows, values, sigma=ROW_SIGMA, prior=ROW_PRIOR)
+      for values in _relative(by_energy, raw, least_energy, usual_height.at(rows))
     )
-    return cls(least_energy, by_energy, by_height)
+    return cls(usual_height, least_energy, by_energy, by_height)
 
-  def zscores(self, bottoms: np.ndarray, raw: np.ndarray) -> np.ndarray:
+  def zscores(self, edges: np.ndarray, raw: np.ndarray) -> np.ndarray:
     """Return the `MEASUREMENTS` of objects as z-scores, float64 [M, 3]."""
-    relative = _relative(self.by_energy, raw, self.least_energy)
+    rows = np.asarray(edges, np.float64)[:, 1]
+    relative = _relative(self.by_energy, raw, self.least_energy, self.usual_height.at(rows))
     columns = [
-      statistics.zscores(bottoms, values)
+      statistics.zscores(rows, values)
       for statistics, values in zip(self.by_height, relative, strict=True)
     ]
     return np.stack(columns, axis=1)
 
   def to_arrays(self) -> dict[str, np.ndarray]:
     """Return the statistics as named arrays, for a file."""
-    arrays = {'least_energy': np.asarray(self.least_energy)}
+    arrays = {
+      'usual_height': np.asarray(self.usual_height),
+      'least_energy': np.asarray(self.least_energy),
+    }
     for name in ('by_energy', 'by_height'):
       group = getattr(self, name)
       for field in LocalStatistics._fields:
@@ -159,29 +214,33 @@ class ObjectStatistics(NamedTuple):
     Raises:
       UserError: if an array is missing or has another shape.
     """
-    least_energy = arrays.get('least_energy')
-    if least_energy is None or least_energy.shape != (2,):
-      raise UserError(f'{source}: least_energy is missing or not [2]')
+    usual_height = _array(arrays, 'usual_height', (len(UsualHeight._fields),), source)
+    least_energy = _array(arrays, 'least_energy', (2,), source)
     groups = []
     for name, count in (('by_energy', 2), ('by_height', 3)):
       columns = []
       for field in LocalStatistics._fields:
-        array = arrays.get(f'{name}_{field}')
-        if array is None or array.shape != (count, GRID):
-          raise UserError(f'{source}: {name}_{field} is missing or not [{count}, {GRID}]')
-        columns.append(array)
+        columns.append(_array(arrays, f'{name}_{field}', (count, GRID), source))
       groups.append(tuple(LocalStatistics(*rows) for rows in zip(*columns, strict=True)))
-    return cls(least_energy, *groups)
+    return cls(UsualHeight(*usual_height.tolist()), least_energy, *groups)
 
 
-def _relative(by_energy, raw, least_energy):
-  """Return errors as z-scores at their energies, and speeds: three arrays [M]."""
+def _array(arrays, name, shape, source):
+  """Return an array of a file after its shape was checked."""
+  array = arrays.get(name)
+  if array is None or array.shape != shape:
+    raise UserError(f'{source}: {name} is missing or not {list(shape)}')
+  return array
+
+
+def _relative(by_energy, raw, least_energy, usual_height):
+  """Return errors relative to energies, and speeds relative to sizes: three arrays [M]."""
   errors, energies, speed = _split_raw(raw, least_energy)
   relative = [
     statistics.zscores(energy, error)
     for statistics, energy, error in zip(by_energy, energies, errors, strict=True)
   ]
-  return [*relative, speed]
+  return [*relative, speed / usual_height**PERSPECTIVE]
 
 
 def _split_raw(raw, least_energy):
@@ -192,14 +251,14 @@ def _split_raw(raw, least_energy):
   return errors, energies, columns[4]
 
 
-def lower_edges(corners: np.ndarray, height: int) -> np.ndarray:
-  """Return the lower edges of boxes as shares of the frame's height, float32 [M].
+def vertical_edges(corners: np.ndarray, height: int) -> np.ndarray:
+  """Return upper and lower edges as shares of the height of the frame, [M, 2].
 
   Args:
     corners: float32 [M, 4], x1, y1, x2, y2 in pixels.
     height: height of a frame in pixels.
   """
-  return (corners[:, 3] / height).astype(np.float32)
+  return (corners[:, [1, 3]] / height).astype(np.float32)
 
 
 def object_errors(zscores: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:

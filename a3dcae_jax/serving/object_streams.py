@@ -8,7 +8,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.object_bundle import ObjectBundle
-from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, lower_edges, object_errors
+from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, object_errors, vertical_edges
 from a3dcae_jax.serving.video import object_rows
 
 _CLIPS = 4  # per batch
@@ -173,6 +173,6 @@ class ObjectProgram:
         f'{self._bundle.folder}: a measurement is not finite: the detector is damaged; '
         'export it again'
       )
-    bottoms = lower_edges(corners, self._bundle.height)
-    zscores = self._bundle.statistics.zscores(bottoms, measurements)
+    edges = vertical_edges(corners, self._bundle.height)
+    zscores = self._bundle.statistics.zscores(edges, measurements)
     return np.split(object_errors(zscores, self._bundle.weights), np.cumsum(counts)[:-1])

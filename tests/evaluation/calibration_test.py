@@ -33,7 +33,7 @@ OBJECTS = ObjectCalibration(
   source=SOURCE,
   videos='training videos',
   frame=np.arange(3, dtype=np.int32),
-  bottoms=np.float32([0.2, 0.5, 0.8]),
+  edges=np.float32([[0.1, 0.2], [0.3, 0.5], [0.4, 0.8]]),
   measurements=np.ones((3, 5), np.float32),
   num_frames=(4,),
   step=1,
@@ -164,7 +164,7 @@ def calibration_of_videos(rng, num_frames, speeds):
   return dataclasses.replace(
     OBJECTS,
     frame=frame,
-    bottoms=rng.uniform(0.4, 0.6, len(frame)).astype(np.float32),
+    edges=rng.uniform([0.2, 0.4], [0.3, 0.6], (len(frame), 2)).astype(np.float32),
     measurements=measurements,
     num_frames=num_frames,
   )
@@ -176,7 +176,7 @@ def calibration_of_videos(rng, num_frames, speeds):
 def test_errors_of_training_objects_come_from_the_other_videos(rng, num_frames, speeds):
   calibration = calibration_of_videos(rng, num_frames, speeds)
   statistics = calibration.statistics()
-  zscores = statistics.zscores(calibration.bottoms, calibration.measurements)
+  zscores = statistics.zscores(calibration.edges, calibration.measurements)
   errors = np.concatenate(calibration.errors((0.0, 0.0, 1.0)))
   unusual = calibration.frame >= sum(num_frames[:-1])
   assert errors[unusual].mean() > 2 * zscores[unusual, 2].mean()

@@ -12,7 +12,12 @@ from a3dcae_jax.common.files import object_digest
 from a3dcae_jax.serving.artefact import export_object_program
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle, write_object_bundle
-from a3dcae_jax.serving.object_statistics import GRID, LocalStatistics, ObjectStatistics
+from a3dcae_jax.serving.object_statistics import (
+  GRID,
+  LocalStatistics,
+  ObjectStatistics,
+  UsualHeight,
+)
 
 WINDOW = 4
 HEIGHT = 8
@@ -43,7 +48,8 @@ def statistics():
   positions = np.linspace(0, 1, GRID)
   flat = LocalStatistics(positions, np.zeros(GRID), np.ones(GRID))
   speeds = LocalStatistics(positions, np.ones(GRID), np.linspace(0.5, 2, GRID))
-  return ObjectStatistics(np.zeros(2), (flat, flat), (flat, flat, speeds))
+  everywhere = UsualHeight(1.0, 0.0, 0.02)
+  return ObjectStatistics(everywhere, np.zeros(2), (flat, flat), (flat, flat, speeds))
 
 
 @pytest.fixture(scope='module')

@@ -86,7 +86,9 @@ def frame_bundle(tmp_path, models):
 @pytest.fixture(params=[1, 4])
 def object_bundle(request, tmp_path, models):
   rng = np.random.default_rng(1)
-  statistics = ObjectStatistics.fit(rng.uniform(0, 1, 50), rng.uniform(0.5, 2, (50, 5)))
+  statistics = ObjectStatistics.fit(
+    rng.uniform([0, 0.5], [0.4, 1], (50, 2)), rng.uniform(0.5, 2, (50, 5))
+  )
   write_object_bundle(
     tmp_path / 'objects',
     model=models[1],
