@@ -1,5 +1,6 @@
 """The documentation agrees with the code: links, commands, settings, modules."""
 
+import ast
 import configparser
 import dataclasses
 import pathlib
@@ -191,6 +192,22 @@ def _modules() -> set[str]:
       parts = (name, '<set>', parts[3].replace(parts[2], '<set>'))
     names.add('.'.join(parts))
   return names
+
+
+def _first_lines(path: pathlib.Path) -> Iterator[str]:
+  """Yield the first line of each docstring in a file."""
+  documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+  for node in ast.walk(ast.parse(_text(path))):
+    docstring = ast.get_docstring(node) if isinstance(node, documented) else None
+    if docstring:
+      yield docstring.partition('\n')[0]
+
+
+def test_docstrings_open_with_one_short_sentence():
+  for folder in (PACKAGE, REPO / 'tools'):
+    for path in sorted(folder.rglob('*.py')):
+      for line in _first_lines(path):
+        assert len(line) <= 80 and line.endswith('.'), f'{_name(path)}: {line}'
 
 
 def test_architecture_names_every_module_and_no_other():

@@ -45,7 +45,10 @@ def error_reference() -> str:
 
 
 def messages(source: str) -> Iterator[str]:
-  """Yield the message of each `UserError` in a module; values become words in capitals."""
+  """Yield the message of each `UserError` in a module.
+
+  Values become words in capitals.
+  """
   tree = ast.parse(source)
   constants = {}
   for node in tree.body:

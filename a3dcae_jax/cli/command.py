@@ -106,7 +106,7 @@ def given_path(flag: flags.FlagHolder, example: str = '') -> str:
 
 
 def output_path(flag: flags.FlagHolder, example: str = '') -> str:
-  """Return the file or folder that a flag names, once it is known that it can be written.
+  """Return the file or folder that a flag names, checked to be writable.
 
   Args:
     flag: the flag.
@@ -253,7 +253,9 @@ def _run(body: Callable[..., int | None], arguments: Sequence[str]) -> int | Non
 
 
 def user_error(error: Exception) -> UserError | None:
-  """Return `error` as a `UserError` if it is one or says that a disk cannot be used, else None.
+  """Return an error as a `UserError`; None if the user cannot mend it.
+
+  A `UserError` is returned as it is. Errors of a disk name the path.
 
   Missing videos are explained by the flags of this command.
   """
@@ -350,7 +352,7 @@ def _flag_fault(error: flags.Error) -> str:
 
 
 def _config_fault(message: str) -> str:
-  """Return what a config file has raised, with its line, from a message with a traceback."""
+  """Return the error of a config file and its line, taken from a traceback."""
   given = message.partition(f': {_CONFIG_FAULT}')[0].partition('=')[2]
   file = pathlib.Path(given.partition(':')[0]).name
   lines = re.findall(rf'File ".*{re.escape(file)}", line (\d+)', message)
@@ -375,8 +377,8 @@ def _with_config_path(argv: Sequence[str]) -> list[str]:
     if not pathlib.Path(file).is_file():
       if not configs.names():
         raise UserError(
-          f'--config: there is no file {file}, and {configs.FOLDER} is in an archive, out of which '
-          'none is read: install the package with pip, or name a file'
+          f'--config: there is no file {file}, and configs are not read from the archive '
+          f'{configs.FOLDER}: install the package with pip, or name a file'
         )
       raise UserError(
         f'--config: there is no file {file}; the package has {", ".join(configs.names())}, '

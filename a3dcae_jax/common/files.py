@@ -19,20 +19,20 @@ _KEY_CHARACTERS = 60  # of a name that a key shows; file systems allow 255 bytes
 
 
 def local_path(text: str | pathlib.Path, name: str) -> str:
-  """Return a path on this machine that the user gave, with `~` replaced by their home.
+  """Return a path that the user gave, with `~` replaced by the home folder.
 
   Args:
     text: the path; empty stays empty.
     name: of the flag or field, for errors.
 
   Raises:
-    UserError: if it is an address, such as gs://bucket/folder, or names the home of nobody.
+    UserError: if it is an address, such as gs://bucket/folder, or the home of an unknown user.
   """
   text = str(text)
   if re.match(r'[A-Za-z][A-Za-z0-9+.-]*://', text):
     raise UserError(
-      f'{name} (={text}) is an address, and only folders of this machine are used: copy what is '
-      'there to a folder, or mount it as one'
+      f'{name} (={text}) is an address, but only folders of this machine can be used: copy its '
+      'files to a folder, or mount it as one'
     )
   try:
     return str(pathlib.Path(text).expanduser()) if text.startswith('~') else text
@@ -54,9 +54,7 @@ def check_writable(path: str | pathlib.Path, name: str) -> None:
   try:
     while not place.exists():
       if place.is_symlink():
-        raise UserError(
-          f'{name} (={path}) cannot be written: {place} is a link to nothing; remove it'
-        )
+        raise UserError(f'{name} (={path}) cannot be written: {place} is a broken link; remove it')
       place = place.parent
     with tempfile.TemporaryDirectory(prefix='.writable.', dir=place):
       pass
@@ -67,7 +65,9 @@ def check_writable(path: str | pathlib.Path, name: str) -> None:
 
 
 def check_is_file(path: str | pathlib.Path) -> None:
-  """Check that a path that exists can be read as a file: from a pipe one would wait for ever.
+  """Check that a path, if it exists, is a regular file.
+
+  Reading from a pipe could wait for ever.
 
   Raises:
     UserError: if it is a folder, a pipe or a device.
@@ -131,23 +131,30 @@ def atomic_dir(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _name_place(error: BaseException, path: pathlib.Path) -> None:
-  """Name the path in an error of a write, which names none: that the disk is full, for instance."""
+  """Add the path to an error of a write that names none, as for a full disk."""
   if isinstance(error, OSError) and error.errno and error.filename is None:
     error.filename = str(path)
 
 
 def remove_leftovers(path: pathlib.Path) -> None:
-  """Remove what killed processes have left of `atomic_dir(path)`. No other one may be writing."""
+  """Remove temporary folders that killed processes left beside `path`.
+
+  No other process may be inside `atomic_dir(path)`.
+  """
   for entry in path.parent.glob(f'.{glob.escape(path.name)}.*'):
     if re.fullmatch(r'[a-z0-9_]{8}', entry.name.rpartition('.')[2]):  # as mkdtemp names folders
       shutil.rmtree(entry, ignore_errors=True)
 
 
 def _put(folder: pathlib.Path, path: pathlib.Path) -> bool:
-  """Rename a folder to `path`, from which an older folder is taken; False if a new one is there."""
+  """Rename a folder to `path` and remove the folder that was there.
+
+  Returns:
+    False if another process has put a new folder there in the meantime.
+  """
   with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as older:
     with contextlib.suppress(FileNotFoundError):
-      if path.is_dir():  # a file there is not ours to remove
+      if path.is_dir():  # a file of this name is not removed
         os.replace(path, pathlib.Path(older) / 'older')
     try:
       os.replace(folder, path)
@@ -159,7 +166,10 @@ def _put(folder: pathlib.Path, path: pathlib.Path) -> bool:
 
 
 def file_key(name: str) -> str:
-  """Return a file name for any name; different names give different ones, on any file system."""
+  """Return a file name for any text that is valid on every file system.
+
+  Different texts give different file names.
+  """
   text = re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:_KEY_CHARACTERS]
   # Names of files that are not UTF-8 have surrogates.
   digest = hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()

@@ -1,4 +1,4 @@
-"""The user's settings of JAX: those that no command can run with are named."""
+"""Checks of JAX settings and devices, with errors that name the setting."""
 
 import importlib.util
 import os
@@ -42,7 +42,7 @@ def check_settings() -> None:
   for name, (values, reason) in _UNFIT.items():
     value = getattr(jax.config, name, None)
     if value in values:
-      raise UserError(f'{name.upper()}={value} cannot be obeyed, since {reason}: unset it')
+      raise UserError(f'{name.upper()}={value} cannot be used, since {reason}: unset it')
 
 
 def check_devices() -> None:

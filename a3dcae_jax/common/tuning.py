@@ -135,7 +135,9 @@ def _may_use(plugins: Iterable[str]) -> bool:
 
 
 def _add(variable: str, flag: str, *, unless: str) -> bool:
-  """Add a flag to an environment variable, unless `unless` is in it, or it names a file of flags.
+  """Add a flag to an environment variable.
+
+  Nothing is added if the value contains `unless` or names a file of flags.
 
   Returns:
     Whether the flag was added.

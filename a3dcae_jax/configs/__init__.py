@@ -14,7 +14,7 @@ def names() -> list[str]:
 
 
 def path_of(text: str) -> str:
-  """Return the value of `--config` with the name of a config as the path of its file.
+  """Return the value of `--config` with the name of a config made a path.
 
   Args:
     text: 'avenue', 'avenue:small', or the path of a file, which is returned as it is.

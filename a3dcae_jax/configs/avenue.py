@@ -9,8 +9,11 @@ Label sets: vollabel (the default; the authors' masks) and hasan, whose file you
 They differ on 441 of 15,324 frames.
 """
 
+from ml_collections import ConfigDict
+
 from a3dcae_jax.config import make_config
 
 
-def get_config(variants='paper'):
+def get_config(variants: str = 'paper') -> ConfigDict:
+  """Return the config of this data set with the variants."""
   return make_config('avenue', variants, options={'hasan_labels': ''})

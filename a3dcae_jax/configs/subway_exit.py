@@ -8,9 +8,12 @@ There is no single public ground truth. Give yours as `--config.data.options.lab
 (.csv, .json or .txt).
 """
 
+from ml_collections import ConfigDict
+
 from a3dcae_jax.config import make_config
 
 
-def get_config(variants='paper'):
+def get_config(variants: str = 'paper') -> ConfigDict:
+  """Return the config of this data set with the variants."""
   options = {'train_frames': 22500, 'test_start': 22500, 'labels': ''}
   return make_config('subway_exit', variants, options=options)

@@ -9,9 +9,12 @@ To train on the first 70 % of a single video and test on the rest:
 Labels elsewhere: `--config.data.options.labels=FILE`, with rows `video,start,end`.
 """
 
+from ml_collections import ConfigDict
+
 from a3dcae_jax.config import make_config
 
 
-def get_config(variants='paper'):
+def get_config(variants: str = 'paper') -> ConfigDict:
+  """Return the config of this data set with the variants."""
   options = {'labels': '', 'train_fraction': 0.0}
   return make_config('video_folder', variants, options=options)

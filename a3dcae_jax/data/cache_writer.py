@@ -39,7 +39,7 @@ class CacheWriter:
   Attributes:
     faults: what is wrong with the videos so far, one line each.
     files: names of the arrays that are written.
-    notes: what is worth knowing of the videos that were read.
+    notes: facts about the videos that are no faults.
   """
 
   def __init__(
@@ -215,7 +215,7 @@ class CacheWriter:
 
 
 def _name_faults(name: str) -> list[str]:
-  """Return what is wrong with the name of a video, which results could not have then."""
+  """Return the faults of the name of a video, which result files must hold."""
   try:
     name.encode('utf-8')
   except UnicodeEncodeError:
@@ -226,7 +226,7 @@ def _name_faults(name: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-  """Return a text with its control characters as escapes, a newline as backslash and n."""
+  """Return a text whose control characters are written as escapes."""
   return re.sub(r'[\x00-\x1f\x7f-\x9f]', lambda match: repr(match[0])[1:-1], text)
 
 

@@ -88,9 +88,9 @@ def prepare_cache(
 def _changes(
   folder: pathlib.Path, root: str | pathlib.Path, options: Mapping[str, Any]
 ) -> str | None:
-  """Return what has changed in the sources of a frame cache since it was made; '' for nothing.
+  """Describe the changes in the sources of a frame cache since it was made.
 
-  That is so, too, when all its videos are gone, since nothing else could be made of them.
+  If all videos are gone, this counts as no change: the cache cannot be made again.
 
   Args:
     folder: folder of the cache.
@@ -98,7 +98,7 @@ def _changes(
     options: options of the data set.
 
   Returns:
-    The changes; None if there is no cache.
+    The changes; '' if there are none, None if there is no cache.
   """
   if not (folder / 'index.json').exists():
     return None
@@ -108,7 +108,7 @@ def _changes(
 
 
 def _make_or_keep(changed: str | None, folder: pathlib.Path, *arguments: Any) -> None:
-  """Make a frame cache, or make it anew, if that is possible without the files that are gone.
+  """Make a frame cache, or keep the present one if files that it needs are gone.
 
   Args:
     changed: what has changed; None if there is no cache.
@@ -172,7 +172,10 @@ def _make_cache(
   label_set: str,
   options: Mapping[str, Any],
 ) -> None:
-  """Ingest a data set into `folder`. Parts of videos are kept in `parts` if that fails."""
+  """Ingest a data set into `folder`.
+
+  If that fails, finished videos are kept in `parts`.
+  """
   reader = builders.reader(name)
   chosen = label_set or builders.default_label_set(reader, root)
   # Before anything is read: what changes meanwhile is a change.
@@ -213,7 +216,10 @@ def _make_cache(
 
 
 def _keep_boxes(before: pathlib.Path, folder: pathlib.Path) -> None:
-  """Move what was found in the same frames, which can take hours, from a cache to its successor."""
+  """Move the boxes from a cache to its successor, if the frames are the same.
+
+  Finding the boxes can take hours.
+  """
   if not (before / 'index.json').exists():
     return
   files = [read_object(place / 'index.json').get('files', {}) for place in (before, folder)]
@@ -258,10 +264,10 @@ def _notes(
   index: Mapping[str, Any],
   labels: np.ndarray | None,
 ) -> list[str]:
-  """Return what a user should know of this copy.
+  """Return the notes on this copy of a data set.
 
-  That is where it differs from the published set, where its label sets differ from each other, and
-  which clips have pixel masks, if not all have.
+  They list differences from the published set and between its label sets. If only some clips have
+  pixel masks, they list these clips.
   """
   test = index['splits']['test']
   notes = differences(getattr(reader, 'PUBLISHED', Published()), index, labels)

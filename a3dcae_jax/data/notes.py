@@ -1,4 +1,4 @@
-"""What readers pass over, scale or order without a fault, for the user to know.
+"""Notes for the user on files that readers skip, scale or order.
 
 Readers yield bare frames, so notes take a way of their own: whoever reads collects them.
 """
@@ -18,7 +18,7 @@ _collector: contextvars.ContextVar[dict[Note, None] | None] = contextvars.Contex
 
 
 def note(text: str, subject: object) -> None:
-  """Note something for whoever collects notes in this thread; the same note counts once.
+  """Add a note to those that are collected in this thread, if it is new.
 
   Args:
     text: what is noted, for a line `text: subject, subject, ...`.

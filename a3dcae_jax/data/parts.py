@@ -28,7 +28,7 @@ class Part(NamedTuple):
     num_frames: length of the video.
     source_size: (height, width) of the video as shipped.
     content: SHA-256 of the frames as shipped.
-    notes: what is not a fault of the video, but worth knowing.
+    notes: facts about the video that are no faults.
   """
 
   folder: pathlib.Path

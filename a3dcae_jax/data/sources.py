@@ -38,13 +38,16 @@ def find_sources(
     if isinstance(start, (str, pathlib.Path)) and start and not (name and _is_around(start, root)):
       for path, status in _described(pathlib.Path(start), skipped):
         relative = os.path.relpath(path, start)
-        is_start = relative == os.curdir  # a file; then its own name says more
+        is_start = relative == os.curdir  # a file, which is named by its own path
         sources[(name or str(path)) if is_start else os.path.join(name, relative)] = status
   return sources
 
 
 def _is_around(start: str | pathlib.Path, root: str | pathlib.Path) -> bool:
-  """Return whether a folder has `root` in it: a mistake, which the reader of the set names."""
+  """Return whether a folder contains `root`.
+
+  That is a mistake of the user, which the data set's reader reports.
+  """
   path = pathlib.Path(start)
   return (
     path.is_dir() and bool(root) and pathlib.Path(root).resolve().is_relative_to(path.resolve())
@@ -57,7 +60,10 @@ def has_videos(sources: Mapping[str, Any]) -> bool:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-  """Say what has changed from some sources to others; '' if nothing has, 'gone' comes last."""
+  """Describe the changes between two states of sources; '' if there are none.
+
+  Sources that are gone come last.
+  """
   kinds = {
     'new': sorted(now.keys() - before.keys()),
     'changed': sorted(name for name in now.keys() & before.keys() if now[name] != before[name]),
@@ -72,7 +78,10 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _described(start: pathlib.Path, skipped: pathlib.Path | None) -> Iterable[tuple[str, list]]:
-  """Yield the sources at and below a path; links are followed, each folder is read once."""
+  """Yield the sources at and below a path.
+
+  Links are followed. Each folder is read once.
+  """
   if start.is_file():
     yield str(start), _status(start.stat())
     return

@@ -67,7 +67,10 @@ class Video:
 
 
 def size_fault(width: int, height: int) -> str:
-  """Return what is wrong with the size of a frame, to be said after its file; '' if nothing is."""
+  """Return the fault of a frame's size; '' if there is none.
+
+  The text is the end of a sentence that begins with the file.
+  """
   if width * height <= _MAX_PIXELS:
     return ''
   return f'has {width}x{height} pixels, more than the {_MAX_PIXELS:,} of a frame: make it smaller'

@@ -1,4 +1,4 @@
-"""Frames of video files, decoded by FFmpeg; what is wrong with a file is said."""
+"""Frames of video files, decoded by FFmpeg, with faults that name the file."""
 
 import pathlib
 import re
@@ -108,7 +108,7 @@ class _Span:
 
 
 def _states_size(path: pathlib.Path) -> bool:
-  """Return whether the header of a file says how long it is; check that an AVI is as long.
+  """Return whether a file states its size; an AVI is also checked to have it.
 
   FFmpeg plays a shorter AVI to its end without an error.
   """
@@ -219,7 +219,7 @@ def _note_early_end(container: Any, stream: Any, span: _Span, path: pathlib.Path
 
 
 def _own_length(stream: Any) -> float:
-  """Return the length that a file states for a stream, in seconds; 0 if it states none."""
+  """Return the length that a file states for a stream, in seconds; 0 for none."""
   if stream.duration:
     return float(stream.duration * stream.time_base)
   # As Matroska has it: 00:00:12.000000000.

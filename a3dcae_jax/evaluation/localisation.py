@@ -176,7 +176,10 @@ def paint_objects(
 
 
 def _masked_frames(split):
-  """Return the videos with masks, and int [N]: a frame's index among their frames, or -1."""
+  """Return the videos with masks, and the index of each frame among theirs.
+
+  The index is int [N]; frames of other videos have -1.
+  """
   videos = [video for video in split.videos if video.has_masks]
   index = np.full(len(split.frames), -1)
   inside = np.concatenate(

@@ -161,7 +161,10 @@ class ObjectCalibration:
 
 
 def _folds(num_frames: tuple[int, ...]) -> np.ndarray:
-  """Return the fold of each frame: whole videos, or equal parts of all frames if there are few."""
+  """Return the fold of each frame.
+
+  A fold has whole videos. If there are few videos, the frames are cut into equal parts.
+  """
   count = len(num_frames)
   if count >= _FOLDS // 2:
     return np.repeat(np.arange(count) * _FOLDS // max(count, _FOLDS), num_frames)

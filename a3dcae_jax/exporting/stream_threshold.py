@@ -1,4 +1,4 @@
-"""The threshold of a bundle for running streams, and the alarms to expect of it."""
+"""The threshold of a bundle for running streams, and its expected alarms."""
 
 import dataclasses
 from typing import Any

@@ -39,7 +39,7 @@ def bundle_text(bundle: Bundle | ObjectBundle) -> str:
 
 
 def _frame_texts(bundle):
-  """Return further lines, one line for each file, what was checked, and the call."""
+  """Return further lines, a text per file, the checked unit, and the call."""
   lines = []
   if bundle.stride > 1:
     lines.append(f'  the frames of a clip are {bundle.stride} apart')
@@ -78,7 +78,7 @@ def _object_texts(bundle):
 
 
 def _stream_text(stream):
-  """Return the line on the threshold for streams and the alarms to expect of it."""
+  """Return the line on the threshold for streams and its expected alarms."""
   expected = stream['expected']
   return (
     f'threshold for streams {stream["threshold"]:.3f}: {expected["events"]} events in '

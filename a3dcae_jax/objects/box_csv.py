@@ -105,7 +105,9 @@ def _places(index: Mapping[str, Any], split: str) -> dict[str, _Place | None]:
 def _read_row(
   cells: Sequence[str], places: Mapping[str, _Place | None]
 ) -> tuple[int, np.ndarray, float, int] | None:
-  """Return a row as (frame in the split, corners, score, class); None for the other split.
+  """Return frame, corners, score and class; None if the split is another one.
+
+  The frame is counted in the split.
 
   Raises:
     ValueError: with the value and the rule.

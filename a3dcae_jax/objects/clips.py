@@ -47,7 +47,7 @@ def scored_objects(table: ObjectTable, step: int) -> ObjectTable:
 
 
 def spread_objects(table: ObjectTable, split: Split, step: int) -> tuple[ObjectTable, np.ndarray]:
-  """Give every frame of a split the objects of the nearest scored frame of its video.
+  """Give each frame the objects of the nearest scored frame of its video.
 
   Args:
     table: objects of scored frames, see `scored_objects`.

@@ -120,7 +120,10 @@ def _are_sizes(sizes: list[Any]) -> bool:
 
 
 def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-  """Return the places of the output: float32 [P, 2] columns and rows, float32 [P, 1] strides."""
+  """Return columns and rows of the output places, and their strides.
+
+  They are float32 [P, 2] and float32 [P, 1].
+  """
   centres = []
   strides = []
   for stride in _STRIDES:

@@ -152,12 +152,12 @@ def _convolve_tiles(
 def _tied(
   y: jax.Array, x: jax.Array, size: tuple[int, int], pad: tuple[int, int], convolve: Convolve
 ) -> jax.Array:
-  """Return y [B, T, H', W', Cout], with outputs of equal inputs at successive frames made equal.
+  """Return y, with outputs of equal inputs at successive frames made equal.
 
   They differed by rounding alone, so the gradient is that of `y` itself.
 
   Args:
-    y: the outputs.
+    y: the outputs, [B, T, H', W', Cout].
     x: [B, T, H, W, Cin].
     size: height and width of the kernel.
     pad: zero frames (before, after).
@@ -189,7 +189,7 @@ _tied.defvjp(_tied_fwd, _tied_bwd)
 
 
 def _may_rest(x: jax.Array) -> jax.Array:
-  """Return whether some place may be at rest for longer than the kernel's taps, a bool.
+  """Return whether a place may be at rest for longer than the kernel's taps.
 
   Few rows are looked at. With noise no three neighbours are equal in four successive frames.
   """
@@ -205,7 +205,11 @@ def _may_rest(x: jax.Array) -> jax.Array:
 def _as_before(
   x: jax.Array, size: tuple[int, int], pad: tuple[int, int], convolve: Convolve
 ) -> jax.Array:
-  """Return where all inputs of an output are those of the frame before, bool [B, T, H', W', 1]."""
+  """Return where all inputs of an output equal those of the frame before.
+
+  Returns:
+    bool [B, T, H', W', 1].
+  """
   changed = ~_equal_to_previous(x)
   images = changed.astype(x.dtype).reshape(-1, *changed.shape[2:])
   near = convolve(images, jnp.ones((*size, 1, 1), x.dtype)) > 0  # in the kernel's reach
@@ -230,7 +234,7 @@ def _first_of_equals(y: jax.Array, as_before: jax.Array) -> jax.Array:
 
 
 def _equal_to_previous(x: jax.Array) -> jax.Array:
-  """Return where x [B, T, H, W, C] equals the frame before, bool [B, T - 1, H, W, 1]."""
+  """Return where x equals its frame before, bool [B, T - 1, H, W, 1]."""
   return (sliced(x, slice(1, None)) == sliced(x, slice(-1))).all(-1, keepdims=True)
 
 

@@ -111,8 +111,10 @@ def prepare_and_show(settings: fields.Config, *, download: bool = False) -> None
 def _check_existing(settings, workdir, lock):
   """Refuse a workdir of another config, or out of reach, before any video is read."""
   check_writable(workdir, '--workdir')
-  if '\\' in str(workdir.absolute()):  # which Orbax takes for a slash when it reads a checkpoint
-    raise UserError(f'--workdir (={workdir}) has a backslash: name another folder')
+  if '\\' in str(workdir.absolute()):
+    raise UserError(
+      f'--workdir (={workdir}) has a backslash, which Orbax reads as a slash: name another folder'
+    )
   if workdirs.has_checkpoint(workdir):
     lock.take()
     workdirs.init_or_check_workdir(workdir, settings)

@@ -135,7 +135,7 @@ def read_provenance(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def provenance(data_sha256: str) -> dict[str, Any]:
-  """Return what figures depend on besides the config: versions, devices, commit, data."""
+  """Return versions, devices, commit and data, on which figures depend."""
   devices = jax.devices()
   return {
     'python': platform.python_version(),

@@ -63,7 +63,10 @@ def baseline_errors(
 def _score_frames(
   frames: np.ndarray, mean_image: np.ndarray, target_rms: float, errors: dict[str, np.ndarray]
 ) -> Iterator[None]:
-  """Write the errors of one video into the arrays of `errors`, float64 [n], frame by frame."""
+  """Write the errors of one video into `errors`, frame by frame.
+
+  Each array of `errors` is float64 [n].
+  """
   previous = {}
   for index, frame in enumerate(frames):
     pixels = frame / np.float32(255)

@@ -106,7 +106,9 @@ def arguments_of(model: export.Exported, path: pathlib.Path, count: int) -> list
   """
   arguments, named = jax.tree.unflatten(model.in_tree, model.in_avals)
   if len(arguments) != count or named or not isinstance(arguments[0], dict):
-    raise UserError(f'{path} is a program of other arguments than a bundle has')
+    raise UserError(
+      f'{path} takes other arguments than the program of a bundle: export the run again'
+    )
   return list(arguments)
 
 

@@ -129,7 +129,7 @@ class FrameStream:
       yield FrameError(error / count, heat / count)
 
   def _expected(self, frame: int) -> int:
-    """Return how many windows keep a frame, the one that ends with the stream left out."""
+    """Return how many windows keep a frame, without the last of the stream."""
     step = self._step or self._window
     index = frame // self._stride
     first = max(0, -((self._window - 1 - index) // step))  # rounded up
@@ -168,7 +168,7 @@ class FrameProgram:
     self._squares = jax.jit(_mean_of_squares)
 
   def warm_up(self, streams: int) -> None:
-    """Compile the batches that so many streams need."""
+    """Compile the batches that a number of streams needs."""
     shape = (self._bundle.window, self._bundle.height, self._bundle.width)
     for size in batch_sizes(streams):
       self._run(np.zeros((size, *shape), np.uint8))
@@ -200,7 +200,7 @@ class FrameProgram:
 
 
 def batch_sizes(count: int) -> list[int]:
-  """Return the sizes of the batches that so many windows are run in, none with empty places."""
+  """Return the sizes of full batches for a number of windows."""
   sizes = []
   for size in _BATCH_SIZES:
     sizes += [size] * (count // size)
@@ -209,7 +209,10 @@ def batch_sizes(count: int) -> list[int]:
 
 
 def _mean_of_squares(maps):
-  """Return the mean of each square: [B, T, H, W] -> [B, T, h, w]. Those at the edge may be cut."""
+  """Return the mean of each square: [B, T, H, W] -> [B, T, h, w].
+
+  Squares at the right and lower edge may be smaller.
+  """
   window = (1, 1, BLOCK_PX, BLOCK_PX)
   padding = [(0, 0), (0, 0), *((0, -size % BLOCK_PX) for size in maps.shape[2:])]
   add = functools.partial(

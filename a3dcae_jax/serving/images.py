@@ -45,7 +45,7 @@ def grey(frame: np.ndarray) -> np.ndarray:
 
 
 def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-  """Resize a frame with an antialiased bilinear filter: uint8 [H, W] -> [height, width]."""
+  """Resize a frame, uint8 [H, W], with an antialiased bilinear filter."""
   if frame.shape[1] != width:
     frame = _resized_rows(frame.T, width).T
   if frame.shape[0] != height:
@@ -70,7 +70,7 @@ def _resized_rows(frame, size):
 
 @functools.lru_cache(maxsize=16)
 def _filter(length, size):
-  """Return the rows that each new row is made of, and their weights: int32 [size, K]."""
+  """Return the source rows of each new row, and their weights: int32 [size, K]."""
   scale = length / size
   reach = max(scale, 1.0)
   count = math.ceil(reach) * 2 + 1

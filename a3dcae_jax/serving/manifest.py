@@ -136,13 +136,18 @@ def check_listed(folder: pathlib.Path, files: Mapping[str, bytes], names: Iterab
 
 
 def version_key(version: str) -> tuple[int, ...]:
-  """Return the leading numbers of a version: '0.10.2.dev3' -> (0, 10, 2); () without any."""
+  """Return the leading numbers of a version: '0.10.2.dev3' -> (0, 10, 2).
+
+  A version without numbers gives ().
+  """
   numbers = re.match(r'\d{1,9}(?:\.\d{1,9})*', version)
   return tuple(int(part) for part in numbers.group().split('.')) if numbers else ()
 
 
 def _check_fields(values: Mapping[str, Any], kinds: Mapping[str, Any], source: str) -> None:
-  """Check that fields are there and of their types; a dict of types stands for an object.
+  """Check that all fields are present and have their types.
+
+  In `kinds`, a dict stands for an object with these fields.
 
   Raises:
     UserError: naming the first field that is missing or of another type.

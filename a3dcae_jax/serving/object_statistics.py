@@ -124,7 +124,7 @@ class UsualHeight(NamedTuple):
 
   @classmethod
   def fit(cls, edges: np.ndarray) -> 'UsualHeight':
-    """Fit the line with the least absolute errors, which a few odd boxes do not change.
+    """Fit the line with the least absolute errors, robust to a few odd boxes.
 
     Args:
       edges: [M, 2], see `vertical_edges`.
@@ -234,7 +234,7 @@ def _array(arrays, name, shape, source):
 
 
 def _relative(by_energy, raw, least_energy, usual_height):
-  """Return errors relative to energies, and speeds relative to sizes: three arrays [M]."""
+  """Return errors relative to energies, and speeds to sizes: three arrays [M]."""
   errors, energies, speed = _split_raw(raw, least_energy)
   relative = [
     statistics.zscores(energy, error)

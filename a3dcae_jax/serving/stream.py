@@ -91,7 +91,7 @@ class StreamScorer:
 
   @property
   def threshold(self) -> float:
-    """The score from which on a frame is abnormal, chosen from training scores of this scorer.
+    """The lowest abnormal score, chosen from training scores of this scorer.
 
     Raises:
       UserError: if the bundle has none.
@@ -138,7 +138,7 @@ class StreamScorer:
     return found
 
   def flush(self, stream: int = 0) -> list[FrameScore]:
-    """End a stream and return its remaining scores; then it begins anew.
+    """End a stream, return its remaining scores and begin it anew.
 
     Indices of frames go on. The end of a stream is scored as the end of a video is. If a stream of
     whole frames has fewer frames than a window, they have no scores.

@@ -1,1 +1,1 @@
-"""Cameras and archives watched by a detector, which is `detect`."""
+"""Implementation of `detect`: cameras and archives watched by a bundle."""

@@ -45,7 +45,7 @@ class Captured(NamedTuple):
 
 
 class Format(NamedTuple):
-  """What frames are to be, and are where a source does not say it.
+  """The wanted size of frames, and values that a source may not state.
 
   Attributes:
     height: of the bundle's frames.
@@ -61,7 +61,7 @@ class Format(NamedTuple):
 
 
 class SourceError(Exception):
-  """A source is lost for now or for good; the message says why."""
+  """A source cannot be read, now or at all; the message has the reason."""
 
 
 def capture(source: Source, wanted: Format) -> Iterator[Captured]:
@@ -97,7 +97,7 @@ def _images_of(source: Source) -> Iterator[np.ndarray]:
 
 
 def picture_of(frame: Any, grey: np.ndarray) -> Any:
-  """Return a frame in colour and small; one that was turned is grey.
+  """Return a small picture of a frame: in colour, or grey if it was turned.
 
   Args:
     frame: PyAV's frame; None if there is none.
@@ -163,7 +163,7 @@ def _raw_frames(width: int, height: int) -> Iterator[np.ndarray]:
 
 
 def _stream_frames(source: Source) -> Iterator[Any]:
-  """Yield the frames of an address, a camera or a pipe; damaged ones are left out."""
+  """Yield the frames of an address, a camera or a pipe, without damaged ones."""
   import av
 
   options = {}
@@ -193,7 +193,7 @@ def _stream_frames(source: Source) -> Iterator[Any]:
 
 
 def _reason(error: Exception) -> str:
-  """Return why FFmpeg failed, without the address, which may hold a password."""
+  """Return the reason of a failure without the address: it may hold a password."""
   import av
 
   if isinstance(error, av.error.ExitError):

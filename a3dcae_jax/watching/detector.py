@@ -1,4 +1,4 @@
-"""The bundle with what it needs to watch: mean images, and a finder of boxes."""
+"""Parts of a bundle that `detect` needs: mean images, frame rate, boxes."""
 
 import pathlib
 import types
@@ -33,7 +33,7 @@ class BoxStream(Protocol):
 
 
 class BoxFinder:
-  """Finds boxes as the run of a bundle did.
+  """Finds boxes with the detector and the settings of the run.
 
   Args:
     bundle: of objects.
@@ -69,11 +69,11 @@ class BoxFinder:
 class _ForegroundBoxes:
   needs_all_frames = True  # its background follows the video
 
-  def __init__(self, model, options):
+  def __init__(self, model: ForegroundModel, options: types.SimpleNamespace) -> None:
     self._stream = model.stream()
     self._options = options
 
-  def detect(self, frame):
+  def detect(self, frame: np.ndarray) -> np.ndarray:
     corners = self._stream.detect(frame)
     count = len(corners)
     boxes = make_boxes(np.zeros(count), corners, np.ones(count), np.full(count, MOVING_LABEL))
@@ -83,11 +83,11 @@ class _ForegroundBoxes:
 class _YoloxBoxes:
   needs_all_frames = False
 
-  def __init__(self, detector, options):
+  def __init__(self, detector: YoloxDetector, options: types.SimpleNamespace) -> None:
     self._detector = detector
     self._options = options
 
-  def detect(self, frame):
+  def detect(self, frame: np.ndarray) -> np.ndarray:
     found = self._detector.detect(frame)
     return select_boxes(make_boxes(np.zeros(len(found[0])), *found), self._options).corners
 
@@ -105,7 +105,10 @@ def make_box_finder(bundle: Bundle | ObjectBundle, detector: str) -> BoxFinder |
 
 
 def mean_images(bundle: Bundle | ObjectBundle) -> np.ndarray | None:
-  """Return the mean images of the training frames, float [S, H, W] in [0, 1]; None without any."""
+  """Return the mean images of the training frames; None if there are none.
+
+  They are float [S, H, W] in [0, 1].
+  """
   files = bundle.extra_files
   if isinstance(bundle, ObjectBundle):
     if 'inputs.npz' not in files:
@@ -127,11 +130,11 @@ def _refuse_detector(detector: str, reason: str) -> None:
 
 
 def _checked_file(bundle, named, detector):
-  """Return the file of a detector, after its content was compared with that of the run."""
+  """Return the detector's file, after a check that the run used the same."""
   if not detector:
     raise UserError(
       f'--detector is missing: {bundle.folder} takes boxes from {named["name"]} '
-      f'(SHA-256 {named["sha256"][:12]})'
+      f'(SHA-256 {named["sha256"][:12]}); name that file'
     )
   path = pathlib.Path(detector).expanduser()
   if not path.is_file():
@@ -139,7 +142,7 @@ def _checked_file(bundle, named, detector):
   found = file_hash(path)
   if found != named['sha256']:
     raise UserError(
-      f'--detector={detector} has SHA-256 {found[:12]}, {bundle.folder} was made with '
-      f'{named["name"]} of {named["sha256"][:12]}: its threshold would not hold'
+      f'--detector={detector} has SHA-256 {found[:12]}, but {bundle.folder} was made with '
+      f'{named["name"]}, SHA-256 {named["sha256"][:12]}: name that file'
     )
   return path

@@ -55,7 +55,7 @@ class Fault(NamedTuple):
 
 
 class HealthMonitor:
-  """Looks at all frames of one source.
+  """Finds the faults of one source from all its frames.
 
   Attributes:
     fault: kind of the fault that lasts now; '' if there is none.
@@ -139,7 +139,7 @@ class HealthMonitor:
     return self._scene
 
   def _look(self, frame):
-    """Compare a frame with the scene of the training videos."""
+    """Return the fault of a frame compared with the training scenes; '' for none."""
     if np.quantile(frame, 0.99) < BLACK_LEVEL:
       return 'black'
     if not self._details:

@@ -18,7 +18,7 @@ class Mask:
 
   Args:
     ignored: bool [H, W], at the size of a bundle's frames.
-    background: uint8 [H, W], what is seen there instead; None for mid grey.
+    background: uint8 [H, W], shown there instead; None for mid grey.
   """
 
   def __init__(self, ignored: np.ndarray, background: np.ndarray | None) -> None:
@@ -30,7 +30,7 @@ class Mask:
     return np.where(self._ignored, self._background, frame)
 
   def kept(self, corners: np.ndarray) -> np.ndarray:
-    """Return which boxes lie less than half in the ignored region: float [M, 4] -> bool [M]."""
+    """Return bool [M], which boxes are less than half in the ignored region."""
     keep = np.ones(len(corners), bool)
     for index, (x1, y1, x2, y2) in enumerate(np.rint(corners).astype(int).tolist()):
       inside = self._ignored[max(y1, 0) : max(y2, y1 + 1), max(x1, 0) : max(x2, x1 + 1)]
@@ -39,7 +39,7 @@ class Mask:
 
 
 def read_masks(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, np.ndarray]:
-  """Return the ignored region of each source that has one: name -> uint8 0/1 [H, W].
+  """Return the ignored region by the name of the source: uint8 0/1 [H, W].
 
   Args:
     texts: 'FILE' for all sources, or 'NAME=FILE' for the source of that name.
@@ -64,7 +64,10 @@ def read_masks(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, np.
       raise UserError(f'--mask={text}: there is no file {path}')
     ignored = read_mask(path)
     if ignored.all():
-      raise UserError(f'--mask={text}: the whole picture is ignored; black is watched')
+      raise UserError(
+        f'--mask={text}: no part of the picture is black, so all of it would be ignored: draw '
+        'the watched part in black'
+      )
     masks |= dict.fromkeys(chosen, ignored)
   return masks
 

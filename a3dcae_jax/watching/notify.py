@@ -1,7 +1,7 @@
-"""Messages to other systems: a webhook, a command, MQTT; they never block.
+"""Messages to other systems by webhook, command or MQTT, sent by threads.
 
 Each channel has a thread and a bounded queue. A message that fails is sent again, later each time,
-and given up after some minutes. What is given up is counted.
+and given up after some minutes. Messages that are given up are counted.
 """
 
 import base64
@@ -29,7 +29,7 @@ LONGEST_WAIT_S = 60.0
 PASSWORD_VARIABLE = 'A3DCAE_MQTT_PASSWORD'
 _QUEUE = 256
 _TIMEOUT_S = 10.0
-_END_S = 5.0  # for what still waits when the detector ends
+_END_S = 5.0  # to send waiting messages when the detector ends
 _MQTT_PORT = 1883
 
 
@@ -98,7 +98,7 @@ class Notifier:
           pass
 
   def close(self) -> None:
-    """Send what waits, as far as it takes a few seconds at most."""
+    """Send the waiting messages, for a few seconds at most."""
     self._ending.set()
     try:
       self._queue.put(None, timeout=_END_S)
@@ -121,7 +121,7 @@ class Notifier:
       try:
         self._channel.send(message)
         return True
-      except Exception as error:  # whatever another system or its library does
+      except Exception as error:  # other systems and libraries raise errors of many types
         is_last = attempt == TRIES or self._ending.is_set()
         if attempt == 1 or is_last:
           what = 'given up' if is_last else 'tried again'
@@ -263,7 +263,7 @@ class Mqtt:
       self._publish(f'{topic}/still', message.still, retain=True)
 
   def close(self) -> None:
-    """Say that the detector has ended, and disconnect."""
+    """Publish that the detector has ended, and disconnect."""
     if self._is_connected:
       self._publish('available', 'offline', retain=True)
       self._client.disconnect()

@@ -1,12 +1,12 @@
 """The folder of results: one folder per source, written line by line.
 
-DIR/detect.json              says that the folder belongs to `detect`
+DIR/detect.json              marks the folder as one of `detect`
 DIR/NAME/scores.csv          frame, time in seconds, score, id of the event
 DIR/NAME/events.jsonl        start, update and end of events and faults
 DIR/NAME/events/ID.jpg       still of an event
 DIR/NAME/events/ID.mp4       clip of an event, with some seconds before it
 DIR/NAME/overlay.mp4         with --overlay
-DIR/NAME/summary.json        of a source that was watched to its end
+DIR/NAME/summary.json        of a file that was read to its end
 """
 
 import json
@@ -27,7 +27,7 @@ SCORES = 'scores.csv'
 EVENTS = 'events.jsonl'
 EVENT_FILES = 'events'
 _HEADER = 'frame,time_s,score,event'
-_KEPT_LINES = 100_000  # that wait while a disk is full; later ones are lost
+_KEPT_LINES = 100_000  # waiting while a disk is full; later lines are lost
 _OWN = (SCORES, EVENTS, SUMMARY, 'overlay.mp4')
 
 
@@ -44,10 +44,10 @@ def claim_folder(folder: pathlib.Path) -> None:
   names = [path.name for path in folder.iterdir()]
   if not (folder / MARKER).exists():  # looked for last: another process may be making it
     if any(not name.startswith(f'.{MARKER}') for name in names):
-      raise UserError(f'--out={folder} has other content: name a new or empty folder')
+      raise UserError(f'--out={folder} has files of something else: name a new or empty folder')
     write_json(folder / MARKER, {'format': FORMAT})
   elif read_object(folder / MARKER).get('format') != FORMAT:
-    raise UserError(f'--out={folder}: {MARKER} is not one of detect: name another folder')
+    raise UserError(f'--out={folder}: {MARKER} was not written by detect: name another folder')
 
 
 class SourceFolder:
@@ -60,7 +60,7 @@ class SourceFolder:
   """
 
   def __init__(self, folder: pathlib.Path, source: Source, identity: dict[str, Any]) -> None:
-    """Open the folder. What a file left half done is removed; a live source is continued.
+    """Open the folder; results of a file begin anew, those of a live source go on.
 
     Args:
       folder: of all results.
@@ -74,7 +74,7 @@ class SourceFolder:
     self._identity = identity | _state(source)
     try:
       (self.path / EVENT_FILES).mkdir(parents=True, exist_ok=True)
-      self._lock = open(self.path / '.lock', 'a+', encoding='utf-8')  # noqa: SIM115 - it is the lock
+      self._lock = open(self.path / '.lock', 'a+', encoding='utf-8')  # noqa: SIM115 - held
     except OSError as error:
       raise UserError(f'{self.path} cannot be written: {error.strerror}') from None
     if not try_lock(self._lock):
@@ -82,8 +82,7 @@ class SourceFolder:
       owner = self._lock.read().strip() or 'unknown'
       self._lock.close()
       raise UserError(
-        f'{self.path} is written by another detector (process {owner}): '
-        'end it, or name another --out'
+        f'{self.path} is in use by another detect (process {owner}): end it, or name another --out'
       )
     self._lock.truncate(0)
     self._lock.write(f'{os.getpid()} on {os.uname().nodename}\n')
@@ -112,7 +111,7 @@ class SourceFolder:
     self._lock.close()
 
   def _clear(self, everything: bool) -> None:
-    """Remove what an earlier process left half written, or everything."""
+    """Remove the half-written files of an earlier process, or all files."""
     for path in (self.path / EVENT_FILES).iterdir():
       if everything or path.name.startswith('.'):
         path.unlink()
@@ -134,7 +133,7 @@ def is_finished(folder: pathlib.Path, source: Source, identity: dict[str, Any]) 
 
 
 def _state(source):
-  """Return what changes when a file does."""
+  """Return name, size and time of a source, by which a changed file is known."""
   state = {'source': source.shown}
   if source.kind in ('file', 'images'):
     stat = pathlib.Path(source.address).stat()
@@ -145,7 +144,7 @@ def _state(source):
 class LineFile:
   """A file that grows line by line.
 
-  Lines wait in memory until `flush`. If the disk is full they go on waiting, and the user is told.
+  Lines wait in memory until `flush`. If the disk is full, they stay there and a warning is printed.
 
   Attributes:
     lost: number of lines that had no more room in memory.
@@ -199,7 +198,7 @@ class LineFile:
 
 
 def _mend(path):
-  """End the last line of a file, where a process was killed within it."""
+  """End the last line of a file if a killed process left it open."""
   if path.exists() and path.stat().st_size:
     with open(path, 'rb+') as file:
       file.seek(-1, os.SEEK_END)

@@ -84,7 +84,7 @@ class Reader:
     ).start()
 
   def take(self, limit: int) -> list[Arrived]:
-    """Return up to so many frames that wait."""
+    """Return up to `limit` frames of the queue."""
     with self._changed:
       taken = [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
       self._changed.notify_all()

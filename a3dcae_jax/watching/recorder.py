@@ -237,7 +237,10 @@ class ClipWriter(threading.Thread):
 
 
 def _add_stream(container, width, height):
-  """Add a stream of H.264, which browsers play; of MPEG-4, where FFmpeg was built without it."""
+  """Add a stream of H.264, which browsers play, or else of MPEG-4.
+
+  Some builds of FFmpeg have no H.264.
+  """
   import av
 
   codec = 'libx264' if 'libx264' in av.codec.codecs_available else 'mpeg4'

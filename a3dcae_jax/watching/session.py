@@ -1,4 +1,4 @@
-"""Watch sources with a bundle until they end: this is `detect`."""
+"""The loop of `detect`: all sources are read, scored and looked after."""
 
 import contextlib
 import pathlib
@@ -36,13 +36,13 @@ from a3dcae_jax.watching.watch import Parts, Watch
 FILES_AT_ONCE = 2
 """Files of an archive that are read at the same time, so that decoding never waits for one disk."""
 
-_TAKEN_FRAMES = 16  # of each source between two runs of the program
-_FLUSH_S = 1.0  # a kill loses the lines of this time
+_TAKEN_FRAMES = 16  # taken from each source between two runs of the program
+_FLUSH_S = 1.0  # a killed process loses the lines of this time
 _IDLE_S = 0.2
 
 
 class Options(NamedTuple):
-  """What `detect` was asked to do.
+  """The options of `detect`.
 
   Attributes:
     out: folder of the results.
@@ -121,7 +121,7 @@ class Session:
 
     Args:
       bundle: the detector.
-      options: what was asked for.
+      options: see `Options`.
       finder: finds boxes; None for whole frames.
       masks: name of a source -> its ignored region.
       notifiers: get all messages.
@@ -147,7 +147,7 @@ class Session:
     self.ended = threading.Event()
 
   def begin_line(self) -> str:
-    """Return the threshold and the alarms that it makes expect."""
+    """Return a line on the threshold and the expected rate of alarms."""
     line = f'{self._bundle.folder}: threshold {self._threshold:.3f}'
     expected = self._bundle.manifest['stream'].get('expected')
     if self._options.threshold is not None or not expected:
@@ -158,7 +158,7 @@ class Session:
     )
 
   def stop(self) -> None:
-    """End soon."""
+    """Ask the loop to end after its present round."""
     self.ended.set()
     self._wake.set()
 
@@ -166,7 +166,7 @@ class Session:
     """Take frames, score them and look after the sources until there are none.
 
     Args:
-      sources: what to watch, except what is finished already.
+      sources: the sources; finished ones are skipped.
     """
     self._begin_all(sources)
     start_s = flushed_s = time.monotonic()
@@ -300,11 +300,11 @@ class Session:
 
 @contextlib.contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-  """Call `stop` at SIGTERM and Ctrl-C; a second Ctrl-C ends at once."""
+  """Call `stop` at SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once."""
 
   def handle(number: int, frame: Any) -> None:
     del number, frame
-    print('ending', file=sys.stderr, flush=True)
+    print('ending: open clips are being written', file=sys.stderr, flush=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     stop()
 

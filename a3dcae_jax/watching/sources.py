@@ -1,4 +1,4 @@
-"""What is watched: files, folders of images, archives, addresses, cameras, a pipe."""
+"""Sources of `detect`: files, folders, archives, addresses, cameras, a pipe."""
 
 import dataclasses
 import os
@@ -32,12 +32,14 @@ class Source:
 
   @property
   def is_live(self) -> bool:
-    """Whether it goes on whether or not it is read, and is opened again when it breaks."""
+    """Whether frames come at their own pace; such a source is opened again."""
     return self.kind in ('address', 'camera')
 
 
 def find_sources(texts: Sequence[str], shard: tuple[int, int] = (0, 1)) -> list[Source]:
-  """Return the sources that the user named; a folder of videos is one source for each of them.
+  """Return the sources that the user named.
+
+  Each video in a folder of videos is a source of its own.
 
   Args:
     texts: paths, addresses, numbers of cameras or '-'; NAME=SOURCE gives a source a name.
@@ -138,7 +140,7 @@ def _check_readable(path: pathlib.Path) -> None:
 
 
 def _archive(folder: pathlib.Path, name: str) -> Iterator[Source]:
-  """Yield the videos and folders of images below a folder, in the order of their paths."""
+  """Yield the videos and image folders below a folder, in order of their paths."""
   for parent, folders, _ in os.walk(folder):
     folders[:] = sorted(each for each in folders if not is_junk(pathlib.Path(each)))
     found = entries_of(parent)
@@ -156,7 +158,7 @@ def _joined(name: str, path: pathlib.Path) -> str:
 
 
 def _with_names_of_their_own(sources: list[Source]) -> list[Source]:
-  """Number the names that occur more than once, whatever the case of their letters."""
+  """Number names that occur more than once, regardless of letter case."""
   taken = {}
   named = []
   for source in sources:

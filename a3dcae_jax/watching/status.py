@@ -1,4 +1,4 @@
-"""One line for each source, now and then: rates, latency, drops, its state."""
+"""The status lines of `detect`: rates, latency, dropped frames and faults."""
 
 import time
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ def status_line(watch: Watch, captured_per_s: float, scored_per_s: float) -> str
 
 
 def end_line(watch: Watch) -> str:
-  """Return what a source came to."""
+  """Return the line that is printed when a source has ended."""
   line = f'{watch.source.name}: {watch.scored} of {watch.reader.captured} frames scored'
   if watch.reader.dropped:
     line += f', {watch.reader.dropped} dropped'

@@ -47,7 +47,7 @@ class _Best(NamedTuple):
 
 
 class Parts(NamedTuple):
-  """What a watch is made of.
+  """The parts of a `Watch`.
 
   Attributes:
     source: what is watched.
@@ -73,7 +73,7 @@ class Parts(NamedTuple):
 
 
 class Watch:
-  """Watches one source.
+  """Takes frames and scores of one source and writes its events and faults.
 
   Attributes:
     source: what is watched.
@@ -97,7 +97,7 @@ class Watch:
       parts: what it is made of.
       scorer: scores all sources.
       threshold: the score from which on a frame is abnormal.
-      frames_per_s: rate of the source, about.
+      frames_per_s: approximate rate of the source.
     """
     self.source, self.slot, self.reader, self.folder = parts[:4]
     self._parts = parts
@@ -112,7 +112,7 @@ class Watch:
     self._last_time_s = 0.0
     self._open: dict[str, Any] | None = None  # record of the open event
     self._best: _Best | None = None
-    self._told_s = 0.0
+    self._reported_s = 0.0
     self._fault_ids: dict[str, str] = {}
     self._fault_count = 0
     self.scored = self.events = 0
@@ -168,7 +168,7 @@ class Watch:
     self.scored += 1
     self.latest = scored
     self.latency_s = max(self.latency_s, time.time() - frame.wall_s)
-    score = scored.score if not self.fault else -np.inf  # a fault is told by itself
+    score = scored.score if not self.fault else -np.inf  # a fault has its own message
     change = self._detector.add(frame.index, score)
     self._follow(scored, frame)
     if change:
@@ -182,13 +182,13 @@ class Watch:
       self._parts.overlay.add(scored, frame.picture)
 
   def check(self) -> None:
-    """Look whether the source is lost or has stalled."""
+    """Start the fault of a live source that is lost or has stalled."""
     if not self.source.is_live:
       return
     silent_s = time.monotonic() - self.reader.last_frame_s
     if self.reader.error:
       if 'lost' not in self._fault_ids and not self.reader.waiting:
-        self._flush()  # the last frames have scores before the fault is told
+        self._flush()  # the last frames get their scores before the fault starts
       self._end_fault('stalled', 'the source is lost')
       self._start_fault('lost', f'the source is lost: {self.reader.error}')
     elif silent_s > STALL_S:
@@ -236,7 +236,7 @@ class Watch:
     self._recorder.end_clip()
 
   def _follow(self, scored: FrameScore, frame: _Waiting) -> None:
-    """Remember the frame of the highest score of this run of frames."""
+    """Remember the abnormal frame with the highest score so far."""
     if scored.score < self._detector.threshold:
       if not self._detector.is_open and not self._open:
         self._best = None
@@ -257,20 +257,20 @@ class Watch:
     else:
       self._recorder.end_clip_soon(self._last_time_s)
     self._open |= change._asdict()
-    self._tell_event(change.kind, frame)
+    self._report_event(change.kind, frame)
     if change.kind == 'end':
       self._open = self._best = None
 
   def _update_event(self, frame: _Waiting) -> None:
-    """Tell, now and then, that the score of an open event has risen."""
+    """Report that the score of an open event has risen, every `UPDATE_S` at most."""
     score, index = self._best.score, self._best.frame
     has_risen = score > self._open['peak_score']
-    if has_risen and frame.time_s - self._told_s >= UPDATE_S:
+    if has_risen and frame.time_s - self._reported_s >= UPDATE_S:
       self._open |= {'last_frame': frame.index, 'peak_frame': index, 'peak_score': score}
-      self._tell_event('update', frame)
+      self._report_event('update', frame)
 
-  def _tell_event(self, kind: str, frame: _Waiting | None) -> None:
-    self._told_s = frame.time_s if frame else self._last_time_s
+  def _report_event(self, kind: str, frame: _Waiting | None) -> None:
+    self._reported_s = frame.time_s if frame else self._last_time_s
     box = self._best.box
     record = self._record('abnormal', kind, self._open['id'], frame)
     record |= {key: self._open[key] for key in EventChange._fields[1:]}
@@ -329,7 +329,7 @@ class Watch:
 
   def _write(self, record: dict[str, Any], still: bytes = b'') -> None:
     self.folder.events.add(event_line(record))
-    if self.source.is_live or record['kind'] != 'lost':  # a file that is lost ends with an error
+    if self.source.is_live or record['kind'] != 'lost':  # a damaged file has an error line
       print(f'{self.source.name}: {record["type"]} of {_words(record)}', flush=True)
     self._parts.notify(Message(record, still))
 

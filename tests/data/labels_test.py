@@ -89,7 +89,7 @@ def test_json_in_every_form_and_encoding(tmp_path, name, encoding, value):
     ('a.json', b'{"01": [[10, 20, 1]]}', 'has 3 values'),
     ('a.json', b'{"01": [10, 20], "01": [30, 40]}', 'a name occurs twice'),
     ('a.json', b'{"01": [[true, 20]]}', 'whole numbers, got True, 20'),
-    ('a.json', b'[{"video": "01", "start": 1}]', "without 'end'"),
+    ('a.json', b'[{"video": "01", "start": 1}]', "has no 'end'"),
     ('a.json', b'[1]', '1 is not an object'),
     ('a.json', b'[' * 100_000, 'not a list'),
     ('a.json', b'{"01": [[1, 1' + 400 * b'0' + b']]}', 'whole numbers'),

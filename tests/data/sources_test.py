@@ -204,7 +204,7 @@ def test_what_is_left_out_is_noted(root, tmp_path, rng):
   (root / 'label.csv').write_text('x')
   notes = prepare(root, tmp_path).index['notes']
   assert notes == [
-    'passed over, hidden or of the system: training/.DS_Store, training/.Trash, training/@eaDir, '
+    'skipped, hidden or a system file: training/.DS_Store, training/.Trash, training/@eaDir, '
     'training/Thumbs.db, training/__MACOSX',
     'left out, since it is not a video or a folder of images: training/000.png, training/_old, '
     'training/notes.doc',

@@ -235,7 +235,7 @@ def test_a_workdir_of_another_config_is_refused(folder, finished):
 
 
 def test_a_workdir_that_checkpoints_cannot_be_read_from_is_refused(folder, tmp_path):
-  with pytest.raises(UserError, match='has a backslash: name another folder'):
+  with pytest.raises(UserError, match='has a backslash, which Orbax reads as a slash'):
     session.train_and_evaluate(tiny(folder), tmp_path / 'C:\\runs')
   assert not list(tmp_path.iterdir())
 

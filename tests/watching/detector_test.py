@@ -122,7 +122,7 @@ def test_the_file_of_a_detector_must_be_that_of_the_run(tmp_path):
   with pytest.raises(UserError, match='no such file'):
     make_box_finder(bundle, str(tmp_path / 'none.onnx'))
   (tmp_path / 'other.onnx').write_bytes(b'x')
-  with pytest.raises(UserError, match='its threshold would not hold'):
+  with pytest.raises(UserError, match='name that file'):
     make_box_finder(bundle, str(tmp_path / 'other.onnx'))
   bundle = write_bundle(tmp_path / 'c', named | {'kind': 'csv', 'name': 'boxes.csv'}, {})
   with pytest.raises(UserError, match='no boxes of other videos'):

@@ -359,13 +359,13 @@ def test_outputs_of_others_and_of_a_second_detector_are_refused(bundle, video, t
   other = tmp_path / 'other'
   other.mkdir()
   (other / 'photo.txt').write_text('mine')
-  with pytest.raises(UserError, match='has other content'):
+  with pytest.raises(UserError, match='has files of something else'):
     watch(bundle, [video], other)
   assert [path.name for path in other.iterdir()] == ['photo.txt']
   server = HttpCamera(list(camera(10)))
   out = tmp_path / 'out'
   with Background(bundle, [f'a={server.address}'], out):
-    with pytest.raises(UserError, match='is written by another detector'):
+    with pytest.raises(UserError, match='is in use by another detect '):
       watch(bundle, [f'a={server.address}'], out)
     stale = out / 'day.avi' / 'events' / '.half.mp4'
     stale.parent.mkdir(parents=True)
@@ -387,7 +387,7 @@ def test_an_ignored_region_raises_no_event(bundle, video, tmp_path):
   with pytest.raises(UserError, match='there is no source'):
     watch(bundle, [video], tmp_path / 'o2', masks=[f'gate={tmp_path / "mask.png"}'])
   Image.fromarray(image | 255).save(tmp_path / 'all.png')
-  with pytest.raises(UserError, match='whole picture is ignored'):
+  with pytest.raises(UserError, match='no part of the picture is black'):
     watch(bundle, [video], tmp_path / 'o2', masks=[str(tmp_path / 'all.png')])
 
 

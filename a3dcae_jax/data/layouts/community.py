@@ -32,7 +32,9 @@ def clip_folders(root: str | pathlib.Path, split: str) -> list[pathlib.Path]:
 
 
 def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Return the images of a folder in the order of their frames. Other entries are noted.
+  """Return the images of a folder in the order of their frames.
+
+  Other entries are noted.
 
   Raises:
     UserError: if there is no image, or their names give no order.
@@ -50,7 +52,7 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _without_images(found: Entries) -> str:
-  """Return what is wrong with a folder that has no images, and what to do."""
+  """Return the fault of a folder without images, and its remedy."""
   for kind, paths in (('videos', found.videos), ('folders', found.folders)):
     if paths:
       return (

@@ -47,7 +47,7 @@ class Entries(NamedTuple):
 
 
 def entries_of(folder: str | pathlib.Path) -> Entries:
-  """Sort the entries of a folder by kind; if there is no such folder, there are none.
+  """Sort the entries of a folder by kind; a missing folder has none.
 
   A .gif is both a video and an image. A link to a file that does not exist counts as the file, so
   that reading it names it.
@@ -96,7 +96,7 @@ def note_left_out(found: Entries, others: Iterable[pathlib.Path], read: str) -> 
     read: what is read there, such as 'a video'.
   """
   for path in found.junk:
-    note('passed over, hidden or of the system', path)
+    note('skipped, hidden or a system file', path)
   for path in others:
     note(f'left out, since it is not {read}', path)
 

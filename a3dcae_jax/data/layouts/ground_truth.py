@@ -89,7 +89,7 @@ def intervals_of(
 
 
 def _folded(name: str) -> str:
-  """Return a name as those are compared that differ in letter case and Unicode form alone."""
+  """Return a name in one letter case and Unicode form, for comparisons."""
   return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold())
 
 
@@ -128,7 +128,9 @@ def _table_rows(path: pathlib.Path) -> Iterator[tuple[str, str, Any, Any]]:
   elif rows and len(header) == len(_COLUMNS) and _are_whole(header[1:]):
     for row in rows:
       if len(row.cells) != len(_COLUMNS):
-        raise UserError(f'{path}, line {row.line}: {len(row.cells)} values, but video,start,end')
+        raise UserError(
+          f'{path}, line {row.line}: {len(row.cells)} values, it must have 3: video,start,end'
+        )
       yield (f'line {row.line}', *row.cells)
   else:
     shown = ','.join(rows[0].cells) if rows else ''
@@ -172,7 +174,7 @@ def _json_rows(path: pathlib.Path) -> list[tuple[str, str, Any, Any]]:
           raise ValueError(f'{row!r} is not an object')
         rows.append(tuple(row[column] for column in _COLUMNS))
   except KeyError as error:
-    raise UserError(f'{path}: an entry without {error}; each has video, start, end') from None
+    raise UserError(f'{path}: an entry has no {error}; each must have video, start, end') from None
   except (ValueError, RecursionError) as error:
     reason = str(error)[:200]
     raise UserError(
@@ -199,7 +201,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-  """Make the dict of a JSON object, whose last entry of a name would hide the others."""
+  """Make the dict of a JSON object, and refuse names that occur twice.
+
+  Otherwise the last entry would hide the others.
+  """
   made = dict(pairs)
   if len(made) != len(pairs):
     raise ValueError('a name occurs twice')

@@ -39,7 +39,9 @@ def read_matlab_script(path: pathlib.Path) -> list[Intervals]:
 
 
 def read_mat(path: pathlib.Path) -> list[Intervals]:
-  """Read the community's `.mat`: `gt`, a cell array of first and last frames, counted from 1.
+  """Read the community's `.mat` file of intervals.
+
+  Its variable `gt` is a cell array of first and last frames, counted from 1.
 
   Returns:
     The intervals of each clip, in order.
@@ -55,9 +57,9 @@ def read_mat(path: pathlib.Path) -> list[Intervals]:
 
 
 def _pairs(cell: np.ndarray) -> list[tuple[int, int]]:
-  """Return the first and last frames in a cell, which has them as columns or as rows.
+  """Return the first and last frames of a cell, in columns or in rows.
 
-  A cell of 2 x 2 is read the way in which its intervals follow one another. That is never both.
+  A cell of 2 x 2 is read so that its intervals follow one another, which only one reading does.
 
   Raises:
     ValueError: with the rule that the cell breaks.

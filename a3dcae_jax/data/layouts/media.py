@@ -23,7 +23,7 @@ def media_in(folder: str | pathlib.Path) -> list[pathlib.Path]:
 
 
 def media_of(found: Entries) -> list[pathlib.Path]:
-  """Return the video files and image folders among the entries of a folder, sorted by name."""
+  """Return the video files and image folders of a folder, sorted by name."""
   folders = [path for path in found.folders if not path.name.startswith('_')]
   return sorted([*found.videos, *folders])
 
@@ -44,7 +44,9 @@ def part(frames: Frames, start: int, end: int | None) -> Frames:
 
 
 def count_frames(path: pathlib.Path) -> int:
-  """Count the frames of a video: the images of a folder, or by decoding a file, once.
+  """Count the frames of a video.
+
+  The images of a folder are counted. A file is decoded, once.
 
   Raises:
     UserError: if the video cannot be read or has no frames.
@@ -56,6 +58,6 @@ def count_frames(path: pathlib.Path) -> int:
 
 @functools.cache
 def _decoded(path: pathlib.Path, time_ns: int) -> int:
-  """Count the frames of a file as it is since a time."""
+  """Count the frames of a file; another modification time counts anew."""
   del time_ns
   return sum(1 for _ in read_video(path))

@@ -41,7 +41,12 @@ class _Clip(NamedTuple):
 
 
 class _Truth(NamedTuple):
-  """Ground truth over a whole video: a function from its length to uint8 [N], regions or None."""
+  """Ground truth over a whole video.
+
+  Attributes:
+    labels: a function from the length of the video to uint8 [N].
+    tracks: regions; None without.
+  """
 
   labels: Callable[[int], np.ndarray]
   tracks: tuple[Region, ...] | None = None
@@ -132,7 +137,10 @@ def _read_truth(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
 
 
 def _read_row_file(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
-  """Read one label per frame, of all clips or of the part of the one video that is tested."""
+  """Read one label per frame.
+
+  A single video may have labels for all its frames or for its tested part.
+  """
   row = read_labels(path)
   if len(clips) == 1:
     return [_Truth(functools.partial(_labels_of_row, row, clips[0].start, path))]
@@ -142,7 +150,7 @@ def _read_row_file(path: pathlib.Path, clips: Sequence[_Clip]) -> list[_Truth]:
 
 
 def _labels_of_row(row: np.ndarray, start: int, path: pathlib.Path, num_frames: int) -> np.ndarray:
-  """Return the labels of a video from a row of them all, or of those from `start` on."""
+  """Return the labels of a video from a row for all frames or from `start` on."""
   if len(row) == num_frames - start:
     row = np.concatenate([np.zeros(start, np.uint8), row])
   return split_row(row, [num_frames], source=path)[0]

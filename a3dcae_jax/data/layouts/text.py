@@ -18,7 +18,12 @@ _BYTE_ORDER_MARKS = (
 
 
 class Row(NamedTuple):
-  """A row of a table: the number of its line, from 1, and its cells without outer spaces."""
+  """A row of a table.
+
+  Attributes:
+    line: number of its line, from 1.
+    cells: without spaces around them.
+  """
 
   line: int
   cells: list[str]

@@ -103,7 +103,10 @@ def videos(
 
 
 def _with_masks(root: pathlib.Path, videos: Sequence[Video]) -> list[Video]:
-  """Add the pixel masks of `testing/masks/NAME/*`; they are also labels where there are none."""
+  """Add the pixel masks of `testing/masks/NAME/*` to the test videos.
+
+  A video without labels is labelled by its masks.
+  """
   folders = {path.name: path for path in entries_of(root / _MASKS).folders}
   unknown = sorted(folders.keys() - {video.name for video in videos})
   if unknown:
@@ -149,7 +152,7 @@ def _check_no_images(folder: pathlib.Path) -> None:
 
 
 def _instead(root: pathlib.Path) -> str:
-  """Return what to say of what is there instead of training videos; '' if nothing is."""
+  """Describe what the folder has instead of training videos; '' if nothing."""
   others = entries_of(root / 'training').others
   if others:
     return f', but with {others[0].name}, whose kind is not known as a video'
@@ -167,7 +170,7 @@ def _instead(root: pathlib.Path) -> str:
 
 
 def _note_others(root: pathlib.Path, read: Iterable[pathlib.Path]) -> None:
-  """Note what lies in `root` itself and is not read."""
+  """Note the entries of `root` that are not read."""
   found = entries_of(root)
   others = {*found.folders, *found.videos, *found.images, *found.others}
   note_left_out(found, sorted(others.difference(read)), 'where this layout has videos or labels')
@@ -182,7 +185,10 @@ def _by_name(truth: _Truth | None, paths: Iterable[pathlib.Path]) -> _Truth | No
 
 
 def _videos_to_cut(root: pathlib.Path, labels: str) -> Sequence[pathlib.Path]:
-  """Return the videos in `root`, or `root` itself if it is a video file or a folder of images."""
+  """Return the videos in `root`, or `root` itself if it is one video.
+
+  One video is a video file or a folder of images.
+  """
   if is_video(root):
     return [root]
   found = entries_of(root)
