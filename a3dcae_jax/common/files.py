@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from a3dcae_jax.common.errors import UserError
 
-_KEY_CHARACTERS = 60  # of a name that a key shows; file systems allow 255 bytes
+_KEY_CHARACTERS = 60  # of the name in a key; file systems allow 255 bytes
 
 
 def local_path(text: str | pathlib.Path, name: str) -> str:
@@ -123,7 +123,7 @@ def atomic_dir(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     yield temporary
     os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
     while not _put(temporary, path):
-      pass  # another process has put its own there meanwhile
+      pass  # another process has put its folder there in the meantime
   except BaseException as error:
     _name_place(error, path)
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Locks between processes, free again when the process that has one ends."""
+"""Locks between processes, released when the process that holds one ends."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
-# What `flock` says on a file system without locks: some network and FUSE file systems.
+# Errors of `flock` on file systems without locks, such as some network and FUSE file systems.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
@@ -19,24 +19,24 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[bool]:
 
   Args:
     path: the lock's file. It is made, with its folder, and removed at the end.
-    purpose: what the other process does, for the line on waiting, such as 'finds the boxes'.
+    purpose: task of the other process, such as 'finds the boxes'; printed while waiting.
 
   Yields:
-    Whether the lock is held; False where the file system has no locks, which a line says.
+    Whether the lock is held. False where the file system has no locks; then a warning is printed.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   file, is_held = _open_locked(path, purpose)
   try:
     yield is_held
   finally:
-    path.unlink(missing_ok=True)  # before the lock is free: a process that waits opens it anew
+    path.unlink(missing_ok=True)  # before the lock is free: a waiting process opens it again
     file.close()
 
 
 def try_lock(file: IO) -> bool | None:
   """Lock an open file, without waiting.
 
-  Where the file system has no locks, a line says so.
+  Where the file system has no locks, a warning is printed.
 
   Returns:
     Whether the file is locked; False if another process has the lock, None without locks.

@@ -88,7 +88,7 @@ class CacheWriter:
     }
 
   def _with_own_names(self, split: str, videos: Sequence[Video]) -> list[Video]:
-    """Return the videos whose names no earlier one has; the others are faults."""
+    """Return the videos with new names; a repeated name is a fault."""
     named = {}
     for video in videos:
       first = named.setdefault(video.name, video)
@@ -179,7 +179,7 @@ class CacheWriter:
     for video, _ in ingested:
       labels.append(np.asarray(video.labels[self._label_set], np.uint8))
     self.files.append('labels.npy')
-    content = io.BytesIO()  # to a file NumPy writes with errors that do not say the cause
+    content = io.BytesIO()  # NumPy's errors of writing to a file hide the cause
     np.save(content, np.concatenate(labels))
     (self._folder / 'labels.npy').write_bytes(content.getvalue())
 

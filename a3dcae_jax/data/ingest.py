@@ -117,8 +117,8 @@ def _make_or_keep(changed: str | None, folder: pathlib.Path, *arguments: Any) ->
   """
   if changed:
     print(
-      f'{folder}: its sources have changed ({changed}), it is made anew; data.cache={folder} would '
-      'use it as it is',
+      f'{folder}: its sources have changed ({changed}), so it is made again; set data.cache='
+      f'{folder} to use it as it is',
       flush=True,
     )
   try:
@@ -126,7 +126,7 @@ def _make_or_keep(changed: str | None, folder: pathlib.Path, *arguments: Any) ->
   except UserError:
     if not changed or not changed.startswith('gone'):
       raise
-    print(f'{folder}: it cannot be made without the files that are gone, it stays as it is')
+    print(f'{folder}: it cannot be made without the files that are gone, so it is kept as it is')
 
 
 def cache_folder(

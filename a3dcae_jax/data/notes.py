@@ -1,6 +1,6 @@
 """Notes for the user on files that readers skip, scale or order.
 
-Readers yield bare frames, so notes take a way of their own: whoever reads collects them.
+Readers yield frames alone. `note` adds to the notes that `collect_notes` collects in the caller.
 """
 
 import contextlib
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 
 _SHOWN = 20  # subjects that a line lists
 
-Note = tuple[str, str]  # what is noted, and of what: a file, a folder
+Note = tuple[str, str]  # the text, and the file or folder that it is about
 
-# A dict, whose order is that of the notes, as a set that keeps it.
+# The dict serves as a set that keeps the order of the notes.
 _collector: contextvars.ContextVar[dict[Note, None] | None] = contextvars.ContextVar(
   'notes', default=None
 )
@@ -21,7 +21,7 @@ def note(text: str, subject: object) -> None:
   """Add a note to those that are collected in this thread, if it is new.
 
   Args:
-    text: what is noted, for a line `text: subject, subject, ...`.
+    text: the note; it is printed as `text: subject, subject, ...`.
     subject: the file or folder.
   """
   notes = _collector.get()

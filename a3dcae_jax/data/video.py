@@ -14,7 +14,7 @@ from a3dcae_jax.data.notes import note
 
 _OPAQUE = 255
 _MAX_PIXELS = 2**26  # 67 million, as of 8192x8192
-warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # since that rule is stricter
+warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # `_MAX_PIXELS` is stricter
 
 Frames = Callable[[], Iterator[np.ndarray]]  # each call gives a new iterator over uint8 [H, W]
 
@@ -115,12 +115,12 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
   image = _read_image(path)
   if image.mode == 'F' or image.mode.startswith('I'):
     return (np.asarray(image) != 0).astype(np.uint8)
-  # Not grey: of the darkest colours, that of 1 of 255 blue for instance, the luma is 0.
+  # Not by luma, which is 0 for the darkest colours, such as 1 of 255 in blue.
   return np.asarray(image.convert('RGB')).any(axis=-1).astype(np.uint8)
 
 
 def _read_image(path: pathlib.Path) -> Image.Image:
-  """Read an image file, turned upright, in the mode that it has."""
+  """Read an image file, turned upright, in its own mode."""
   try:
     with Image.open(path) as image:
       fault = size_fault(image.width, image.height)
@@ -147,7 +147,7 @@ def _read_image(path: pathlib.Path) -> Image.Image:
 
 
 def _from_integers(pixels: np.ndarray, path: pathlib.Path) -> np.ndarray:
-  """Return the upper 8 bits of 16; Pillow gives 16 bits as 16 or as 32."""
+  """Return the upper 8 of 16 bits, which Pillow stores in 16 or 32."""
   if pixels.size and (pixels.min() < 0 or pixels.max() >= 2**16):
     raise UserError(
       f'{path} has pixels from {pixels.min()} to {pixels.max()}; '

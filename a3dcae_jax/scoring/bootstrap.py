@@ -12,7 +12,7 @@ from a3dcae_jax.scoring.metrics import auc
 
 LEVEL = 0.95
 LEAST_VIDEOS = 5
-"""Fewer videos say too little on how videos differ: draws of two have four outcomes."""
+"""Least number of videos for an interval; two videos have only four different draws."""
 
 RESAMPLES = 1000
 SEED = 0

@@ -11,8 +11,8 @@ from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, object_errors, vertical_edges
 from a3dcae_jax.serving.video import object_rows
 
-_CLIPS = 4  # per batch
-_BATCH_SIZES = (64, 8)  # of objects; only the smaller one has empty places
+_CLIPS = 4  # clips per batch
+_BATCH_SIZES = (64, 8)  # objects per batch; only the smaller one is padded
 
 
 class ObjectClip(NamedTuple):
@@ -55,7 +55,7 @@ class ObjectStream:
     self._later = bundle.window - bundle.window // 2 - 1
     self._recent = np.zeros((bundle.window, bundle.height, bundle.width), np.uint8)
     self._count = 0
-    self._boxes = deque()  # of the frames without a clip
+    self._boxes = deque()  # boxes of frames without a clip
     self._errors = deque()  # objects of scored frames
     self._last = None  # the objects of the last scored frame
     self._given = 0  # frames whose error was given
@@ -155,7 +155,7 @@ class ObjectProgram:
   def _run(self, items):
     """Return the errors of the objects of each clip, one array [M] per clip."""
     counts = [len(item.corners) for item in items]
-    # Filled with repeated clips and objects, so that there are few compilations.
+    # Padded with repeated clips and objects to the few sizes that are compiled.
     frames = np.concatenate([items[index % len(items)].clip for index in range(_CLIPS)])
     corners = np.concatenate([item.corners for item in items])
     rows = self._rows[np.repeat(np.arange(len(items)), counts)]

@@ -203,12 +203,12 @@ class Command:
 
 
 class Mqtt:
-  """Publishes messages as home-automation systems read them.
+  """Publishes messages by MQTT, in the form that home-automation systems read.
 
-      PREFIX/available              online or offline, kept
-      PREFIX/NAME/state             ON during an event, else OFF, kept
+      PREFIX/available              online or offline, retained
+      PREFIX/NAME/state             ON during an event, else OFF, retained
       PREFIX/NAME/events            JSON of each message
-      PREFIX/NAME/still             JPEG of the last event, kept
+      PREFIX/NAME/still             JPEG of the last event, retained
       homeassistant/.../config      describes the state, once for each source
 
   Args:
@@ -286,7 +286,7 @@ class Mqtt:
     self._wait_for(self._client.publish(f'{self._prefix}/{topic}', payload, qos=1, retain=retain))
 
   def _wait_for(self, info):
-    """Wait until the broker has a message."""
+    """Wait until the broker has received a message."""
     end_s = time.monotonic() + _TIMEOUT_S
     while not info.is_published():
       if time.monotonic() > end_s:
@@ -306,7 +306,7 @@ def make_notifiers(webhook: str, command: str, mqtt: str) -> list[Notifier]:
 
 
 def _reason(error: Exception) -> str:
-  """Return why a message failed, without an address."""
+  """Return the reason of a failure without the address: it may hold a password."""
   if isinstance(error, urllib.error.HTTPError):
     return f'HTTP status {error.code}'
   reason = getattr(error, 'reason', None) or error

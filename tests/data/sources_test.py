@@ -76,10 +76,10 @@ def test_a_cache_is_made_anew_when_its_sources_change(
 ):
   first = prepare(root, tmp_path)
   assert prepare(root, tmp_path).data_hash == first.data_hash
-  assert 'made anew' not in capsys.readouterr().out
+  assert 'made again' not in capsys.readouterr().out
   change(root, rng)
   cache = prepare(root, tmp_path)
-  assert f'its sources have changed ({said}), it is made anew' in capsys.readouterr().out
+  assert f'its sources have changed ({said}), so it is made again' in capsys.readouterr().out
   abnormal = 0 if cache.test.labels is None else int(cache.test.labels.sum())
   assert [len(cache.train.frames), abnormal] == counts
   assert cache.data_hash != first.data_hash

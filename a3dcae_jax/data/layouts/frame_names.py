@@ -27,7 +27,7 @@ class Order(NamedTuple):
 
   Attributes:
     names: the names.
-    note: what a user should know of their numbers; '' if they count by ones.
+    note: a remark on their numbers; '' if they count by ones.
   """
 
   names: list[str]
@@ -35,7 +35,7 @@ class Order(NamedTuple):
 
 
 class _Frame(NamedTuple):
-  """What a frame is sorted by, and its name."""
+  """The sort key of a frame, and its name."""
 
   key: int | decimal.Decimal | tuple[int, ...]
   name: str
@@ -44,9 +44,9 @@ class _Frame(NamedTuple):
 def in_order(names: Sequence[str]) -> Order:
   """Put the names of frames in order.
 
-  The number of a frame is the first number that differs between the names, whatever stands before
-  and after it. It may be of any size and have any step. Times of day, decimals, and
-  numbers from 1,000,000,000 on are time stamps, whose distances may differ.
+  The number of a frame is the first number that differs between the names. It may have any size and
+  any step. Times of day, decimals, and numbers from 1,000,000,000 on are time stamps, whose
+  distances may differ.
 
   Args:
     names: file names with their endings; at least one.
