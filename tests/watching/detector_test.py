@@ -38,6 +38,8 @@ def write_bundle(folder, detector, files):
   weights = {'scale': np.float32([10.0])}
   rng = np.random.default_rng(0)
   raw = np.concatenate([rng.uniform(0.9, 1.1, (99, 4)), rng.uniform(4, 6, (99, 1))], axis=1)
+  lower = rng.uniform(0.5, 1, 99)
+  edges = np.stack([lower - 0.5, lower], axis=1)  # objects of one height
   means = np.repeat(np.repeat(mean_image(), 2, 0), 2, 1)[None]
   write_object_bundle(
     folder,
@@ -45,7 +47,7 @@ def write_bundle(folder, detector, files):
       program, program, weights, window=4, height=SHAPE[0], width=SHAPE[1]
     ),
     weights=weights,
-    statistics=ObjectStatistics.fit(rng.uniform(0, 1, 99), raw),
+    statistics=ObjectStatistics.fit(edges, raw),
     details={
       'calibration': {
         'weights': {'appearance': 0.0, 'motion': 0.0, 'speed': 1.0},
