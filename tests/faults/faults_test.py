@@ -138,7 +138,7 @@ def test_a_full_disk_ends_the_run_and_keeps_its_checkpoints(commands, whole, sma
   fill(small_disk / 'filler')
   assert running.end(60) == 2, running.text
   assert 'No space left on device' in running.text
-  assert re.search(r'checkpoint\b.* is that of step \d+', running.text), running.text
+  assert re.search(r'checkpoints keeps the checkpoint of step \d+', running.text), running.text
   assert newest_whole(run) >= EVERY
   (small_disk / 'filler').unlink()
   resume_and_compare(commands, whole, run)
@@ -185,7 +185,7 @@ def test_nan_in_the_data_stops_before_anything_is_saved(whole, cache, tmp_path):
   nan = np.full((1, 16, 16), np.nan, np.float32)
   inputs = InputStatistics(('set',), nan, nan, (1.0, 1.0))
   data = TrainingData(split, inputs, np.zeros(len(split.videos), np.int32))
-  message = 'training stopped: .*not finite at step 1; .* is that of step None'
+  message = 'training stopped: .*not finite at step 1; .* has no checkpoint yet'
   settings = read_config(whole)
   with pytest.raises(UserError, match=message):
     train(settings, tmp_path / 'nan', clip_feed(settings, data))
