@@ -97,7 +97,7 @@ def test_a_bundle_scores_as_its_checkpoint_does(exported, folder):
 def test_a_stream_has_the_scores_of_the_causal_evaluation(exported):
   settings, run, bundle = exported
   causal = {'eval.smoothing_mode': 'causal'}
-  metrics = run_evaluate.evaluate_again(run, Changes(normalisation='zscore', overrides=causal))
+  run_evaluate.evaluate_again(run, Changes(normalisation='zscore', overrides=causal))
   _, _, expected, _ = read_scores(run / 'scores.csv')
   scorer = StreamScorer(load_bundle(bundle))
   split = open_cache(settings.data).test
@@ -109,10 +109,10 @@ def test_a_stream_has_the_scores_of_the_causal_evaluation(exported):
     streamed += scorer.flush()
     got = [each.score for each in streamed]
     np.testing.assert_allclose(got, scores, rtol=1e-5, atol=1e-5)
-  # By a quantile of all scores, the same scores give the same threshold.
-  assert settings.events.threshold_rule == 'quantile'
-  assert scorer.threshold == metrics['events']['threshold']
-  assert scorer.bundle.manifest['stream']['expected']['hours'] > 0
+  # One event per hour allows none in these few seconds.
+  alarms = scorer.bundle.manifest['stream']['expected']
+  assert alarms['hours'] > 0
+  assert alarms['events'] == 0
 
 
 @pytest.mark.slow

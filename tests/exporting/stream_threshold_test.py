@@ -33,11 +33,22 @@ def test_new_normal_video_gives_the_rate_of_alarms_that_was_asked_for():
 
 
 def test_smoothing_is_causal_whatever_the_evaluation_does():
-  events = Events(threshold_rule='quantile', threshold_value=0.99)
+  events = Events(threshold_rule='rate', threshold_value=200.0)
   errors = [normal_errors(2, 0.01), normal_errors(3, 0.02)]
   centred = stream_fields(errors, OPTIONS, events)
   causal = stream_fields(errors, dataclasses.replace(OPTIONS, smoothing_mode='causal'), events)
   assert centred == causal
   joined = np.concatenate(errors)
   scores = [smooth((video - joined.mean()) / joined.std(), 3.0, 'causal') for video in errors]
-  np.testing.assert_allclose(centred['threshold'], np.quantile(np.concatenate(scores), 0.99))
+  alarms = sum(count_events(video, centred['threshold']) for video in scores)
+  assert 0 < alarms == centred['expected']['events'] <= 200 * 0.03
+
+
+def test_a_quantile_is_replaced_by_one_alarm_per_hour():
+  errors = [normal_errors(4, 0.02)]
+  quantile = stream_fields(errors, OPTIONS, Events(threshold_rule='quantile', threshold_value=0.9))
+  rate = stream_fields(errors, OPTIONS, Events(threshold_rule='rate', threshold_value=1.0))
+  assert quantile == rate
+  assert quantile['expected']['events'] == 0  # the video lasts for 72 s
+  fixed = stream_fields(errors, OPTIONS, Events(threshold_rule='fixed', threshold_value=2.5))
+  assert fixed['threshold'] == 2.5
