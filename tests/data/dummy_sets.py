@@ -2,14 +2,35 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import av
 import numpy as np
 import scipy.io
 from PIL import Image
 
+from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.ingest import prepare_cache
+
 SIZE = (12, 18)  # height, width
 VIDEO_SIZE = (32, 48)  # a size that video encoders accept
+
+
+def prepare_set(
+  name: str, size: tuple[int, int], root: pathlib.Path, tmp_path: pathlib.Path, **changes: Any
+) -> FrameCache:
+  """Make the frame cache of a set in `tmp_path`.
+
+  Args:
+    name: of the set.
+    size: height and width of the frames.
+    root: folder of its videos.
+    tmp_path: folder of the test.
+    **changes: other arguments of `prepare_cache`.
+  """
+  height, width = size
+  arguments = {'root': str(root), 'cache_dir': str(tmp_path / 'caches')}
+  return prepare_cache(name, **(arguments | {'height': height, 'width': width} | changes))
 
 
 def noise(rng: np.random.Generator, frames: int = 20, size: tuple[int, int] = SIZE) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The frame cache: frames of the reader, faults of videos, damaged files."""
 
+import functools
 import json
 
 import numpy as np
@@ -9,21 +10,13 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.builders import reader
 from a3dcae_jax.data.frame_cache import FrameCache, videos_of
-from a3dcae_jax.data.ingest import cache_folder, prepare_cache
+from a3dcae_jax.data.ingest import cache_folder
 from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.mean_image import mean_of_videos
 from a3dcae_jax.data.video import read_grey, resize
-from tests.data.dummy_sets import SIZE, damage, write_frames, write_mat, write_ucsd
+from tests.data.dummy_sets import SIZE, damage, prepare_set, write_frames, write_mat, write_ucsd
 
-
-def prepare(root, tmp_path, **changes):
-  arguments = {
-    'root': str(root),
-    'cache_dir': str(tmp_path / 'caches'),
-    'height': SIZE[0],
-    'width': SIZE[1],
-  }
-  return prepare_cache('ucsd_ped2', **(arguments | changes))
+prepare = functools.partial(prepare_set, 'ucsd_ped2', SIZE)
 
 
 def frames_of(root, split):

@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
@@ -16,6 +16,7 @@ from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals, r
 from a3dcae_jax.data.layouts.intervals import read_mat, read_matlab_script
 from a3dcae_jax.data.layouts.numpy_file import read_array, read_labels
 from tests.data.dummy_sets import cells_of
+from tests.properties import hundred
 
 EXPECTED = {'01': [(10, 20)], 'caméra': [(3, 5)]}
 TABLE = 'video,start,end\n01,10,20\ncaméra,3,5\n'
@@ -286,13 +287,7 @@ READERS = {
 def test_a_reader_returns_or_raises_a_user_error_for_all_bytes(tmp_path, kind):
   read, name, contents = READERS[kind]
 
-  @settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-  )
+  @hundred
   @given(content=contents)
   def check(content):
     (tmp_path / name).write_bytes(content)

@@ -8,7 +8,7 @@ import tempfile
 import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,14 +17,7 @@ from a3dcae_jax.common.files import file_key
 from a3dcae_jax.data.layouts.frame_names import in_order
 from a3dcae_jax.data.video import read_grey, read_mask
 from a3dcae_jax.data.video_file import read_video
-
-hundred = settings(
-  max_examples=100,
-  deadline=None,
-  derandomize=True,
-  database=None,
-  suppress_health_check=list(HealthCheck),
-)
+from tests.properties import hundred
 
 # Names as file systems hold them: no slash, no zero, and surrogates where bytes are not UTF-8.
 file_names = st.text(

@@ -3,6 +3,7 @@
 import concurrent.futures
 import errno
 import fcntl
+import functools
 import itertools
 import os
 import shutil
@@ -12,19 +13,10 @@ import pytest
 from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.ingest import prepare_cache
 from a3dcae_jax.data.sources import changes, find_sources
-from tests.data.dummy_sets import VIDEO_SIZE, noise, write_frames, write_video
+from tests.data.dummy_sets import VIDEO_SIZE, noise, prepare_set, write_frames, write_video
 
-
-def prepare(root, tmp_path, **changes):
-  arguments = {
-    'root': str(root),
-    'cache_dir': str(tmp_path / 'caches'),
-    'height': VIDEO_SIZE[0],
-    'width': VIDEO_SIZE[1],
-  }
-  return prepare_cache('video_folder', **(arguments | changes))
+prepare = functools.partial(prepare_set, 'video_folder', VIDEO_SIZE)
 
 
 def names_of(split):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.objects.box_csv import read_boxes
+from tests.properties import hundred
 
 HEADER = 'video,frame,x1,y1,x2,y2,score,class'
 
@@ -119,13 +120,7 @@ CONTENTS = st.one_of(
 )
 
 
-@settings(
-  max_examples=100,
-  deadline=None,
-  derandomize=True,
-  database=None,
-  suppress_health_check=list(HealthCheck),
-)
+@hundred
 @given(content=CONTENTS)
 def test_any_bytes_are_read_or_refused(tmp_path, content):
   path = tmp_path / 'boxes.csv'

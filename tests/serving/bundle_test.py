@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import object_digest
 from a3dcae_jax.serving.artefact import export_program
 from a3dcae_jax.serving.bundle import load_bundle, write_bundle
+from tests.properties import hundred
 
 ROOT = pathlib.Path(__file__).parents[2]
 WINDOW = 2
@@ -232,13 +233,7 @@ def harms(draw):
   return harm
 
 
-@settings(
-  max_examples=100,
-  deadline=None,
-  derandomize=True,
-  database=None,
-  suppress_health_check=list(HealthCheck),
-)
+@hundred
 @given(harm=harms())
 def test_any_bundle_is_loaded_or_refused(written, harm):
   with tempfile.TemporaryDirectory() as parent:
@@ -252,13 +247,7 @@ def test_any_bundle_is_loaded_or_refused(written, harm):
       assert len(str(error).splitlines()) == 1
 
 
-@settings(
-  max_examples=100,
-  deadline=None,
-  derandomize=True,
-  database=None,
-  suppress_health_check=list(HealthCheck),
-)
+@hundred
 @given(content=st.one_of(st.binary(max_size=99), st.text(max_size=99).map(str.encode)))
 def test_any_bytes_of_a_manifest_are_refused(tmp_path, content):
   (tmp_path / 'detector.json').write_bytes(content)
