@@ -283,6 +283,11 @@ class Eval:
     choices=('centred', 'causal'),
   )
 
+  @property
+  def object_step(self) -> int:
+    """Frames from one whose objects are scored to the next."""
+    return max(self.window_step, 1)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Events:

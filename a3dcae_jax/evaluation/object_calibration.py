@@ -8,6 +8,7 @@ Statistics by row, errors of training frames and thresholds all follow from them
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 from typing import Any
@@ -47,7 +48,6 @@ class ObjectCalibration:
     edges: float32 [M, 2], see `serving.object_statistics.vertical_edges`.
     measurements: float32 [M, 5], see `serving.object_statistics.RAW_MEASUREMENTS`.
     num_frames: number of frames of each calibrating video.
-    step: frames between two whose objects were measured.
   """
 
   source: dict[str, Any]
@@ -56,7 +56,11 @@ class ObjectCalibration:
   edges: np.ndarray
   measurements: np.ndarray
   num_frames: tuple[int, ...]
-  step: int
+
+  @property
+  def step(self) -> int:
+    """Frames from one whose objects were measured to the next."""
+    return self.source['step']
 
   def statistics(self) -> ObjectStatistics:
     """Return the statistics of the training objects."""
@@ -72,12 +76,13 @@ class ObjectCalibration:
       weights: the config's `eval.object_weights`.
     """
     total = sum(self.num_frames)
-    errors = worst_objects(object_errors(self._zscores(), weights), self.frame, total)
+    errors = worst_objects(object_errors(self._zscores, weights), self.frame, total)
     by_video = np.split(errors, np.cumsum(self.num_frames)[:-1])
     return [fill_between(video, self.step) for video in by_video]
 
+  @functools.cached_property
   def _zscores(self) -> np.ndarray:
-    """Return the z-scores of the objects by the statistics of the other folds, [M, 3]."""
+    """The z-scores of the objects by the statistics of the other folds, [M, 3]."""
     fold = _folds(self.num_frames)[self.frame]
     zscores = np.zeros((len(fold), len(MEASUREMENTS)))
     for number in np.unique(fold):
@@ -107,7 +112,6 @@ class ObjectCalibration:
       'edges': self.edges,
       'measurements': self.measurements,
       'num_frames': np.asarray(self.num_frames),
-      'step': np.asarray(self.step),
     }
     return pack_arrays(arrays | {'sha256': np.asarray(arrays_digest(arrays))})
 
@@ -134,7 +138,6 @@ class ObjectCalibration:
       edges=arrays['edges'],
       measurements=arrays['measurements'],
       num_frames=tuple(arrays['num_frames'].tolist()),
-      step=int(arrays['step']),
     )
 
   def save(self, workdir: pathlib.Path) -> None:

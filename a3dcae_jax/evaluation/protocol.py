@@ -35,6 +35,7 @@ def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
       'crop_px': settings.objects.crop_px,
       'weights': dict(zip(MEASUREMENTS, options.object_weights, strict=True)),
     }
+  step = options.object_step if objects else options.window_step or settings.clips.window
   return {
     'objects': objects,
     'error': {
@@ -50,7 +51,7 @@ def run_protocol(settings: fields.Config, split: Split) -> dict[str, Any]:
     },
     'windows': {
       'frames': settings.clips.window,
-      'step_frames': options.window_step or (1 if objects else settings.clips.window),
+      'step_frames': step,
       'stride': options.stride,
       'shorter_strides': _shorter_strides(split, settings.clips.window, options.stride),
       'averaging': 'mean' if options.window_step and not objects else 'none',

@@ -48,7 +48,7 @@ def measure_objects(
   detection_s = time.perf_counter() - start
   boxes = select_boxes(boxes._replace(frame=boxes.frame + video.first), settings.objects)
   per_frame = len(boxes.frame) / video.num_frames
-  step = max(settings.eval.window_step, 1)
+  step = settings.eval.object_step
   seconds = _seconds_per_batch(settings, cache, object_table(boxes, cache.test), batch_size)
   return {
     'mode': 'objects',

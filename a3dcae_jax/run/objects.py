@@ -105,7 +105,6 @@ def calibrate_objects(
     edges=vertical_edges(table.corners, cache.train.frames.shape[1]),
     measurements=measurements,
     num_frames=tuple(video.num_frames for video in videos),
-    step=scoring_step(settings.eval),
   )
   processes.run_on_primary('calibration saved', lambda: calibration.save(workdir))
   return calibration
@@ -168,7 +167,7 @@ def score_objects(
   """
   split = cache.test
   start = time.monotonic()
-  step = scoring_step(settings.eval)
+  step = settings.eval.object_step
   table = scored_table(settings, cache, 'test')
   measurements = shared_measurements(
     scorer,
@@ -254,12 +253,7 @@ def scored_table(settings: fields.Config, cache: FrameCache, split: str) -> Obje
     split: 'train' or 'test'.
   """
   boxes = selected_boxes(settings.objects, cache, split)
-  return scored_objects(object_table(boxes, getattr(cache, split)), scoring_step(settings.eval))
-
-
-def scoring_step(options: fields.Eval) -> int:
-  """Return the number of frames from one whose objects are scored to the next."""
-  return max(options.window_step, 1)
+  return scored_objects(object_table(boxes, getattr(cache, split)), settings.eval.object_step)
 
 
 def object_batch_size(settings: fields.Config) -> int:
@@ -278,7 +272,7 @@ def _calibration_source(settings, step):
     'min_size_px': options.min_size_px,
     'max_per_frame': options.max_per_frame,
     'calibration_windows': settings.eval.calibration_windows,
-    'step': scoring_step(settings.eval),
+    'step': settings.eval.object_step,
     'holdout_videos': settings.train.holdout_videos,
   }
 
@@ -304,13 +298,7 @@ def _shared(calibration, source):
   own = (calibration.frame, calibration.edges, calibration.measurements) if calibration else blank
   frame, edges, measurements = (np.asarray(processes.broadcast(array)) for array in own)
   return ObjectCalibration(
-    source,
-    facts['videos'],
-    frame,
-    edges,
-    measurements,
-    tuple(facts['num_frames']),
-    source['step'],
+    source, facts['videos'], frame, edges, measurements, tuple(facts['num_frames'])
   )
 
 

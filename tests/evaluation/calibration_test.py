@@ -13,7 +13,7 @@ from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
 from a3dcae_jax.evaluation.object_calibration import ObjectCalibration
 from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
 
-SOURCE = {'checkpoint_step': 3}
+SOURCE = {'checkpoint_step': 3, 'step': 1}
 DATA = fields.Data(height=4, width=6)
 
 ERRORS = Calibration(
@@ -36,7 +36,6 @@ OBJECTS = ObjectCalibration(
   edges=np.float32([[0.1, 0.2], [0.3, 0.5], [0.4, 0.8]]),
   measurements=np.ones((3, 5), np.float32),
   num_frames=(4,),
-  step=1,
 )
 INPUTS = InputStatistics(
   names=('set',),
