@@ -14,7 +14,12 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.data.frame_cache import CachedVideo, Split, file_hash
 from a3dcae_jax.objects.boxes import MOVING_LABEL, Boxes, join_boxes, make_boxes
-from a3dcae_jax.objects.foreground import VERSION, ForegroundModel, ForegroundParameters
+from a3dcae_jax.objects.foreground import (
+  VERSION,
+  ForegroundModel,
+  ForegroundParameters,
+  ForegroundStream,
+)
 from a3dcae_jax.objects.yolox import YoloxDetector
 
 MODEL_DIR = 'data/models'
@@ -76,10 +81,7 @@ class ForegroundVideos:
     stream = self._model.stream(video.scene)
     parts = []
     for index in range(video.num_frames):
-      corners = stream.detect(np.asarray(split.frames[video.first + index]))
-      count = len(corners)
-      labels = np.full(count, MOVING_LABEL)
-      parts.append(make_boxes(np.full(count, index), corners, np.ones(count), labels))
+      parts.append(moving_boxes(stream, np.asarray(split.frames[video.first + index]), index))
     return join_boxes(parts)
 
 
@@ -97,9 +99,35 @@ class YoloxVideos:
     """Return the boxes of a video."""
     parts = []
     for index in range(video.num_frames):
-      found = self._detector.detect(np.asarray(split.frames[video.first + index]))
-      parts.append(make_boxes(np.full(len(found[0]), index), *found))
+      frame = np.asarray(split.frames[video.first + index])
+      parts.append(yolox_boxes(self._detector, frame, index))
     return join_boxes(parts)
+
+
+def moving_boxes(stream: ForegroundStream, frame: np.ndarray, index: int = 0) -> Boxes:
+  """Return the boxes of what moves in the next frame of a video, all with score 1.
+
+  Args:
+    stream: of the video.
+    frame: uint8 [H, W].
+    index: number of the frame.
+  """
+  corners = stream.detect(frame)
+  count = len(corners)
+  labels = np.full(count, MOVING_LABEL)
+  return make_boxes(np.full(count, index), corners, np.ones(count), labels)
+
+
+def yolox_boxes(detector: YoloxDetector, frame: np.ndarray, index: int = 0) -> Boxes:
+  """Return the boxes that a model of YOLOX finds in a frame.
+
+  Args:
+    detector: opened.
+    frame: uint8 [H, W].
+    index: number of the frame.
+  """
+  found = detector.detect(frame)
+  return make_boxes(np.full(len(found[0]), index), *found)
 
 
 def make_detector(

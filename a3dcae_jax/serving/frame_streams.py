@@ -11,7 +11,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle
-from a3dcae_jax.serving.video import cut_windows
+from a3dcae_jax.serving.video import FrameError, cut_windows
 
 BLOCK_PX = 8
 """Side of the squares of a frame whose mean error is kept, in pixels."""
@@ -31,20 +31,6 @@ class Window(NamedTuple):
   frames: np.ndarray
   keep: np.ndarray
   clip: np.ndarray
-
-
-class FrameError(NamedTuple):
-  """The error of a frame whose windows are all complete.
-
-  Attributes:
-    error: mean over the windows that keep it.
-    heat: float32 [h, w], the same of each square of `BLOCK_PX` pixels.
-    objects: None; frames are scored whole.
-  """
-
-  error: float
-  heat: np.ndarray
-  objects: None = None
 
 
 class FrameStream:
@@ -126,7 +112,7 @@ class FrameStream:
         return
       self._sums.popleft()
       self._next += 1
-      yield FrameError(error / count, heat / count)
+      yield FrameError(error / count, heat / count, None)
 
   def _expected(self, frame: int) -> int:
     """Return how many windows keep a frame, without the last of the stream."""

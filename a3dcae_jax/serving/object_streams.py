@@ -9,7 +9,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, object_errors, vertical_edges
-from a3dcae_jax.serving.video import object_rows
+from a3dcae_jax.serving.video import FrameError, object_rows
 
 _CLIPS = 4  # clips per batch
 _BATCH_SIZES = (64, 8)  # objects per batch; only the smaller one is padded
@@ -25,20 +25,6 @@ class ObjectClip(NamedTuple):
 
   clip: np.ndarray | None
   corners: np.ndarray
-
-
-class FrameError(NamedTuple):
-  """The error of a frame whose clip is complete.
-
-  Attributes:
-    error: that of its worst object; 0 without objects. Interpolated if the frame is not scored.
-    heat: None; the frame is not scored as a whole.
-    objects: float64 [M, 5], corners and error of each object of the nearest scored frame.
-  """
-
-  error: float
-  heat: None
-  objects: np.ndarray
 
 
 class ObjectStream:

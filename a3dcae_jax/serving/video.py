@@ -5,11 +5,27 @@ The results equal those of `data.windows`, `objects.clips`, `scoring.assemble` a
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
+
+
+class FrameError(NamedTuple):
+  """The final error of a frame of a stream.
+
+  Attributes:
+    error: of a whole frame, the mean over the windows that keep it. Of objects, that of the worst
+      one, interpolated if the frame is not scored; 0 without objects.
+    heat: float32 [h, w], the error of each square of a whole frame; None if objects are scored.
+    objects: float64 [M, 5], corners and error of each object of the nearest scored frame; None if
+      frames are scored whole.
+  """
+
+  error: float
+  heat: np.ndarray | None
+  objects: np.ndarray | None
 
 
 def cut_windows(

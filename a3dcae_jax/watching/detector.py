@@ -8,7 +8,8 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import file_hash
-from a3dcae_jax.objects.boxes import MOVING_LABEL, make_boxes, select_boxes
+from a3dcae_jax.objects.boxes import select_boxes
+from a3dcae_jax.objects.detectors import moving_boxes, yolox_boxes
 from a3dcae_jax.objects.foreground import ForegroundModel
 from a3dcae_jax.objects.yolox import YoloxDetector
 from a3dcae_jax.serving.arrays import unpack_array, unpack_arrays
@@ -74,10 +75,7 @@ class _ForegroundBoxes:
     self._options = options
 
   def detect(self, frame: np.ndarray) -> np.ndarray:
-    corners = self._stream.detect(frame)
-    count = len(corners)
-    boxes = make_boxes(np.zeros(count), corners, np.ones(count), np.full(count, MOVING_LABEL))
-    return select_boxes(boxes, self._options).corners
+    return select_boxes(moving_boxes(self._stream, frame), self._options).corners
 
 
 class _YoloxBoxes:
@@ -88,8 +86,7 @@ class _YoloxBoxes:
     self._options = options
 
   def detect(self, frame: np.ndarray) -> np.ndarray:
-    found = self._detector.detect(frame)
-    return select_boxes(make_boxes(np.zeros(len(found[0])), *found), self._options).corners
+    return select_boxes(yolox_boxes(self._detector, frame), self._options).corners
 
 
 def make_box_finder(bundle: Bundle | ObjectBundle, detector: str) -> BoxFinder | None:
