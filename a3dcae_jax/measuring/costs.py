@@ -81,16 +81,22 @@ def jaxpr_flops(jaxpr: Any) -> int:
   """
   total = 0
   for equation in jaxpr.eqns:
-    if equation.primitive.name == 'conv_general_dilated':
-      total += _convolution_flops(equation)
-    elif equation.primitive.name == 'dot_general':
-      total += _product_flops(equation)
-    for inner in _inner_jaxprs(equation.params):
+    total += equation_flops(equation)
+    for inner in inner_jaxprs(equation.params):
       total += jaxpr_flops(inner)
   return total
 
 
-def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
+def equation_flops(equation: Any) -> int:
+  """Count the FLOPs of an equation of a jaxpr; 0 if it is no convolution or matrix product."""
+  if equation.primitive.name == 'conv_general_dilated':
+    return _convolution_flops(equation)
+  if equation.primitive.name == 'dot_general':
+    return _product_flops(equation)
+  return 0
+
+
+def inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
   """Yield the jaxprs among the parameters of an equation."""
   for value in params.values():
     items = value if isinstance(value, (tuple, list)) else (value,)
