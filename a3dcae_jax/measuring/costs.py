@@ -88,7 +88,7 @@ def jaxpr_flops(jaxpr: Any) -> int:
 
 
 def equation_flops(equation: Any) -> int:
-  """Count the FLOPs of an equation of a jaxpr; 0 if it is no convolution or matrix product."""
+  """Count the FLOPs of a convolution or matrix product; 0 for other equations."""
   if equation.primitive.name == 'conv_general_dilated':
     return _convolution_flops(equation)
   if equation.primitive.name == 'dot_general':
