@@ -105,7 +105,7 @@ def network_table(
 
 
 def formula_operations(cost: LayerCost) -> int | None:
-  """Return the operations of a convolution by the paper's formula; None for other layers."""
+  """Return the operations by the paper's formula; None if not a convolution."""
   if len(cost.kernel) < 4:
     return None
   *taps, features_out = cost.kernel
@@ -113,7 +113,7 @@ def formula_operations(cost: LayerCost) -> int | None:
 
 
 def formula_parameters(cost: LayerCost) -> int | None:
-  """Return the "parameter size" of a convolution by the paper's formula; None for other layers."""
+  """Return the "parameter size" by the paper's formula; None if not a convolution."""
   if len(cost.kernel) < 4:
     return None
   *taps, features_out = cost.kernel
@@ -121,7 +121,7 @@ def formula_parameters(cost: LayerCost) -> int | None:
 
 
 def lstm_weights(cost: LayerCost) -> int:
-  """Return the weights of a convolutional LSTM with the channels and K_x K_y of a convolution."""
+  """Return the weights of a convolutional LSTM of the same channels and kernel."""
   *_, height, width, features_in, features_out = cost.kernel
   return 4 * height * width * (features_in + features_out) * features_out
 

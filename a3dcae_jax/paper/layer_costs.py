@@ -213,7 +213,7 @@ def _products(
 def _inner_products(
   inner: Any, equation: Any, operands: Sequence[Origin], times: int
 ) -> tuple[list[_Product], list[Origin]]:
-  """Return `_products` of the body of a call or a loop, whose operands are those of the call."""
+  """Return `_products` of the body of a call or a loop."""
   if equation.primitive.name == 'scan':
     # The state of a loop starts as a constant, and depends on the clips after one step.
     operands = [origin or _CLIPS for origin in operands]
