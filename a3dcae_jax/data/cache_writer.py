@@ -73,7 +73,9 @@ class CacheWriter:
     labelled = is_test and any(
       self._label_set in {**video.labels, **video.labels_of_length} for video in videos
     )
-    masked = is_test and any(video.masks for video in videos)
+    masked = is_test and any(_has_masks(video) for video in videos)
+    if is_test and any(video.tracks and not video.masks for video in videos):
+      self.notes.append(('pixel masks are the boxes of the tracks', 'test videos'))
     ingested = self._ingest_videos(split, self._with_own_names(split, videos), labelled)
     self._write_frames(split, ingested)
     if masked:
@@ -134,7 +136,7 @@ class CacheWriter:
           video,
           self._parts / f'{split}-{file_key(video.name)}',
           shape=self._shape,
-          with_masks=split == 'test' and video.masks is not None,
+          with_masks=split == 'test' and _has_masks(video),
           on_frame=bar.update,
         )
         running.append((video, future))
@@ -165,7 +167,7 @@ class CacheWriter:
     """Join the masks. A video without masks gets empty ones."""
     with self._array('masks.npy') as writer:
       for video, part in ingested:
-        if video.masks:
+        if _has_masks(video):
           writer.extend_file(part.folder / 'masks.npy')
         else:
           writer.extend(np.broadcast_to(np.uint8(0), (part.num_frames, *self._shape)))
@@ -190,7 +192,7 @@ class CacheWriter:
       'num_frames': part.num_frames,
       'scene': video.scene,
       'source_size': list(part.source_size),
-      'masks': masked and video.masks is not None,
+      'masks': masked and _has_masks(video),
       'other_labels': self._label_differences(video),
     }
 
@@ -212,6 +214,11 @@ class CacheWriter:
         scale_x = self._shape[1] / part.source_size[1]
         tracks[video.name] = [_scaled(region, scale_x, scale_y) for region in video.tracks]
     return tracks or None
+
+
+def _has_masks(video: Video) -> bool:
+  """Return whether a video has masks, or tracks to draw them from."""
+  return video.masks is not None or video.tracks is not None
 
 
 def _name_faults(name: str) -> list[str]:

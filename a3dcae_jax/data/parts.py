@@ -5,7 +5,7 @@ Such a part outlives a failed ingest of the set. The next try finds it there.
 
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from a3dcae_jax.common.files import atomic_dir, read_object, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.notes import Note, collect_notes, note
 from a3dcae_jax.data.sources import find_sources
-from a3dcae_jax.data.video import Video, resize, resize_mask
+from a3dcae_jax.data.video import Region, Video, masks_of_regions, resize, resize_mask
 
 _DARK = 16  # no pixel of a video that shows anything is below this
 
@@ -54,14 +54,15 @@ def ingest_video(
     video: the video.
     folder: folder of the part.
     shape: (height, width) to resize to.
-    with_masks: whether to write the masks, too.
+    with_masks: whether to write the masks, too. They are drawn from the tracks of a video that has
+      no masks.
     on_frame: called after each frame.
 
   Raises:
     UserError: if the video cannot be read, or frames and masks do not fit together.
   """
   # What changes when the video is repaired.
-  signature = [video.source, find_sources(video.source), with_masks]
+  signature = [video.source, find_sources(video.source), with_masks, _hash_of(video.tracks)]
   if (folder / 'part.json').exists():
     fields = read_object(folder / 'part.json')
     if fields.pop('signature', None) == signature:
@@ -72,9 +73,14 @@ def ingest_video(
     fields['notes'] = list(notes)
     if with_masks:
       with ArrayWriter(temporary / 'masks.npy', shape) as writer:
-        _write_masks(video, writer, shape, fields['num_frames'])
+        _write_masks(video, writer, shape, fields)
     write_json(temporary / 'part.json', fields | {'signature': signature})
   return _part(folder, fields)
+
+
+def _hash_of(tracks: Sequence[Region] | None) -> str:
+  """Return a hash that changes with the tracks."""
+  return hashlib.sha256(repr(tracks).encode()).hexdigest()
 
 
 def _part(folder: pathlib.Path, fields: dict[str, Any]) -> Part:
@@ -115,10 +121,23 @@ def _write_frames(
 
 
 def _write_masks(
-  video: Video, writer: ArrayWriter, shape: tuple[int, int], num_frames: int
+  video: Video, writer: ArrayWriter, shape: tuple[int, int], fields: Mapping[str, Any]
 ) -> None:
+  """Write the resized masks; without masks, those of the tracks.
+
+  Args:
+    video: the video.
+    writer: of the masks.
+    shape: (height, width) to resize to.
+    fields: those of its part.
+  """
+  num_frames = fields['num_frames']
+  if video.masks:
+    masks = video.masks()
+  else:
+    masks = masks_of_regions(video.tracks, num_frames, tuple(fields['source_size']))
   count = 0
-  for mask in video.masks():
+  for mask in masks:
     writer.append(resize_mask(mask, *shape))
     count += 1
   if count != num_frames:

@@ -17,6 +17,9 @@ class Published:
     test: frames of each test clip.
     abnormal: label set -> abnormal frames of each test clip.
     totals: label set -> abnormal frames of all test clips, if there is no count for each clip.
+    videos: split -> number of videos, if there is no count for each of them.
+    frames: split -> number of frames of these videos.
+    tracks: number of abnormal objects or events in all test videos.
     whole: frames of the one long video that is cut in two.
     by_position: clips have no number in their name. They are counted through the whole split.
   """
@@ -25,6 +28,9 @@ class Published:
   test: tuple[int, ...] = ()
   abnormal: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
   totals: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  videos: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  frames: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  tracks: int = 0
   whole: int = 0
   by_position: bool = False
 
@@ -50,12 +56,16 @@ def differences(
     lengths = getattr(published, split)
     numbers = _clip_numbers(videos, lengths, by_position=published.by_position)
     missing += _missing_clips(split, numbers, lengths)
+    missing += _missing_videos(split, len(videos), published.videos.get(split, 0))
     lines += _frame_counts(split, videos, numbers, lengths)
     if split == 'test' and labels is not None:
       counts = published.abnormal.get(index['label_set'], ())
       lines += _abnormal_counts(videos, numbers, counts, labels, index['label_set'])
 
-  is_whole = bool(published.test) and not missing
+  is_whole = bool(published.test or published.videos.get('test')) and not missing
+  if is_whole:
+    lines += _frame_totals(published, index)
+    lines += _track_total(published, index)
   if is_whole and labels is not None:
     lines += _abnormal_total(published, index['label_set'], labels)
   lines += _whole_video(published, index)
@@ -108,6 +118,34 @@ def _missing_clips(split: str, numbers: Sequence[int], lengths: Sequence[int]) -
   ]
 
 
+def _missing_videos(split: str, count: int, published: int) -> list[str]:
+  """Return a line if a split has another number of videos than was published."""
+  if not published or count == published:
+    return []
+  if count < published:
+    return [f'{split}: {count} of the {published} published videos are here']
+  return [f'{split}: {count} videos are here, as published {published}']
+
+
+def _frame_totals(published: Published, index: Mapping[str, Any]) -> Iterator[str]:
+  """Yield a line for each split whose number of frames differs."""
+  for split, frames in published.frames.items():
+    count = sum(video['num_frames'] for video in index['splits'][split]['videos'])
+    if count != frames:
+      yield f'{count:,} {split} frames, as published {frames:,}'
+
+
+def _track_total(published: Published, index: Mapping[str, Any]) -> list[str]:
+  """Return a line if the number of tracks differs."""
+  tracks = index['splits']['test'].get('tracks')
+  if not published.tracks or tracks is None:
+    return []
+  count = sum(len({region[0] for region in regions}) for regions in tracks.values())
+  if count == published.tracks:
+    return []
+  return [f'{count:,} tracks in the test videos, as published {published.tracks:,}']
+
+
 def _abnormal_counts(
   videos: Sequence[Mapping[str, Any]],
   numbers: Sequence[int],
@@ -144,9 +182,10 @@ def _whole_video(published: Published, index: Mapping[str, Any]) -> list[str]:
 
 
 def _all_equal(published: Published, index: Mapping[str, Any], labels: np.ndarray | None) -> str:
-  frames = sum(video['num_frames'] for video in index['splits']['test']['videos'])
-  text = f'a whole set with the published counts: {len(published.test)} test clips, '
-  text += f'{frames:,} frames'
+  videos = index['splits']['test']['videos']
+  frames = sum(video['num_frames'] for video in videos)
+  noun = 'clips' if published.test else 'videos'
+  text = f'a whole set with the published counts: {len(videos)} test {noun}, {frames:,} frames'
   if labels is not None:
     text += f', {labels.sum():,} abnormal ({index["label_set"]})'
   return text

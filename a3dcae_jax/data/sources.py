@@ -11,7 +11,7 @@ from a3dcae_jax.data.layouts.entries import IMAGES, VIDEOS, is_junk
 
 Sources = dict[str, list[int | str]]  # file or folder of images -> what changes with it
 
-_LABELS = frozenset(('.csv', '.json', '.txt', '.mat', '.npy', '.m'))
+_LABELS = frozenset(('.csv', '.json', '.txt', '.mat', '.npy', '.npz', '.m'))
 _SHOWN = 3  # changed files that a message names
 
 

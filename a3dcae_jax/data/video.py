@@ -1,9 +1,10 @@
 """A video as readers yield it, and the conversion of images to grey frames."""
 
 import dataclasses
+import math
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Video:
       decoded, which takes too long to do it twice. `with_length` turns them into `labels`.
     masks: gives an iterator over the pixel masks, uint8 0/1 [H, W], one per frame; or None.
     tracks: the abnormal regions; None if the set has none.
+    read_tracks: a function that reads `tracks` where that takes long; `with_length` calls it.
     scene: name of the camera, '' if the set has only one.
     source: file or folder of the video, for error messages.
     faults: errors in its labels, to be reported with all other faults of the set.
@@ -61,6 +63,7 @@ class Video:
   )
   masks: Frames | None = None
   tracks: tuple[Region, ...] | None = None
+  read_tracks: Callable[[], tuple[Region, ...]] | None = None
   scene: str = ''
   source: str = ''
   faults: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ def size_fault(width: int, height: int) -> str:
 
 
 def with_length(video: Video, num_frames: int) -> Video:
-  """Return a video with all its labels, now that its number of frames is known.
+  """Return a video with all its labels and tracks, now that its number of frames is known.
 
   Raises:
     UserError: if labels do not fit into the frames.
@@ -85,7 +88,32 @@ def with_length(video: Video, num_frames: int) -> Video:
   labels = dict(video.labels)
   for label_set, of_length in video.labels_of_length.items():
     labels[label_set] = of_length(num_frames)
-  return dataclasses.replace(video, labels=labels, labels_of_length={})
+  tracks = video.read_tracks() if video.read_tracks else video.tracks
+  return dataclasses.replace(
+    video, labels=labels, labels_of_length={}, tracks=tracks, read_tracks=None
+  )
+
+
+def masks_of_regions(
+  regions: Iterable[Region], num_frames: int, size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+  """Yield the mask of each frame, uint8 [H, W]: 1 inside its regions.
+
+  Args:
+    regions: in any order.
+    num_frames: number of masks.
+    size: (height, width) of the masks.
+  """
+  of_frame = {}
+  for region in regions:
+    of_frame.setdefault(region.frame, []).append(region)
+  for frame in range(num_frames):
+    mask = np.zeros(size, np.uint8)
+    for region in of_frame.get(frame, ()):
+      left, top = (max(0, math.floor(low)) for low in (region.x1, region.y1))
+      right, bottom = (max(0, math.ceil(high)) for high in (region.x2, region.y2))
+      mask[top:bottom, left:right] = 1
+    yield mask
 
 
 def read_grey(path: pathlib.Path) -> np.ndarray:

@@ -95,6 +95,65 @@ def write_video(
   return path
 
 
+def write_ubnormal(root: pathlib.Path, rng: np.random.Generator) -> None:
+  """Write a normal training video, and a normal and an abnormal test video of 8 frames.
+
+  In the abnormal one, objects 1 and 2 are at the left and at the right in all maps. Object 1 is
+  abnormal in frames 2 to 4, object 2 in 4 to 5. A validation video is there, too.
+  """
+  lists = {
+    'normal_training': ['normal_scene_1_scenario_1'],
+    'normal_test': ['normal_scene_2_scenario_1'],
+    'abnormal_test': ['abnormal_scene_2_scenario_2'],
+    'normal_validation': ['normal_scene_1_scenario_3'],
+  }
+  (root / 'scripts').mkdir(parents=True)
+  for kind, names in lists.items():
+    (root / 'scripts' / f'{kind}_video_names.txt').write_text('\n'.join(names) + '\n')
+    for name in names:
+      write_video(root / f'Scene{name.split("_")[2]}' / f'{name}.mp4', rng, frames=8)
+  objects = np.zeros(VIDEO_SIZE, np.uint8)
+  objects[4:12, 2:10] = 1
+  objects[8:24, 30:40] = 2
+  folder = root / 'Scene2' / 'abnormal_scene_2_scenario_2_annotations'
+  folder.mkdir()
+  for frame in range(8):
+    Image.fromarray(objects).save(folder / f'abnormal_scene_2_scenario_2_{frame:04d}_gt.png')
+  (folder / 'abnormal_scene_2_scenario_2_tracks.txt').write_text('1,2,4\n2,4,5\n')
+
+
+def write_street_scene(root: pathlib.Path, rng: np.random.Generator) -> None:
+  """Write a training video, and two test videos of 6 frames with two tracks in the first."""
+  for name in ('Train/Train001', 'Test/Test001', 'Test/Test002'):
+    folder = root / name
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(noise(rng, 6, VIDEO_SIZE), start=1):
+      Image.fromarray(frame).save(folder / f'{number:05d}.jpg')
+  rows = ['00002.jpg 0 10 8 8 4', '00003.jpg 0 12 8 8 4', '00003.jpg 1 46 30.5 10 5', '']
+  (root / 'Test' / 'Test001' / 'Test001_gt.txt').write_text('\n'.join(rows))
+  (root / 'Test' / 'Test002' / 'Test002_gt.txt').write_text('')
+
+
+def write_nwpu_campus(root: pathlib.Path, rng: np.random.Generator) -> None:
+  """Write a training video and two test videos of 6 frames."""
+  write_video(root / 'videos' / 'Train' / 'D001_01.avi', rng, frames=6)
+  write_video(root / 'videos' / 'Test' / 'D001_02.avi', rng, frames=6)
+  write_video(root / 'videos' / 'Test' / 'D002_01.avi', rng, frames=6)
+  (root / 'groundtruth').mkdir()
+  labels = {'D001_02': np.arange(6) > 3, 'D002_01': np.zeros(6)}
+  np.savez(root / 'groundtruth' / 'NWPU_Campus_gt.npz', **labels)
+
+
+def write_iitb_corridor(root: pathlib.Path, rng: np.random.Generator) -> None:
+  """Write a training video and a test video of 6 frames."""
+  write_video(root / 'Train_IITB-Corridor' / 'Train' / '000001' / '000001.avi', rng, frames=6)
+  test = root / 'Test_IITB-Corridor'
+  write_video(test / 'Test' / '000209' / '000209.avi', rng, frames=6)
+  labels = test / 'Test_Annotation' / 'Annotation' / '000209' / '000209.npy'
+  labels.parent.mkdir(parents=True)
+  np.save(labels, (np.arange(6) == 2).astype(float))
+
+
 def write_vol_label(path: pathlib.Path, abnormal: Sequence[bool]) -> None:
   """Write Avenue's masks of one video: all pixels of a frame or none.
 

@@ -63,6 +63,45 @@ def test_differences_by_hand():
   ]
 
 
+def test_differences_of_totals_by_hand():
+  published = Published(
+    videos={'train': 1, 'test': 2}, frames={'test': 7}, totals={'official': 2}, tracks=2
+  )
+  index = index_of((3, 4), train=(9,))
+  tracks = {'01': [[0, 1, 0, 0, 1, 1], [0, 2, 0, 0, 1, 1]], '02': [[0, 1, 0, 0, 1, 1]]}
+  index['splits']['test']['tracks'] = tracks
+  labels = np.asarray([1, 0, 0, 1, 0, 0, 0])
+  assert differences(published, index, labels) == [
+    'a whole set with the published counts: 2 test videos, 7 frames, 2 abnormal (official)'
+  ]
+  tracks['02'] = []
+  index['splits']['test']['videos'][0]['num_frames'] = 2
+  assert differences(published, index, labels[1:]) == [
+    '6 test frames, as published 7',
+    '1 tracks in the test videos, as published 2',
+    '1 abnormal test frames (official), as published 2',
+  ]
+  assert differences(published, index_of((3,), train=(9, 9)), labels[:3]) == [
+    'train: 2 videos are here, as published 1',
+    'test: 1 of the 2 published videos are here',
+  ]
+
+
+@pytest.mark.parametrize(
+  'name, videos, frames',
+  [
+    ('ubnormal', (186, 211), 92_640),
+    ('street_scene', (46, 35), 203_257),
+    ('nwpu_campus', (305, 242), 1_466_073),
+    ('iitb_corridor', (208, 150), 483_566),
+  ],
+)
+def test_published_totals_add_up(name, videos, frames):
+  counts = reader(name).PUBLISHED
+  assert (counts.videos['train'], counts.videos['test']) == videos
+  assert sum(counts.frames.values()) == frames
+
+
 @pytest.mark.parametrize(
   'name, label_set, test, abnormal, train',
   [

@@ -31,6 +31,10 @@ NAMES = (
   'shanghaitech',
   'subway_entrance',
   'subway_exit',
+  'ubnormal',
+  'street_scene',
+  'nwpu_campus',
+  'iitb_corridor',
   'video_folder',
 )
 

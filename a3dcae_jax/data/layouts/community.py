@@ -6,6 +6,7 @@ testing/masks/NN/NNN.png     its pixel masks, where there are any
 """
 
 import pathlib
+from collections.abc import Collection
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.entries import Entries, entries_of, note_left_out
@@ -31,10 +32,14 @@ def clip_folders(root: str | pathlib.Path, split: str) -> list[pathlib.Path]:
   return found.folders
 
 
-def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+def image_files(folder: pathlib.Path, beside: Collection[pathlib.Path] = ()) -> list[pathlib.Path]:
   """Return the images of a folder in the order of their frames.
 
   Other entries are noted.
+
+  Args:
+    folder: the folder.
+    beside: files in it that are read as something else, and are not noted.
 
   Raises:
     UserError: if there is no image, or their names give no order.
@@ -47,7 +52,8 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
   if order.note:
     note(order.note, folder)
   videos = [path for path in found.videos if path.name not in names]
-  note_left_out(found, [*videos, *found.folders, *found.others], 'an image')
+  others = [path for path in (*videos, *found.folders, *found.others) if path not in beside]
+  note_left_out(found, others, 'an image')
   return [names[name] for name in order.names]
 
 
@@ -80,9 +86,9 @@ def num_images(folder: pathlib.Path) -> int:
     return 0
 
 
-def frames_of(folder: pathlib.Path) -> Frames:
-  """Return the images of a folder as grey frames."""
-  return lambda: (read_grey(path) for path in image_files(folder))
+def frames_of(folder: pathlib.Path, beside: Collection[pathlib.Path] = ()) -> Frames:
+  """Return the images of a folder as grey frames; see `image_files`."""
+  return lambda: (read_grey(path) for path in image_files(folder, beside))
 
 
 def masks_in(folder: pathlib.Path) -> Frames:

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.entries import VIDEOS
 from a3dcae_jax.data.layouts.intervals import Intervals
@@ -211,6 +213,24 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
   return made
 
 
+def read_whole_rows(path: pathlib.Path, columns: str) -> Iterator[tuple[int, ...]]:
+  """Yield the rows of a table of whole numbers.
+
+  Args:
+    path: the file.
+    columns: the names of its columns, with commas between them, for errors.
+
+  Raises:
+    UserError: naming the file and the line.
+  """
+  for line, cells in read_table(path):
+    if len(cells) != columns.count(',') + 1 or not _are_whole(cells):
+      raise UserError(
+        f'{path}, line {line}: {",".join(cells)[:80]!r} must be whole numbers {columns}'
+      )
+    yield tuple(_whole(cell) for cell in cells)
+
+
 def read_tracks(path: pathlib.Path) -> tuple[Region, ...]:
   """Read regions from lines `track,frame,x1,y1,x2,y2` with 0-based frames.
 
@@ -234,3 +254,25 @@ def read_tracks(path: pathlib.Path) -> tuple[Region, ...]:
         'track and frame whole'
       ) from None
   return tuple(regions)
+
+
+def labels_of_tracks(regions: Sequence[Region], path: pathlib.Path, num_frames: int) -> np.ndarray:
+  """Return labels that are abnormal in each frame with a region.
+
+  Args:
+    regions: the regions.
+    path: their file, for the error message.
+    num_frames: length of the video.
+
+  Returns:
+    uint8 [num_frames], 1 = abnormal.
+
+  Raises:
+    UserError: if a region lies before or after the video.
+  """
+  frames = [region.frame for region in regions]
+  if any(not 0 <= frame < num_frames for frame in frames):
+    raise UserError(f'{path}: a region reaches beyond the {num_frames} frames of the video')
+  labels = np.zeros(num_frames, np.uint8)
+  labels[frames] = 1
+  return labels

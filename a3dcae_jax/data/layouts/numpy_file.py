@@ -1,6 +1,7 @@
-"""Numeric arrays of `.npy` files."""
+"""Numeric arrays of `.npy` and `.npz` files."""
 
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -51,11 +52,42 @@ def read_labels(path: str | pathlib.Path) -> np.ndarray:
   Raises:
     UserError: naming the file, the shape or the values.
   """
-  array = read_array(path)
+  return _labels_of(read_array(path), path)
+
+
+def read_label_archive(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+  """Read the rows of frame labels of a `.npz` archive, as `read_labels` reads one.
+
+  Returns:
+    name of the array -> uint8 [N], 0 or 1.
+
+  Raises:
+    UserError: naming the file, and the array that is at fault.
+  """
+  check_is_file(path)
+  if not zipfile.is_zipfile(path):
+    raise UserError(f'{path} is not a whole .npz archive: write it with numpy.savez')
+  labels = {}
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      for name in archive.files:
+        labels[name] = _labels_of(archive[name], f'{path}, {name}')
+  except UserError:
+    raise
+  except Exception as error:  # NumPy and zipfile raise errors of many types for damaged bytes
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise UserError(f'{path} cannot be read as arrays of numbers: {reason}') from None
+  return labels
+
+
+def _labels_of(array: np.ndarray, source: object) -> np.ndarray:
+  """Return a row of labels as uint8 [N]; `source` is its place, for errors."""
+  if array.dtype.kind not in 'biuf':
+    raise UserError(f'{source} must hold numbers, not values of type {array.dtype}')
   if array.ndim not in (1, 2) or max(array.shape) != array.size:
-    raise UserError(f'{path} must be one label per frame, [N]; its shape is {list(array.shape)}')
+    raise UserError(f'{source} must be one label per frame, [N]; its shape is {list(array.shape)}')
   row = np.asarray(array).ravel()
   if not (np.isin(row, (0, 1)).all() or np.isin(row, (0, 255)).all()):
     shown = ', '.join(f'{value:g}' for value in np.unique(row)[:5].tolist())
-    raise UserError(f'{path}: labels must be 0 and 1, or 0 and 255; it has {shown}')
+    raise UserError(f'{source}: labels must be 0 and 1, or 0 and 255; it has {shown}')
   return (row > 0).astype(np.uint8)

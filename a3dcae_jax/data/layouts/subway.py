@@ -13,7 +13,12 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community
 from a3dcae_jax.data.layouts.entries import entries_of
-from a3dcae_jax.data.layouts.ground_truth import intervals_of, read_intervals, read_tracks
+from a3dcae_jax.data.layouts.ground_truth import (
+  intervals_of,
+  labels_of_tracks,
+  read_intervals,
+  read_tracks,
+)
 from a3dcae_jax.data.layouts.intervals import Intervals, interval_labels, read_mat, split_row
 from a3dcae_jax.data.layouts.media import count_frames, media_of, name_of, part, reader_of
 from a3dcae_jax.data.layouts.numpy_file import read_labels
@@ -168,17 +173,7 @@ def _read_track_file(path: pathlib.Path, names: Sequence[str]) -> _Truth:
   if len(names) != 1:
     raise UserError(f'{path}: tracks are for one video, but there are {len(names)}')
   regions = read_tracks(path)
-  return _Truth(functools.partial(_labels_of_tracks, regions, path), regions)
-
-
-def _labels_of_tracks(regions: Sequence[Region], path: pathlib.Path, num_frames: int) -> np.ndarray:
-  """Return labels that are abnormal in each frame with a region."""
-  frames = [region.frame for region in regions]
-  if any(not 0 <= frame < num_frames for frame in frames):
-    raise UserError(f'{path}: a region reaches beyond the {num_frames} frames of the video')
-  labels = np.zeros(num_frames, np.uint8)
-  labels[frames] = 1
-  return labels
+  return _Truth(functools.partial(labels_of_tracks, regions, path), regions)
 
 
 def _labels_from(labels: Callable[[int], np.ndarray], start: int, num_frames: int) -> np.ndarray:
