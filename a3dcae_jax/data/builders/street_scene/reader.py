@@ -73,7 +73,9 @@ def _test_video(path: pathlib.Path) -> Video:
 
 
 def _read_boxes(path: pathlib.Path, images: Sequence[pathlib.Path]) -> tuple[Region, ...]:
-  """Read rows of an image, a track, and the centre and size of a box, with spaces between them.
+  """Read rows of an image, a track, and the centre and size of a box.
+
+  There are spaces between them.
 
   Args:
     path: the file.
