@@ -75,7 +75,8 @@ class Objects:
   detector: str = setting(
     '',
     'Detector of objects: foreground, which needs no weights; the name of a published network; an '
-    '.onnx file with the output of YOLOX; a .csv file with boxes. Empty: frames are scored whole.',
+    '.onnx file with the output of YOLOX, which JAX runs if its layers are those of YOLOX and '
+    'onnxruntime otherwise; a .csv file with boxes. Empty: frames are scored whole.',
     path=True,
   )
   min_score: float = setting(

@@ -1,21 +1,25 @@
 """Time the detection and the measurement of objects in the frames of a cache."""
 
+import importlib.util
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent import futures
 from typing import Any
 
 import jax
 import numpy as np
 
 from a3dcae_jax.config import checked, make_config
-from a3dcae_jax.data.frame_cache import FrameCache
+from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_object_recipe
 from a3dcae_jax.models.inputs import num_streams
 from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.objects.box_cache import video_detector
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.clips import object_rows, object_table
-from a3dcae_jax.objects.detectors import make_detector
+from a3dcae_jax.objects.detectors import Detector, make_detector
+from a3dcae_jax.objects.yolox import YoloxDetector
 from a3dcae_jax.training.state import init_state, make_optimizer
 
 _DETECTED_FRAMES = 200
@@ -29,23 +33,25 @@ def measure_objects(
 
   Args:
     folder: the frame cache.
-    detector: as `objects.detector`; it runs in this process, on one core.
+    detector: as `objects.detector`; it runs in this process. The foreground runs on one core,
+      networks on all of them.
     variants: names of the variants that give the networks.
     batch_size: objects per batch.
 
   Returns:
-    Rates: detected_frames_per_s; objects_per_s, from resident frames and boxes to measurements,
-    the median over repetitions; measured_frames_per_s, at the number of objects per frame found,
-    with the frames between two scored ones.
+    Rates: detected_frames_per_s; onnxruntime_frames_per_s, measured in turn with it where
+    onnxruntime can run the detector, and detection_ratio, of the two; objects_per_s, from resident
+    frames and boxes to measurements, the median over repetitions; measured_frames_per_s, at the
+    number of objects per frame found, with the frames between two scored ones.
   """
   cache = FrameCache.open(folder)
   settings = checked(make_config(cache.index['name'], variants))
   video = cache.test.videos[0]
   video = video._replace(num_frames=min(video.num_frames, _DETECTED_FRAMES))
-  opened = video_detector(cache, make_detector(detector))
-  start = time.perf_counter()
+  named = make_detector(detector)
+  opened = video_detector(cache, named)
   boxes = opened.detect_video(cache.test, video)
-  detection_s = time.perf_counter() - start
+  rates = _detection_rates(lambda: opened.detect_video(cache.test, video), cache, video, named)
   boxes = select_boxes(boxes._replace(frame=boxes.frame + video.first), settings.objects)
   per_frame = len(boxes.frame) / video.num_frames
   step = settings.eval.object_step
@@ -60,7 +66,8 @@ def measure_objects(
     'device': jax.devices()[0].device_kind,
     'objects_per_frame': per_frame,
     'step_frames': step,
-    'detected_frames_per_s': video.num_frames / detection_s,
+    'cores': len(os.sched_getaffinity(0)) if opened.uses_all_cores else 1,
+    **rates,
     'objects_per_s': batch_size / seconds,
     'measured_frames_per_s': step * batch_size / seconds / max(per_frame, 1e-9),
   }
@@ -68,13 +75,48 @@ def measure_objects(
 
 def describe(row: Mapping[str, Any]) -> str:
   """Return a measured row as one line for the terminal."""
+  cores = 'one core' if row['cores'] == 1 else f'{row["cores"]} cores'
+  beside = ''
+  if 'onnxruntime_frames_per_s' in row:
+    beside = (
+      f' (onnxruntime {row["onnxruntime_frames_per_s"]:,.0f}, ratio {row["detection_ratio"]:.2f})'
+    )
   return (
     f'objects: {row["detector"]} finds {row["objects_per_frame"]:.1f} objects per frame of '
-    f'{row["width"]}x{row["height"]} at {row["detected_frames_per_s"]:,.0f} frames/s on one core; '
+    f'{row["width"]}x{row["height"]} at {row["detected_frames_per_s"]:,.0f} frames/s on '
+    f'{cores}{beside}; '
     f'{row["variant"]} measures {row["objects_per_s"]:,.0f} objects/s in batches of '
     f'{row["batch"]}: {row["measured_frames_per_s"]:,.0f} frames/s, scoring one in '
     f'{row["step_frames"]} ({row["device"]})'
   )
+
+
+def _detection_rates(
+  detect: Callable[[], Any], cache: FrameCache, video: CachedVideo, detector: Detector
+) -> dict[str, float]:
+  """Return the rate of a detector, beside that of onnxruntime where it can run it."""
+  if detector.kind != 'yolox' or importlib.util.find_spec('onnxruntime') is None:
+    return {'detected_frames_per_s': video.num_frames / _seconds(detect)}
+  frames = np.asarray(cache.test.frames[video.first : video.first + video.num_frames])
+  reference = YoloxDetector(detector.path)
+
+  def detect_by_onnxruntime():
+    with futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+      list(pool.map(reference.detect, frames))
+
+  pairs = [(_seconds(detect), _seconds(detect_by_onnxruntime)) for _ in range(_REPS)]
+  own, other = np.median(pairs, axis=0)
+  return {
+    'detected_frames_per_s': video.num_frames / own,
+    'onnxruntime_frames_per_s': video.num_frames / other,
+    'detection_ratio': float(np.median([second / first for first, second in pairs])),
+  }
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+  start = time.perf_counter()
+  call()
+  return time.perf_counter() - start
 
 
 def _seconds_per_batch(settings, cache, table, batch_size):
@@ -87,9 +129,7 @@ def _seconds_per_batch(settings, cache, table, batch_size):
   scorer.measure(*arguments).block_until_ready()
   times = []
   for _ in range(_REPS):
-    start = time.perf_counter()
-    scorer.measure(*arguments).block_until_ready()
-    times.append(time.perf_counter() - start)
+    times.append(_seconds(lambda: scorer.measure(*arguments).block_until_ready()))
   return float(np.median(times))
 
 

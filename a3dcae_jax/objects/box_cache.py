@@ -27,9 +27,14 @@ from a3dcae_jax.common.locks import exclusive
 from a3dcae_jax.data.frame_cache import SPLITS, FrameCache, Split, file_hash
 from a3dcae_jax.objects.box_csv import read_boxes
 from a3dcae_jax.objects.boxes import Boxes, join_boxes, make_boxes
-from a3dcae_jax.objects.detectors import Detector, ForegroundVideos, VideoDetector, YoloxVideos
+from a3dcae_jax.objects.detectors import (
+  Detector,
+  ForegroundVideos,
+  VideoDetector,
+  YoloxVideos,
+  open_yolox,
+)
 from a3dcae_jax.objects.foreground import ForegroundModel
-from a3dcae_jax.objects.yolox import YoloxDetector
 
 FORMAT = 1
 _THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
@@ -90,7 +95,7 @@ def video_detector(cache: FrameCache, detector: Detector) -> VideoDetector:
   if detector.kind == 'foreground':
     return ForegroundVideos(foreground_model(cache, detector))
   if detector.kind == 'yolox':
-    return YoloxVideos(YoloxDetector(detector.path))
+    return YoloxVideos(open_yolox(detector.path))
   raise UserError(f'{detector.name}: the boxes are in a file, no detector computes them')
 
 
@@ -150,9 +155,9 @@ def _detect_videos(
     dynamic_ncols=True,
   )
   arguments = (cache_folder, detector, split)
+  worker = _open_worker(*arguments)  # so that a fault shows before processes start
   with bar:
-    if processes == 1:
-      worker = _open_worker(*arguments)
+    if processes == 1 or worker[1].uses_all_cores:
       for number in order:
         bar.update(_write_part(worker, number, paths[number]))
       return

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+MIN_SCORE = 0.1  # boxes with a lower score are not kept
 NMS_IOU = 0.45
 MOVING_LABEL = -1
 
@@ -27,6 +28,11 @@ class Boxes(NamedTuple):
   def take(self, chosen: np.ndarray | slice) -> 'Boxes':
     """Return some of the boxes, by indices or by a mask."""
     return Boxes(*(column[chosen] for column in self))
+
+
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Boxes of a frame, best first: float32 [M, 4] corners in pixels, float32 [M] scores, int32 [M]
+classes."""
 
 
 class SelectOptions(Protocol):

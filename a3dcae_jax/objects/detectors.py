@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import pathlib
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ import tqdm
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.data.frame_cache import CachedVideo, Split, file_hash
-from a3dcae_jax.objects.boxes import MOVING_LABEL, Boxes, join_boxes, make_boxes
+from a3dcae_jax.objects.boxes import MOVING_LABEL, Boxes, Found, join_boxes, make_boxes
 from a3dcae_jax.objects.foreground import (
   VERSION,
   ForegroundModel,
@@ -21,6 +22,10 @@ from a3dcae_jax.objects.foreground import (
   ForegroundStream,
 )
 from a3dcae_jax.objects.yolox import YoloxDetector
+from a3dcae_jax.objects.yolox_file import OtherNetwork
+from a3dcae_jax.objects.yolox_jax import JaxYolox
+
+Yolox = JaxYolox | YoloxDetector
 
 MODEL_DIR = 'data/models'
 KNOWN = ('yolox_nano', 'yolox_tiny', 'yolox_s')
@@ -59,7 +64,13 @@ class Detector:
 
 
 class VideoDetector(Protocol):
-  """Finds the boxes of one video after the other."""
+  """Finds the boxes of one video after the other.
+
+  Attributes:
+    uses_all_cores: whether it computes on all cores by itself, so that more processes gain nothing.
+  """
+
+  uses_all_cores: bool
 
   def detect_video(self, split: Split, video: CachedVideo) -> Boxes:
     """Return the boxes of a video; frames count from its start."""
@@ -72,6 +83,8 @@ class ForegroundVideos:
   Args:
     model: fitted to the training videos.
   """
+
+  uses_all_cores = False
 
   def __init__(self, model: ForegroundModel):
     self._model = model
@@ -92,16 +105,15 @@ class YoloxVideos:
     detector: opened.
   """
 
-  def __init__(self, detector: YoloxDetector):
+  def __init__(self, detector: Yolox):
     self._detector = detector
+    self.uses_all_cores = isinstance(detector, JaxYolox)
 
   def detect_video(self, split: Split, video: CachedVideo) -> Boxes:
     """Return the boxes of a video."""
-    parts = []
-    for index in range(video.num_frames):
-      frame = np.asarray(split.frames[video.first + index])
-      parts.append(yolox_boxes(self._detector, frame, index))
-    return join_boxes(parts)
+    frames = split.frames[video.first : video.first + video.num_frames]
+    found = self._detector.detect_frames(frames)
+    return join_boxes([found_boxes(each, index) for index, each in enumerate(found)])
 
 
 def moving_boxes(stream: ForegroundStream, frame: np.ndarray, index: int = 0) -> Boxes:
@@ -118,16 +130,31 @@ def moving_boxes(stream: ForegroundStream, frame: np.ndarray, index: int = 0) ->
   return make_boxes(np.full(count, index), corners, np.ones(count), labels)
 
 
-def yolox_boxes(detector: YoloxDetector, frame: np.ndarray, index: int = 0) -> Boxes:
-  """Return the boxes that a model of YOLOX finds in a frame.
+def found_boxes(found: Found, index: int = 0) -> Boxes:
+  """Return what was found in a frame as boxes.
 
   Args:
-    detector: opened.
-    frame: uint8 [H, W].
+    found: by a model of YOLOX.
     index: number of the frame.
   """
-  found = detector.detect(frame)
   return make_boxes(np.full(len(found[0]), index), *found)
+
+
+def open_yolox(path: str | pathlib.Path) -> Yolox:
+  """Open an ONNX file with the output of YOLOX.
+
+  JAX runs the published models. onnxruntime runs files whose layers are others.
+
+  Raises:
+    UserError: if the file is damaged or has another output, or if it needs onnxruntime, which is
+      missing.
+  """
+  try:
+    return JaxYolox(path)
+  except OtherNetwork:
+    if importlib.util.find_spec('onnxruntime') is None:
+      raise
+  return YoloxDetector(path)
 
 
 def make_detector(
@@ -171,7 +198,7 @@ def check_detector(name: str) -> None:
   """
   detector = make_detector(name)
   if detector.kind == 'yolox':
-    YoloxDetector(detector.path)
+    open_yolox(detector.path)
 
 
 def model_path(name: str, folder: str | pathlib.Path = MODEL_DIR) -> pathlib.Path:

@@ -1,18 +1,20 @@
-"""A detector of objects: an ONNX file with YOLOX's output (Ge et al. 2021)."""
+"""A detector of objects by onnxruntime: an ONNX file with the output of YOLOX.
+
+It runs files whose layers are not those of YOLOX; `objects.yolox_jax` runs the others.
+"""
 
 import pathlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.objects.boxes import suppress
-
-MIN_SCORE = 0.1
-_STRIDES = (8, 16, 32)
-_PADDING = 114  # grey level beside the frame
-_BOX_COLUMNS = 5  # x, y, log width, log height, objectness; then one for each class
+from a3dcae_jax.models.yolox import BOX_COLUMNS, STRIDES
+from a3dcae_jax.objects.box_program import grid
+from a3dcae_jax.objects.boxes import MIN_SCORE, Found, suppress
+from a3dcae_jax.ops.letterbox import PADDING, fitted_size
 
 
 class Session(Protocol):
@@ -46,21 +48,18 @@ class YoloxDetector:
     if len(shape) != 4 or shape[1] != 3 or not _are_sizes(shape[2:]):
       raise self._unlike(f'an input of shape {shape}')
     self._size = tuple(shape[2:])
-    self._centres, self._strides = _grid(self._size)
+    self._centres, self._strides = grid(self._size)
 
-  def detect(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  def detect(self, frame: np.ndarray) -> Found:
     """Return the boxes of a grey frame, best first.
 
     Args:
       frame: uint8 [H, W].
-
-    Returns:
-      float32 [M, 4] corners in pixels of the frame, float32 [M] scores, int32 [M] classes.
     """
-    ratio = min(self._size[0] / frame.shape[0], self._size[1] / frame.shape[1])
-    output = self._session.run(None, {self._name: self._input(frame, ratio)})[0]
+    _, _, ratio = fitted_size(*frame.shape, self._size)
+    output = self._session.run(None, {self._name: self._input(frame)})[0]
     shape = np.shape(output)
-    if len(shape) != 3 or shape[:2] != (1, len(self._strides)) or shape[2] <= _BOX_COLUMNS:
+    if len(shape) != 3 or shape[:2] != (1, len(self._strides)) or shape[2] <= BOX_COLUMNS:
       raise self._unlike(f'an output of shape {list(shape)}')
     corners, score, label = self._decoded(output[0])
     corners /= ratio
@@ -72,11 +71,16 @@ class YoloxDetector:
     kept = kept[seen]
     return inside[seen], score[kept].astype(np.float32), label[kept].astype(np.int32)
 
-  def _input(self, frame: np.ndarray, ratio: float) -> np.ndarray:
+  def detect_frames(self, frames: np.ndarray) -> Iterator[Found]:
+    """Yield the boxes of each of many frames, uint8 [N, H, W]."""
+    for frame in frames:
+      yield self.detect(np.asarray(frame))
+
+  def _input(self, frame: np.ndarray) -> np.ndarray:
     """Return a frame at the size of the model, in the upper left corner, three times."""
-    height, width = (max(1, round(size * ratio)) for size in frame.shape)
+    height, width, _ = fitted_size(*frame.shape, self._size)
     resized = Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)
-    image = np.full(self._size, _PADDING, np.float32)
+    image = np.full(self._size, PADDING, np.float32)
     image[:height, :width] = resized
     return np.repeat(image[None, None], 3, axis=1)
 
@@ -116,18 +120,4 @@ def _open_session(path: pathlib.Path) -> Session:
 
 
 def _are_sizes(sizes: list[Any]) -> bool:
-  return all(isinstance(size, int) and size > 0 and size % _STRIDES[-1] == 0 for size in sizes)
-
-
-def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-  """Return columns and rows of the output places, and their strides.
-
-  They are float32 [P, 2] and float32 [P, 1].
-  """
-  centres = []
-  strides = []
-  for stride in _STRIDES:
-    rows, columns = np.mgrid[: size[0] // stride, : size[1] // stride]
-    centres.append(np.stack([columns, rows], -1).reshape(-1, 2))
-    strides.append(np.full((rows.size, 1), stride))
-  return np.concatenate(centres).astype(np.float32), np.concatenate(strides).astype(np.float32)
+  return all(isinstance(size, int) and size > 0 and size % STRIDES[-1] == 0 for size in sizes)

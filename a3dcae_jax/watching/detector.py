@@ -9,9 +9,8 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.frame_cache import file_hash
 from a3dcae_jax.objects.boxes import select_boxes
-from a3dcae_jax.objects.detectors import moving_boxes, yolox_boxes
+from a3dcae_jax.objects.detectors import Yolox, found_boxes, moving_boxes, open_yolox
 from a3dcae_jax.objects.foreground import ForegroundModel
-from a3dcae_jax.objects.yolox import YoloxDetector
 from a3dcae_jax.serving.arrays import unpack_array, unpack_arrays
 from a3dcae_jax.serving.bundle import Bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
@@ -53,7 +52,7 @@ class BoxFinder:
       _refuse_detector(detector, f'{bundle.folder} finds boxes itself, by its foreground')
       self._foreground = ForegroundModel.from_arrays(bundle.arrays('foreground.npz'))
     elif named['kind'] == 'yolox':
-      self._yolox = YoloxDetector(_checked_file(bundle, named, detector))
+      self._yolox = open_yolox(_checked_file(bundle, named, detector))
     else:
       raise UserError(
         f'{bundle.folder} takes boxes from {named["name"]}, which has no boxes of other videos: '
@@ -81,12 +80,12 @@ class _ForegroundBoxes:
 class _YoloxBoxes:
   needs_all_frames = False
 
-  def __init__(self, detector: YoloxDetector, options: types.SimpleNamespace) -> None:
+  def __init__(self, detector: Yolox, options: types.SimpleNamespace) -> None:
     self._detector = detector
     self._options = options
 
   def detect(self, frame: np.ndarray) -> np.ndarray:
-    return select_boxes(yolox_boxes(self._detector, frame), self._options).corners
+    return select_boxes(found_boxes(self._detector.detect(frame)), self._options).corners
 
 
 def make_box_finder(bundle: Bundle | ObjectBundle, detector: str) -> BoxFinder | None:
