@@ -202,7 +202,7 @@ def _silu(x: jax.Array) -> jax.Array:
 
 
 def _pixel_phases(frames: jax.Array) -> jax.Array:
-  """Return the pixels of each 2x2 square as channels, column by column: [B, H/2, W/2, 4]."""
+  """Return the pixels of each 2x2 square, column by column, as channels."""
   phases = [frames[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
   return jnp.stack(phases, -1)
 
