@@ -2,6 +2,7 @@
 
   python -m a3dcae_jax.detect --bundle=camera.bundle rtsp://10.0.0.7/live door=1
   python -m a3dcae_jax.detect --bundle=camera.bundle --out=found archive/2026
+  python -m a3dcae_jax.detect --bundle=camera.bundle --serve=8080 door=rtsp://10.0.0.7/live
   ffmpeg -i ... -f mjpeg - | python -m a3dcae_jax.detect --bundle=camera.bundle -
 
 A source is a video file, a folder of images, a folder of videos, an address (rtsp, http, rtmp, udp
@@ -41,6 +42,11 @@ _DETECTOR = flags.DEFINE_string(
 _THRESHOLD = flags.DEFINE_float(
   'threshold', None, "Score from which on a frame is abnormal; by default the bundle's."
 )
+_FEEDBACK = flags.DEFINE_bool(
+  'feedback',
+  False,
+  "Raise each source's threshold above its events that were marked as normal on the page.",
+)
 _MASK = flags.DEFINE_multi_string(
   'mask',
   [],
@@ -66,6 +72,17 @@ _MQTT = flags.DEFINE_string(
   'mqtt://USER@HOST:PORT/PREFIX to publish messages (extra mqtt); the password is in '
   'A3DCAE_MQTT_PASSWORD.',
 )
+_SERVE = flags.DEFINE_string(
+  'serve',
+  '',
+  'PORT, HOST:PORT or [HOST]:PORT of a live page (extra serve); PORT alone: only for this machine.',
+)
+_TOKEN_FILE = flags.DEFINE_string(
+  'token_file',
+  '',
+  'File with the token that the page asks for; by default the environment variable A3DCAE_TOKEN. '
+  'Without a token only this machine can see the page.',
+)
 _RAW = flags.DEFINE_string(
   'raw', '', 'WIDTHxHEIGHT: standard input has raw grey frames of one byte per pixel.'
 )
@@ -84,11 +101,13 @@ def main(texts: Sequence[str]) -> int | None:
   out = pathlib.Path(given_path(_OUT, 'as in --out=detections'))
   raw = _size(_RAW.value)
   from a3dcae_jax.watching.notify import make_notifiers
+  from a3dcae_jax.watching.page.server import make_page
   from a3dcae_jax.watching.sources import find_sources
 
   sources = find_sources(texts, _shard())
   if raw and not any(source.kind == 'pipe' for source in sources):
     raise UserError('--raw goes with the source -')
+  page = make_page(_SERVE.value, _TOKEN_FILE.value)
   check_devices()
   # Imports JAX, after the flags are checked: --help and mistakes do not wait for it.
   from a3dcae_jax.watching.session import Options, detect
@@ -103,9 +122,10 @@ def main(texts: Sequence[str]) -> int | None:
     raw=raw,
     until_s=_UNTIL.value,
     status_s=_STATUS.value,
+    feedback=_FEEDBACK.value,
   )
   notifiers = make_notifiers(_WEBHOOK.value, _EXEC.value, _MQTT.value)
-  return EXIT_USER_ERROR if detect(bundle, sources, options, notifiers) else None
+  return EXIT_USER_ERROR if detect(bundle, sources, options, notifiers, page) else None
 
 
 def _shard() -> tuple[int, int]:

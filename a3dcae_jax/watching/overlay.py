@@ -74,22 +74,38 @@ def draw(
     error_scale: mean and deviation of the training errors.
   """
   width, height = image.width, image.height
+  image = draw_marks(image, scored, scored.score >= threshold, error_scale)
+  page = Image.new('RGB', (width, height + _STRIP_PX), _BACKGROUND)
+  page.paste(image, (0, 0))
+  canvas = ImageDraw.Draw(page)
+  _draw_strip(canvas, scores, threshold, (width, height))
+  return page
+
+
+def draw_marks(
+  image: Any, scored: FrameScore, is_abnormal: bool, error_scale: tuple[float, float]
+) -> Image.Image:
+  """Return a picture with heat or the boxes of objects.
+
+  Args:
+    image: the picture; it may be drawn on.
+    scored: score of its frame.
+    is_abnormal: whether to draw a box around the strongest region.
+    error_scale: mean and deviation of the training errors.
+  """
+  width, height = image.width, image.height
   mean, std = error_scale
   if scored.heat is not None:
     level = np.clip((scored.heat - mean) / (8 * std), 0, 1)
     alpha = Image.fromarray((160 * level).astype(np.uint8)).resize((width, height), Image.BILINEAR)
     image = Image.composite(Image.new('RGB', image.size, _HEAT), image, alpha)
-  page = Image.new('RGB', (width, height + _STRIP_PX), _BACKGROUND)
-  page.paste(image, (0, 0))
-  canvas = ImageDraw.Draw(page)
-  is_abnormal = scored.score >= threshold
+  canvas = ImageDraw.Draw(image)
   if scored.objects is not None:
     for *corners, _ in scored.objects.tolist():
       canvas.rectangle(_pixels(corners, width, height), outline=_LINE)
   if is_abnormal and scored.box:
     canvas.rectangle(_pixels(scored.box, width, height), outline=_HEAT, width=2)
-  _draw_strip(canvas, scores, threshold, (width, height))
-  return page
+  return image
 
 
 def _draw_strip(canvas, scores, threshold, size):

@@ -1,6 +1,7 @@
 """The loop of `detect`: all sources are read, scored and looked after."""
 
 import contextlib
+import functools
 import pathlib
 import signal
 import sys
@@ -28,9 +29,12 @@ from a3dcae_jax.watching.masks import make_mask, read_masks
 from a3dcae_jax.watching.notify import Message, Notifier
 from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished
 from a3dcae_jax.watching.overlay import OverlayWriter
+from a3dcae_jax.watching.page.feed import Feed
+from a3dcae_jax.watching.page.feedback import Feedback, other_events, raised_threshold, read_marks
+from a3dcae_jax.watching.page.server import PageServer
 from a3dcae_jax.watching.reader import Reader
 from a3dcae_jax.watching.sources import Source
-from a3dcae_jax.watching.status import StatusLines, end_line
+from a3dcae_jax.watching.status import StatusLines, end_line, raised_line
 from a3dcae_jax.watching.watch import Parts, Watch
 
 FILES_AT_ONCE = 2
@@ -54,6 +58,7 @@ class Options(NamedTuple):
     raw: width and height of raw frames in a pipe; None if the pipe is a video.
     until_s: seconds after which to end; 0: never.
     status_s: seconds between two status lines.
+    feedback: whether to raise thresholds above the events that were marked as normal.
   """
 
   out: pathlib.Path
@@ -65,10 +70,15 @@ class Options(NamedTuple):
   raw: tuple[int, int] | None = None
   until_s: float = 0.0
   status_s: float = 5.0
+  feedback: bool = False
 
 
 def detect(
-  folder: str, sources: Sequence[Source], options: Options, notifiers: Sequence[Notifier] = ()
+  folder: str,
+  sources: Sequence[Source],
+  options: Options,
+  notifiers: Sequence[Notifier] = (),
+  page: PageServer | None = None,
 ) -> int:
   """Watch sources until they end, a time is over or a signal comes.
 
@@ -77,6 +87,7 @@ def detect(
     sources: what to watch. Live sources are watched all at once.
     options: see `Options`.
     notifiers: get all messages.
+    page: shows everything in browsers.
 
   Returns:
     The number of sources that could not be watched to their end.
@@ -90,6 +101,8 @@ def detect(
   session = Session(bundle, options, finder, masks, notifiers)
   claim_folder(options.out)
   print(session.begin_line(), flush=True)
+  if page:
+    session.feed = _start_page(page, bundle, sources, options.out)
   try:
     with _stopped_by_signals(session.stop):
       session.run(sources)
@@ -97,7 +110,23 @@ def detect(
     session.close()
     for notifier in notifiers:
       notifier.close()
+    if page:
+      page.close()
   return session.failed
+
+
+def _start_page(
+  page: PageServer, bundle: Bundle | ObjectBundle, sources: Sequence[Source], out: pathlib.Path
+) -> Feed:
+  """Serve the page and return what it shows; events of earlier calls are in it."""
+  from a3dcae_jax.watching.page.app import make_app  # its packages are in an extra
+
+  calibration = bundle.manifest['calibration']
+  feed = Feed(out, (calibration['mean'], calibration['std']))
+  feed.load(sources)
+  feedback = Feedback(out, bundle.manifest['sha256'])
+  page.start(functools.partial(make_app, feed, feedback))
+  return feed
 
 
 class Session:
@@ -107,6 +136,7 @@ class Session:
     failed: number of sources that could not be watched to their end.
     watches: the sources that are watched now.
     ended: whether to stop.
+    feed: what a page shows; None without one.
   """
 
   def __init__(
@@ -139,12 +169,13 @@ class Session:
     self._threshold = stream_threshold(bundle)
     if options.threshold is not None:
       self._threshold = options.threshold
-    self._identity = {'bundle': bundle.manifest['sha256'], 'threshold': self._threshold}
+    self._marks = read_marks(options.out) if options.feedback else {}
     self._wake = threading.Event()
     self._status = StatusLines(options.status_s)
     self.watches: dict[int, Watch] = {}
     self.failed = 0
     self.ended = threading.Event()
+    self.feed: Feed | None = None
 
   def begin_line(self) -> str:
     """Return a line on the threshold and the expected rate of alarms."""
@@ -193,7 +224,7 @@ class Session:
   def _begin_all(self, sources: Sequence[Source]) -> None:
     """Compile the program and open the first sources: all live ones, and some files."""
     out = self._options.out
-    waiting = [source for source in sources if not is_finished(out, source, self._identity)]
+    waiting = [source for source in sources if not is_finished(out, source, self._identity(source))]
     self._is_single = len(sources) == 1
     if len(waiting) < len(sources):
       print(f'{len(sources) - len(waiting)} of {len(sources)} sources are finished already')
@@ -205,6 +236,16 @@ class Session:
       self._scorer = StreamScorer(self._bundle, slots)
       self._scorer.warm_up()
       self._fill_slots()
+
+  def _threshold_of(self, source: Source) -> tuple[float, int]:
+    """Return the threshold of a source, and the number of normal events that raised it."""
+    sha256 = self._bundle.manifest['sha256']
+    return raised_threshold(self._marks, source.name, self._threshold, sha256)
+
+  def _identity(self, source: Source) -> dict[str, Any]:
+    """Return what the results of a source depend on."""
+    sha256 = self._bundle.manifest['sha256']
+    return {'bundle': sha256, 'threshold': self._threshold_of(source)[0]}
 
   def _take(self) -> int:
     """Give waiting frames to the scorer and return how many there were."""
@@ -224,6 +265,8 @@ class Session:
       watch.check()
       watch.folder.scores.flush()
       watch.folder.events.flush()
+    if self.feed:
+      self.feed.measure(self.watches.values())
     self._status.print(self.watches.values(), self._notifiers)
 
   def _end_finished(self) -> None:
@@ -236,6 +279,8 @@ class Session:
     watch = self.watches[slot]
     is_over = watch.reader.is_done and not watch.reader.waiting
     watch.end(is_stopped=not is_over)
+    if self.feed:
+      self.feed.end(watch)
     del self.watches[slot]
     self._free.append(slot)
     if watch.reader.error and not watch.source.is_live:
@@ -261,7 +306,11 @@ class Session:
   def _begin(self, source: Source, slot: int) -> Watch:
     options = self._options
     bundle = self._bundle
-    folder = SourceFolder(options.out, source, self._identity)
+    threshold, raising = self._threshold_of(source)
+    if raising:
+      others = other_events(options.out, source.name, self._marks)
+      print(raised_line(source, threshold, raising, others), flush=True)
+    folder = SourceFolder(options.out, source, self._identity(source))
     ignored = self._masks.get(source.name)
     mask = None
     if ignored is not None:
@@ -272,7 +321,7 @@ class Session:
       calibration = bundle.manifest['calibration']
       scale = calibration['mean'], calibration['std']
       overlay = OverlayWriter(
-        folder.path / 'overlay.mp4', self._threshold, scale, waits=not source.is_live
+        folder.path / 'overlay.mp4', threshold, scale, waits=not source.is_live
       )
     reader = Reader(
       source,
@@ -290,12 +339,15 @@ class Session:
       mask=mask,
       overlay=overlay,
       notify=self._notify,
+      view=self.feed.begin(source, threshold) if self.feed else None,
     )
-    return Watch(parts, self._scorer, threshold=self._threshold, frames_per_s=self._frames_per_s)
+    return Watch(parts, self._scorer, threshold=threshold, frames_per_s=self._frames_per_s)
 
   def _notify(self, message: Message) -> None:
     for notifier in self._notifiers:
       notifier.add(message)
+    if self.feed:
+      self.feed.add(message)
 
 
 @contextlib.contextmanager

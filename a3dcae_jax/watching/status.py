@@ -1,9 +1,10 @@
 """The status lines of `detect`: rates, latency, dropped frames and faults."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from a3dcae_jax.watching.notify import Notifier
+from a3dcae_jax.watching.sources import Source
 from a3dcae_jax.watching.watch import Watch
 
 _SHOWN = 20  # sources; more would hide everything else
@@ -58,6 +59,22 @@ def status_line(watch: Watch, captured_per_s: float, scored_per_s: float) -> str
   if watch.dropped_files:
     parts.insert(-1, f'{watch.dropped_files} files dropped')
   return f'{watch.source.name}: {", ".join(parts)}'
+
+
+def raised_line(source: Source, threshold: float, raising: int, others: Sequence[float]) -> str:
+  """Return the line on a threshold that feedback has raised.
+
+  Args:
+    source: the source.
+    threshold: its new threshold.
+    raising: number of events marked as normal that it lies above.
+    others: highest scores of its other events.
+  """
+  lost = sum(score < threshold for score in others)
+  return (
+    f'{source.name}: threshold {threshold:.3f}, above {raising} events marked as normal; '
+    f'{lost} of {len(others)} other events would not start either'
+  )
 
 
 def end_line(watch: Watch) -> str:

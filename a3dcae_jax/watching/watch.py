@@ -4,7 +4,7 @@ import datetime
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,14 @@ class _Best(NamedTuple):
   picture: Picture | None
 
 
+class View(Protocol):
+  """Shows a source to people."""
+
+  def add(self, scored: FrameScore, picture: Picture | None, wall_s: float) -> None:
+    """Take the score of a frame, its picture if it has one, and when the frame came."""
+    ...
+
+
 class Parts(NamedTuple):
   """The parts of a `Watch`.
 
@@ -59,6 +67,7 @@ class Parts(NamedTuple):
     mask: ignored region; None without one.
     overlay: writes `overlay.mp4`; None without.
     notify: called with each message.
+    view: what the page shows of it; None without a page.
   """
 
   source: Source
@@ -70,6 +79,7 @@ class Parts(NamedTuple):
   mask: Mask | None
   overlay: OverlayWriter | None
   notify: Callable[[Message], None]
+  view: View | None = None
 
 
 class Watch:
@@ -80,6 +90,7 @@ class Watch:
     slot: number of its stream in the scorer.
     reader: its thread.
     folder: its results.
+    view: what the page shows of it; None without a page.
     scored: number of frames with a score.
     events: number of abnormal events so far.
     latency_s: longest time from a frame to its score since the last status line.
@@ -100,6 +111,7 @@ class Watch:
       frames_per_s: approximate rate of the source.
     """
     self.source, self.slot, self.reader, self.folder = parts[:4]
+    self.view = parts.view
     self._parts = parts
     self._scorer = scorer
     self._detector = EventDetector(threshold)
@@ -180,6 +192,8 @@ class Watch:
     self.folder.scores.add(f'{frame.index},{time_s:.3f},{scored.score:.6g},{event}')
     if self._parts.overlay:
       self._parts.overlay.add(scored, frame.picture)
+    if self.view:
+      self.view.add(scored, frame.picture, frame.wall_s)
 
   def check(self) -> None:
     """Start the fault of a live source that is lost or has stalled."""

@@ -5,6 +5,7 @@ import json
 import pathlib
 import threading
 import time
+import urllib.request
 
 import av
 import numpy as np
@@ -16,6 +17,10 @@ from a3dcae_jax.data.video_file import read_video
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.watching import capture, health, reader, session
+from a3dcae_jax.watching.page.access import Address
+from a3dcae_jax.watching.page.event_list import EventList
+from a3dcae_jax.watching.page.feedback import Feedback
+from a3dcae_jax.watching.page.server import PageServer
 from a3dcae_jax.watching.session import Options, detect
 from a3dcae_jax.watching.sources import find_sources
 from tests.watching.toy import (
@@ -389,6 +394,58 @@ def test_an_ignored_region_raises_no_event(bundle, video, tmp_path):
   Image.fromarray(image | 255).save(tmp_path / 'all.png')
   with pytest.raises(UserError, match='no part of the picture is black'):
     watch(bundle, [video], tmp_path / 'o2', masks=[str(tmp_path / 'all.png')])
+
+
+def test_events_marked_as_normal_do_not_start_again_with_feedback(bundle, video, tmp_path, capsys):
+  other = str(write_video(tmp_path / 'night.avi', camera(150, BRIGHT)))
+  out = tmp_path / 'out'
+  watch(bundle, [video, other], out)
+  events = EventList(out)
+  events.load(find_sources([video]))
+  (event,) = events.newest()
+  Feedback(out, load_bundle(bundle).manifest['sha256']).mark(event, True)
+  _, messages = watch(bundle, [video, other], out)
+  assert messages == []  # finished already
+  capsys.readouterr()
+  _, messages = watch(bundle, [video, other], out, feedback=True)
+  assert messages == []  # the other one still is
+  line = 'above 1 events marked as normal; 0 of 0 other events would not start either'
+  assert line in capsys.readouterr().out
+  assert events_in(out / 'day.avi') == []
+  assert len(events_in(out / 'night.avi')) >= 2
+
+
+def test_a_page_shows_what_is_watched_and_what_was_found_before(bundle, video, tmp_path, quick):
+  server = HttpCamera(list(camera(40)))
+  out = tmp_path / 'out'
+  watch(bundle, [video], out)
+  sources = find_sources([video, f'a={server.address}'])
+  page = PageServer(Address('127.0.0.1', 0), '')
+  thread = threading.Thread(
+    target=detect, args=(bundle, sources, Options(out, until_s=4), [], page)
+  )
+  thread.start()
+
+  def asked(path):
+    try:
+      with urllib.request.urlopen(f'{page.url}{path}', timeout=5) as answer:
+        return answer.read()
+    except OSError:  # it is not ready yet
+      return b''
+
+  until(lambda: asked('readyz') == b'ready\n')
+  until(lambda: json.loads(asked('api/state'))['sources'][0]['scored'] > 0)
+  state = json.loads(asked('api/state'))['sources']
+  assert [source['name'] for source in state] == ['a']
+  assert state[0]['state'] == 'ok'
+  assert asked(f'pictures/{state[0]["number"]}?marks=1')[:2] == b'\xff\xd8'
+  found = json.loads(asked('api/events'))
+  assert [event['source'] for event in found['events']] == ['day.avi']
+  assert asked(f'clips/{found["events"][0]["key"]}')[4:8] == b'ftyp'
+  thread.join(30)
+  assert not thread.is_alive()
+  assert asked('healthz') == b''  # the port is free again
+  server.stop()
 
 
 def test_it_ends_after_the_time_that_was_set(bundle, tmp_path, quick):

@@ -1,0 +1,1 @@
+"""The live page of `detect`: pictures, scores and events in a browser."""

@@ -1,0 +1,179 @@
+"""Feedback on events: which of them were normal, and thresholds that follow from it.
+
+OUT/feedback.jsonl has one line for each mark: `time`, `source`, `id` and `score` of the event, when
+it began and ended, the `threshold`, the SHA-256 of the `bundle`, and `normal`. The last line on an
+event counts, so that a mark is taken back by a further line.
+"""
+
+import datetime
+import json
+import math
+import os
+import pathlib
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from a3dcae_jax.watching.output import EVENTS
+from a3dcae_jax.watching.page.event_list import Listed, event_key, read_records
+
+FEEDBACK = 'feedback.jsonl'
+
+
+class Mark(NamedTuple):
+  """The last feedback on an event.
+
+  Attributes:
+    source: name of the source.
+    is_normal: whether the event was normal.
+    score: its highest score.
+    bundle: SHA-256 of the bundle that found it.
+  """
+
+  source: str
+  is_normal: bool
+  score: float
+  bundle: str
+
+
+class Feedback:
+  """The file of all feedback; it is only added to.
+
+  Args:
+    out: folder of the results.
+    bundle: SHA-256 of the bundle.
+  """
+
+  def __init__(self, out: pathlib.Path, bundle: str) -> None:
+    self._path = out / FEEDBACK
+    self._bundle = bundle
+    self._lock = threading.Lock()
+    self._marks = read_marks(out)
+
+  def is_normal(self, key: str) -> bool:
+    """Return whether an event was marked as normal."""
+    mark = self._marks.get(key)
+    return bool(mark and mark.is_normal)
+
+  def mark(self, event: Listed, is_normal: bool) -> None:
+    """Mark an event as normal, or take that back; it is on the disk when this returns.
+
+    Raises:
+      OSError: if it cannot be written; then nothing is changed.
+    """
+    mark = Mark(event.source, is_normal, event.score, self._bundle)
+    line = {
+      'time': _text(None),
+      'source': event.source,
+      'id': event.name,
+      'normal': is_normal,
+      'score': event.score,
+      'start': _text(event.start_s),
+      'end': _text(event.end_s) if event.end_s else None,
+      'first_frame': event.record.get('first_frame'),
+      'last_frame': event.record.get('last_frame'),
+      'threshold': event.record.get('threshold'),
+      'bundle': self._bundle,
+    }
+    with self._lock:
+      if self.is_normal(event.key) == is_normal:
+        return
+      _append(self._path, json.dumps(line, allow_nan=False))
+      self._marks[event.key] = mark
+
+
+def read_marks(out: pathlib.Path) -> dict[str, Mark]:
+  """Return the last feedback on each event, by the key of the event.
+
+  Damaged lines are left out.
+
+  Args:
+    out: folder of the results.
+  """
+  marks = {}
+  try:
+    lines = (out / FEEDBACK).read_bytes().splitlines()
+  except FileNotFoundError:
+    return marks
+  for line in lines:
+    try:
+      record = json.loads(line)
+      mark = Mark(
+        str(record['source']), record['normal'] is True, float(record['score']), record['bundle']
+      )
+      marks[event_key(mark.source, str(record['id']))] = mark
+    except (ValueError, KeyError, TypeError, RecursionError):
+      continue
+  return marks
+
+
+def raised_threshold(
+  marks: dict[str, Mark], source: str, threshold: float, bundle: str
+) -> tuple[float, int]:
+  """Return the lowest threshold at which no event that was normal would start again.
+
+  An event does not start if no score reaches the threshold, so the threshold lies just above the
+  highest score of these events. Events found by another bundle do not count, since their scores
+  have another scale.
+
+  Args:
+    marks: see `read_marks`.
+    source: name of the source; events of other sources do not count.
+    threshold: which is never lowered.
+    bundle: SHA-256 of the bundle.
+
+  Returns:
+    The threshold, and the number of events that it lies above.
+  """
+  scores = [
+    mark.score
+    for mark in marks.values()
+    if mark.source == source and mark.bundle == bundle and mark.is_normal
+  ]
+  scores = [score for score in scores if math.isfinite(score) and score >= threshold]
+  if not scores:
+    return threshold, 0
+  return float(np.nextafter(max(scores), np.inf)), len(scores)
+
+
+def other_events(out: pathlib.Path, source: str, marks: dict[str, Mark]) -> list[float]:
+  """Return the highest scores of a source's ended events that are not marked as normal.
+
+  Args:
+    out: folder of the results.
+    source: name of the source.
+    marks: see `read_marks`.
+  """
+  scores = []
+  for record in read_records(out / source / EVENTS):
+    mark = marks.get(event_key(source, record['id']))
+    is_event = (record['kind'], record['type']) == ('abnormal', 'end')
+    if is_event and not (mark and mark.is_normal):
+      scores.append(record['peak_score'])
+  return scores
+
+
+def _append(path, line):
+  """Add a line and wait until the disk has it; a half-written line is taken back."""
+  with open(path, 'ab+', buffering=0) as file:
+    size = file.seek(0, os.SEEK_END)
+    content = f'{line}\n'.encode()
+    if size:
+      file.seek(size - 1)
+      if file.read(1) != b'\n':  # of a process that was killed
+        content = b'\n' + content
+    try:
+      if file.write(content) < len(content):
+        raise OSError('the disk is full')
+      os.fsync(file.fileno())
+    except OSError:
+      file.truncate(size)
+      raise
+
+
+def _text(seconds: float | None) -> Any:
+  """Return a Unix time, or the present, as text in UTC."""
+  now = datetime.datetime.now(datetime.UTC)
+  moment = now if seconds is None else datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+  return moment.isoformat(timespec='milliseconds')

@@ -1,0 +1,146 @@
+"""What the page shows of sources: bounded, in order, and ready for JSON."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from a3dcae_jax.watching.notify import Message
+from a3dcae_jax.watching.page import feed as feeds
+from a3dcae_jax.watching.page.feed import STRIP_S, Feed
+from a3dcae_jax.watching.page.pictures import Pictures
+from tests.watching.page import made
+from tests.watching.page.made import START_S, record, scored, source, watch
+
+
+@pytest.fixture
+def feed(tmp_path):
+  return Feed(tmp_path, (0.0, 0.01))
+
+
+def test_points_and_strip_keep_the_highest_scores_and_do_not_grow(feed):
+  view = feed.begin(source(), 5.0)
+  count = 4 * 200_000  # a frame per quarter of a second, for 55 hours
+  for frame in range(0, count, 100):
+    view.add(scored(frame, float(frame == 400_000)), None, START_S + frame / 4)
+  assert len(view.state()['points']) == feeds.POINTS
+  strip = view.strip(0)
+  assert len(strip) == feeds.STRIP_HOURS * 3600 // STRIP_S
+  numbers = [number for number, _ in strip]
+  assert numbers == sorted(set(numbers))
+  assert view.strip(numbers[-2]) == strip[-2:]
+
+
+def test_one_high_score_is_seen_in_the_small_plot_and_in_the_timeline(feed):
+  view = feed.begin(source(), 5.0)
+  for frame in range(100):
+    view.add(scored(frame, 9.0 if frame == 57 else 1.0), None, START_S + frame / 25)
+  points = view.state()['points']
+  assert points == [9.0 if index == 57 // 4 else 1.0 for index in range(25)]
+  assert [score for _, score in view.strip(0)].count(9.0) == 1
+
+
+def test_scores_that_are_no_numbers_are_valid_json(feed):
+  view = feed.begin(source(), float('inf'))
+  for score in (np.inf, np.nan, 1.0, np.nan):
+    view.add(scored(0, score), None, START_S)
+  state = view.state()
+  json.dumps(state, allow_nan=False)
+  assert state['score'] is None
+  assert view.strip(0) == [[int(START_S // STRIP_S), 1.0]]
+
+
+def test_the_state_follows_events_and_faults(feed):
+  view = feed.begin(source(), 5.0)
+  assert view.state()['state'] == 'waiting'
+  view.add(scored(0, 1.0), None, time.time())
+  assert view.state()['state'] == 'ok'
+  feed.add(Message(record('abnormal', 'start', 'a'), b''))
+  assert view.state()['state'] == 'abnormal'
+  feed.add(Message(record('abnormal', 'end', 'a'), b''))
+  assert view.state()['state'] == 'ok'
+  feed.add(Message(record('lost', 'start', 'b', message='no answer'), b''))
+  feed.measure([watch(view, captured=9, scored=7, dropped=2, fault='lost')])
+  state = view.state()
+  assert (state['state'], state['message']) == ('lost', 'no answer')
+  assert (state['captured'], state['scored'], state['dropped']) == (9, 7, 2)
+  assert state['faults'] == {'lost': 1}
+  feed.add(Message(record('lost', 'end', 'b'), b''))
+  feed.measure([watch(view)])
+  assert (view.state()['state'], view.state()['message']) == ('ok', '')
+  feed.end(watch(view))
+  assert view.state()['state'] == 'ended'
+
+
+def test_rates_are_those_of_the_last_seconds(feed, monkeypatch):
+  now = [100.0]
+  monkeypatch.setattr(feeds.time, 'monotonic', lambda: now[0])
+  view = feed.begin(source(), 5.0)
+  for second in range(1, 12):
+    now[0] += 1.0
+    rate = 10 if second <= 5 else 30
+    captured = 10 * min(second, 5) + rate * max(0, second - 5)
+    feed.measure([watch(view, captured=captured, scored=captured // 2)])
+  assert view.state()['captured_per_s'] == 30.0
+  assert view.state()['scored_per_s'] == 15.0
+
+
+def test_the_latency_is_the_longest_of_the_last_seconds(feed, monkeypatch):
+  now = [100.0]
+  monkeypatch.setattr(feeds.time, 'monotonic', lambda: now[0])
+  monkeypatch.setattr(feeds.time, 'time', lambda: START_S)
+  view = feed.begin(source(), 5.0)
+  view.add(scored(0, 1.0), None, START_S - 2.0)
+  feed.measure([watch(view, captured=1)])
+  assert view.state()['latency_s'] == 2.0
+  for _ in range(12):
+    now[0] += 1.0
+    view.add(scored(0, 1.0), None, START_S - 0.5)
+    feed.measure([watch(view, captured=1)])
+  assert view.state()['latency_s'] == 0.5
+
+
+def test_of_an_archive_the_last_files_stay_visible(feed):
+  views = [feed.begin(source(f'{index}.avi', 'file'), 5.0) for index in range(10)]
+  for view in views[:8]:
+    feed.end(watch(view))
+  shown = [view.number for view in feed.views()]
+  assert shown == [4, 5, 6, 7, 8, 9]
+  assert feed.view(0) is None
+  assert feed.view(9) is views[9]
+
+
+def test_it_is_ready_once_every_live_source_has_a_score(feed):
+  assert feed.obstacle() == 'the program is being compiled'
+  first, second = feed.begin(source('a'), 5.0), feed.begin(source('b'), 5.0)
+  first.add(scored(0, 1.0), None, time.time())
+  assert feed.obstacle() == '1 of 2 sources have no score yet'
+  second.add(scored(0, 1.0), None, time.time())
+  assert feed.obstacle() == ''
+  feed.measure([watch(second, fault='lost')])
+  assert feed.obstacle() == '1 of 2 sources are lost or have stalled'
+
+
+def test_a_picture_is_encoded_once_for_all_browsers(feed, monkeypatch):
+  now = [100.0]
+  monkeypatch.setattr('a3dcae_jax.watching.page.pictures.time.monotonic', lambda: now[0])
+  view = feed.begin(source(), 5.0)
+  pictures = Pictures(feed)
+  assert pictures.jpeg(view, False) == b''
+  view.add(scored(0, 1.0, np.full((4, 6), 0.08)), made.picture(0), START_S)
+  first = pictures.jpeg(view, False)
+  assert first[:2] == b'\xff\xd8'
+  view.add(scored(1, 1.0, np.full((4, 6), 0.08)), made.picture(1, grey=20), START_S)
+  assert pictures.jpeg(view, False) is first
+  assert pictures.jpeg(view, True) != first
+  now[0] += 1.0
+  assert pictures.jpeg(view, False) != first
+
+
+def test_a_reader_that_holds_a_lock_does_not_hold_the_detector_for_long(feed):
+  """All locks are free again when a snapshot has been taken."""
+  view = feed.begin(source(), 5.0)
+  for call in (view.state, lambda: view.strip(0), feed.views, feed.obstacle, feed.events.newest):
+    call()
+    assert not view._lock.locked() and not feed._lock.locked() and not feed.events._lock.locked()
