@@ -80,7 +80,7 @@ def size_fault(width: int, height: int) -> str:
 
 
 def with_length(video: Video, num_frames: int) -> Video:
-  """Return a video with all its labels and tracks, now that its number of frames is known.
+  """Return a video with all its labels and tracks, its number of frames known.
 
   Raises:
     UserError: if labels do not fit into the frames.
