@@ -213,7 +213,7 @@ def _doubled(x: jax.Array) -> jax.Array:
 
 
 def _shifted_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  """Convolve each channel with its own kernel [k, k, C], as a sum of shifted products."""
+  """Convolve each channel with its own kernel [k, k, C]: shifted products."""
   side = kernel.shape[0]
   margin = side // 2
   height, width = x.shape[1] // stride, x.shape[2] // stride

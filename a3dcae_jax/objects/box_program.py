@@ -65,7 +65,9 @@ def find_boxes(
 
 
 def decoded(rows: jax.Array, input_px: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
-  """Return corners in pixels of the input, [B, P, 4], and scores of classes, [B, P, classes].
+  """Return corners [B, P, 4] and scores [B, P, classes] of all places.
+
+  Corners are in pixels of the input.
 
   Args:
     rows: output of the network, see `models.yolox.Yolox`.
@@ -93,7 +95,7 @@ def grid(input_px: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def suppressed(corners: jax.Array, score: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
-  """Return the boxes that no better box overlaps, best first, as `boxes.suppress` does.
+  """Return the boxes that no better box overlaps, as `boxes.suppress` does.
 
   Boxes with a score below `MIN_SCORE` are left out. The best box that is left is taken, and those
   that it overlaps are left out, until there is none in any frame.

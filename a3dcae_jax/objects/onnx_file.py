@@ -93,7 +93,7 @@ def _node(content: Any) -> Node:
 
 
 def _tensor(content: Any) -> tuple[str, np.ndarray | None]:
-  """Return the name of an array and its values; None if they are no float32 in the file."""
+  """Return the name of an array and its values; None if they are no float32."""
   fields = _message(content)
   name = _text(_one(fields, 8))
   raw = b''.join(bytes(part) for part in fields.get(9, []) or fields.get(4, []))

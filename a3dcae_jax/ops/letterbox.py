@@ -19,7 +19,7 @@ _BITS = 22
 
 
 def fitted_size(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, float]:
-  """Return height and width of a frame that fits into a size, and the ratio of sides.
+  """Return height and width of a frame fitted into a size, and their ratio.
 
   Args:
     height: of the frame.
