@@ -9,6 +9,7 @@
 #   trace           the kernels that take the time
 #   check           the operators and one step against the CPU
 #   rates           each convolution by itself
+#   stream          cameras that `detect` carries; needs av, and is left out without
 #   conv_algorithm, polyphase, input_pipeline, remat     the step with other settings
 #   flags           the step with the XLA flags of tools/xla_flags
 #   profile, train  a training run for the remaining time, traced and scored
@@ -32,7 +33,7 @@
 # Ten minutes are not enough for both the compiled reference implementation and all updates of
 # `paper`. Two runs are, each in a lease of its own:
 #
-#   rest='trace check rates conv_algorithm polyphase input_pipeline remat flags profile'
+#   rest='trace check stream rates conv_algorithm polyphase input_pipeline remat flags profile'
 #   PEER=torch_peer.py LAYOUTS=ndhwc BATCHES=32 TRAIN_BATCHES=16 SKIP="benchmark train $rest" \
 #     PART_S=570 PEER_S=570 LIMIT_S=580 bash tools/gpu_check.sh
 #   CACHE=packed.npz SKIP="benchmark peer $rest" TRAIN_FLAGS=--config.seed=1 LIMIT_S=280 \
@@ -230,6 +231,15 @@ if [ -n "$with_peer" ]; then
     beside_peer "$layout"
     beside_compiled_peer "$layout"
   done
+fi
+if wanted stream; then
+  if "$PYTHON" - av <<< 'import av' 2> /dev/null; then
+    within benchmark_stream "$PYTHON" -m a3dcae_jax.benchmark --modes=stream --preset="$PRESET" \
+      --seconds=5 --json="$OUT/stream.json"
+  else
+    left_out="$left_out stream"
+    printf '== stream LEFT OUT: no av\n'
+  fi
 fi
 ! wanted rates || tool rates conv_rates --json="$OUT/rates.json" --batch="$infer_batch"
 if wanted conv_algorithm; then

@@ -17,6 +17,7 @@ BLOCK_PX = 8
 """Side of the squares of a frame whose mean error is kept, in pixels."""
 
 _BATCH_SIZES = (16, 4, 1)  # of windows; each is compiled once, when it is first needed
+_CPU_BATCH = 4  # at most: larger ones are no faster on CPUs, and all their scores come last
 
 
 class Window(NamedTuple):
@@ -152,11 +153,15 @@ class FrameProgram:
     if calibration['per_position']:
       self._position_mean = np.asarray(calibration['position_mean'])
     self._squares = jax.jit(_mean_of_squares)
+    self._sizes = _BATCH_SIZES
 
   def warm_up(self, streams: int) -> None:
-    """Compile the batches that a number of streams needs."""
+    """Compile all batches that a number of streams will use."""
     shape = (self._bundle.window, self._bundle.height, self._bundle.width)
-    for size in batch_sizes(streams):
+    if jax.default_backend() == 'cpu':
+      most = min(streams, _CPU_BATCH)
+      self._sizes = tuple(size for size in _BATCH_SIZES if size <= most)
+    for size in self._sizes:
       self._run(np.zeros((size, *shape), np.uint8))
 
   def run(self, streams: Sequence[FrameStream]) -> None:
@@ -166,7 +171,7 @@ class FrameProgram:
       waiting += [(stream, window) for window in stream.complete]
       stream.complete = []
     start = 0
-    for size in batch_sizes(len(waiting)):
+    for size in batch_sizes(len(waiting), self._sizes):
       batch = waiting[start : start + size]
       start += size
       errors, heat = self._run(np.stack([window.clip for _, window in batch]))
@@ -185,13 +190,18 @@ class FrameProgram:
     return np.asarray(errors, np.float64) / self._position_mean, heat / by_position
 
 
-def batch_sizes(count: int) -> list[int]:
-  """Return the sizes of full batches for a number of windows."""
-  sizes = []
-  for size in _BATCH_SIZES:
-    sizes += [size] * (count // size)
+def batch_sizes(count: int, sizes: Sequence[int]) -> list[int]:
+  """Return the sizes of full batches for a number of windows.
+
+  Args:
+    count: number of windows.
+    sizes: possible sizes, the largest first and 1 last.
+  """
+  chosen = []
+  for size in sizes:
+    chosen += [size] * (count // size)
     count %= size
-  return sizes
+  return chosen
 
 
 def _mean_of_squares(maps):

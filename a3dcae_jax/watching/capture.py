@@ -78,11 +78,11 @@ def capture(source: Source, wanted: Format) -> Iterator[Captured]:
     if source.kind == 'images':
       yield from _from_arrays(_images_of(source), wanted)
     elif source.kind == 'file':
-      yield from _from_frames(decode_video(source.address), wanted)
+      yield from captured_frames(decode_video(source.address), wanted)
     elif source.kind == 'pipe' and wanted.raw:
       yield from _from_arrays(_raw_frames(*wanted.raw), wanted)
     else:
-      yield from _from_frames(_stream_frames(source), wanted)
+      yield from captured_frames(stream_frames(source), wanted)
   except (SourceError, GeneratorExit):
     raise
   except UserError as error:
@@ -116,7 +116,8 @@ def _is_turned(frame):
   return frame.side_data.get('DISPLAYMATRIX') is not None
 
 
-def _from_frames(frames: Iterator[Any], wanted: Format) -> Iterator[Captured]:
+def captured_frames(frames: Iterator[Any], wanted: Format) -> Iterator[Captured]:
+  """Yield PyAV's frames as they are scored and shown."""
   first_s = None
   last_s = -np.inf
   for index, frame in enumerate(frames):
@@ -162,8 +163,8 @@ def _raw_frames(width: int, height: int) -> Iterator[np.ndarray]:
     yield np.frombuffer(content, np.uint8).reshape(height, width)
 
 
-def _stream_frames(source: Source) -> Iterator[Any]:
-  """Yield the frames of an address, a camera or a pipe, without damaged ones."""
+def stream_frames(source: Source) -> Iterator[Any]:
+  """Yield PyAV's frames of an address, a camera or a pipe, without damaged ones."""
   import av
 
   options = {}

@@ -34,6 +34,7 @@ MESSAGES = {
   'covered': 'the camera is covered: detail of the scene is missing',
   'moved': 'the camera was moved: the scene is not that of the training videos',
 }
+_BLACK_SHARE = 0.99
 _SIZE_PX = 64
 _DETAIL_PX = 9
 _EVERY_S = 0.2  # between two looks at the scene
@@ -140,7 +141,7 @@ class HealthMonitor:
 
   def _look(self, frame):
     """Return the fault of a frame compared with the training scenes; '' for none."""
-    if np.quantile(frame, 0.99) < BLACK_LEVEL:
+    if np.count_nonzero(frame < BLACK_LEVEL) >= _BLACK_SHARE * frame.size:
       return 'black'
     if not self._details:
       return ''

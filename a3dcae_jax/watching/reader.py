@@ -3,9 +3,10 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from a3dcae_jax.watching.capture import Captured, Format, SourceError, capture
+from a3dcae_jax.watching.capture import Captured, SourceError
 from a3dcae_jax.watching.sources import Source
 
 QUEUE_FRAMES = 64
@@ -49,7 +50,7 @@ class Reader:
     source: Source,
     wake: threading.Event,
     *,
-    wanted: Format,
+    frames: Callable[[], Iterator[Captured]],
     drops: bool | None = None,
   ) -> None:
     """Begin to read.
@@ -57,12 +58,12 @@ class Reader:
     Args:
       source: the source.
       wake: set when there is something to take.
-      wanted: see `capture.Format`.
+      frames: opens the source, see `capture.capture`.
       drops: whether frames that come too fast are dropped; by default those of live sources.
     """
     self._source = source
     self._wake = wake
-    self._wanted = wanted
+    self._frames = frames
     self._drops = source.is_live if drops is None else drops
     self._queue: deque[Arrived] = deque()
     self._changed = threading.Condition()
@@ -126,7 +127,7 @@ class Reader:
     is_first = True
     self.opened += 1
     try:
-      for captured in capture(self._source, self._wanted):
+      for captured in self._frames():
         if not self._put(Arrived(captured, time.time(), is_first), generation):
           return ''
         is_first = False

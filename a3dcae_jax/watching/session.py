@@ -16,8 +16,8 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
-from a3dcae_jax.serving.stream import StreamScorer, stream_threshold
-from a3dcae_jax.watching.capture import Format
+from a3dcae_jax.serving.stream import FrameScore, StreamScorer, stream_threshold
+from a3dcae_jax.watching.capture import Captured, Format, capture
 from a3dcae_jax.watching.detector import (
   BoxFinder,
   frames_per_s,
@@ -40,9 +40,13 @@ from a3dcae_jax.watching.watch import Parts, Watch
 FILES_AT_ONCE = 2
 """Files of an archive that are read at the same time, so that decoding never waits for one disk."""
 
+FIRST_SCORE = 'first score'
+"""Begins the line that is printed with the first score of all sources."""
+
 _TAKEN_FRAMES = 16  # taken from each source between two runs of the program
 _FLUSH_S = 1.0  # a killed process loses the lines of this time
 _IDLE_S = 0.2
+_GATHER_S = 0.01  # in which frames of other cameras come, to be taken in the same round
 
 
 class Options(NamedTuple):
@@ -174,6 +178,7 @@ class Session:
     self._status = StatusLines(options.status_s)
     self.watches: dict[int, Watch] = {}
     self.failed = 0
+    self._has_score = False
     self.ended = threading.Event()
     self.feed: Feed | None = None
 
@@ -212,14 +217,29 @@ class Session:
       self._end_finished()
       if self._options.until_s and now_s - start_s >= self._options.until_s:
         self.stop()
-      if not taken:
+      if taken < _TAKEN_FRAMES:
         self._wake.wait(_IDLE_S)
+        self.ended.wait(_GATHER_S)
 
   def close(self) -> None:
     """End all sources that are still watched."""
     self.ended.set()
     for slot in list(self.watches):
       self._end(slot)
+
+  def frames(self, source: Source) -> Iterator[Captured]:
+    """Open a source and yield its frames."""
+    bundle = self._bundle
+    wanted = Format(bundle.height, bundle.width, self._frames_per_s, self._options.raw)
+    return capture(source, wanted)
+
+  def put(self, scored: FrameScore) -> None:
+    """Give a score to its source."""
+    watch = self.watches[scored.stream]
+    watch.put(scored)
+    if not self._has_score:
+      self._has_score = True
+      print(f'{FIRST_SCORE}: {watch.source.name}, {scored.score:.2f}', flush=True)
 
   def _begin_all(self, sources: Sequence[Source]) -> None:
     """Compile the program and open the first sources: all live ones, and some files."""
@@ -258,7 +278,7 @@ class Session:
 
   def _score(self) -> None:
     for scored in self._scorer.scores():
-      self.watches[scored.stream].put(scored)
+      self.put(scored)
 
   def _look_after(self) -> None:
     for watch in self.watches.values():
@@ -326,7 +346,7 @@ class Session:
     reader = Reader(
       source,
       self._wake,
-      wanted=Format(bundle.height, bundle.width, self._frames_per_s, options.raw),
+      frames=functools.partial(self.frames, source),
       drops=options.drops,
     )
     parts = Parts(

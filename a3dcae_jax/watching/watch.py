@@ -95,6 +95,7 @@ class Watch:
     events: number of abnormal events so far.
     latency_s: longest time from a frame to its score since the last status line.
     latest: the last score; None before the first.
+    latest_s: time of its frame in the source.
     picture: the last picture; None before the first.
     fault: what is wrong with the source now; '' if nothing is.
   """
@@ -129,6 +130,7 @@ class Watch:
     self._fault_count = 0
     self.scored = self.events = 0
     self.latency_s = 0.0
+    self.latest_s = 0.0
     self.latest: FrameScore | None = None
     self.picture: Picture | None = None
     self.fault = ''
@@ -179,6 +181,7 @@ class Watch:
     frame = self._waiting.popleft()
     self.scored += 1
     self.latest = scored
+    self.latest_s = frame.time_s
     self.latency_s = max(self.latency_s, time.time() - frame.wall_s)
     score = scored.score if not self.fault else -np.inf  # a fault has its own message
     change = self._detector.add(frame.index, score)

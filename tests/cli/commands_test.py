@@ -275,6 +275,7 @@ def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word)
     (['benchmark', '--preset=tiny,huge'], "--preset 'huge'"),
     (['benchmark', '--preset=tiny', '--input_pipeline=none,disk'], "--input_pipeline 'disk'"),
     (['benchmark', '--modes=pipeline,infer', '--cache=x'], '--modes=pipeline,infer'),
+    (['benchmark', '--modes=stream,infer'], '--modes=stream,infer: stream goes with no other'),
     (['benchmark', '--reps=0'], '--reps (=0) must be a positive'),
     (['aot', '--batch=8,x'], '--batch (=x)'),
     (['benchmark', '--preset=tiny', '--json=/proc/none/x.json'], '--json (=/proc/none) cannot be'),

@@ -247,6 +247,30 @@ def test_streams_in_common_batches_do_not_change_each_other(frame_bundle, object
       np.testing.assert_allclose(found[stream], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('streams', [1, 3, 8])
+def test_no_batch_is_compiled_after_the_warm_up(frame_bundle, rng, monkeypatch, streams):
+  bundle = frame_bundle()
+  scorer = StreamScorer(bundle, streams)
+  sizes = []
+  original = bundle._call
+
+  def called(clips):
+    sizes.append(len(clips))
+    return original(clips)
+
+  monkeypatch.setattr(bundle, '_call', called)
+  scorer.warm_up()
+  compiled = set(sizes)
+  sizes.clear()
+  frames = video_of(rng, 40)
+  for count in range(1, streams + 1):  # windows that are complete at the same time
+    for stream in range(count):
+      for frame in frames:
+        scorer.add(frame, stream=stream)
+    assert scorer.scores()
+  assert set(sizes) <= compiled
+
+
 def test_a_stream_begins_anew_after_its_end(frame_bundle, rng):
   bundle = frame_bundle(smoothing_frames=3.0)
   scorer = StreamScorer(bundle)

@@ -45,7 +45,7 @@ else:
 if 'a3dcae_jax.benchmark' in sys.argv:
   flags = dict(flag[2:].split('=', 1) for flag in sys.argv[3:] if '=' in flag)
   rows = []
-  for batch, speed in zip(flags['batch'].split(','), (1.0, 3.0, 2.0)):
+  for batch, speed in zip(flags.get('batch', '1').split(','), (1.0, 3.0, 2.0)):
     rows.append(dict(batch=int(batch), frames_per_s=speed))
   with open(flags['json'], 'w') as file:
     json.dump(dict(rows=rows), file)
@@ -138,7 +138,7 @@ def benchmarks_of(recorded):
   _, commands = recorded
   found = {}
   for module, argv, _ in commands:
-    if module == 'a3dcae_jax.benchmark':
+    if module == 'a3dcae_jax.benchmark' and '--modes=stream' not in argv:
       flags = dict(flag[2:].split('=', 1) for flag in argv if '=' in flag)
       found[pathlib.Path(flags['json']).stem] = flags
   return found
@@ -147,6 +147,9 @@ def benchmarks_of(recorded):
 def test_benchmark_accepts_the_flags_of_the_script(recorded):
   _, commands = recorded
   argvs = [argv for module, argv, _ in commands if module == 'a3dcae_jax.benchmark']
+  (stream,) = [argv for argv in argvs if '--modes=stream' in argv]
+  argvs.remove(stream)
+  assert '--preset=paper' in stream
   settings = run_python(PARSE_BENCHMARKS, argvs)
   algorithms = set()
   for entry in (setting for group in settings for setting in group):
@@ -269,7 +272,7 @@ def test_the_script_measures_beside_a_reference_and_trains(tmp_path, packed):
     TRAIN_FLAGS='--config.model.widths=(4,4)',
     PROFILE='2:3',
     LIMIT_S='600',
-    SKIP='benchmark trace check rates conv_algorithm polyphase input_pipeline remat flags',
+    SKIP='benchmark trace check stream rates conv_algorithm polyphase input_pipeline remat flags',
   )
   assert done.returncode == 0, done.stdout[-3000:]
   for mode in ('infer', 'train'):

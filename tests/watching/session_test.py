@@ -287,7 +287,7 @@ def test_rtsp_is_read_and_its_password_is_nowhere(bundle, tmp_path, quick, capfd
 def test_a_reader_that_hangs_is_left_and_another_one_begins(bundle, tmp_path, quick, monkeypatch):
   """As where a driver never returns, so that no time limit of FFmpeg helps."""
   monkeypatch.setattr('a3dcae_jax.watching.watch.WATCHDOG_S', 0.8)
-  original = reader.capture
+  original = session.capture
   hangs = threading.Event()
   calls = []
 
@@ -297,7 +297,7 @@ def test_a_reader_that_hangs_is_left_and_another_one_begins(bundle, tmp_path, qu
       hangs.wait(20)
     yield from original(*arguments)
 
-  monkeypatch.setattr(reader, 'capture', capture_once)
+  monkeypatch.setattr(session, 'capture', capture_once)
   server = HttpCamera(list(camera(40)))
   with Background(bundle, [f'a={server.address}'], tmp_path / 'out') as running:
     until(lambda: ('stalled', 'start') in running.kinds())
