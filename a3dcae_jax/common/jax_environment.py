@@ -1,7 +1,9 @@
 """Checks of JAX settings and devices, with errors that name the setting."""
 
 import importlib.util
+import mmap
 import os
+import pathlib
 
 from a3dcae_jax.common.errors import UserError
 
@@ -39,10 +41,44 @@ def check_settings() -> None:
       f'XLA_FLAGS={flags} is neither flags, which begin with --, nor a file of them: correct it, '
       'or unset it'
     )
+  if flags:
+    _check_flags(flags)
   for name, (values, reason) in _UNFIT.items():
     value = getattr(jax.config, name, None)
     if value in values:
       raise UserError(f'{name.upper()}={value} cannot be used, since {reason}: unset it')
+
+
+def _check_flags(flags: str) -> None:
+  """Check that XLA knows the flags. It would end the process at one that it does not know.
+
+  A flag that is known is a text in JAX's library, which takes less time to search than starting XLA
+  in another process. Plug-ins have flags of their own, so nothing is checked where one is
+  installed.
+
+  Args:
+    flags: value of XLA_FLAGS: flags, or the name of a file of them.
+
+  Raises:
+    UserError: naming the flag.
+  """
+  import jaxlib
+
+  library = pathlib.Path(jaxlib.__file__).parent / 'libjax_common.so'
+  if _installed_plugins() or not library.is_file():
+    return
+  if os.path.isfile(flags):
+    flags = pathlib.Path(flags).read_text(errors='replace')
+  names = [flag[2:].partition('=')[0] for flag in flags.split() if flag.startswith('--')]
+  with library.open('rb') as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+    for name in names:
+      if content.find(name.encode() + b'\0') < 0:
+        raise UserError(f'XLA_FLAGS: XLA has no flag --{name}: correct it, or unset the variable')
+
+
+def _installed_plugins() -> list[str]:
+  """Return the modules of JAX's plug-ins that are installed."""
+  return [module for module in _PLUGINS if importlib.util.find_spec(module)]
 
 
 def check_devices() -> None:
@@ -58,7 +94,7 @@ def check_devices() -> None:
   except (RuntimeError, AssertionError) as error:  # it asserts that some platform has started
     reason = str(error).splitlines()[0] if str(error) else 'there is no such device'
     installed = {'cpu'}
-    installed |= {name for module, name in _PLUGINS.items() if importlib.util.find_spec(module)}
+    installed |= {_PLUGINS[module] for module in _installed_plugins()}
     names = [name for name in ('JAX_PLATFORM_NAME', 'JAX_PLATFORMS') if os.environ.get(name)]
     given = ' '.join(f'{name}={os.environ[name]}' for name in names) or 'JAX_PLATFORMS='
     raise UserError(

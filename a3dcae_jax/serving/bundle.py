@@ -273,7 +273,7 @@ def _check_clips(
 ) -> None:
   """Check that a program takes the clips that the manifest describes."""
   _, _, clips = arguments_of(model, path, 3)
-  _, *sizes = clips.shape
+  sizes = list(clips.shape[1:])
   expected = [geometry['window_frames'], geometry['height_px'], geometry['width_px']]
   if sizes != expected or str(clips.dtype) != dtype:
     said = ', '.join(map(str, expected))

@@ -265,7 +265,7 @@ def _arguments(model: export.Exported, path: pathlib.Path) -> tuple[Any, Any, An
 def _check_geometry(path: pathlib.Path, geometry: Mapping[str, Any], model: export.Exported):
   """Check that a program takes the frames and clips that the manifest describes."""
   frames, rows, _ = _arguments(model, path)
-  found = [rows.shape[1], *frames.shape[1:]]
+  found = [*rows.shape[1:], *frames.shape[1:]]
   expected = [geometry['window_frames'], geometry['height_px'], geometry['width_px']]
   if found != expected:
     raise UserError(f'{path} takes [T, H, W] = {found}, {manifests.NAME} says {expected}')

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from a3dcae_jax.common import jax_environment
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.jax_environment import check_settings
 from a3dcae_jax.data import pipeline
@@ -56,6 +57,20 @@ def test_flags_of_xla_may_be_in_a_file(tmp_path, monkeypatch):
       check_settings()
   (tmp_path / 'flags').touch()
   monkeypatch.setenv('XLA_FLAGS', str(tmp_path / 'flags'))
+  check_settings()
+
+
+def test_a_flag_that_xla_does_not_know_is_refused_by_name(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax_environment, '_installed_plugins', list)
+  known = '--xla_dump_to=x --xla_cpu_multi_thread_eigen'
+  monkeypatch.setenv('XLA_FLAGS', known)
+  check_settings()
+  (tmp_path / 'flags').write_text(f'{known}\n--xla_dump_two=x\n')
+  for value in (f'{known} --xla_dump_two=x', str(tmp_path / 'flags')):
+    monkeypatch.setenv('XLA_FLAGS', value)
+    with pytest.raises(UserError, match='XLA_FLAGS: XLA has no flag --xla_dump_two: correct it'):
+      check_settings()
+  monkeypatch.setattr(jax_environment, '_installed_plugins', lambda: ['libtpu'])
   check_settings()
 
 

@@ -45,7 +45,7 @@ def test_frames_are_put_in_order(names, note):
     (['1.png', '2.png', '9' * 9 + '.png'], 'missing frame numbers: 3, 4, 5, 6, 7, ...; add those'),
     (['1.png', '01.png'], 'frame number 1 occurs twice: 01.png, 1.png'),
     (['00-00-00.png', '00-00-01.png', '23-59-59.png'], '00-00-01.png and 23-59-59.png.*the date'),
-    (['-1.png', '0.png', '1.png'], 'number those of one video alike, as 0001.png'),
+    (['a-1.png', 'a0.png', 'a1.png'], 'number those of one video alike, as 0001.png'),
     (['0.png', '0.25.png', '0.5.png'], 'number those of one video alike, as 0001.png'),
     (['cover.png', '1.png'], 'cover.png: an image without a frame number'),
     (
@@ -69,3 +69,40 @@ def test_names_without_an_order_are_refused(names, message):
 def test_huge_steps_need_no_list_of_all_numbers():
   names = [f'{10**17 * index}.png' for index in range(1, 500)]
   assert in_order(names[::-1]).names == names
+
+
+@pytest.mark.parametrize(
+  'pattern', ['{:04x}.png', '{:02X}.jpg', 'frame_{:x}.png', 'cafe{:03x}.png']
+)
+def test_hexadecimal_numbers_are_read(pattern):
+  names = [pattern.format(number) for number in range(0x8E, 0xB2)]
+  shuffled = sorted(names, reverse=True)
+  assert in_order(shuffled) == (names, 'frames in the order of hexadecimal numbers')
+
+
+def test_hexadecimal_numbers_with_gaps_are_refused_with_the_rule():
+  names = [f'{number:04x}.png' for number in range(0x8E, 0xB2) if number != 0x99]
+  with pytest.raises(UserError, match='^008e.png: names like hexadecimal numbers must count by on'):
+    in_order(names)
+  with pytest.raises(UserError, match='named like those of'):  # hashes, perhaps
+    in_order(['0a3f.png', '9bc1.png', '1234.png'])
+
+
+def test_letters_that_are_the_same_in_all_names_are_no_digits():
+  assert in_order(['fee02.png', 'fee01.png', 'fee03.png']).names[0] == 'fee01.png'
+  assert in_order(['a10.png', 'a9.png']).names == ['a9.png', 'a10.png']
+
+
+@pytest.mark.parametrize('pattern', ['{}.png', 'frame_{}.png', 'shot {}_x.png'])
+def test_negative_numbers_are_read_where_others_are_not(pattern):
+  names = [pattern.format(number) for number in ('-002', '-001', '000', '001')]
+  assert in_order(sorted(names)).names == names
+  with pytest.raises(UserError, match='missing frame numbers: -1'):
+    in_order([names[0], *names[2:]])
+
+
+def test_a_minus_in_all_names_is_refused_unless_it_separates_words():
+  with pytest.raises(UserError, match='^frame_-002.png: the minus before the number may be a sign'):
+    in_order(['frame_-002.png', 'frame_-001.png'])
+  assert in_order(['cam-002.png', 'cam-001.png']).names == ['cam-001.png', 'cam-002.png']
+  assert in_order(['-5.png']).names == ['-5.png']

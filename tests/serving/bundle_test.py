@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jax import export
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import object_digest
@@ -201,7 +202,8 @@ _VALUES = st.sampled_from([None, True, 0, -1, 1.5, 10**20, '', 'x', '9', [], [1]
 @st.composite
 def harms(draw):
   """Draw a function that damages a bundle and seals it again, as only its maker could."""
-  name = draw(st.sampled_from(['detector.json', 'detector.json', 'weights.npz', 'mean_image.npy']))
+  names = ['detector.json', 'detector.json', 'weights.npz', 'mean_image.npy', 'model.stablehlo']
+  name = draw(st.sampled_from(names))
   places = draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
   value = draw(_VALUES)
   new = draw(st.binary(max_size=9))
@@ -245,6 +247,20 @@ def test_any_bundle_is_loaded_or_refused(written, harm):
     except UserError as error:
       assert str(folder) in str(error)
       assert len(str(error).splitlines()) == 1
+
+
+def test_a_program_that_takes_clips_without_a_shape_is_refused(folder, monkeypatch):
+  model = export.export(jax.jit(lambda weights, mean, clips: clips))(WEIGHTS, MEAN, np.uint8(0))
+  (folder / 'model.stablehlo').write_bytes(model.serialize())
+  manifest = json.loads((folder / 'detector.json').read_text())
+  content = (folder / 'model.stablehlo').read_bytes()
+  digest = hashlib.sha256(content).hexdigest()
+  manifest['files']['model.stablehlo'] = {'bytes': len(content), 'sha256': digest}
+  change_and_seal(folder, {'files': manifest['files']})
+  with pytest.raises(
+    UserError, match=r'model.stablehlo takes clips uint8 \[\], detector.json says'
+  ):
+    load_bundle(folder)
 
 
 @hundred

@@ -22,6 +22,11 @@ _TIME = re.compile(
 )
 
 
+# The minus may be the sign of the number behind it: no letter, digit or minus is before it.
+_SIGNED = re.compile(r'(|.*[^\w-]|.*_)(-?)(\d+)(\D*)')
+_HEXADECIMAL = re.compile(r'(.*?)([0-9a-fA-F]{1,16})')
+
+
 class Order(NamedTuple):
   """Names in the order of their frames.
 
@@ -46,7 +51,8 @@ def in_order(names: Sequence[str]) -> Order:
 
   The number of a frame is the first number that differs between the names. It may have any size and
   any step. Times of day, decimals, and numbers from 1,000,000,000 on are time stamps, whose
-  distances may differ.
+  distances may differ. Numbers are hexadecimal where letters and digits of one width count by ones,
+  and negative where some have a minus and others have none.
 
   Args:
     names: file names with their endings; at least one.
@@ -55,6 +61,9 @@ def in_order(names: Sequence[str]) -> Order:
     UserError: if a name has no number, a number is missing or occurs twice, or the names are those
       of several videos.
   """
+  order = _hexadecimal(names) or _signed(names)
+  if order:
+    return order
   pieces = {name: re.split(r'(\d+)', name.rpartition('.')[0] or name) for name in names}
   for name, split in pieces.items():
     if len(split) == 1:
@@ -64,6 +73,57 @@ def in_order(names: Sequence[str]) -> Order:
     return _by_times([(match.string[match.start() :], match.string) for match in matches])
   _check_one_series(((tuple(split[::2]), name) for name, split in pieces.items()))
   frames = sorted(_numbered(pieces))
+  _check_unique(frames)
+  return _checked_steps(frames)
+
+
+def _stem(name: str) -> str:
+  return name.rpartition('.')[0] or name
+
+
+def _hexadecimal(names: Sequence[str]) -> Order | None:
+  """Order hexadecimal numbers of one width, such as 09, 0a, 0b; None if there are none.
+
+  Raises:
+    UserError: if numbers are missing, so that it is not certain what the names are.
+  """
+  matches = {name: _HEXADECIMAL.fullmatch(_stem(name)) for name in names}
+  if not all(matches.values()):
+    return None
+  if len({(match[1], len(match[2])) for match in matches.values()}) > 1:
+    return None
+  columns = zip(*(match[2] for match in matches.values()), strict=True)
+  if not any(len({character.isdigit() for character in column}) > 1 for column in columns):
+    return None  # letters at the same places in all names are no digits
+  frames = sorted(_Frame(int(match[2], 16), name) for name, match in matches.items())
+  span = frames[-1].key - frames[0].key + 1
+  if len({frame.key for frame in frames}) == span:
+    return Order([frame.name for frame in frames], 'frames in the order of hexadecimal numbers')
+  if span > 2 * len(frames):
+    return None
+  raise UserError(
+    f'{names[0]}: names like hexadecimal numbers must count by ones, but some are missing; number '
+    'the images in decimals, as 0001.png'
+  )
+
+
+def _signed(names: Sequence[str]) -> Order | None:
+  """Order numbers with a sign; None if no name has a minus before its number.
+
+  Raises:
+    UserError: if all names have one, which may be a sign or a separator.
+  """
+  matches = {name: _SIGNED.fullmatch(_stem(name)) for name in names}
+  if not all(matches.values()) or not any(match[2] for match in matches.values()):
+    return None
+  if len({(match[1], match[4]) for match in matches.values()}) > 1:
+    return None
+  if len(names) > 1 and all(match[2] for match in matches.values()):
+    raise UserError(
+      f'{names[0]}: the minus before the number may be a sign or a separator; rename the images, '
+      'as 0001.png'
+    )
+  frames = sorted(_Frame(int(match[2] + match[3]), name) for name, match in matches.items())
   _check_unique(frames)
   return _checked_steps(frames)
 
