@@ -50,9 +50,9 @@ def check_settings() -> None:
 
 
 def _check_flags(flags: str) -> None:
-  """Check that XLA knows the flags. It would end the process at one that it does not know.
+  """Check that XLA knows the flags.
 
-  A flag that is known is a text in JAX's library, which takes less time to search than starting XLA
+  It would end the process at one that it does not know. A flag that is known is a text in JAX's library, which takes less time to search than starting XLA
   in another process. Plug-ins have flags of their own, so nothing is checked where one is
   installed.
 

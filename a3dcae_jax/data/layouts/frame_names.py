@@ -82,7 +82,7 @@ def _stem(name: str) -> str:
 
 
 def _hexadecimal(names: Sequence[str]) -> Order | None:
-  """Order hexadecimal numbers of one width, such as 09, 0a, 0b; None if there are none.
+  """Order hexadecimal numbers of one width, as 09, 0a, 0b; None if there are none.
 
   Raises:
     UserError: if numbers are missing, so that it is not certain what the names are.
