@@ -52,9 +52,9 @@ def check_settings() -> None:
 def _check_flags(flags: str) -> None:
   """Check that XLA knows the flags.
 
-  It would end the process at one that it does not know. A flag that is known is a text in JAX's library, which takes less time to search than starting XLA
-  in another process. Plug-ins have flags of their own, so nothing is checked where one is
-  installed.
+  It would end the process at one that it does not know. A known flag is a text in JAX's library,
+  which takes less time to search than starting XLA in another process. Plug-ins have flags of their
+  own, so nothing is checked where one is installed.
 
   Args:
     flags: value of XLA_FLAGS: flags, or the name of a file of them.
