@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import time
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -29,7 +30,9 @@ from a3dcae_jax.watching.page.pictures import Pictures
 
 LARGEST_BODY = 4096
 PAGE_EVENTS = 20
-_STATE_S = 0.4  # a state is made once for all browsers within this time
+_STATE_S = 0.4  # state and metrics are made once for all browsers within this time
+_TIMELINE_S = 2.0
+_KEPT_ANSWERS = 16
 _MARKED_EVENTS = 500  # in the timeline
 _NAMES = 300  # of sources in the list of choices
 _STATIC = {
@@ -64,7 +67,9 @@ class _Routes:
     self._cookie = cookie
     self._pictures = Pictures(self._feed)
     self._registry = make_registry(self._feed)
-    self._state = (0.0, b'')
+    self._states_made = _Answers(_STATE_S)
+    self._timelines_made = _Answers(_TIMELINE_S)
+    self._metrics_made = _Answers(_STATE_S)
     folder = importlib.resources.files('a3dcae_jax.watching.page')
     self._files = {
       path: Response((folder / name).read_bytes(), media_type=kind)
@@ -137,25 +142,28 @@ class _Routes:
 
   async def _metrics(self, request: Request) -> Response:
     del request
-    text = metrics_text(self._registry)
+    text = self._metrics_made.get('', lambda: metrics_text(self._registry))
     return Response(text, media_type='text/plain; version=0.0.4; charset=utf-8')
 
   async def _states(self, request: Request) -> Response:
     del request
-    made_s, content = self._state
-    if time.monotonic() - made_s > _STATE_S:
-      state = {
-        'time': time.time(),
-        'needs_token': self._access.needs_token,
-        'revision': self._feed.events.revision,
-        'sources': [view.state() for view in self._feed.views()],
-      }
-      content = json.dumps(state, allow_nan=False).encode()
-      self._state = time.monotonic(), content
-    return Response(content, media_type='application/json')
+    return Response(self._states_made.get('', self._state), media_type='application/json')
+
+  def _state(self) -> bytes:
+    state = {
+      'time': time.time(),
+      'needs_token': self._access.needs_token,
+      'revision': self._feed.events.revision,
+      'sources': [view.state() for view in self._feed.views()],
+    }
+    return json.dumps(state, allow_nan=False).encode()
 
   async def _timeline(self, request: Request) -> Response:
     after = _number(request, 'after')
+    content = self._timelines_made.get(after, lambda: self._timeline_after(after))
+    return Response(content, media_type='application/json')
+
+  def _timeline_after(self, after: int) -> bytes:
     now_s = time.time()
     oldest_s = now_s - STRIP_HOURS * 3600
     events = [event for event in self._feed.events.newest() if event.start_s > oldest_s]
@@ -163,7 +171,7 @@ class _Routes:
       {
         'number': view.number,
         'name': view.source.name,
-        'threshold': view.threshold,
+        'threshold': view.state()['threshold'],
         'scores': view.strip(after),
       }
       for view in self._feed.views()
@@ -175,7 +183,7 @@ class _Routes:
       'sources': strips,
       'events': [self._mark_of(event) for event in events[:_MARKED_EVENTS]],
     }
-    return JSONResponse(answer)
+    return json.dumps(answer, allow_nan=False).encode()
 
   async def _events(self, request: Request) -> Response:
     events = self._feed.events
@@ -219,6 +227,7 @@ class _Routes:
       await run_in_threadpool(self._feedback.mark, event, is_normal)
     except OSError as error:
       return JSONResponse({'error': f'feedback.jsonl: {error.strerror or error}'}, 507)
+    self._timelines_made.forget()  # marks are shown there
     return JSONResponse(self._described(event))
 
   async def _picture(self, request: Request) -> Response:
@@ -273,6 +282,28 @@ class _Routes:
       'has_clip': bool(self._feed.events.file(event, '.mp4')),
       'is_normal': self._feedback.is_normal(event.key),
     }
+
+
+class _Answers:
+  """Answers that are made once for all browsers that ask within a time."""
+
+  def __init__(self, kept_s: float) -> None:
+    self._kept_s = kept_s
+    self._made: dict[Any, tuple[float, bytes]] = {}
+
+  def get(self, key: Any, make: Callable[[], bytes]) -> bytes:
+    """Return the answer with a key, made now if it is too old."""
+    made_s, content = self._made.pop(key, (0.0, b''))
+    if time.monotonic() - made_s > self._kept_s:
+      made_s, content = time.monotonic(), make()
+    self._made[key] = made_s, content
+    if len(self._made) > _KEPT_ANSWERS:
+      del self._made[next(iter(self._made))]
+    return content
+
+  def forget(self) -> None:
+    """Make all answers anew."""
+    self._made.clear()
 
 
 async def _body(request: Request) -> bytes | None:

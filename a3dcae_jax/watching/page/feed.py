@@ -188,9 +188,13 @@ class SourceView:
     Args:
       after: only times from this number on; time t has the number t // STRIP_S.
     """
+    values = []
     with self._lock:
-      values = [list(value) for value in self._strip]
-    return [[number, _rounded(score)] for number, score in values if number >= after]
+      for number, score in reversed(self._strip):
+        if number < after:
+          break
+        values.append([number, _rounded(score)])
+    return values[::-1]
 
   def _state(self):
     """Return 'ended', the kind of a fault, 'waiting', 'abnormal' or 'ok'."""

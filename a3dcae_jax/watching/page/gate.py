@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from a3dcae_jax.watching.page.access import LARGEST_HEAD, Access, TooManyTries
 
-REQUESTS_PER_S = 120
+REQUESTS_PER_S = 80
 """Requests of all browsers together. More of them wait, so that the detector keeps its CPU time."""
 
 LONGEST_WAIT_S = 2.0

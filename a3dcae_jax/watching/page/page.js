@@ -456,7 +456,8 @@ function showEvent(item, event) {
   title.textContent = event.kind === 'abnormal' ? event.source : `${event.source}: ${words(event.kind)}`;
   if (event.is_open) title.append(tag('now', 'open'));
   if (event.is_normal) title.append(tag('marked as normal', ''));
-  root.querySelector('.when').textContent = when(event.start);
+  const frame = event.frame === null ? '' : `, frame\u00a0${number.format(event.frame)}`;
+  root.querySelector('.when').textContent = when(event.start) + frame;
   const facts = root.querySelector('.facts');
   if (event.kind !== 'abnormal') {
     facts.textContent = event.message;
@@ -464,8 +465,7 @@ function showEvent(item, event) {
   }
   const score = document.createElement('b');
   score.textContent = shown(event.score);
-  facts.replaceChildren('score ', score, `, threshold ${shown(event.threshold)}, ` +
-    `frame\u00a0${number.format(event.frame)}`);
+  facts.replaceChildren('score ', score, `, threshold ${shown(event.threshold)}`);
   root.classList.toggle('normal', event.is_normal);
   const image = root.querySelector('img');
   if (event.has_still && (isFirst || before.score !== event.score || image.hidden)) {
