@@ -1,10 +1,12 @@
 """What the page shows of sources: bounded, in order, and ready for JSON."""
 
+import io
 import json
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from a3dcae_jax.watching.notify import Message
 from a3dcae_jax.watching.page import feed as feeds
@@ -136,6 +138,17 @@ def test_a_picture_is_encoded_once_for_all_browsers(feed, monkeypatch):
   assert pictures.jpeg(view, True) != first
   now[0] += 1.0
   assert pictures.jpeg(view, False) != first
+
+
+def test_objects_are_shown_as_boxes(feed):
+  view = feed.begin(source(), 5.0)
+  objects = np.array([[0.25, 0.25, 0.75, 0.75, 9.0]])
+  view.add(scored(0, 6.0)._replace(heat=None, objects=objects), made.picture(0), START_S)
+  content = Pictures(feed).jpeg(view, True)
+  image = np.asarray(Image.open(io.BytesIO(content)).convert('RGB')).astype(int)
+  red = image[..., 0] - image[..., 2]
+  assert red[16, 30:60].mean() > 60  # the upper edge of the box
+  assert abs(red[32, 48]) < 30
 
 
 def test_a_reader_that_holds_a_lock_does_not_hold_the_detector_for_long(feed):
