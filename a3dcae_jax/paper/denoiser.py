@@ -67,7 +67,7 @@ class Training(NamedTuple):
 
 @functools.cache
 def trained(mixture: Mixture, training: Training, seeds: int) -> TrainState:
-  """Train a denoiser for each seed, all at once; the same training is not done twice.
+  """Train a denoiser for each seed, all at once, or return the earlier result.
 
   Each update has fresh samples, so no sample is seen twice.
 

@@ -1,4 +1,4 @@
-"""A density in one dimension whose score function is known, and the paper's optima for it."""
+"""A density in one dimension with a known score function, and the optima for it."""
 
 from typing import NamedTuple
 

@@ -11,8 +11,9 @@ What holds, and under which condition:
 - Theorem 2 holds where p is smooth and positive. The error of (r - x) / sigma^2 is O(sigma^2). With
   finitely many training samples there is no density: below a sigma of the order of their distances
   the optimum is the nearest sample, and the error grows as sigma falls.
-- From Theorem 2 the paper concludes that the reconstruction error is larger where p is smaller. That
-  does not follow: the displacement is 0 at every stationary point of p, also between two modes.
+- From Theorem 2 the paper concludes that the reconstruction error is larger where p is smaller.
+  That does not follow: the displacement is 0 at every stationary point of p, also between two
+  modes.
 - Theorem 3 needs log(1 - D) in the second term of Eq. 8, and describes the adversarial loss alone.
   In the sum of Eq. 9 the distance to p falls as lambda grows, and the reconstruction error rises.
 
