@@ -70,10 +70,10 @@ def ingest_video(
   with atomic_dir(folder) as temporary:
     with collect_notes() as notes, ArrayWriter(temporary / 'frames.npy', shape) as writer:
       fields = _write_frames(video, writer, shape, on_frame)
+      if with_masks:
+        with ArrayWriter(temporary / 'masks.npy', shape) as masks:
+          _write_masks(video, masks, shape, fields)
     fields['notes'] = list(notes)
-    if with_masks:
-      with ArrayWriter(temporary / 'masks.npy', shape) as writer:
-        _write_masks(video, writer, shape, fields)
     write_json(temporary / 'part.json', fields | {'signature': signature})
   return _part(folder, fields)
 
@@ -138,6 +138,12 @@ def _write_masks(
     masks = masks_of_regions(video.tracks, num_frames, tuple(fields['source_size']))
   count = 0
   for mask in masks:
+    if mask.shape != tuple(fields['source_size']):
+      size = f'{mask.shape[1]}x{mask.shape[0]}'
+      note(
+        'masks of another size than the frames, to which they are stretched',
+        f'{video.name} ({size})',
+      )
     writer.append(resize_mask(mask, *shape))
     count += 1
   if count != num_frames:

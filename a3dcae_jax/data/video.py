@@ -14,6 +14,9 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.notes import note
 
 _OPAQUE = 255
+_JPEG = ('JPEG', 'MPO')
+_HALF_OF_WHITE = 128
+_BLACK_OF_JPEG = 16  # what compression may make of a black mask
 _MAX_PIXELS = 2**26  # 67 million, as of 8192x8192
 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # `_MAX_PIXELS` is stricter
 
@@ -139,12 +142,30 @@ def read_grey(path: pathlib.Path) -> np.ndarray:
 
 
 def read_mask(path: pathlib.Path) -> np.ndarray:
-  """Read an image file as a mask, uint8 [H, W]: 1 where it is not black."""
+  """Read an image file as a mask, uint8 [H, W]: 1 where it is not black.
+
+  JPEG changes the pixels near edges, so those of a JPEG count from half of white on.
+
+  Raises:
+    UserError: also for a JPEG whose mask is darker than that.
+  """
   image = _read_image(path)
+  if image.format in _JPEG:
+    return _mask_from_jpeg(np.asarray(image.convert('L')), path)
   if image.mode == 'F' or image.mode.startswith('I'):
     return (np.asarray(image) != 0).astype(np.uint8)
   # Not by luma, which is 0 for the darkest colours, such as 1 of 255 in blue.
   return np.asarray(image.convert('RGB')).any(axis=-1).astype(np.uint8)
+
+
+def _mask_from_jpeg(pixels: np.ndarray, path: pathlib.Path) -> np.ndarray:
+  mask = (pixels >= _HALF_OF_WHITE).astype(np.uint8)
+  if pixels.max() > _BLACK_OF_JPEG and not mask.any():
+    raise UserError(
+      f'{path} is a JPEG mask whose brightest pixel is {pixels.max()} of 255, so that it is not '
+      'certain what is marked: save masks as PNG, in black and white'
+    )
+  return mask
 
 
 def _read_image(path: pathlib.Path) -> Image.Image:
@@ -160,7 +181,9 @@ def _read_image(path: pathlib.Path) -> Image.Image:
       if getattr(image, 'is_animated', False) and image.format != 'MPO':
         raise UserError('holds several images; write each one to a file of its own')
       image.load()
-      return ImageOps.exif_transpose(image)
+      upright = ImageOps.exif_transpose(image)
+      upright.format = image.format
+      return upright
   except UserError as error:
     raise UserError(f'{path} {error}') from None
   except UnidentifiedImageError:

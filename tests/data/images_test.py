@@ -121,3 +121,12 @@ def test_images_are_turned_as_their_exif_data_says(tmp_path):
   exif[0x0112] = 6  # shown upright after a quarter turn clockwise
   path = save(tmp_path / 'a.png', np.asarray([[1, 2, 3], [4, 5, 6]], np.uint8), exif=exif)
   assert read_grey(path).tolist() == [[4, 1], [5, 2], [6, 3]]
+
+
+def test_pixels_of_a_jpeg_mask_count_from_half_of_white_on(tmp_path):
+  pixels = np.zeros((32, 48), np.uint8)
+  pixels[8:20, 8:30] = 255
+  np.testing.assert_array_equal(read_mask(save(tmp_path / 'a.jpg', pixels)), pixels > 0)
+  assert not read_mask(save(tmp_path / 'b.jpg', 0 * pixels)).any()
+  with pytest.raises(UserError, match='c.jpg is a JPEG mask whose brightest pixel is .* of 255'):
+    read_mask(save(tmp_path / 'c.jpg', pixels // 3))

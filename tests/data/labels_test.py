@@ -56,6 +56,15 @@ def test_ucf_crimes_rows_have_two_intervals_or_none(tmp_path):
   assert intervals_of('labels.txt', found, ['normal', 'a']) == {'a': [(10, 20), (30, 40)]}
 
 
+@pytest.mark.parametrize('numbers', ['0 20 -1 -1', '20 11 -1 -1', '5 9 -1 4'])
+def test_an_interval_of_ucf_crime_that_is_none_is_named_as_it_is_written(tmp_path, numbers):
+  (tmp_path / 'labels.txt').write_text(f'a.mp4 Abuse {numbers}\n')
+  with pytest.raises(
+    UserError, match='line 1: .* must be a first and a last frame, counted from 1'
+  ):
+    read_intervals(tmp_path / 'labels.txt')
+
+
 @pytest.mark.parametrize('name', ['labels.json', 'LABELS.JSON'])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'latin-1'])
 @pytest.mark.parametrize(

@@ -330,6 +330,16 @@ def test_pixel_masks_of_the_users_videos(own_root, tmp_path, rng, with_file):
   np.testing.assert_array_equal(cache.test.masks, masks > 0)
 
 
+def test_masks_of_another_size_are_stretched_with_a_note(own_root, tmp_path):
+  masks = np.zeros((20, 16, 16), np.uint8)
+  masks[3, :8] = 255
+  write_frames(own_root / 'testing' / 'masks' / 'b', masks)
+  cache = prepare('video_folder', own_root, tmp_path)
+  assert cache.test.masks[3].sum() == cache.test.masks.sum() == 16 * 48
+  text = 'masks of another size than the frames, to which they are stretched: b (16x16)'
+  assert text in cache.index['notes']
+
+
 def test_a_test_video_may_be_called_masks(own_root, tmp_path, rng):
   write_frames(own_root / 'testing' / 'masks', noise(rng, 5, VIDEO_SIZE))
   cache = prepare('video_folder', own_root, tmp_path)

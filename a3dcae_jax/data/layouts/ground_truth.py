@@ -126,7 +126,7 @@ def _table_rows(path: pathlib.Path) -> Iterator[tuple[str, str, Any, Any]]:
         )
       yield (f'line {row.line}', *(row.cells[place] for place in places))
   elif rows and all(_is_ucf(row) for row in rows):
-    yield from _ucf_rows(rows)
+    yield from _ucf_rows(path, rows)
   elif rows and len(header) == len(_COLUMNS) and _are_whole(header[1:]):
     for row in rows:
       if len(row.cells) != len(_COLUMNS):
@@ -136,7 +136,10 @@ def _table_rows(path: pathlib.Path) -> Iterator[tuple[str, str, Any, Any]]:
       yield (f'line {row.line}', *row.cells)
   else:
     shown = ','.join(rows[0].cells) if rows else ''
-    raise UserError(f'{path}: the first line must name video,start,end; it is {shown[:80]!r}')
+    raise UserError(
+      f'{path}: the first line must name video,start,end; it is {shown[:80]!r}, which is no row of '
+      'a video and two whole numbers or of UCF-Crime either'
+    )
 
 
 def _is_ucf(row: Row) -> bool:
@@ -145,13 +148,19 @@ def _is_ucf(row: Row) -> bool:
   return is_long and _are_whole(row.cells[2:]) and not _are_whole(row.cells[1:2])
 
 
-def _ucf_rows(rows: Iterable[Row]) -> Iterator[tuple[str, str, int, int]]:
+def _ucf_rows(path: pathlib.Path, rows: Iterable[Row]) -> Iterator[tuple[str, str, int, int]]:
   for row in rows:
     video, _, *numbers = row.cells
     first, last, other_first, other_last = map(_whole, numbers)
     for start, end in ((first, last), (other_first, other_last)):
-      if (start, end) != (-1, -1):
-        yield f'line {row.line}', video, start - 1, end
+      if (start, end) == (-1, -1):
+        continue
+      if not 1 <= start <= end:
+        raise UserError(
+          f'{path}, line {row.line}: {start} {end} must be a first and a last frame, counted from '
+          '1, or -1 -1 for none'
+        )
+      yield f'line {row.line}', video, start - 1, end
 
 
 def _are_whole(cells: Iterable[str]) -> bool:
