@@ -134,10 +134,10 @@ def _shard() -> tuple[int, int]:
 
   if _SHARD.value:
     return parse_shard(_SHARD.value)
-  pod = cluster.detect(os.environ)
-  if pod.num_processes > 1:
-    print(f'part {pod.process_id + 1} of {pod.num_processes} ({pod.note})', flush=True)
-  return pod.process_id, pod.num_processes
+  number, count, note = cluster.shard_of(os.environ)
+  if count > 1:
+    print(f'part {number + 1} of {count} ({note})', flush=True)
+  return number, count
 
 
 def _size(text: str) -> tuple[int, int] | None:

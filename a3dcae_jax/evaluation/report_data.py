@@ -113,22 +113,24 @@ def write_page(
 def _shown_frames(scores, labels):
   """Return title -> frames to show."""
   shown = {
-    'Most abnormal frames': _extreme_frames(scores, most=True),
-    'Most normal frames': _extreme_frames(scores, most=False),
+    'Most abnormal frames': extreme_frames(scores, most=True),
+    'Most normal frames': extreme_frames(scores, most=False),
   }
   if labels:
     normal = [video == 0 for video in labels]
     abnormal = [video == 1 for video in labels]
-    shown['Worst mistakes: normal frames with the highest scores'] = _extreme_frames(
+    shown['Worst mistakes: normal frames with the highest scores'] = extreme_frames(
       scores, most=True, where=normal
     )
-    shown['Worst mistakes: abnormal frames with the lowest scores'] = _extreme_frames(
+    shown['Worst mistakes: abnormal frames with the lowest scores'] = extreme_frames(
       scores, most=False, where=abnormal
     )
   return shown
 
 
-def _extreme_frames(scores, *, most, where=None):
+def extreme_frames(
+  scores: Sequence[np.ndarray], *, most: bool, where: Sequence[np.ndarray] | None = None
+) -> list[Frame]:
   """Return the frame of each video with the highest or lowest score, sorted.
 
   Args:

@@ -22,10 +22,11 @@ def table(
   cells = [titles]
   for row in rows:
     cells.append([_cell(row, form) for _, form in columns])
-  return _markdown(cells) if markdown else _aligned(cells)
+  return markdown_lines(cells) if markdown else aligned(cells)
 
 
-def _markdown(cells: Sequence[Sequence[str]]) -> str:
+def markdown_lines(cells: Sequence[Sequence[str]]) -> str:
+  """Return lines of cells as a Markdown table; the first line has the titles."""
   lines = []
   for line in cells:
     text = ' | '.join(line)
@@ -35,8 +36,8 @@ def _markdown(cells: Sequence[Sequence[str]]) -> str:
   return '\n'.join(lines)
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> str:
-  """Align the cells: columns of numbers to the right, others to the left."""
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+  """Align lines of cells: columns of numbers to the right, others to the left."""
   padded_columns = []
   for column in zip(*cells, strict=True):
     width = max(len(cell) for cell in column)

@@ -6,21 +6,22 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from bokeh.embed import components
 from bokeh.resources import Resources
 
 from a3dcae_jax.common.files import atomic_write
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.contents import Report, Strip
-from a3dcae_jax.report.paper_tables import PAPER
 from a3dcae_jax.report.pictures import grey_picture, heat_picture
 from a3dcae_jax.report.summary import describe_rank_regression
 from a3dcae_jax.report.table import Row, html_table, run_rows
+from a3dcae_jax.scoring import paper_figures
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS
 from a3dcae_jax.scoring.protocol import describe
 
 # Only Bokeh's plots; its widgets, tables and formulas would make the page three times as large.
-_BOKEH = Resources(mode='inline', components=['bokeh'])
+BOKEH = Resources(mode='inline', components=['bokeh'])
 
 MAX_VIDEO_PLOTS = 40
 """Limit that keeps the page small; of more videos only the first ones are drawn."""
@@ -78,11 +79,11 @@ def write_report(path: pathlib.Path | str, report: Report) -> None:
     _score_section(report, drawn),
   ]
   for title, strips in report.strips.items():
-    sections.append(_strip_section(title, strips, report.metrics))
+    sections.append(strip_section(title, strips, report.metrics))
   sections += [_feature_maps(report), _losses(report, drawn), _appendix(report)]
   body = ''.join(sections) + script
   with atomic_write(path) as file:
-    file.write(html_page(report.title, body, head=_BOKEH.render()))
+    file.write(html_page(report.title, body, head=BOKEH.render()))
 
 
 def html_page(title: str, body: str, *, head: str = '') -> str:
@@ -116,11 +117,13 @@ def _draw(report: Report) -> tuple[str, dict[str, str]]:
   return components(figures)
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+  """Return a section of a page: a heading of plain text above HTML."""
   return f'<section><h2>{html.escape(title)}</h2>{body}</section>\n'
 
 
-def _note(text: str) -> str:
+def note(text: str) -> str:
+  """Return a small grey paragraph of plain text."""
   return f'<p class="note">{html.escape(text)}</p>'
 
 
@@ -138,20 +141,21 @@ def _summary(report: Report) -> str:
   else:
     rows = run_rows(metrics) + _paper_rows(data['name'])
     parts.append(html_table(rows, main=metrics['protocol']['normalisation']))
-    parts.append(_note(_main_figures(metrics)))
-    parts.append(_note(BASELINES_NOTE))
+    parts.append(note(_main_figures(metrics)))
+    parts.append(note(BASELINES_NOTE))
   regression = describe_rank_regression(metrics['rank_regression'])
   if regression:
     sentence = regression[0].upper() + regression[1:]
-    parts.append(_note(f'{sentence}. {REGRESSION_NOTE}'))
-  return _section('Summary', ''.join(parts))
+    parts.append(note(f'{sentence}. {REGRESSION_NOTE}'))
+  return section('Summary', ''.join(parts))
 
 
 def _paper_rows(name: str) -> list[Row]:
   """Return the row of the paper, which has Eq. 14 only; none for other data sets."""
-  if name not in PAPER:
+  printed = paper_figures.result(name)
+  if printed is None:
     return []
-  auc, eer = PAPER[name]
+  auc, eer = printed
   cells = {'eq14': f'{auc:.1f} / {eer:.1f}'}
   return [Row('the paper (full test set)', [cells.get(how, '-') for how in NORMALISATIONS])]
 
@@ -189,7 +193,7 @@ def _detections(metrics: Mapping[str, Any]) -> str:
   for name, value in rows:
     lines += f'<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>'
   table = f'<div class="wide"><table>{lines}</table></div>'
-  return _section('Events and regions', table + _note('. '.join(notes)))
+  return section('Events and regions', table + note('. '.join(notes)))
 
 
 def _event_rows(events: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -231,21 +235,22 @@ def _percent(value: float | None) -> str:
 def _roc_section(drawn: Mapping[str, str]) -> str:
   if 'roc' not in drawn:
     return ''
-  note = 'On the dashed line both kinds of error are equally frequent (EER).'
-  return _section('ROC', drawn['roc'] + _note(note))
+  text = 'On the dashed line both kinds of error are equally frequent (EER).'
+  return section('ROC', drawn['roc'] + note(text))
 
 
 def _score_section(report: Report, drawn: Mapping[str, str]) -> str:
   count = len(report.videos)
   shown = min(count, MAX_VIDEO_PLOTS)
-  body = _note('Shaded: labelled abnormal. Bars: detected events. Drag to zoom.')
+  body = note('Shaded: labelled abnormal. Bars: detected events. Drag to zoom.')
   body += ''.join(drawn[f'video{index}'] for index in range(shown))
   if count > shown:
-    body += _note(f'{count - shown} more videos are in scores.csv.')
-  return _section('Scores', body)
+    body += note(f'{count - shown} more videos are in scores.csv.')
+  return section('Scores', body)
 
 
-def _strip_section(title: str, strips: Sequence[Strip], metrics: Mapping[str, Any]) -> str:
+def strip_section(title: str, strips: Sequence[Strip], metrics: Mapping[str, Any]) -> str:
+  """Return a section that shows frames beside their reconstruction and error; '' without any."""
   if not strips:
     return ''
   limit = max(float(strip.error.max()) for strip in strips)
@@ -255,8 +260,8 @@ def _strip_section(title: str, strips: Sequence[Strip], metrics: Mapping[str, An
     figures += (
       f'<figure><div>{_pictures(strip, limit)}</div><figcaption>{caption}</figcaption></figure>'
     )
-  note = _note(f'{_strip_columns(strips[0], metrics)} (brightest: {limit:.3g}).')
-  return _section(title, f'{note}<div class="strips">{figures}</div>')
+  columns = note(f'{_strip_columns(strips[0], metrics)} (brightest: {limit:.3g}).')
+  return section(title, f'{columns}<div class="strips">{figures}</div>')
 
 
 def _strip_columns(strip: Strip, metrics: Mapping[str, Any]) -> str:
@@ -282,22 +287,31 @@ def _image(alt: str, url: str) -> str:
 def _feature_maps(report: Report) -> str:
   if not report.feature_maps:
     return ''
+  title = 'Feature maps of the most abnormal frame (Fig. 5)'
+  return section(title, feature_map_figures(report.feature_maps))
+
+
+def feature_map_figures(maps: Mapping[str, tuple[str, np.ndarray]]) -> str:
+  """Return feature maps beside each other.
+
+  Args:
+    maps: layer -> (caption, map [h, w]).
+  """
   figures = ''
-  for caption, image in report.feature_maps.values():
+  for caption, image in maps.values():
     caption = html.escape(caption)
     url = heat_picture(image, float(image.max()))
     figures += (
       f'<figure><img style="width:100%" alt="{caption}" src="{url}">'
       f'<figcaption>{caption}</figcaption></figure>'
     )
-  title = 'Feature maps of the most abnormal frame (Fig. 5)'
-  return _section(title, f'<div class="strips">{figures}</div>')
+  return f'<div class="strips">{figures}</div>'
 
 
 def _losses(report: Report, drawn: Mapping[str, str]) -> str:
   if not report.losses:
     return ''
-  return _section('Losses', ''.join(drawn[f'loss{name}'] for name in report.losses))
+  return section('Losses', ''.join(drawn[f'loss{name}'] for name in report.losses))
 
 
 def _appendix(report: Report) -> str:
@@ -311,4 +325,4 @@ def _appendix(report: Report) -> str:
     if value:
       text = html.escape(json.dumps(value, indent=1))
       blocks += f'<details><summary>{name}</summary><pre>{text}</pre></details>'
-  return _section('Protocol, config, versions', blocks)
+  return section('Protocol, config, versions', blocks)

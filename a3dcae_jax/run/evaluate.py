@@ -263,6 +263,18 @@ def report_source(scorer: Scorer, cache: FrameCache, facts: RunFacts) -> ReportS
   return ReportSource(report_title(settings), scorer.step, cache.test, pictures)
 
 
+def pictures_of_run(workdir: str | pathlib.Path) -> ReportSource:
+  """Return the parts from which frames of a scored run can be shown."""
+  workdir = pathlib.Path(workdir)
+  settings = workdirs.read_config(workdir)
+  refuse_objects(settings, 'pictures of whole frames')
+  cache = open_cache(settings.data, ('test',))
+  inputs = saved_inputs(settings, workdir, cache)
+  ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', cache.test.videos)
+  facts = RunFacts(settings, [run_protocol(settings, cache.test)], inputs, ids)
+  return report_source(load_scorer(settings, workdir, inputs), cache, facts)
+
+
 def saved_inputs(
   settings: fields.Config, workdir: pathlib.Path, cache: FrameCache
 ) -> InputStatistics:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import check_writable, read_object, write_json
+from a3dcae_jax.common.files import check_writable, object_digest, read_object, write_json
 from a3dcae_jax.config import checked, fields
 
 CONFIG = 'config.json'
@@ -19,12 +19,11 @@ PROVENANCE = 'provenance.json'
 
 # Fields that may differ when a run is resumed, because they do not change what is trained. They say
 # where data lies, how long and how often something is done, and how the result is scored.
-_MAY_CHANGE = (
+_NEVER_MATTERS = (
   'variant',
   'data.root',
   'data.cache',
   'data.cache_dir',
-  'data.label_set',
   'model.remat',
   'train.time_limit_s',
   'train.log_every_steps',
@@ -32,6 +31,7 @@ _MAY_CHANGE = (
   'train.keep_checkpoints',
   'train.input_pipeline',
 )
+_MAY_CHANGE = (*_NEVER_MATTERS, 'data.label_set')
 _MAY_CHANGE_BELOW = ('eval.', 'events.')
 _PACKAGES = (
   'a3dcae_jax',
@@ -61,20 +61,32 @@ def init_or_check_workdir(workdir: pathlib.Path, settings: fields.Config) -> Non
   Raises:
     UserError: if fields differ that must not; all of them are named.
   """
-  path = pathlib.Path(workdir) / CONFIG
   if not has_checkpoint(workdir):
-    write_json(path, to_json(settings))
+    write_json(pathlib.Path(workdir) / CONFIG, to_json(settings))
     return
-  before = _flat(to_json(read_config(workdir)))
-  now = _flat(to_json(settings))
-  different = []
-  for key in sorted(before.keys() | now.keys()):
-    if before.get(key) != now.get(key) and not _may_change(key, settings):
-      different.append(f'{key} is {before.get(key)!r} there, {now.get(key)!r} here')
+  different = differences(read_config(workdir), settings)
   if different:
     raise UserError(
       f'{workdir} belongs to another config: {"; ".join(different)}. Choose another --workdir'
     )
+
+
+def differences(before: fields.Config, now: fields.Config) -> list[str]:
+  """Return the fields in which two configs train different networks, in words."""
+  there = _flat(to_json(before))
+  here = _flat(to_json(now))
+  different = []
+  for key in sorted(there.keys() | here.keys()):
+    if there.get(key) != here.get(key) and not _may_change(key, now):
+      different.append(f'{key} is {there.get(key)!r} there, {here.get(key)!r} here')
+  return different
+
+
+def result_digest(settings: fields.Config) -> str:
+  """Return a SHA-256 of all fields on which the results of a run depend."""
+  values = _flat(to_json(settings))
+  kept = {key: value for key, value in values.items() if key not in _NEVER_MATTERS}
+  return object_digest(kept)
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:

@@ -83,6 +83,53 @@ def detect(
   return Pod(note='; '.join(notes))
 
 
+_LAUNCHER_VARIABLES = (
+  'SLURM_STEP_NODELIST',
+  'OMPI_COMM_WORLD_SIZE',
+  'JAX_COORDINATOR_ADDRESS',
+  'JAX_NUM_PROCESSES',
+  'JAX_PROCESS_ID',
+  'JOB_COMPLETION_INDEX',
+  'TPU_WORKER_ID',
+)
+
+
+def without_pod(environ: Mapping[str, str]) -> dict[str, str]:
+  """Return the environment of a process that stays by itself on a host of a pod."""
+  alone = {name: value for name, value in environ.items() if name not in _LAUNCHER_VARIABLES}
+  if 'TPU_WORKER_HOSTNAMES' in environ:
+    alone['TPU_WORKER_HOSTNAMES'] = 'localhost'
+  return alone
+
+
+def shard_of(environ: Mapping[str, str]) -> tuple[int, int, str]:
+  """Return which part of independent work this process takes, from the environment.
+
+  Part k of n is a task of a SLURM array, or else a process of a pod.
+
+  Args:
+    environ: as `os.environ`.
+
+  Returns:
+    k from 0, n, and what was detected, for the user.
+
+  Raises:
+    UserError: as `detect`.
+  """
+  if environ.get('SLURM_ARRAY_TASK_ID') and environ.get('SLURM_ARRAY_TASK_COUNT'):
+    count = _number(environ, 'SLURM_ARRAY_TASK_COUNT')
+    first = _number(environ, 'SLURM_ARRAY_TASK_MIN') if 'SLURM_ARRAY_TASK_MIN' in environ else 0
+    index = _number(environ, 'SLURM_ARRAY_TASK_ID') - first
+    if not 0 <= index < count:
+      raise UserError(
+        f'SLURM_ARRAY_TASK_ID (={environ["SLURM_ARRAY_TASK_ID"]}): number the array without gaps, '
+        'as in --array=0-3'
+      )
+    return index, count, 'SLURM array'
+  pod = detect(environ)
+  return pod.process_id, pod.num_processes, pod.note
+
+
 def _from_flags(coordinator: str, num_processes: int, process_id: int) -> Pod:
   if not coordinator or not num_processes or process_id < 0:
     raise UserError(
