@@ -13,7 +13,16 @@ import sys
 
 from a3dcae_jax import __version__
 
-COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'detect', 'benchmark', 'aot')
+COMMANDS = (
+  'main',
+  'prepare',
+  'evaluate',
+  'experiments',
+  'export',
+  'detect',
+  'benchmark',
+  'aot',
+)
 
 
 def main() -> int | None:

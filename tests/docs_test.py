@@ -21,7 +21,16 @@ DOCS = REPO / 'docs'
 PAGES = [REPO / 'README.md', REPO / 'CHANGELOG.md', REPO / 'CONTRIBUTING.md']
 PAGES += sorted(DOCS.rglob('*.md'))
 CURRENT_PAGES = [page for page in PAGES if 'journal' not in page.parts]
-COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'detect', 'benchmark', 'aot')
+COMMANDS = (
+  'main',
+  'prepare',
+  'evaluate',
+  'experiments',
+  'export',
+  'detect',
+  'benchmark',
+  'aot',
+)
 TERMS = (
   'baseline',
   'bundle',

@@ -15,8 +15,8 @@ CONTRADICTED = 'contradicted'
 
 RULE = (
   'The difference of the AUC of two rows is the mean over seeds. Its 95 % interval is over draws '
-  'of test videos and seeds with replacement, the same for both rows. sure: the interval is above 0; '
-  'contradicted: it is below 0; unsure: it has 0 inside'
+  'of test videos and seeds with replacement, the same for both rows. sure: the interval is above '
+  '0; contradicted: it is below 0; unsure: it has 0 inside'
 )
 
 

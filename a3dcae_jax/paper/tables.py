@@ -159,20 +159,6 @@ TABLES: dict[str, Table] = {
       *_better('salt-and-pepper noise', ('w/o noise', 'Poisson noise')),
     ),
   ),
-  'VII': Table(
-    'Speed',
-    'speed',
-    {
-      'Conv-AE': 'conv_ae',
-      'ConvLSTM-AE': 'convlstm_ae',
-      'Ours (10 layers)': 'ten_layers',
-      'Ours (6 layers)': 'six_layers',
-    },
-    (
-      Claim('Ours (10 layers)', 'Ours (6 layers)'),
-      *_better('Ours (6 layers)', ('ConvLSTM-AE', 'Conv-AE')),
-    ),
-  ),
   'VIII': Table(
     'Object detection',
     'results',

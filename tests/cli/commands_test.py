@@ -21,7 +21,16 @@ from a3dcae_jax.data.builders import MissingVideos
 from a3dcae_jax.training.preemption import Preempted
 
 CONFIG = '--config=configs/synthetic.py'
-COMMANDS = ('main', 'prepare', 'evaluate', 'export', 'detect', 'benchmark', 'aot')
+COMMANDS = (
+  'main',
+  'prepare',
+  'evaluate',
+  'experiments',
+  'export',
+  'detect',
+  'benchmark',
+  'aot',
+)
 
 # Runs a module as a command in a process where importing TensorFlow fails.
 WITHOUT_TENSORFLOW = """

@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 SCRIPTS = (
   *sorted((ROOT / 'launch').glob('*.sh')),
   ROOT / 'launch' / 'slurm.sbatch',
+  ROOT / 'launch' / 'slurm_array.sbatch',
   ROOT / 'tools' / 'gpu_check.sh',
   ROOT / '.ci' / 'run',
 )
@@ -67,6 +68,18 @@ def test_slurm_requeues_a_run_that_can_resume(stand_ins, status, is_requeued):
   assert '-m a3dcae_jax.main --workdir=a b' in calls
   assert '--kill-on-bad-exit=1' in calls
   assert ('scontrol requeue 7' in calls) == is_requeued
+
+
+@pytest.mark.parametrize('status', [0, 2, 75])
+def test_a_task_of_a_slurm_array_is_requeued_after_it_was_asked_to_end(stand_ins, status):
+  log, environment = stand_ins(python=[status], scontrol=[0])
+  environment = os.environ | environment
+  environment |= {'SLURM_ARRAY_JOB_ID': '7', 'SLURM_ARRAY_TASK_ID': '2', 'PYTHON': 'python'}
+  done = run(['bash', 'launch/slurm_array.sbatch', '--table=V'], environment)
+  calls = log.read_text()
+  assert done.returncode == status
+  assert '-m a3dcae_jax.experiments --table=V' in calls
+  assert ('scontrol requeue 7_2' in calls) == (status == 75)
 
 
 def test_slurm_starts_one_task_per_node_and_warns_it_before_the_limit():
