@@ -15,7 +15,7 @@ from a3dcae_jax.common.files import atomic_dir, read_object, write_json
 from a3dcae_jax.data.arrays import ArrayWriter
 from a3dcae_jax.data.notes import Note, collect_notes, note
 from a3dcae_jax.data.sources import find_sources
-from a3dcae_jax.data.video import Region, Video, masks_of_regions, resize, resize_mask
+from a3dcae_jax.data.video import Video, masks_of_regions, resize, resize_mask
 
 _DARK = 16  # no pixel of a video that shows anything is below this
 
@@ -48,7 +48,7 @@ def ingest_video(
 ) -> Part:
   """Write the part of one video, whole or not at all.
 
-  A part that is there already is used as it is, unless the video has changed since.
+  The frames of a part that is there already are used as they are, unless the video has changed.
 
   Args:
     video: the video.
@@ -61,26 +61,29 @@ def ingest_video(
   Raises:
     UserError: if the video cannot be read, or frames and masks do not fit together.
   """
-  # What changes when the video is repaired.
-  signature = [video.source, find_sources(video.source), with_masks, _hash_of(video.tracks)]
-  if (folder / 'part.json').exists():
-    fields = read_object(folder / 'part.json')
-    if fields.pop('signature', None) == signature:
-      return _part(folder, fields)
-  with atomic_dir(folder) as temporary:
-    with collect_notes() as notes, ArrayWriter(temporary / 'frames.npy', shape) as writer:
-      fields = _write_frames(video, writer, shape, on_frame)
-      if with_masks:
-        with ArrayWriter(temporary / 'masks.npy', shape) as masks:
-          _write_masks(video, masks, shape, fields)
-    fields['notes'] = list(notes)
-    write_json(temporary / 'part.json', fields | {'signature': signature})
-  return _part(folder, fields)
+  signature = [video.source, find_sources(video.source)]  # what changes when it is repaired
+  fields = _kept_fields(folder, signature)
+  if fields is None:
+    with atomic_dir(folder) as temporary:
+      with collect_notes() as notes, ArrayWriter(temporary / 'frames.npy', shape) as writer:
+        fields = _write_frames(video, writer, shape, on_frame)
+      fields['notes'] = list(notes)
+      write_json(temporary / 'part.json', fields | {'signature': signature})
+  notes = list(fields['notes'])
+  if with_masks:
+    # Anew each time, since they have sources of their own, which may have changed.
+    with collect_notes() as found, ArrayWriter(folder / 'masks.npy', shape) as writer:
+      _write_masks(video, writer, shape, fields)
+    notes += found
+  return _part(folder, fields | {'notes': notes})
 
 
-def _hash_of(tracks: Sequence[Region] | None) -> str:
-  """Return a hash that changes with the tracks."""
-  return hashlib.sha256(repr(tracks).encode()).hexdigest()
+def _kept_fields(folder: pathlib.Path, signature: Sequence[Any]) -> dict[str, Any] | None:
+  """Return the fields of a part that is there already, or None if the video has changed."""
+  if not (folder / 'part.json').exists():
+    return None
+  fields = read_object(folder / 'part.json')
+  return fields if fields.pop('signature', None) == list(signature) else None
 
 
 def _part(folder: pathlib.Path, fields: dict[str, Any]) -> Part:

@@ -330,6 +330,20 @@ def test_pixel_masks_of_the_users_videos(own_root, tmp_path, rng, with_file):
   np.testing.assert_array_equal(cache.test.masks, masks > 0)
 
 
+def test_masks_that_change_after_a_failed_ingest_are_read_anew(own_root, tmp_path):
+  masks = np.zeros((20, *VIDEO_SIZE), np.uint8)
+  write_frames(own_root / 'testing' / 'masks' / 'b', masks)
+  (own_root / 'training' / 'broken.avi').write_text('no video')
+  with pytest.raises(UserError, match='broken.avi'):
+    prepare('video_folder', own_root, tmp_path)
+  (own_root / 'training' / 'broken.avi').unlink()
+  masks[4] = 255
+  write_frames(own_root / 'testing' / 'masks' / 'b', masks)
+  cache = prepare('video_folder', own_root, tmp_path)
+  np.testing.assert_array_equal(cache.test.masks, masks > 0)
+  assert abnormal_frames(cache) == [4]
+
+
 def test_masks_of_another_size_are_stretched_with_a_note(own_root, tmp_path):
   masks = np.zeros((20, 16, 16), np.uint8)
   masks[3, :8] = 255
