@@ -31,7 +31,6 @@ TRIES_OF_ONE = 10
 TRIES_OF_ALL = 100
 _SESSIONS = 1000  # of the newest browsers
 _ADDRESSES = 4096  # whose tries are remembered
-_LOCAL_NAMES = ('localhost', '127.0.0.1', '::1')
 _LOOPBACK = '127.0.0.1'
 
 
@@ -165,7 +164,7 @@ class Access:
     could reach it by a name of its own that resolves to 127.0.0.1 (DNS rebinding). With a token,
     such a site has no session.
     """
-    return self.needs_token or _name_of(host) in _LOCAL_NAMES
+    return self.needs_token or _is_local(_name_of(host))
 
   def origin_is_right(self, origin: str | None, host: str) -> bool:
     """Return whether a POST comes from the page itself.
@@ -263,6 +262,14 @@ def _network(client):
 
 def _digest(text):
   return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
+
+
+def _is_local(name):
+  """Return whether a name can only be that of this machine."""
+  try:
+    return name == 'localhost' or ipaddress.ip_address(name).is_loopback
+  except ValueError:
+    return False
 
 
 def _name_of(host):

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
   FileResponse,
   HTMLResponse,
@@ -307,12 +307,15 @@ class _Answers:
 
 
 async def _body(request: Request) -> bytes | None:
-  """Return the body of a request; None if it is too large."""
+  """Return the body of a request; None if it is too large, or the client has gone."""
   body = b''
-  async for part in request.stream():
-    body += part
-    if len(body) > LARGEST_BODY:
-      return None
+  try:
+    async for part in request.stream():
+      body += part
+      if len(body) > LARGEST_BODY:
+        return None
+  except ClientDisconnect:  # nobody reads the answer
+    return None
   return body
 
 

@@ -25,6 +25,9 @@ CONNECTIONS = 256
 REQUEST_S = 10.0
 """Seconds within which a client has to send its next request in whole."""
 
+ANSWER_S = 60.0
+"""Seconds after which an answer is broken off, as where a client does not read it."""
+
 _END_S = 3.0
 
 
@@ -149,14 +152,14 @@ def _protocol() -> type:
   from uvicorn.protocols.http.h11_impl import H11Protocol
 
   class BoundedProtocol(H11Protocol):
-    """Closes connections beyond `CONNECTIONS`, and those whose requests do not come.
+    """Closes connections beyond `CONNECTIONS`, and those of clients that take too long.
 
     uvicorn bounds neither: it counts requests, and waits for the rest of one for ever.
     """
 
     def connection_made(self, transport: Any) -> None:
-      self._overdue = self.loop.call_later(REQUEST_S, self._close_if_overdue)
       super().connection_made(transport)
+      self._overdue = self.loop.call_later(REQUEST_S, transport.abort)
       if len(self.connections) > CONNECTIONS:
         transport.abort()
 
@@ -165,19 +168,20 @@ def _protocol() -> type:
       super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+      was_answering = self._is_answering()
       super().data_received(data)
-      if not self._is_answering():
-        return
-      self._overdue.cancel()
+      if self._is_answering() and not was_answering:
+        self._allow(ANSWER_S)
 
     def on_response_complete(self) -> None:
-      self._overdue.cancel()
-      self._overdue = self.loop.call_later(REQUEST_S, self._close_if_overdue)
+      self._allow(REQUEST_S)
       super().on_response_complete()
+      if self._is_answering():  # a request that has come already
+        self._allow(ANSWER_S)
 
-    def _close_if_overdue(self) -> None:
-      if not self._is_answering() and not self.transport.is_closing():
-        self.transport.abort()
+    def _allow(self, seconds: float) -> None:
+      self._overdue.cancel()
+      self._overdue = self.loop.call_later(seconds, self.transport.abort)
 
     def _is_answering(self) -> bool:
       return self.cycle is not None and not self.cycle.response_complete

@@ -134,6 +134,8 @@ def test_addresses_of_one_ipv6_network_count_as_one():
     ('LocalHost:8080', True),
     ('127.0.0.1:8080', True),
     ('[::1]:8080', True),
+    ('127.0.0.2:8080', True),
+    ('10.0.0.7:8080', False),
     ('', False),
     ('evil.example', False),
     ('127.0.0.1.evil.example:8080', False),

@@ -1,5 +1,6 @@
 """The server of the page, asked over HTTP as browsers and attackers do."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -273,6 +274,28 @@ def test_clients_that_do_not_ask_are_closed_and_their_number_is_bounded(tmp_path
     connection.close()
   assert served.ask('/healthz')[0] == 200
   served.page.close()
+
+
+def test_a_client_that_does_not_read_or_goes_is_left_without_a_word(tmp_path, monkeypatch, capfd):
+  monkeypatch.setattr(server, 'ANSWER_S', 1.0)
+  served = Served(tmp_path)
+  (tmp_path / 'door' / 'events' / 'a.mp4').write_bytes(bytes(40_000_000))
+  place = '127.0.0.1', served.port
+  slow = socket.create_connection(place, timeout=20)
+  slow.sendall(f'GET /clips/{served.key} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode())
+  gone = socket.create_connection(place, timeout=20)
+  gone.sendall(b'POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\ntoken')
+  gone.close()
+  time.sleep(1.5)
+  got = 0
+  with contextlib.suppress(ConnectionError):
+    while part := slow.recv(1_000_000):
+      got += len(part)
+  slow.close()
+  assert got < 40_000_000
+  assert served.ask('/healthz')[0] == 200
+  served.page.close()
+  assert capfd.readouterr().err == ''
 
 
 def _is_closed(connection):
