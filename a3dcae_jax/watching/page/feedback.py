@@ -13,12 +13,15 @@ import pathlib
 import threading
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from a3dcae_jax.watching.output import EVENTS
 from a3dcae_jax.watching.page.event_list import Listed, event_key, read_records
 
 FEEDBACK = 'feedback.jsonl'
+MARGIN = 0.01
+"""By how much a raised threshold lies above the highest score, in standard deviations.
+
+The same video has the same scores only up to rounding.
+"""
 
 
 class Mark(NamedTuple):
@@ -113,7 +116,7 @@ def raised_threshold(
 ) -> tuple[float, int]:
   """Return the lowest threshold at which no event that was normal would start again.
 
-  An event does not start if no score reaches the threshold, so the threshold lies just above the
+  An event does not start if no score reaches the threshold, so the threshold lies `MARGIN` above the
   highest score of these events. Events found by another bundle do not count, since their scores
   have another scale.
 
@@ -134,7 +137,7 @@ def raised_threshold(
   scores = [score for score in scores if math.isfinite(score) and score >= threshold]
   if not scores:
     return threshold, 0
-  return float(np.nextafter(max(scores), np.inf)), len(scores)
+  return max(scores) + MARGIN, len(scores)
 
 
 def other_events(out: pathlib.Path, source: str, marks: dict[str, Mark]) -> list[float]:

@@ -137,7 +137,7 @@ def test_the_threshold_is_raised_above_normal_events_of_the_source_and_bundle(ev
   Feedback(tmp_path, 'b' * 64).mark(add_event(events, 'e', score=30.0), True)
   marks = read_marks(tmp_path)
   threshold, count = raised_threshold(marks, 'door', 5.0, BUNDLE)
-  assert 8.0 < threshold < 8.001
+  assert threshold == pytest.approx(8.01)
   assert count == 2
   assert raised_threshold(marks, 'door', 8.5, BUNDLE) == (8.5, 0)
   assert raised_threshold(marks, 'gate', 5.0, BUNDLE) == (5.0, 0)
