@@ -116,9 +116,9 @@ def raised_threshold(
 ) -> tuple[float, int]:
   """Return the lowest threshold at which no event that was normal would start again.
 
-  An event does not start if no score reaches the threshold, so the threshold lies `MARGIN` above the
-  highest score of these events. Events found by another bundle do not count, since their scores
-  have another scale.
+  An event does not start if no score reaches the threshold. So the threshold lies `MARGIN` above
+  the highest score of these events. Events found by another bundle do not count, since their
+  scores have another scale.
 
   Args:
     marks: see `read_marks`.
