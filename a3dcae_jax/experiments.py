@@ -1,4 +1,4 @@
-"""Make the paper's tables and figures on a prepared set, beside the paper's figures.
+"""Make the paper's tables and figures, beside the figures that it prints.
 
   python -m a3dcae_jax.experiments --table=V --config=configs/ucsd_ped2.py:small --seeds=0,1,2
   python -m a3dcae_jax.experiments --table=V,VI,IX --config=configs/ucsd_ped2.py:small --dry_run
