@@ -1,4 +1,4 @@
-"""Whether the orderings of a table hold here, by a paired bootstrap over test videos."""
+"""Whether the orderings of a table hold here, by a paired bootstrap over videos."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
   note: str = ''
 
   def certainty(self, how: str) -> str:
-    """Return `SURE`, `UNSURE` or `CONTRADICTED` under a normalisation; '-' without results."""
+    """Return `SURE`, `UNSURE` or `CONTRADICTED`; '-' without results."""
     found = self.differences.get(how)
     if found is None:
       return '-'

@@ -1,4 +1,4 @@
-"""Parts of the paper that one call cannot make: other data sets, the paper's own sizes."""
+"""Parts of the paper that one call leaves out: other data sets, other sizes."""
 
 import pathlib
 

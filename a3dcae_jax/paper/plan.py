@@ -1,4 +1,4 @@
-"""The plan of tables: every row and seed becomes a run of `main` or `evaluate --sum`."""
+"""The plan of tables: each row and seed becomes a run of `main` or a sum of runs."""
 
 import dataclasses
 import pathlib
@@ -75,7 +75,7 @@ Jobs = dict[tuple[str, int], Job]
 
 
 def make_jobs(base: Base, tables: Sequence[str], seeds: Sequence[int], out: pathlib.Path) -> Jobs:
-  """Return the jobs of all rows of tables, seed by seed, each after those that it needs.
+  """Return the jobs of all rows of tables, each after those that it needs.
 
   Args:
     base: the user's config.
@@ -120,7 +120,7 @@ def read_seeds(texts: Sequence[str]) -> list[int]:
 
 
 def claim_out(out: pathlib.Path, base: Base) -> None:
-  """Note in a new folder whose runs it will hold, or check a folder of an earlier call.
+  """Note whose runs a new folder will hold, or check a folder of an earlier call.
 
   Raises:
     UserError: if it holds runs of another config, or other files.
@@ -165,18 +165,18 @@ def check_workdirs(jobs: Sequence[Job]) -> None:
 
 
 def state_file(job: Job) -> pathlib.Path:
-  """Return the file with what is known of a job's processes: minutes, digest of its settings."""
+  """Return the file on a job's processes: their minutes, the digest of its settings."""
   return job.workdir.parents[1] / 'state' / f'{job.name}.json'
 
 
 def read_state(job: Job) -> dict[str, Any]:
-  """Return the content of a job's state file; empty before its first process has ended."""
+  """Return the content of a job's state file; empty before its first process ended."""
   path = state_file(job)
   return read_object(path) if path.exists() else {}
 
 
 def is_done(job: Job) -> bool:
-  """Return whether the results of a job are there, from the settings that it has now."""
+  """Return whether there are results of a job, from the settings that it has now."""
   path = job.workdir / 'metrics.json'
   if not path.exists():
     return False

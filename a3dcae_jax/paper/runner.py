@@ -1,4 +1,4 @@
-"""Run the jobs of a plan in processes of their own, several at once, and resume them."""
+"""Run the jobs of a plan in processes of their own, and resume them."""
 
 import dataclasses
 import glob
@@ -255,7 +255,7 @@ def _progress(job: Job) -> str:
 
 
 def _devices(processes: int) -> list[str]:
-  """Return the NVIDIA device of each slot; empty if all processes share what there is."""
+  """Return the NVIDIA device of each slot; empty if all processes share them."""
   if processes < 2:
     return []
   visible = os.environ.get('CUDA_VISIBLE_DEVICES')

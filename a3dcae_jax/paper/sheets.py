@@ -145,7 +145,7 @@ def _figures_cell(figures: Mapping[str, Any] | None) -> str:
 def _result_records(
   rows: Sequence[RowResult], baselines: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-  """Return one record per run and normalisation, per figure of the paper and per baseline."""
+  """Return records of the figures of runs, of the paper and of baselines."""
   records = []
   for row in rows:
     if row.paper:

@@ -87,7 +87,7 @@ def row_fields(recipe: str, base: fields.Config) -> dict[str, Any]:
 
 
 class Claim(NamedTuple):
-  """An ordering that a table of the paper shows: one row has a higher AUC than another."""
+  """An ordering in a table of the paper: one row has a higher AUC than another."""
 
   better: str
   worse: str

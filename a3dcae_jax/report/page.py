@@ -250,7 +250,7 @@ def _score_section(report: Report, drawn: Mapping[str, str]) -> str:
 
 
 def strip_section(title: str, strips: Sequence[Strip], metrics: Mapping[str, Any]) -> str:
-  """Return a section that shows frames beside their reconstruction and error; '' without any."""
+  """Return a section with frames, their reconstructions and errors; '' without any."""
   if not strips:
     return ''
   limit = max(float(strip.error.max()) for strip in strips)

@@ -89,10 +89,10 @@ def paired_difference(
   *,
   resamples: int = RESAMPLES,
 ) -> Difference | None:
-  """Return the difference of the micro AUC of two detectors, with a percentile interval.
+  """Return the difference of the micro AUC of two detectors, with an interval.
 
-  Videos and seeds are drawn with replacement, the same for both detectors. Draws with only one
-  class are left out.
+  The interval is by percentiles. Videos and seeds are drawn with replacement, the same for both
+  detectors. Draws with only one class are left out.
 
   Args:
     first: scores of the first detector; for each seed one float [N_v] per video.
@@ -128,9 +128,9 @@ def paired_difference(
 
 
 def _wins(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
-  """Count pairs of frames in which the abnormal one has the higher score; a tie counts half.
+  """Count pairs of frames in which the abnormal one has the higher score.
 
-  The AUC of any draw of videos is a sum of these counts, which makes a draw cheap.
+  A tie counts half. The AUC of any draw of videos is a sum of these counts, so a draw is cheap.
 
   Returns:
     float64 [V, V]: abnormal frames of one video against normal frames of another.

@@ -167,7 +167,7 @@ RESULT_TABLES = ('I', 'II', 'III', 'IV')
 
 
 def result_table(name: str) -> str | None:
-  """Return the number of the table with the paper's result on a data set; None without one."""
+  """Return the number of the table with the result on a data set; None without one."""
   for number in RESULT_TABLES:
     if name in TABLES[number][OURS]:
       return number
@@ -175,6 +175,6 @@ def result_table(name: str) -> str | None:
 
 
 def result(name: str) -> Pair | None:
-  """Return the paper's AUC and EER on a data set (Tables I to IV); None without them."""
+  """Return the paper's AUC and EER on a data set (Tables I to IV), or None."""
   number = result_table(name)
   return TABLES[number][OURS][name] if number else None
