@@ -138,16 +138,21 @@ def formula_findings(costs: Sequence[LayerCost]) -> list[str]:
   flops = sum(cost.flops for cost in layers)
   ratios = [cost.flops / formula_operations(cost) for cost in layers]
   worst = max(layers, key=lambda cost: formula_parameters(cost) / cost.parameters)
-  fewer = [cost.layer for cost in layers if math.prod(cost.kernel) < lstm_weights(cost)]
-  return [
+  in_time = [cost for cost in layers if len(cost.kernel) == 5 and cost.kernel[0] > 1]
+  fewer = [cost for cost in in_time if math.prod(cost.kernel) < lstm_weights(cost)]
+  findings = [
     f'Time: {flops / 1e9:.4g} GFLOP in the convolutions, the formula gives '
     f'{operations / 1e9:.4g}e9 operations. FLOPs are {min(ratios):.2f} to {max(ratios):.2f} times '
-    'the operations: twice, less the taps on padding and the activation.',
+    'the operations: twice, less the taps that read no pixel and the activation.',
     f'Space: {worst.layer} has {worst.parameters:,} parameters, the formula gives '
     f'{formula_parameters(worst):,}; the term D C_o is the size of the map.',
-    f'{len(fewer)} of {len(layers)} convolutions have fewer weights than a convolutional LSTM of '
-    'the same channels; the paper says more.',
   ]
+  if in_time:
+    findings.append(
+      f'{len(fewer)} of {len(in_time)} convolutions in time have fewer weights than a '
+      'convolutional LSTM of the same channels; the paper says more.'
+    )
+  return findings
 
 
 def xla_findings(
@@ -159,7 +164,7 @@ def xla_findings(
   maps = sum(cost.map_bytes for cost in costs)
   return [
     f'XLA counts {xla.flops / 1e9:.4g} GFLOP, {100 * (xla.flops / flops - 1):+.1f} % against the '
-    'sum of the layers; it also counts normalisation, pools and tanh.',
+    'sum of the layers; it also counts normalisation, pools and tanh, and the body of a loop once.',
     f'XLA writes {xla.map_bytes / 1e6:.4g} MB of maps, {maps / 1e6:.4g} MB by our count. They '
     f'share memory: its peak with parameters is {xla.peak_bytes / 1e6:.4g} MB.',
   ]

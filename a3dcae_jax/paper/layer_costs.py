@@ -31,8 +31,7 @@ class LayerCost(NamedTuple):
   Attributes:
     layer: path of its kernel among the parameters, such as 'conv1'.
     kernel: shape of the kernel; input channels and output channels come last.
-    output: shape [B, ..., C] of the map that the layer computes, before a pool. A recurrent layer
-      has T in front.
+    output: shape [B, ..., C] of the map that the layer computes, before a pool.
     parameters: weights, biases, and scales of the normalisation.
     flops: FLOPs of its convolutions or products, 2 per multiplication. Taps on padding do not
       count.
@@ -237,6 +236,7 @@ def _joined(origins: Sequence[Origin]) -> Origin:
 def _product(equation: Any, operands: Sequence[Origin], times: int) -> _Product:
   layers = _joined([origin for origin in operands if origin is not _CLIPS])
   value = equation.outvars[0].aval
-  shape = value.shape if times == 1 else (times, *value.shape)
+  batch, *rest = value.shape
+  shape = (batch, *rest) if times == 1 else (batch, times, *rest)
   num_bytes = math.prod(shape) * np.dtype(value.dtype).itemsize
   return _Product('+'.join(sorted(layers)), shape, times * equation_flops(equation), num_bytes)

@@ -65,6 +65,7 @@ def test_a_loop_counts_each_of_its_frames():
     assert six[layer].flops == 6 * cost.flops > 0
     assert six[layer].map_bytes == 6 * cost.map_bytes
     assert six[layer].parameters == cost.parameters
+    assert six[layer].output == (1, 6, 8, 8, 16)
 
 
 def test_formula_of_lstm_weights_against_flax():
