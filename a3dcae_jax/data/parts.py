@@ -79,7 +79,7 @@ def ingest_video(
 
 
 def _kept_fields(folder: pathlib.Path, signature: Sequence[Any]) -> dict[str, Any] | None:
-  """Return the fields of a part that is there already, or None if the video has changed."""
+  """Return the fields of a part that exists, or None if its video has changed."""
   if not (folder / 'part.json').exists():
     return None
   fields = read_object(folder / 'part.json')
