@@ -12,7 +12,7 @@ The error of a frame is that of its worst object.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,10 +102,10 @@ class LocalStatistics(NamedTuple):
     smallest = 1e-3 * values.std() + 1e-9
     return cls(positions, mean + centre, np.sqrt(np.maximum(variance, smallest**2)))
 
-  def zscores(self, at: np.ndarray, values: np.ndarray) -> np.ndarray:
+  def zscores(self, at: Any, values: Any, xp: Any = np) -> Any:
     """Return (value - mean) / std at each position; beyond the ends, that of the end."""
-    mean = np.interp(at, self.positions, self.mean)
-    std = np.interp(at, self.positions, self.std)
+    mean = xp.interp(at, self.positions, self.mean)
+    std = xp.interp(at, self.positions, self.std)
     return (values - mean) / std
 
 
@@ -138,9 +138,9 @@ class UsualHeight(NamedTuple):
     least = max(np.quantile(heights, 0.05), LEAST_HEIGHT)
     return cls(float(line[0]), float(line[1]), float(least))
 
-  def at(self, rows: np.ndarray) -> np.ndarray:
+  def at(self, rows: Any, xp: Any = np) -> Any:
     """Return the usual height at rows, both as shares of the frame's height."""
-    return np.maximum(self.offset + self.slope * rows, self.least)
+    return xp.maximum(self.offset + self.slope * rows, self.least)
 
 
 class ObjectStatistics(NamedTuple):
@@ -181,15 +181,25 @@ class ObjectStatistics(NamedTuple):
     )
     return cls(usual_height, least_energy, by_energy, by_height)
 
-  def zscores(self, edges: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Return the `MEASUREMENTS` of objects as z-scores, float64 [M, 3]."""
-    rows = np.asarray(edges, np.float64)[:, 1]
-    relative = _relative(self.by_energy, raw, self.least_energy, self.usual_height.at(rows))
+  def zscores(self, edges: Any, raw: Any, xp: Any = np) -> Any:
+    """Return the `MEASUREMENTS` of objects as z-scores.
+
+    Args:
+      edges: [M, 2], see `vertical_edges`.
+      raw: [M, 5], `RAW_MEASUREMENTS`.
+      xp: `numpy`, or `jax.numpy` in a program.
+
+    Returns:
+      [M, 3], float64 by NumPy and float32 by JAX.
+    """
+    rows = xp.asarray(edges, _dtype(xp))[:, 1]
+    usual_height = self.usual_height.at(rows, xp)
+    relative = _relative(self.by_energy, raw, self.least_energy, usual_height, xp)
     columns = [
-      statistics.zscores(rows, values)
+      statistics.zscores(rows, values, xp)
       for statistics, values in zip(self.by_height, relative, strict=True)
     ]
-    return np.stack(columns, axis=1)
+    return xp.stack(columns, axis=1)
 
   def to_arrays(self) -> dict[str, np.ndarray]:
     """Return the statistics as named arrays, for a file."""
@@ -215,14 +225,20 @@ class ObjectStatistics(NamedTuple):
       UserError: if an array is missing or has another shape.
     """
     usual_height = _array(arrays, 'usual_height', (len(UsualHeight._fields),), source)
-    least_energy = _array(arrays, 'least_energy', (2,), source)
-    groups = []
+    _array(arrays, 'least_energy', (2,), source)
     for name, count in (('by_energy', 2), ('by_height', 3)):
-      columns = []
       for field in LocalStatistics._fields:
-        columns.append(_array(arrays, f'{name}_{field}', (count, GRID), source))
+        _array(arrays, f'{name}_{field}', (count, GRID), source)
+    return cls.in_program(arrays)._replace(usual_height=UsualHeight(*usual_height.tolist()))
+
+  @classmethod
+  def in_program(cls, arrays: Mapping[str, Any]) -> 'ObjectStatistics':
+    """Return the statistics that `to_arrays` described, of arrays of any kind."""
+    groups = []
+    for name in ('by_energy', 'by_height'):
+      columns = [arrays[f'{name}_{field}'] for field in LocalStatistics._fields]
       groups.append(tuple(LocalStatistics(*rows) for rows in zip(*columns, strict=True)))
-    return cls(UsualHeight(*usual_height.tolist()), least_energy, *groups)
+    return cls(UsualHeight(*arrays['usual_height']), arrays['least_energy'], *groups)
 
 
 def _array(arrays, name, shape, source):
@@ -233,22 +249,26 @@ def _array(arrays, name, shape, source):
   return array
 
 
-def _relative(by_energy, raw, least_energy, usual_height):
+def _relative(by_energy, raw, least_energy, usual_height, xp=np):
   """Return errors relative to energies, and speeds to sizes: three arrays [M]."""
-  errors, energies, speed = _split_raw(raw, least_energy)
+  errors, energies, speed = _split_raw(raw, least_energy, xp)
   relative = [
-    statistics.zscores(energy, error)
+    statistics.zscores(energy, error, xp)
     for statistics, energy, error in zip(by_energy, energies, errors, strict=True)
   ]
   return [*relative, speed / usual_height**PERSPECTIVE]
 
 
-def _split_raw(raw, least_energy):
+def _split_raw(raw, least_energy, xp=np):
   """Return logarithms of errors [2, M] and of energies [2, M], and speeds [M]."""
-  columns = np.asarray(raw, np.float64).T
-  errors = np.log(columns[[0, 2]] + LEAST_ERROR)
-  energies = np.log(columns[[1, 3]] + np.reshape(least_energy, (2, 1)) + LEAST_ERROR)
+  columns = xp.asarray(raw, _dtype(xp)).T
+  errors = xp.log(columns[0:3:2] + LEAST_ERROR)
+  energies = xp.log(columns[1:4:2] + xp.reshape(least_energy, (2, 1)) + LEAST_ERROR)
   return errors, energies, columns[4]
+
+
+def _dtype(xp: Any) -> Any:
+  return np.float64 if xp is np else np.float32
 
 
 def vertical_edges(corners: np.ndarray, height: int) -> np.ndarray:
@@ -258,7 +278,7 @@ def vertical_edges(corners: np.ndarray, height: int) -> np.ndarray:
     corners: float32 [M, 4], x1, y1, x2, y2 in pixels.
     height: height of a frame in pixels.
   """
-  return (corners[:, [1, 3]] / height).astype(np.float32)
+  return (corners[:, 1::2] / height).astype(np.float32)
 
 
 def object_errors(zscores: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
