@@ -37,7 +37,9 @@ _OUT = flags.DEFINE_string(
   'out', 'detections', 'Folder of the results: new, or of an earlier call.'
 )
 _DETECTOR = flags.DEFINE_string(
-  'detector', '', 'File of the detector of objects, for a bundle that was made with one.'
+  'detector',
+  '',
+  'File of the detector of objects, for a bundle that was made with one and does not contain it.',
 )
 _THRESHOLD = flags.DEFINE_float(
   'threshold', None, "Score from which on a frame is abnormal; by default the bundle's."

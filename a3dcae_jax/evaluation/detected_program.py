@@ -21,13 +21,13 @@ from a3dcae_jax.objects.box_program import FoundBoxes, find_boxes, selected
 from a3dcae_jax.objects.yolox_file import YoloxModel
 from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.serving.object_statistics import (
+  IN_PROGRAM,
   RAW_MEASUREMENTS,
   ObjectStatistics,
   vertical_edges,
 )
 
 DETECTOR = 'detector/'
-STATISTICS = 'statistics/'
 _FRAMES_PER_CHUNK = 8  # on accelerators
 
 
@@ -53,12 +53,6 @@ def detector_arrays(model: YoloxModel) -> dict[str, np.ndarray]:
   return {DETECTOR + name: array for name, array in flat.items()}
 
 
-def statistics_arrays(statistics: ObjectStatistics) -> dict[str, np.ndarray]:
-  """Return statistics of training objects as the program reads them, by flat names."""
-  arrays = statistics.to_arrays()
-  return {STATISTICS + name: array.astype(np.float32) for name, array in arrays.items()}
-
-
 def detected_program(
   recipe: DetectedRecipe, platform: str | None = None
 ) -> Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Array, ...]]:
@@ -71,7 +65,7 @@ def detected_program(
 
   Args:
     recipe: what to compute. `arrays` are `program.scoring_weights`, `detector_arrays` and
-      `statistics_arrays`.
+      `ObjectStatistics.program_arrays`.
     platform: platform to trace for; see `program.scoring_program`.
   """
 
@@ -99,11 +93,11 @@ def _scored(recipe, arrays, frames, rows):
 
 def _parts_of(arrays: Mapping[str, jax.Array]) -> tuple[dict, dict, dict]:
   """Return the weights of the auto-encoder, the variables of the detector and the statistics."""
-  parts = {'': {}, DETECTOR: {}, STATISTICS: {}}
+  parts = {'': {}, DETECTOR: {}, IN_PROGRAM: {}}
   for name, array in arrays.items():
-    prefix = next((each for each in (DETECTOR, STATISTICS) if name.startswith(each)), '')
+    prefix = next((each for each in (DETECTOR, IN_PROGRAM) if name.startswith(each)), '')
     parts[prefix][name.removeprefix(prefix)] = array
-  return parts[''], traverse_util.unflatten_dict(parts[DETECTOR], sep='/'), parts[STATISTICS]
+  return parts[''], traverse_util.unflatten_dict(parts[DETECTOR], sep='/'), parts[IN_PROGRAM]
 
 
 def _measured(

@@ -11,15 +11,22 @@ from jax import export
 from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import FrameCache
 from a3dcae_jax.evaluation.calibration import INPUTS, InputStatistics
+from a3dcae_jax.evaluation.detected_program import (
+  DetectedRecipe,
+  detected_program,
+  detector_arrays,
+)
 from a3dcae_jax.evaluation.object_calibration import OBJECTS, ObjectCalibration
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, object_program
 from a3dcae_jax.exporting.bundle import TOLERANCE, sample_clips
 from a3dcae_jax.exporting.stream_threshold import stream_fields
 from a3dcae_jax.objects.box_cache import foreground_model
 from a3dcae_jax.objects.detectors import Detector
+from a3dcae_jax.objects.yolox_file import OtherNetwork, YoloxModel, read_yolox
 from a3dcae_jax.serving.arrays import pack_arrays
-from a3dcae_jax.serving.artefact import export_object_program
-from a3dcae_jax.serving.object_bundle import ObjectBundle, write_object_bundle
+from a3dcae_jax.serving.artefact import export_detected_program, export_object_program
+from a3dcae_jax.serving.object_bundle import Detection, ObjectBundle, write_object_bundle
+from a3dcae_jax.serving.object_statistics import ObjectStatistics
 
 FOREGROUND = 'foreground.npz'
 """The model of the foreground, where it finds the boxes."""
@@ -34,6 +41,7 @@ class ObjectBundleSource(NamedTuple):
     inputs: mean images of the run, for the baselines.
     settings: settings of the run.
     detector: what found the boxes, see `describe_detector`.
+    model: of the detector, if the bundle can run it; otherwise None.
     detector_files: name -> content of the files of the detector.
     details: further fields of `detector.json`, namely data, config and provenance.
   """
@@ -43,6 +51,7 @@ class ObjectBundleSource(NamedTuple):
   inputs: InputStatistics
   settings: fields.Config
   detector: dict[str, Any]
+  model: YoloxModel | None
   detector_files: dict[str, bytes]
   details: dict[str, Any]
 
@@ -73,6 +82,8 @@ def export_object_bundle(
     height=height,
     width=width,
   )
+  statistics = source.calibration.statistics()
+  detection = None if source.model is None else _export_detection(source, statistics)
   objects = sample_objects(source.inputs.frame_means[0], scorer.window)
   details = {
     'calibration': source.calibration.bundle_fields(settings.eval, settings.events),
@@ -104,10 +115,39 @@ def export_object_bundle(
     folder,
     model=model,
     weights=scorer.weights,
-    statistics=source.calibration.statistics(),
+    statistics=statistics,
     details=details,
     extra_files=extra_files,
+    detection=detection,
   )
+
+
+def _export_detection(source: ObjectBundleSource, statistics: ObjectStatistics) -> Detection:
+  """Return the program that finds objects and scores them, and the arrays of its detector."""
+  settings = source.settings
+  weights = settings.eval.object_weights
+  recipe = DetectedRecipe(source.scorer.recipe, source.model, settings.objects, weights)
+  detector = detector_arrays(source.model)
+  _, height, width = source.inputs.frame_means.shape
+  program = export_detected_program(
+    detected_program(recipe, 'cpu'),
+    detected_program(recipe, 'accelerator'),
+    {**source.scorer.weights, **detector, **statistics.program_arrays()},
+    window=source.scorer.window,
+    height=height,
+    width=width,
+  )
+  return Detection(program, detector)
+
+
+def detector_model(detector: Detector) -> YoloxModel | None:
+  """Return the network of a detector; None if a bundle cannot run it."""
+  if detector.kind != 'yolox':
+    return None
+  try:
+    return read_yolox(detector.path)
+  except OtherNetwork:
+    return None
 
 
 def describe_detector(

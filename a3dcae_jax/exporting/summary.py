@@ -69,6 +69,9 @@ def _object_texts(bundle):
     'statistics.npz': 'of training objects, by energy and height',
     'objects.npz': 'measurements of training objects',
     'inputs.npz': 'mean images, for the baselines',
+    'detection.stablehlo': f'frames uint8 [N, {bundle.height}, {bundle.width}], rows [B, '
+    f'{bundle.window}] -> corners [B, K, 4], valid, errors, worst; {_platforms(bundle)}',
+    'detector.npz': 'weights of the detector, which finds the boxes',
     'foreground.npz': 'model of the foreground, which finds the boxes',
     'model.onnx': onnx
     and 'the same program, weights inside; under onnxruntime the largest difference is '

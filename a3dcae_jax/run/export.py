@@ -21,6 +21,7 @@ from a3dcae_jax.exporting.object_bundle import (
   bundle_object_calibration,
   bundle_object_inputs,
   describe_detector,
+  detector_model,
   export_object_bundle,
 )
 from a3dcae_jax.exporting.summary import bundle_text
@@ -93,7 +94,16 @@ def _object_source(settings, workdir, inputs, trained):
     settings, workdir, scorer, lambda: with_training(settings, None, inputs)
   )
   details = _details(settings, trained, scorer.step)
-  return ObjectBundleSource(scorer, calibration, inputs, settings, described, files, details)
+  return ObjectBundleSource(
+    scorer,
+    calibration,
+    inputs,
+    settings,
+    described,
+    detector_model(detector),
+    files,
+    details,
+  )
 
 
 def _details(settings, trained, step):

@@ -15,6 +15,9 @@ Program = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Ar
 ObjectProgram = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array, jax.Array], jax.Array]
 """(weights, frames [N, H, W], rows [B, T], corners [B, 4]) -> measurements [B, 5]."""
 
+DetectedProgram = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Array, ...]]
+"""(arrays, frames [N, H, W], rows [B, T]) -> (corners [B, K, 4], valid, errors, worst [B])."""
+
 
 def export_program(
   on_cpu: Program,
@@ -75,6 +78,34 @@ def export_object_program(
   rows = jax.ShapeDtypeStruct((batch, window), jnp.int32)
   corners = jax.ShapeDtypeStruct((batch, 4), jnp.float32)
   return _export(on_cpu, elsewhere, jax.tree.map(_shape, dict(weights)), frames, rows, corners)
+
+
+def export_detected_program(
+  on_cpu: DetectedProgram,
+  elsewhere: DetectedProgram,
+  arrays: Mapping[str, jax.Array],
+  *,
+  window: int,
+  height: int,
+  width: int,
+) -> export.Exported:
+  """Export a program that finds and scores objects, for any number of frames and clips.
+
+  Args:
+    on_cpu: the program as traced for CPUs.
+    elsewhere: the program as traced for accelerators.
+    arrays: weights and statistics, or only their shapes.
+    window: frames per clip, T.
+    height: height of a frame in pixels.
+    width: width of a frame in pixels.
+
+  Returns:
+    See `export_program`.
+  """
+  count, batch = export.symbolic_shape('n, b')
+  frames = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)
+  rows = jax.ShapeDtypeStruct((batch, window), jnp.int32)
+  return _export(on_cpu, elsewhere, jax.tree.map(_shape, dict(arrays)), frames, rows)
 
 
 def _export(on_cpu, elsewhere, *shapes):

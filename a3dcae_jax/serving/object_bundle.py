@@ -7,12 +7,16 @@ BUNDLE/
   statistics.npz    statistics of training objects by energy and height
   detector.json     as in a bundle of frames, with the weights of the measurements
 
-It does not find objects: their boxes are given to it.
+If a network finds the boxes:
+  detection.stablehlo  frames uint8 [N, H, W], rows int32 [B, T] -> corners, valid, errors, worst
+  detector.npz         the weights of the detector
+
+Otherwise boxes are given to it.
 """
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +48,22 @@ from a3dcae_jax.serving.video import object_rows, smooth
 
 MODEL = 'model.stablehlo'
 STATISTICS = 'statistics.npz'
+DETECTION = 'detection.stablehlo'
+DETECTOR = 'detector.npz'
 _BATCH_SIZE = 64  # objects of a video per batch
 _CORNERS = 4
+
+
+class Detection(NamedTuple):
+  """What a bundle needs to find boxes by itself.
+
+  Attributes:
+    model: finds the objects of clips and computes their errors.
+    arrays: of the detector, by the names of the program.
+  """
+
+  model: export.Exported
+  arrays: Mapping[str, np.ndarray]
 
 
 def write_object_bundle(
@@ -56,6 +74,7 @@ def write_object_bundle(
   statistics: ObjectStatistics,
   details: Mapping[str, Any],
   extra_files: Mapping[str, bytes] | None = None,
+  detection: Detection | None = None,
 ) -> None:
   """Write a bundle that scores objects, see `folder.write_folder`.
 
@@ -67,6 +86,7 @@ def write_object_bundle(
     details: further fields of `detector.json`. One of them is `calibration`, which `ObjectBundle`
       reads.
     extra_files: name -> content.
+    detection: finds the boxes; None if they are given.
   """
   frames, rows, _ = _arguments(model, pathlib.Path(folder) / MODEL)
   _, height, width = frames.shape
@@ -87,13 +107,12 @@ def write_object_bundle(
     'output': {'measurements': 'float32 [B, 5]', 'columns': list(RAW_MEASUREMENTS)},
     **details,
   }
-  write_folder(
-    folder,
-    manifest,
-    models={MODEL: model},
-    weights=weights,
-    files={**(extra_files or {}), STATISTICS: pack_arrays(statistics.to_arrays())},
-  )
+  models = {MODEL: model}
+  files = {**(extra_files or {}), STATISTICS: pack_arrays(statistics.to_arrays())}
+  if detection:
+    models[DETECTION] = detection.model
+    files[DETECTOR] = pack_arrays(detection.arrays)
+  write_folder(folder, manifest, models=models, weights=weights, files=files)
 
 
 def open_object_bundle(
@@ -113,9 +132,25 @@ def open_object_bundle(
   statistics_path = str(folder / STATISTICS)
   arrays = unpack_arrays(files[STATISTICS], statistics_path)
   statistics = ObjectStatistics.from_arrays(arrays, statistics_path)
-  own_files = {MODEL, WEIGHTS, STATISTICS}
+  detection = None
+  if DETECTION in files:
+    detection = _open_detection(folder, files, {**weights, **statistics.program_arrays()})
+  own_files = {MODEL, WEIGHTS, STATISTICS, DETECTION, DETECTOR}
   extra_files = {name: content for name, content in files.items() if name not in own_files}
-  return ObjectBundle(folder, manifest, model, weights, statistics, extra_files)
+  return ObjectBundle(folder, manifest, model, weights, statistics, extra_files, detection)
+
+
+def _open_detection(
+  folder: pathlib.Path, files: Mapping[str, bytes], arrays: Mapping[str, np.ndarray]
+) -> Detection:
+  """Return the program that finds boxes, with all arrays that it reads."""
+  manifests.check_listed(folder, files, [DETECTOR])
+  path = folder / DETECTION
+  model = open_program(files[DETECTION], path)
+  arguments_of(model, path, 3)
+  arrays = {**arrays, **unpack_arrays(files[DETECTOR], str(folder / DETECTOR))}
+  check_weights(folder / DETECTOR, DETECTION, model, arrays)
+  return Detection(model, arrays)
 
 
 class ObjectBundle:
@@ -131,6 +166,7 @@ class ObjectBundle:
     weights: of appearance, motion and speed in the error of an object.
     statistics: of the training objects.
     extra_files: name -> content of each further file that was written with the bundle.
+    finds_boxes: whether it finds boxes by itself, see `score_clips`.
     threshold: the score of `score_video` above which a frame is abnormal, chosen from training
       scores.
   """
@@ -143,6 +179,7 @@ class ObjectBundle:
     weights: Mapping[str, np.ndarray],
     statistics: ObjectStatistics,
     extra_files: Mapping[str, bytes],
+    detection: Detection | None = None,
   ) -> None:
     """Copy the weights to the default device; `load_bundle` calls this."""
     geometry = manifest['input']
@@ -159,6 +196,10 @@ class ObjectBundle:
     self.threshold = calibration['threshold']
     self._arrays = jax.device_put({name: jnp.asarray(array) for name, array in weights.items()})
     self._model = compiled(model)
+    self.finds_boxes = detection is not None
+    if detection:
+      self._detector_arrays = jax.device_put(dict(detection.arrays))
+      self._detection = compiled(detection.model)
 
   def arrays(self, name: str) -> dict[str, np.ndarray]:
     """Return the arrays of a further file.
@@ -197,6 +238,30 @@ class ObjectBundle:
     if not len(frames) or not len(rows):
       raise UserError('an empty batch: give at least one frame and one object')
     return self._model(self._arrays, frames, rows, corners)
+
+  def score_clips(self, frames: Any, rows: Any) -> tuple[jax.Array, ...]:
+    """Find the objects of clips and return their errors, on the device.
+
+    The program is compiled once for each N and B. Boxes are found in the frame at position T // 2.
+
+    Args:
+      frames: uint8 [N, H, W].
+      rows: int32 [B, T], frames of each clip.
+
+    Returns:
+      Boxes of K objects per clip, float32 [B, K, 4], in pixels; which of them there are, bool
+      [B, K]; their errors, float32 [B, K]; and the errors of the frames, float32 [B].
+
+    Raises:
+      UserError: for another shape or dtype, or if the bundle does not find boxes.
+    """
+    if not self.finds_boxes:
+      raise UserError(f'{self.folder} does not find boxes itself: give it the boxes of objects')
+    self._check('frames', frames, 'uint8', (None, self.height, self.width), 'N')
+    self._check('rows', rows, 'int32', (None, self.window), 'B')
+    if not len(frames) or not len(rows):
+      raise UserError('an empty batch: give at least one frame and one clip')
+    return self._detection(self._detector_arrays, frames, rows)
 
   def score_video(self, frames: np.ndarray, boxes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return the score of each frame of a video; higher is more abnormal.

@@ -65,6 +65,9 @@ _FIT_ROUNDS = 20
 GRID = 61
 """Number of positions at which local statistics are kept."""
 
+IN_PROGRAM = 'statistics/'
+"""Begins the names of statistics among the arrays of a program."""
+
 
 class LocalStatistics(NamedTuple):
   """Mean and standard deviation of a value, near each position on a line.
@@ -230,6 +233,11 @@ class ObjectStatistics(NamedTuple):
       for field in LocalStatistics._fields:
         _array(arrays, f'{name}_{field}', (count, GRID), source)
     return cls.in_program(arrays)._replace(usual_height=UsualHeight(*usual_height.tolist()))
+
+  def program_arrays(self) -> dict[str, np.ndarray]:
+    """Return the statistics as float32 arrays of a program, by flat names."""
+    arrays = self.to_arrays()
+    return {IN_PROGRAM + name: array.astype(np.float32) for name, array in arrays.items()}
 
   @classmethod
   def in_program(cls, arrays: Mapping[str, Any]) -> 'ObjectStatistics':

@@ -1,7 +1,7 @@
 """Streams scored by objects: the clips of objects, and the error of each frame."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +15,22 @@ _CLIPS = 4  # clips per batch
 _BATCH_SIZES = (64, 8)  # objects per batch; only the smaller one is padded
 
 
+Chooser = Callable[[np.ndarray], np.ndarray]
+"""Boxes float32 [M, 4] in pixels of the bundle's frames -> bool [M], which of them count."""
+
+
 class ObjectClip(NamedTuple):
   """The objects of a frame.
 
   Attributes:
     clip: uint8 [T, H, W], the frames around it; None without objects.
-    corners: float32 [M, 4], boxes in pixels of the clip.
+    corners: float32 [M, 4], boxes in pixels of the clip; None if the bundle finds them.
+    kept: which of the boxes that the bundle finds count; None: all.
   """
 
   clip: np.ndarray | None
-  corners: np.ndarray
+  corners: np.ndarray | None
+  kept: Chooser | None = None
 
 
 class ObjectStream:
@@ -41,18 +47,18 @@ class ObjectStream:
     self._later = bundle.window - bundle.window // 2 - 1
     self._recent = np.zeros((bundle.window, bundle.height, bundle.width), np.uint8)
     self._count = 0
-    self._boxes = deque()  # boxes of frames without a clip
+    self._boxes = deque()  # boxes of frames without a clip, and which of them count
     self._errors = deque()  # objects of scored frames
     self._last = None  # the objects of the last scored frame
     self._given = 0  # frames whose error was given
     self.complete: list[ObjectClip] = []
     self.skipped = 0  # every frame has a score
 
-  def add(self, frame: np.ndarray, corners: np.ndarray) -> None:
-    """Take the next frame, uint8 [H, W], and its boxes, float32 [M, 4]."""
+  def add(self, frame: np.ndarray, corners: np.ndarray | None, kept: Chooser | None = None) -> None:
+    """Take the next frame, uint8 [H, W], and its boxes, as in `ObjectClip`."""
     self._recent[self._count % self._window] = frame
     self._count += 1
-    self._boxes.append(corners)
+    self._boxes.append((corners, kept))
     if len(self._boxes) > self._later:
       self._cut()
 
@@ -90,14 +96,14 @@ class ObjectStream:
   def _cut(self) -> None:
     """Cut the clip of the first frame that has none, if it is scored."""
     frame = np.asarray([self._count - len(self._boxes)])
-    corners = self._boxes.popleft()
+    corners, kept = self._boxes.popleft()
     if frame[0] % self._step:
       return
     clip = None
-    if len(corners):
+    if corners is None or len(corners):
       rows = object_rows(frame, self._count, window=self._window)
       clip = self._recent[rows[0] % self._window]
-    self.complete.append(ObjectClip(clip, corners))
+    self.complete.append(ObjectClip(clip, corners, kept))
 
 
 def _worst(objects: np.ndarray) -> float:
@@ -119,6 +125,9 @@ class ObjectProgram:
     """Compile the batches that any number of streams needs."""
     del streams
     clip = np.zeros((self._bundle.window, self._bundle.height, self._bundle.width), np.uint8)
+    if self._bundle.finds_boxes:
+      self._found([ObjectClip(clip, None)])
+      return
     box = np.float32([[0, 0, self._bundle.width, self._bundle.height]])
     for size in _BATCH_SIZES:
       self._run([ObjectClip(clip, np.repeat(box, size, axis=0))])
@@ -129,14 +138,35 @@ class ObjectProgram:
     for stream in streams:
       waiting += [(stream, item) for item in stream.complete]
       stream.complete = []
-    measured = [(stream, item) for stream, item in waiting if item.clip is not None]
-    errors = []
-    for start in range(0, len(measured), _CLIPS):
-      errors += self._run([item for _, item in measured[start : start + _CLIPS]])
-    remaining = iter(errors)
+    searched = _in_batches(self._found, [item for _, item in waiting if item.corners is None])
+    given = [item for _, item in waiting if item.corners is not None and item.clip is not None]
+    measured = _in_batches(self._run, given)
     for stream, item in waiting:
-      own = np.zeros(0) if item.clip is None else next(remaining)
-      stream.put(np.column_stack([item.corners, own]).astype(np.float64))
+      if item.corners is None:
+        objects = next(searched)
+      else:
+        own = np.zeros(0) if item.clip is None else next(measured)
+        objects = np.column_stack([item.corners, own])
+      stream.put(objects.astype(np.float64))
+
+  def _found(self, items: Sequence[ObjectClip]) -> list[np.ndarray]:
+    """Return box and error of the objects that the bundle finds in each clip, [M, 5]."""
+    frames = np.concatenate([items[index % len(items)].clip for index in range(_CLIPS)])
+    corners, valid, errors, _ = map(np.asarray, self._bundle.score_clips(frames, self._rows))
+    self._check_finite(errors)
+    objects = []
+    for index, item in enumerate(items):
+      boxes = corners[index][valid[index]]
+      own = np.column_stack([boxes, errors[index][valid[index]]])
+      objects.append(own[item.kept(boxes)] if item.kept else own)
+    return objects
+
+  def _check_finite(self, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+      raise UserError(
+        f'{self._bundle.folder}: a measurement is not finite: the detector is damaged; '
+        'export it again'
+      )
 
   def _run(self, items):
     """Return the errors of the objects of each clip, one array [M] per clip."""
@@ -154,11 +184,15 @@ class ObjectProgram:
       found = np.asarray(self._bundle(frames, rows[chosen], corners[chosen]))
       measurements = np.concatenate([measurements, found[: len(corners) - start]])
       start += size
-    if not np.isfinite(measurements).all():
-      raise UserError(
-        f'{self._bundle.folder}: a measurement is not finite: the detector is damaged; '
-        'export it again'
-      )
+    self._check_finite(measurements)
     edges = vertical_edges(corners, self._bundle.height)
     zscores = self._bundle.statistics.zscores(edges, measurements)
     return np.split(object_errors(zscores, self._bundle.weights), np.cumsum(counts)[:-1])
+
+
+def _in_batches(
+  run: Callable[[Sequence[ObjectClip]], list[np.ndarray]], items: Sequence[ObjectClip]
+) -> Iterator[np.ndarray]:
+  """Yield what a program returns for each clip, in batches of `_CLIPS`."""
+  for start in range(0, len(items), _CLIPS):
+    yield from run(items[start : start + _CLIPS])

@@ -21,7 +21,7 @@ from a3dcae_jax.serving.bundle import Bundle
 from a3dcae_jax.serving.frame_streams import FrameProgram, FrameStream
 from a3dcae_jax.serving.images import prepared
 from a3dcae_jax.serving.object_bundle import ObjectBundle, check_corners
-from a3dcae_jax.serving.object_streams import ObjectProgram, ObjectStream
+from a3dcae_jax.serving.object_streams import Chooser, ObjectProgram, ObjectStream
 from a3dcae_jax.serving.regions import strongest_region
 from a3dcae_jax.serving.video import gaussian
 
@@ -102,14 +102,22 @@ class StreamScorer:
     """Compile the program now, so that no frame has to wait for it."""
     self._program.warm_up(len(self._streams))
 
-  def add(self, frame: np.ndarray, boxes: Any = None, stream: int = 0) -> None:
+  def add(
+    self,
+    frame: np.ndarray,
+    boxes: Any = None,
+    stream: int = 0,
+    kept: Chooser | None = None,
+  ) -> None:
     """Take the next frame of a stream.
 
     Args:
       frame: uint8 [H, W], or [H, W, 3] in the order red, green, blue; of any size. It is made grey
         and resized as training frames were.
-      boxes: [M, 4], the boxes of its objects in pixels of `frame`; only for a bundle of objects.
+      boxes: [M, 4], the boxes of its objects in pixels of `frame`; only for a bundle of objects. If
+        it finds boxes by itself, they may be left out.
       stream: number of the stream.
+      kept: which of the boxes that the bundle finds count; all by default.
 
     Raises:
       UserError: for another shape or type.
@@ -121,7 +129,10 @@ class StreamScorer:
       self._streams[stream].add(small)
       return
     if boxes is None:
-      raise UserError(f'{self.bundle.folder} scores objects: give the boxes of each frame')
+      if not self.bundle.finds_boxes:
+        raise UserError(f'{self.bundle.folder} scores objects: give the boxes of each frame')
+      self._streams[stream].add(small, None, kept)
+      return
     corners = check_corners(boxes)
     height, width = frame.shape[:2]
     if (height, width) != small.shape:

@@ -89,12 +89,15 @@ class _YoloxBoxes:
 
 
 def make_box_finder(bundle: Bundle | ObjectBundle, detector: str) -> BoxFinder | None:
-  """Return the finder of boxes for a bundle; None for a bundle of whole frames.
+  """Return the finder of boxes for a bundle; None for one that needs no boxes.
 
   Raises:
-    UserError: see `BoxFinder`, or if a bundle of whole frames is given a detector.
+    UserError: see `BoxFinder`, or if a bundle that needs no boxes is given a detector.
   """
   if isinstance(bundle, ObjectBundle):
+    if bundle.finds_boxes:
+      _refuse_detector(detector, f'{bundle.folder} finds boxes itself')
+      return None
     return BoxFinder(bundle, detector)
   _refuse_detector(detector, f'{bundle.folder} scores whole frames')
   return None

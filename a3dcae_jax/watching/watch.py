@@ -163,11 +163,12 @@ class Watch:
     frame = captured.frame
     if self._parts.mask:
       frame = self._parts.mask.covered(frame)
-    self._scorer.add(frame, self._boxes(frame), self.slot)
+    kept = self._parts.mask.kept if self._parts.mask else None
+    self._scorer.add(frame, self._boxes(frame), self.slot, kept)
     self._streamed += 1
 
   def _boxes(self, frame: np.ndarray) -> np.ndarray | None:
-    """Return the boxes of a frame that are scored; None for a bundle of whole frames."""
+    """Return the boxes of a frame that are scored; None if none are needed."""
     finder = self._parts.boxes
     if finder is None:
       return None

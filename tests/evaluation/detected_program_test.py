@@ -8,7 +8,6 @@ from a3dcae_jax.evaluation.detected_program import (
   DetectedRecipe,
   detected_program,
   detector_arrays,
-  statistics_arrays,
 )
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_object_recipe
 from a3dcae_jax.objects.boxes import select_boxes
@@ -64,7 +63,7 @@ def test_errors_equal_those_of_single_steps(tmp_path, rng, platform):
   rows = object_rows(scored, *ends, window=WINDOW).astype(np.int32)
 
   recipe = DetectedRecipe(scorer.recipe, detector.model, settings.objects, weights)
-  arrays = scorer.weights | detector_arrays(detector.model) | statistics_arrays(statistics)
+  arrays = scorer.weights | detector_arrays(detector.model) | statistics.program_arrays()
   program = jax.jit(detected_program(recipe, platform))
   corners, valid, errors, worst = map(np.asarray, program(arrays, frames, rows))
   assert corners.shape == (3, 5, 4)

@@ -1,0 +1,100 @@
+"""An exported run on objects that YOLOX finds: the bundle finds them, too."""
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import write_json
+from a3dcae_jax.evaluation.calibrate import find_input_statistics
+from a3dcae_jax.objects.boxes import select_boxes
+from a3dcae_jax.objects.detectors import found_boxes
+from a3dcae_jax.objects.yolox_jax import JaxYolox
+from a3dcae_jax.run import export as run_export
+from a3dcae_jax.run import train, workdir
+from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.serving.bundle import load_bundle
+from a3dcae_jax.serving.stream import StreamScorer
+from a3dcae_jax.training.checkpoints import Checkpoints
+from a3dcae_jax.watching.detector import make_box_finder
+from tests.objects.yolox_onnx import Network
+from tests.tiny_run import tiny
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+  """Return settings, detector and bundle of an untrained run."""
+  folder = tmp_path_factory.mktemp('detecting')
+  path = folder / 'm.onnx'
+  path.write_bytes(Network(width=2, size=(64, 64), seed=3).content())
+  changes = {
+    'clips.window': 4,
+    'clips.strides': (1,),
+    'objects.detector': str(path),
+    'objects.crop_px': 8,
+    'objects.max_per_frame': 6,
+    'objects.min_score': 0.2,
+    'model.widths': (2, 3, 4),
+    'input.kind': 'frames_and_differences',
+    'loss.adversarial_weight': 0.0,
+    'eval.window_step': 2,
+  }
+  settings = tiny(folder, **changes)
+  run = folder / 'run'
+  cache = open_cache(settings.data)
+  workdir.init_or_check_workdir(run, settings)
+  find_input_statistics('set', settings.input, cache).save(run)
+  write_json(run / 'provenance.json', workdir.provenance(cache.data_hash))
+  checkpoints = Checkpoints(run / 'checkpoints')
+  checkpoints.save(7, train.fresh_state(settings).replace(step=np.int32(7)))
+  checkpoints.close()
+  with jax.numpy_dtype_promotion('standard'):
+    run_export.export_run(run, folder / 'b.bundle')
+  return settings, JaxYolox(path), load_bundle(folder / 'b.bundle')
+
+
+@pytest.mark.slow
+def test_a_stream_has_the_scores_of_its_boxes(exported, monkeypatch):
+  settings, detector, bundle = exported
+  monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+  assert bundle.finds_boxes
+  frames = open_cache(settings.data).test.frames[:11]
+  by_itself, given = StreamScorer(bundle), StreamScorer(bundle)
+  found, expected = [], []
+  for frame in frames:
+    boxes = select_boxes(found_boxes(detector.detect(frame)), settings.objects)
+    by_itself.add(frame)
+    given.add(frame, boxes.corners)
+    found += by_itself.scores()
+    expected += given.scores()
+  found += by_itself.flush()
+  expected += given.flush()
+  assert len(found) == len(expected) == len(frames)
+  assert max(len(score.objects) for score in expected) > 1
+  for score, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(score.objects, other.objects, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(score.error, other.error, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(score.score, other.score, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_ignored_objects_do_not_count(exported):
+  settings, _, bundle = exported
+  scorer = StreamScorer(bundle)
+  for frame in open_cache(settings.data).test.frames[:5]:
+    scorer.add(frame, kept=lambda boxes: np.zeros(len(boxes), bool))
+  assert all(len(score.objects) == 0 and score.error == 0 for score in scorer.flush())
+
+
+@pytest.mark.slow
+def test_it_needs_no_detector(exported):
+  _, _, bundle = exported
+  assert make_box_finder(bundle, '') is None
+  with pytest.raises(UserError, match='finds boxes itself'):
+    make_box_finder(bundle, 'm.onnx')
+  with pytest.raises(UserError, match='an empty batch'):
+    bundle.score_clips(
+      np.zeros((0, bundle.height, bundle.width), np.uint8), np.zeros((0, 4), np.int32)
+    )
