@@ -1,4 +1,4 @@
-"""One program from frames to the errors of their objects, with the detector in front.
+"""One program from frames to the errors of their objects, detector included.
 
     frames uint8 [N, H, W] -> boxes -> crops -> measurements -> z-scores -> errors
 
@@ -92,7 +92,7 @@ def _scored(recipe, arrays, frames, rows):
 
 
 def _parts_of(arrays: Mapping[str, jax.Array]) -> tuple[dict, dict, dict]:
-  """Return the weights of the auto-encoder, the variables of the detector and the statistics."""
+  """Return the arrays of the auto-encoder, the detector and the statistics."""
   parts = {'': {}, DETECTOR: {}, IN_PROGRAM: {}}
   for name, array in arrays.items():
     prefix = next((each for each in (DETECTOR, IN_PROGRAM) if name.startswith(each)), '')

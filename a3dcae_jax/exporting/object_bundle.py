@@ -123,7 +123,7 @@ def export_object_bundle(
 
 
 def _export_detection(source: ObjectBundleSource, statistics: ObjectStatistics) -> Detection:
-  """Return the program that finds objects and scores them, and the arrays of its detector."""
+  """Return the program that finds and scores objects, and its detector."""
   settings = source.settings
   weights = settings.eval.object_weights
   recipe = DetectedRecipe(source.scorer.recipe, source.model, settings.objects, weights)

@@ -89,7 +89,7 @@ def export_detected_program(
   height: int,
   width: int,
 ) -> export.Exported:
-  """Export a program that finds and scores objects, for any number of frames and clips.
+  """Export a program that finds and scores objects, for any number of clips.
 
   Args:
     on_cpu: the program as traced for CPUs.
