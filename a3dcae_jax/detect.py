@@ -52,7 +52,8 @@ _FEEDBACK = flags.DEFINE_bool(
 _MASK = flags.DEFINE_multi_string(
   'mask',
   [],
-  'Image whose parts that are not black are ignored; NAME=FILE for the source of that name.',
+  'Ignored regions: an image, of which all but the black parts are ignored, or a JSON file of '
+  'polygons; NAME=FILE for the source of that name.',
 )
 _LATE = flags.DEFINE_enum(
   'late',
@@ -91,6 +92,12 @@ _RAW = flags.DEFINE_string(
 _SHARD = flags.DEFINE_string(
   'shard', '', "K/N: take the K-th of N parts of the sources; by default the environment's."
 )
+_KEEP_DAYS = flags.DEFINE_float(
+  'keep_days',
+  0.0,
+  'Days after which stills and clips of live sources are removed; 0: never. Scores stay.',
+  lower_bound=0,
+)
 _UNTIL = flags.DEFINE_float('until', 0.0, 'Seconds after which to end; 0: never.', lower_bound=0)
 _STATUS = flags.DEFINE_float('status_s', 5.0, 'Seconds between status lines.', lower_bound=0.1)
 define_compilation_cache()
@@ -122,6 +129,7 @@ def main(texts: Sequence[str]) -> int | None:
     overlay=_OVERLAY.value,
     masks=_MASK.value,
     raw=raw,
+    keep_days=_KEEP_DAYS.value,
     until_s=_UNTIL.value,
     status_s=_STATUS.value,
     feedback=_FEEDBACK.value,

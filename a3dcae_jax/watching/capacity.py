@@ -1,4 +1,4 @@
-"""How many cameras this machine carries: `detect` itself, on cameras that are simulated.
+"""How many cameras this machine carries: `detect` on simulated cameras.
 
 A camera gives 25 frames a second, ready in memory or as video that is still to be decoded. It is
 carried if no frame is dropped and scores come at most `SLACK_S` later than its windows allow.

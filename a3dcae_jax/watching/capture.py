@@ -25,6 +25,8 @@ PICTURE_PX = 640
 
 PICTURES_PER_S = 12.5
 
+_END_TOLERANCE_S = 1.0  # sound may be longer than the pictures
+
 
 class Captured(NamedTuple):
   """A frame of a source.
@@ -66,6 +68,9 @@ class SourceError(Exception):
 
 def capture(source: Source, wanted: Format) -> Iterator[Captured]:
   """Yield the frames of a source until it ends.
+
+  An address ends if it states how long it is and was read so far. Otherwise it is live, and its end
+  is a failure.
 
   Args:
     source: the source.
@@ -164,7 +169,11 @@ def _raw_frames(width: int, height: int) -> Iterator[np.ndarray]:
 
 
 def stream_frames(source: Source) -> Iterator[Any]:
-  """Yield PyAV's frames of an address, a camera or a pipe, without damaged ones."""
+  """Yield PyAV's frames of an address, a camera or a pipe, without damaged ones.
+
+  Raises:
+    SourceError: see `capture`.
+  """
   import av
 
   options = {}
@@ -180,6 +189,7 @@ def stream_frames(source: Source) -> Iterator[Any]:
       raise SourceError(f'{source.shown} has no video')
     stream = container.streams.video[0]
     stream.thread_type = 'SLICE' if source.is_live else 'AUTO'  # frame threads hold frames back
+    last_s = 0.0
     for packet in container.demux(stream):
       try:
         frames = packet.decode()
@@ -189,8 +199,20 @@ def stream_frames(source: Source) -> Iterator[Any]:
         fault = size_fault(frame.width, frame.height)
         if fault:
           raise SourceError(f'{source.shown} {fault}')
+        last_s = frame.time or last_s
         if not frame.is_corrupt:
           yield frame
+    if source.is_live:
+      _check_end(source, container, last_s)
+
+
+def _check_end(source: Source, container: Any, last_s: float) -> None:
+  """Raise a `SourceError` unless a source has ended where it said it would."""
+  if not container.duration:  # as of a camera
+    raise SourceError(f'{source.shown} has ended')
+  stated_s = container.duration / 1e6
+  if last_s - (container.start_time or 0) / 1e6 < stated_s - _END_TOLERANCE_S:
+    raise SourceError(f'{source.shown} has ended after {last_s:.1f} of {stated_s:.1f} s')
 
 
 def _reason(error: Exception) -> str:

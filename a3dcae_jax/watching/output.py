@@ -5,14 +5,16 @@ DIR/NAME/scores.csv          frame, time in seconds, score, id of the event
 DIR/NAME/events.jsonl        start, update and end of events and faults
 DIR/NAME/events/ID.jpg       still of an event
 DIR/NAME/events/ID.mp4       clip of an event, with some seconds before it
-DIR/NAME/overlay.mp4         with --overlay
+DIR/NAME/overlay.mp4         with --overlay; of a live source overlay-TIME.mp4, one for each start
 DIR/NAME/summary.json        of a file that was read to its end
 """
 
 import json
 import os
 import pathlib
+import re
 import sys
+import time
 from typing import Any
 
 from a3dcae_jax.common.errors import UserError
@@ -71,6 +73,7 @@ class SourceFolder:
       UserError: if another process watches the same source, or the folder cannot be written.
     """
     self.path = folder / source.name
+    self._name = source.name
     self._identity = identity | _state(source)
     try:
       (self.path / EVENT_FILES).mkdir(parents=True, exist_ok=True)
@@ -95,6 +98,17 @@ class SourceFolder:
       self._lock.close()
       raise UserError(f'{error.filename} cannot be written: {error.strerror}') from None
 
+  def remove_old(self, days: float) -> None:
+    """Remove stills and clips that were written more than some days ago, and nothing else."""
+    name = re.compile(re.escape(event_prefix(self._name)) + r'[\dTZ.]+\.(jpg|mp4)')
+    oldest_s = time.time() - days * 86400
+    try:
+      for entry in os.scandir(self.path / EVENT_FILES):
+        if name.fullmatch(entry.name) and entry.stat().st_mtime < oldest_s:
+          os.unlink(entry)
+    except OSError as error:
+      print(f'{error.filename} cannot be removed: {error.strerror}', file=sys.stderr)
+
   def close(self, summary: dict[str, Any] | None) -> None:
     """Write everything and free the folder.
 
@@ -117,6 +131,18 @@ class SourceFolder:
         path.unlink()
     for name in _OWN if everything else ():
       (self.path / name).unlink(missing_ok=True)
+
+
+def overlay_path(folder: pathlib.Path, source: Source) -> pathlib.Path:
+  """Return the file of an overlay; a live source has one for each start."""
+  if not source.is_live:
+    return folder / 'overlay.mp4'
+  return folder / time.strftime('overlay-%Y%m%dT%H%M%SZ.mp4', time.gmtime())
+
+
+def event_prefix(name: str) -> str:
+  """Return how the names of all events of a source begin."""
+  return f'{name}-'.replace('/', '-')
 
 
 def is_finished(folder: pathlib.Path, source: Source, identity: dict[str, Any]) -> bool:

@@ -24,13 +24,14 @@ class OverlayWriter:
     path: the file.
     threshold: of the detector.
     error_scale: mean and deviation of the training errors, by which heat is coloured.
-    waits: whether to wait for the encoder; otherwise the overlay is given up if it is too slow.
+    is_live: whether the file must be readable while it is written, and is given up if the encoder
+      is too slow; otherwise the encoder is waited for.
   """
 
   def __init__(
-    self, path: pathlib.Path, threshold: float, error_scale: tuple[float, float], waits: bool
+    self, path: pathlib.Path, threshold: float, error_scale: tuple[float, float], is_live: bool
   ) -> None:
-    self._writer = ClipWriter(path, waits=waits)
+    self._writer = ClipWriter(path, waits=not is_live, grows=is_live)
     self._threshold = threshold
     self._scale = error_scale
     self._scores: deque[float] = deque(maxlen=_SHOWN)

@@ -103,7 +103,7 @@ class Reader:
       self._changed.notify_all()
 
   def _read(self, generation: int) -> None:
-    """Read until the source ends; a live one for ever."""
+    """Read until the source ends; a live one is opened again after a failure."""
     wait_s = FIRST_WAIT_S
     while not self._is_over(generation):
       before = self.captured
@@ -111,11 +111,10 @@ class Reader:
       if self._is_over(generation):
         return
       self.error = error
-      if not self._source.is_live:
+      if not (error and self._source.is_live):
         self.is_done = True
         self._wake.set()
         return
-      self.error = error or f'{self._source.shown} has ended'
       self._wake.set()
       if self.captured > before:
         wait_s = FIRST_WAIT_S

@@ -24,6 +24,11 @@ LONGEST_S = 30.0
 
 _KEPT = 160  # pictures at most
 _QUEUE = 400  # pictures that wait for the encoder at most
+_FRAGMENTS = {
+  'movflags': 'empty_moov+default_base_moof',
+  'frag_duration': '1000000',  # microseconds
+  'flush_packets': '1',
+}
 _COLOUR = (255, 64, 32)
 
 
@@ -155,16 +160,19 @@ class ClipWriter(threading.Thread):
     has_failed: whether the clip could not be written; then it is removed.
   """
 
-  def __init__(self, path: pathlib.Path, *, waits: bool = False) -> None:
+  def __init__(self, path: pathlib.Path, *, waits: bool = False, grows: bool = False) -> None:
     """Start the thread.
 
     Args:
       path: the file.
       waits: whether `add` waits for room in the queue, instead of giving the clip up.
+      grows: whether the file can be read while it is written: it has a fragment for each second,
+        and stays if writing fails.
     """
     super().__init__(daemon=True, name=f'write {path.name}')
     self._path = path
-    self._temporary = path.with_name(f'.{path.name}')
+    self._grows = grows
+    self._temporary = path if grows else path.with_name(f'.{path.name}')
     self._waits = waits
     self._queue: queue.Queue[Picture | None] = queue.Queue(_QUEUE)
     self.first_s = 0.0
@@ -205,7 +213,7 @@ class ClipWriter(threading.Thread):
     except (OSError, av.error.FFmpegError, ValueError) as error:
       self._fail(getattr(error, 'strerror', None) or str(error))
     finally:
-      if self.has_failed:
+      if self.has_failed and not self._grows:
         with contextlib.suppress(OSError):
           self._temporary.unlink(missing_ok=True)
 
@@ -215,12 +223,13 @@ class ClipWriter(threading.Thread):
     stream = None
     last = -1
     size = None
-    with av.open(str(self._temporary), 'w', format='mp4') as container:
+    options = _FRAGMENTS if self._grows else {}
+    with av.open(str(self._temporary), 'w', format='mp4', options=options) as container:
       while (picture := self._queue.get()) is not None and not self.has_failed:
         image = picture.image
         if stream is None:
           size = image.width, image.height
-          stream = _add_stream(container, *size)
+          stream = _add_stream(container, *size, grows=self._grows)
         if size != (image.width, image.height):
           image = image.reformat(*size)
         stamp = max(last + 1, round(1000 * (picture.time_s - self.first_s)))
@@ -236,7 +245,7 @@ class ClipWriter(threading.Thread):
     self.has_failed = True
 
 
-def _add_stream(container, width, height):
+def _add_stream(container, width, height, grows):
   """Add a stream of H.264, which browsers play, or else of MPEG-4.
 
   Some builds of FFmpeg have no H.264.
@@ -245,6 +254,8 @@ def _add_stream(container, width, height):
 
   codec = 'libx264' if 'libx264' in av.codec.codecs_available else 'mpeg4'
   options = {'preset': 'ultrafast', 'crf': '28'} if codec == 'libx264' else {}
+  if grows:
+    options |= {'tune': 'zerolatency'}  # otherwise the encoder keeps back the last frames
   stream = container.add_stream(codec, rate=25, options=options)
   stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
   stream.codec_context.time_base = fractions.Fraction(1, 1000)

@@ -27,7 +27,7 @@ from a3dcae_jax.watching.detector import (
 from a3dcae_jax.watching.health import HealthMonitor
 from a3dcae_jax.watching.masks import make_mask, read_masks
 from a3dcae_jax.watching.notify import Message, Notifier
-from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished
+from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished, overlay_path
 from a3dcae_jax.watching.overlay import OverlayWriter
 from a3dcae_jax.watching.page.feed import Feed
 from a3dcae_jax.watching.page.feedback import Feedback, other_events, raised_threshold, read_marks
@@ -46,6 +46,7 @@ FIRST_SCORE = 'first score'
 _TAKEN_FRAMES = 16  # taken from each source between two runs of the program
 _FLUSH_S = 1.0  # a killed process loses the lines of this time
 _IDLE_S = 0.2
+_REMOVE_S = 3600.0
 _GATHER_S = 0.01  # in which frames of other cameras come, to be taken in the same round
 
 
@@ -60,6 +61,7 @@ class Options(NamedTuple):
     overlay: whether to write `overlay.mp4`.
     masks: see `masks.read_masks`.
     raw: width and height of raw frames in a pipe; None if the pipe is a video.
+    keep_days: days after which stills and clips of live sources are removed; 0: never.
     until_s: seconds after which to end; 0: never.
     status_s: seconds between two status lines.
     feedback: whether to raise thresholds above the events that were marked as normal.
@@ -72,6 +74,7 @@ class Options(NamedTuple):
   overlay: bool = False
   masks: Sequence[str] = ()
   raw: tuple[int, int] | None = None
+  keep_days: float = 0.0
   until_s: float = 0.0
   status_s: float = 5.0
   feedback: bool = False
@@ -179,6 +182,7 @@ class Session:
     self.watches: dict[int, Watch] = {}
     self.failed = 0
     self._has_score = False
+    self._removed_s = -np.inf
     self.ended = threading.Event()
     self.feed: Feed | None = None
 
@@ -281,6 +285,7 @@ class Session:
       self.put(scored)
 
   def _look_after(self) -> None:
+    self._remove_old()
     for watch in self.watches.values():
       watch.check()
       watch.folder.scores.flush()
@@ -288,6 +293,16 @@ class Session:
     if self.feed:
       self.feed.measure(self.watches.values())
     self._status.print(self.watches.values(), self._notifiers)
+
+  def _remove_old(self) -> None:
+    """Remove old stills and clips, once an hour."""
+    now_s = time.monotonic()
+    if not self._options.keep_days or now_s - self._removed_s < _REMOVE_S:
+      return
+    self._removed_s = now_s
+    for watch in self.watches.values():
+      if watch.source.is_live:
+        watch.folder.remove_old(self._options.keep_days)
 
   def _end_finished(self) -> None:
     for slot, watch in list(self.watches.items()):
@@ -341,7 +356,7 @@ class Session:
       calibration = bundle.manifest['calibration']
       scale = calibration['mean'], calibration['std']
       overlay = OverlayWriter(
-        folder.path / 'overlay.mp4', threshold, scale, waits=not source.is_live
+        overlay_path(folder.path, source), threshold, scale, is_live=source.is_live
       )
     reader = Reader(
       source,

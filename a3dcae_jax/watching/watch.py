@@ -15,7 +15,7 @@ from a3dcae_jax.watching.detector import BoxStream
 from a3dcae_jax.watching.health import Fault, HealthMonitor
 from a3dcae_jax.watching.masks import Mask
 from a3dcae_jax.watching.notify import Message
-from a3dcae_jax.watching.output import EVENT_FILES, SourceFolder, event_line
+from a3dcae_jax.watching.output import EVENT_FILES, SourceFolder, event_line, event_prefix
 from a3dcae_jax.watching.overlay import OverlayWriter
 from a3dcae_jax.watching.reader import Arrived, Reader
 from a3dcae_jax.watching.recorder import Picture, Recorder
@@ -270,7 +270,7 @@ class Watch:
       if self.source.is_live:
         now = datetime.datetime.fromtimestamp(frame.wall_s, datetime.UTC)
         stamp = now.strftime('%Y%m%dT%H%M%S.%f')[:-3] + 'Z'
-      self._open = {'id': f'{self.source.name}-{stamp}'.replace('/', '-')}
+      self._open = {'id': event_prefix(self.source.name) + stamp}
       self._recorder.start_clip(self._open['id'])
     else:
       self._recorder.end_clip_soon(self._last_time_s)

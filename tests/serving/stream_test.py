@@ -375,6 +375,13 @@ def test_an_event_starts_and_ends_with_debounce():
   assert not detector.is_open
 
 
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=12))
+def test_events_are_counted_as_they_are_found(runs):
+  scores = np.concatenate([np.full(length, float(is_high)) for is_high, length in runs] or [[]])
+  found = [change for _, change in changes_of(scores)[0] if change.kind == 'start']
+  assert stream_events.count_events(scores, 1.0) == len(found)
+
+
 def test_short_peaks_start_nothing_and_short_gaps_end_nothing():
   peak = [1.0] * (START_FRAMES - 1) + [0.0]
   assert changes_of(peak * 10)[0] == []

@@ -1,7 +1,10 @@
 """Sources watched from their frames to files and messages."""
 
 import csv
+import functools
+import http.server
 import json
+import os
 import pathlib
 import threading
 import time
@@ -17,6 +20,7 @@ from a3dcae_jax.data.video_file import read_video
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.watching import capture, health, reader, session
+from a3dcae_jax.watching.output import SourceFolder
 from a3dcae_jax.watching.page.access import Address
 from a3dcae_jax.watching.page.event_list import EventList
 from a3dcae_jax.watching.page.feedback import Feedback
@@ -392,7 +396,7 @@ def test_an_ignored_region_raises_no_event(bundle, video, tmp_path):
   with pytest.raises(UserError, match='there is no source'):
     watch(bundle, [video], tmp_path / 'o2', masks=[f'gate={tmp_path / "mask.png"}'])
   Image.fromarray(image | 255).save(tmp_path / 'all.png')
-  with pytest.raises(UserError, match='no part of the picture is black'):
+  with pytest.raises(UserError, match='all of the picture would be ignored'):
     watch(bundle, [video], tmp_path / 'o2', masks=[str(tmp_path / 'all.png')])
 
 
@@ -445,6 +449,57 @@ def test_a_page_shows_what_is_watched_and_what_was_found_before(bundle, video, t
   thread.join(30)
   assert not thread.is_alive()
   assert asked('healthz') == b''  # the port is free again
+  server.stop()
+
+
+def test_a_video_on_a_web_server_is_read_once(bundle, folder, video, tmp_path):
+  handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+  threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+  address = f'day=http://127.0.0.1:{server.server_address[1]}/day.avi'
+  failed, messages = watch(bundle, [address], tmp_path / 'out', drops=False)
+  server.shutdown()
+  server.server_close()
+  assert failed == 0
+  assert len(scores_in(tmp_path / 'out' / 'day')) == 150
+  assert [(message.record['kind'], message.record['type']) for message in messages] == [
+    ('abnormal', 'start'),
+    ('abnormal', 'end'),
+  ]
+
+
+def test_only_old_stills_and_clips_of_this_source_are_removed(tmp_path):
+  source = find_sources(['door=http://cam/x'])[0]
+  folder = SourceFolder(tmp_path, source, {})
+  old, new = 'door-20260101T000000.000Z', 'door-20260301T000000.000Z'
+  names = [f'{old}.jpg', f'{old}.mp4', f'{new}.mp4', 'mine.mp4', 'door-holiday.jpg']
+  for name in names:
+    path = folder.path / 'events' / name
+    path.write_text('')
+    if new not in name:
+      os.utime(path, (0, 0))
+  folder.scores.add('0,0,0,')
+  folder.remove_old(3.0)
+  folder.close(None)
+  assert sorted(path.name for path in (folder.path / 'events').iterdir()) == sorted(names[2:])
+  assert len(scores_in(folder.path)) == 1
+
+
+def test_the_overlay_of_a_live_source_is_readable_while_it_grows(bundle, tmp_path, quick):
+  server = HttpCamera(list(camera(40)), pause_s=0.02)
+  out = tmp_path / 'out'
+
+  def shown():
+    (path,) = (out / 'a').glob('overlay-*.mp4')
+    try:
+      with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+    except av.error.FFmpegError:  # nothing has been written yet
+      return 0
+
+  with Background(bundle, [f'a={server.address}'], out, overlay=True) as running:
+    until(lambda: running.watches['a'].scored > 100)
+    until(lambda: shown() > 5)
   server.stop()
 
 
