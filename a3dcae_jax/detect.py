@@ -26,6 +26,7 @@ from a3dcae_jax.cli.command import (
   EXIT_USER_ERROR,
   define_compilation_cache,
   given_path,
+  output_path,
   run_command,
 )
 from a3dcae_jax.common.errors import UserError
@@ -48,6 +49,18 @@ _FEEDBACK = flags.DEFINE_bool(
   'feedback',
   False,
   "Raise each source's threshold above its events that were marked as normal on the page.",
+)
+_HOURS = flags.DEFINE_multi_string(
+  'thresholds_by_hour',
+  [],
+  'File with a threshold for each hour of the day, as --learn_hours writes it, for all live '
+  'sources; NAME=FILE for the source of that name.',
+)
+_LEARN_HOURS = flags.DEFINE_string(
+  'learn_hours',
+  '',
+  'File to write instead of watching anything: a threshold for each hour of the day. The sources '
+  'are the scores.csv of three or more normal days of one camera.',
 )
 _MASK = flags.DEFINE_multi_string(
   'mask',
@@ -108,7 +121,12 @@ def main(texts: Sequence[str]) -> int | None:
   use_one_blas_thread()
   bundle = given_path(_BUNDLE, 'as in --bundle=camera.bundle')
   out = pathlib.Path(given_path(_OUT, 'as in --out=detections'))
+  if _LEARN_HOURS.value:
+    _learn_hours(bundle, texts)
+    return None
   raw = _size(_RAW.value)
+  if _HOURS.value and _THRESHOLD.value is not None:
+    raise UserError('--threshold and --thresholds_by_hour exclude each other: give one of them')
   from a3dcae_jax.watching.notify import make_notifiers
   from a3dcae_jax.watching.page.server import make_page
   from a3dcae_jax.watching.sources import find_sources
@@ -128,6 +146,7 @@ def main(texts: Sequence[str]) -> int | None:
     drops={'auto': None, 'wait': False, 'drop': True}[_LATE.value],
     overlay=_OVERLAY.value,
     masks=_MASK.value,
+    hours=_HOURS.value,
     raw=raw,
     keep_days=_KEEP_DAYS.value,
     until_s=_UNTIL.value,
@@ -136,6 +155,16 @@ def main(texts: Sequence[str]) -> int | None:
   )
   notifiers = make_notifiers(_WEBHOOK.value, _EXEC.value, _MQTT.value)
   return EXIT_USER_ERROR if detect(bundle, sources, options, notifiers, page) else None
+
+
+def _learn_hours(bundle: str, files: Sequence[str]) -> None:
+  if not files:
+    raise UserError('--learn_hours: name the scores.csv of a camera, as detections/door/scores.csv')
+  out = pathlib.Path(output_path(_LEARN_HOURS))
+  check_devices()
+  from a3dcae_jax.watching.hours import learn_hours
+
+  learn_hours(bundle, files, out)
 
 
 def _shard() -> tuple[int, int]:

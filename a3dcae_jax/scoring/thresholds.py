@@ -91,21 +91,30 @@ def expected_alarms(
 
 
 def _threshold_of_rate(train_scores: Sequence[np.ndarray], allowed: float, count: Count) -> float:
-  """Search for the lowest threshold with at most `allowed` events, by bisection.
+  """Search for the lowest threshold above which there are at most `allowed` events.
 
   Candidates are the scores themselves and a number just above the highest one, where there are no
-  events. The number of events falls as the threshold rises, except where events merge.
+  events. Far below, few events are left, since all of them have merged into one that never ends.
+  So the search goes downwards, with twice as many frames above the threshold in each step, until
+  there are too many events, and bisects the last step.
   """
   scores = np.concatenate(train_scores)
-  above_all = np.nextafter(scores.max(), np.inf)
-  candidates = np.r_[np.sort(scores), above_all]
-  low = 0
+  candidates = np.r_[np.sort(scores), np.nextafter(scores.max(), np.inf)]
+
+  def has_too_many(index):
+    return sum(count(video, candidates[index]) for video in train_scores) > allowed
+
   high = len(scores)
-  while low < high:
+  reach = 1
+  while not has_too_many(low := max(0, len(scores) - reach)):
+    if not low:
+      return float(candidates[0])
+    high = low
+    reach *= 2
+  while high - low > 1:
     middle = (low + high) // 2
-    events = sum(count(video, candidates[middle]) for video in train_scores)
-    if events <= allowed:
-      high = middle
+    if has_too_many(middle):
+      low = middle
     else:
-      low = middle + 1
-  return float(candidates[low])
+      high = middle
+  return float(candidates[high])

@@ -25,6 +25,7 @@ from a3dcae_jax.watching.detector import (
   mean_images,
 )
 from a3dcae_jax.watching.health import HealthMonitor
+from a3dcae_jax.watching.hours import Thresholds, read_hours
 from a3dcae_jax.watching.masks import make_mask, read_masks
 from a3dcae_jax.watching.notify import Message, Notifier
 from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished, overlay_path
@@ -57,6 +58,7 @@ class Options(NamedTuple):
     out: folder of the results.
     detector: file of the detector of boxes; '' if the bundle needs none.
     threshold: score from which on a frame is abnormal; None for that of the bundle.
+    hours: see `hours.read_hours`.
     drops: whether frames that come too fast are dropped; None: those of live sources.
     overlay: whether to write `overlay.mp4`.
     masks: see `masks.read_masks`.
@@ -70,6 +72,7 @@ class Options(NamedTuple):
   out: pathlib.Path
   detector: str = ''
   threshold: float | None = None
+  hours: Sequence[str] = ()
   drops: bool | None = None
   overlay: bool = False
   masks: Sequence[str] = ()
@@ -106,6 +109,7 @@ def detect(
   finder = make_box_finder(bundle, options.detector)
   masks = read_masks(options.masks, sources)
   session = Session(bundle, options, finder, masks, notifiers)
+  session.hours = read_hours(options.hours, sources, bundle)
   claim_folder(options.out)
   print(session.begin_line(), flush=True)
   if page:
@@ -142,6 +146,7 @@ class Session:
   Attributes:
     failed: number of sources that could not be watched to their end.
     watches: the sources that are watched now.
+    hours: name of a source -> its thresholds by the hour of the day.
     ended: whether to stop.
     feed: what a page shows; None without one.
   """
@@ -184,6 +189,7 @@ class Session:
     self._has_score = False
     self._removed_s = -np.inf
     self.ended = threading.Event()
+    self.hours: dict[str, Thresholds] = {}
     self.feed: Feed | None = None
 
   def begin_line(self) -> str:
@@ -265,6 +271,14 @@ class Session:
     """Return the threshold of a source, and the number of normal events that raised it."""
     sha256 = self._bundle.manifest['sha256']
     return raised_threshold(self._marks, source.name, self._threshold, sha256)
+
+  def _thresholds_by_hour(self, source: Source) -> Thresholds:
+    """Return the thresholds of a source by the hour of the day; empty without."""
+    sha256 = self._bundle.manifest['sha256']
+    return {
+      hour: raised_threshold(self._marks, source.name, threshold, sha256)[0]
+      for hour, threshold in self.hours.get(source.name, {}).items()
+    }
 
   def _identity(self, source: Source) -> dict[str, Any]:
     """Return what the results of a source depend on."""
@@ -374,6 +388,7 @@ class Session:
       mask=mask,
       overlay=overlay,
       notify=self._notify,
+      hours=self._thresholds_by_hour(source),
       view=self.feed.begin(source, threshold) if self.feed else None,
     )
     return Watch(parts, self._scorer, threshold=threshold, frames_per_s=self._frames_per_s)

@@ -13,6 +13,7 @@ from a3dcae_jax.serving.stream_events import START_FRAMES, EventChange, EventDet
 from a3dcae_jax.watching.capture import STALL_S
 from a3dcae_jax.watching.detector import BoxStream
 from a3dcae_jax.watching.health import Fault, HealthMonitor
+from a3dcae_jax.watching.hours import Thresholds
 from a3dcae_jax.watching.masks import Mask
 from a3dcae_jax.watching.notify import Message
 from a3dcae_jax.watching.output import EVENT_FILES, SourceFolder, event_line, event_prefix
@@ -67,7 +68,9 @@ class Parts(NamedTuple):
     mask: ignored region; None without one.
     overlay: writes `overlay.mp4`; None without.
     notify: called with each message.
-    view: what the page shows of it; None without a page.
+    hours: thresholds by the hour of the day; empty without.
+    hours: Thresholds
+  view: what the page shows of it; None without a page.
   """
 
   source: Source
@@ -79,6 +82,7 @@ class Parts(NamedTuple):
   mask: Mask | None
   overlay: OverlayWriter | None
   notify: Callable[[Message], None]
+  hours: Thresholds
   view: View | None = None
 
 
@@ -90,7 +94,9 @@ class Watch:
     slot: number of its stream in the scorer.
     reader: its thread.
     folder: its results.
-    view: what the page shows of it; None without a page.
+    hours: thresholds by the hour of the day; empty without.
+    hours: Thresholds
+  view: what the page shows of it; None without a page.
     scored: number of frames with a score.
     events: number of abnormal events so far.
     latency_s: longest time from a frame to its score since the last status line.
@@ -116,6 +122,7 @@ class Watch:
     self._parts = parts
     self._scorer = scorer
     self._detector = EventDetector(threshold)
+    self._threshold = threshold
     latency_s = 1.0 + (scorer.latency_frames + START_FRAMES) / frames_per_s
     self._recorder = Recorder(self.folder.path / EVENT_FILES, latency_s)
     self._waiting: deque[_Waiting] = deque()
@@ -185,6 +192,9 @@ class Watch:
     self.latest_s = frame.time_s
     self.latency_s = max(self.latency_s, time.time() - frame.wall_s)
     score = scored.score if not self.fault else -np.inf  # a fault has its own message
+    if self._parts.hours:
+      hour = time.localtime(frame.wall_s).tm_hour
+      self._detector.threshold = self._parts.hours.get(hour, self._threshold)
     change = self._detector.add(frame.index, score)
     self._follow(scored, frame)
     if change:

@@ -76,6 +76,21 @@ def test_quantile_and_fixed_thresholds():
   assert choose_threshold([], rule='fixed', value=3, frames_per_s=25.0) == 3
 
 
+def test_an_event_that_never_ends_does_not_lower_the_threshold():
+  """At a low threshold everything is one event, which is as rare as a true one."""
+  rng = np.random.default_rng(0)
+  scores = rng.normal(0, 1, 4000)
+  scores[[500, 1500, 2500]] = 9.0
+
+  def count(video, threshold):  # events merge over up to 49 frames
+    places = np.flatnonzero(video >= threshold)
+    return int((np.diff(places) > 49).sum() + 1) if len(places) else 0
+
+  found = choose_threshold([scores], rule='rate', value=3.0, frames_per_s=4000 / 3600, count=count)
+  assert 2.5 < found <= 9.0
+  assert count(scores, found) == 3
+
+
 def test_the_threshold_of_a_rate_is_the_lowest_that_keeps_the_rate():
   """An hour of scores at 10 frames per second has 12 peaks of heights 1 to 12."""
   peaks = [(i * 3000 + 100, float(i + 1)) for i in range(12)]

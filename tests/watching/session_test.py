@@ -452,6 +452,21 @@ def test_a_page_shows_what_is_watched_and_what_was_found_before(bundle, video, t
   server.stop()
 
 
+def test_each_hour_of_the_day_has_its_threshold(bundle, tmp_path, quick):
+  server = HttpCamera(list(camera(40, range(10, 30))))
+  hour = time.localtime().tm_hour
+  high = {str(each % 24): 1e6 for each in (hour, hour + 1)}
+  path = tmp_path / 'a.json'
+  sha256 = load_bundle(bundle).manifest['sha256']
+  path.write_text(json.dumps({'bundle': sha256, 'thresholds': high}))
+  names = [f'{name}={server.address}' for name in 'ab']
+  with Background(bundle, names, tmp_path / 'out', hours=[f'a={path}']) as running:
+    until(lambda: ('abnormal', 'start') in running.kinds('b'))
+    until(lambda: running.watches['a'].scored > 80)
+    assert not running.kinds('a')
+  server.stop()
+
+
 def test_a_video_on_a_web_server_is_read_once(bundle, folder, video, tmp_path):
   handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
   server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
