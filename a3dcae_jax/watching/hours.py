@@ -139,7 +139,11 @@ def _stretches(path: pathlib.Path) -> list[tuple[int, np.ndarray]]:
 
 
 def _threshold(parts: Sequence[np.ndarray], per_hour: float, name: str) -> float | None:
-  """Return the threshold of an hour of the day, and print it; None with too little footage."""
+  """Return and print the threshold of an hour of the day.
+
+  Returns:
+    The threshold; None with too little footage.
+  """
   seconds = sum(float(part[-1, 0] - part[0, 0]) for part in parts)
   if seconds < LEAST_HOURS * 3600:
     print(f'{name}: {seconds / 3600:.1f} hours of scores, {LEAST_HOURS:g} are needed: left out')
