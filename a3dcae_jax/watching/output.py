@@ -99,7 +99,7 @@ class SourceFolder:
       raise UserError(f'{error.filename} cannot be written: {error.strerror}') from None
 
   def remove_old(self, days: float) -> None:
-    """Remove stills and clips that were written more than some days ago, and nothing else."""
+    """Remove the stills and clips of this source that are older than some days."""
     name = re.compile(re.escape(event_prefix(self._name)) + r'[\dTZ.]+\.(jpg|mp4)')
     oldest_s = time.time() - days * 86400
     try:
