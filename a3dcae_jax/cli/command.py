@@ -380,8 +380,9 @@ def _with_config_path(argv: Sequence[str]) -> list[str]:
           f'--config: there is no file {file}, and configs are not read from the archive '
           f'{configs.FOLDER}: install the package with pip, or name a file'
         )
+      problem = f'{file} is a folder' if os.path.isdir(file) else f'there is no file {file}'
       raise UserError(
-        f'--config: there is no file {file}; the package has {", ".join(configs.names())}, '
+        f'--config: {problem}; the package has {", ".join(configs.names())}, '
         'as in --config=avenue:small'
       )
     if not os.access(file, os.R_OK):

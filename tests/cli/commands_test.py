@@ -152,6 +152,7 @@ def test_commands_that_compile_have_the_flag_of_the_compilation_cache(command):
     ([f'{CONFIG}:huge'], ["error: unknown variant 'huge'", 'small']),
     ([f'{CONFIG}:tiny,hug'], ["unknown variant 'hug'"]),
     (['--config=configs/none.py'], ['there is no file configs/none.py', '--config=avenue:small']),
+    (['--config=tests'], ['tests is a folder', '--config=avenue:small']),
     (['--config=avenu:small'], ['there is no file avenu', 'avenue']),
     (['--config=avenue:huge'], ["unknown variant 'huge'"]),
     (['--config', 'gs://b/c.py'], ['--config (=gs://b/c.py) is an address']),
