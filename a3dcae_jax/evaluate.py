@@ -82,7 +82,10 @@ def _check_flags(folders: Sequence[str], overrides: dict[str, str]) -> None:
   if len(chosen) > 1:
     raise UserError(f'{" and ".join(chosen)} do not go together')
   if folders and not (_COMPARE.value or _SUM.value):
-    raise UserError(f'{folders[0]!r} is not a flag; --compare and --sum take folders of runs')
+    raise UserError(
+      f'{folders[0]!r} is not a flag; --compare and --sum take folders of runs, and videos are '
+      'scored by `python -m a3dcae_jax.detect --bundle=BUNDLE VIDEO`'
+    )
   if _COMPARE.value:
     for flag in (_WORKDIR, _NORMALISATION, _DATA_ROOT):
       if flag.value:
