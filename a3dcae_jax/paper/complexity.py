@@ -24,15 +24,13 @@ Where they differ from the counts:
   With K_t = 3 they have fewer, since 3 C_i < 4 (C_i + C_o).
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from a3dcae_jax.config import fields
-from a3dcae_jax.models.networks import make_networks
+from a3dcae_jax.measuring.programs import Setting, networks_of
 from a3dcae_jax.paper.layer_costs import LayerCost, compiled_cost, layer_costs
 
 # n of the formulas, the FLOPs of a tanh.
@@ -68,24 +66,22 @@ class ComplexityTable(NamedTuple):
   verdict: list[str]
 
 
-def tables(
-  model: fields.Model, clip_shape: tuple[int, int, int], *, compiled: bool = True
-) -> list[ComplexityTable]:
-  """Return the complexity of both networks of a config, for one clip in float32.
+def tables(preset: str, *, compiled: bool = True) -> list[ComplexityTable]:
+  """Return the complexity of both networks of a preset, for one clip in float32.
 
   Args:
-    model: the settings of the networks.
-    clip_shape: (T, H, W).
+    preset: a name of `config.presets.PRESETS`.
     compiled: also compile the networks, and compare with XLA's count.
   """
-  model = dataclasses.replace(model, dtype='float32', remat='none')
   # The direct method: the polyphase method and minimal filtering need other numbers of products.
-  networks = make_networks(model, conv_algorithm='direct', polyphase=False)
-  size = 'x'.join(str(length) for length in clip_shape)
+  setting = Setting('infer', preset, 1, 'float32', conv_algorithm='direct', polyphase=False)
+  size = 'x'.join(str(length) for length in setting.clip_shape)
+  names = ('auto-encoder', 'discriminator')
   found = []
-  for name, network in zip(('auto-encoder', 'discriminator'), networks, strict=True):
-    title = f'{name}: one clip of {size}, float32'
-    found.append(network_table(name, title, network, (*clip_shape, 1), compiled=compiled))
+  for name, network in zip(names, networks_of(setting), strict=True):
+    title = f'{name} {preset}: one clip of {size}, float32'
+    clip_shape = (*setting.clip_shape, 1)
+    found.append(network_table(name, title, network, clip_shape, compiled=compiled))
   return found
 
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from a3dcae_jax.config import fields
 from a3dcae_jax.measuring.programs import Setting, networks_of
 from a3dcae_jax.paper.complexity import (
   formula_operations,
@@ -19,9 +18,6 @@ from a3dcae_jax.paper.complexity import (
 from a3dcae_jax.paper.layer_costs import compiled_cost, layer_costs
 
 SMALL = Setting('infer', 'small6', 1, 'float32', conv_algorithm='direct', polyphase=False)
-MODEL = fields.Model(
-  widths=(4, 4, 6), discriminator_widths=(2, 2, 4), discriminator_units=4, remat='blocks'
-)
 CLIP_SHAPE = (*SMALL.clip_shape, 1)
 
 
@@ -118,8 +114,8 @@ def test_the_space_formula_gives_the_map_as_parameters():
   assert formula_parameters(conv1) - 9 * 16 == conv1.map_bytes // 4
 
 
-def test_tables_of_a_config():
-  autoencoder, discriminator = tables(MODEL, (16, 32, 32), compiled=False)
+def test_tables_of_a_preset():
+  autoencoder, discriminator = tables('tiny', compiled=False)
   assert [row[0] for row in autoencoder.rows][:2] == ['conv1', 'conv2']
   assert autoencoder.rows[-1][0] == 'sum'
   assert discriminator.rows[-2][0] == 'fc5'
