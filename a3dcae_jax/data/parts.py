@@ -17,6 +17,7 @@ from a3dcae_jax.data.notes import Note, collect_notes, note
 from a3dcae_jax.data.sources import find_sources
 from a3dcae_jax.data.video import Video, masks_of_regions, resize, resize_mask
 
+_MOST_MARKED = 0.9  # mean of the masks of a video in which something was marked on purpose
 _DARK = 16  # no pixel of a video that shows anything is below this
 
 
@@ -140,7 +141,9 @@ def _write_masks(
   else:
     masks = masks_of_regions(video.tracks, num_frames, tuple(fields['source_size']))
   count = 0
+  marked = 0.0
   for mask in masks:
+    marked += mask.mean()
     if mask.shape != tuple(fields['source_size']):
       size = f'{mask.shape[1]}x{mask.shape[0]}'
       note(
@@ -151,3 +154,5 @@ def _write_masks(
     count += 1
   if count != num_frames:
     raise UserError(f'{num_frames} frames, but {count} masks')
+  if marked > _MOST_MARKED * count:
+    note('masks that mark nearly all pixels; unmarked ones must be black', video.name)

@@ -144,7 +144,8 @@ def read_grey(path: pathlib.Path) -> np.ndarray:
 def read_mask(path: pathlib.Path) -> np.ndarray:
   """Read an image file as a mask, uint8 [H, W]: 1 where it is not black.
 
-  JPEG changes the pixels near edges, so those of a JPEG count from half of white on.
+  Transparent pixels count as black. JPEG changes the pixels near edges, so those of a JPEG count
+  from half of white on.
 
   Raises:
     UserError: also for a JPEG whose mask is darker than that.
@@ -155,7 +156,8 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
   if image.mode == 'F' or image.mode.startswith('I'):
     return (np.asarray(image) != 0).astype(np.uint8)
   # Not by luma, which is 0 for the darkest colours, such as 1 of 255 in blue.
-  return np.asarray(image.convert('RGB')).any(axis=-1).astype(np.uint8)
+  colours = np.asarray(image.convert('RGBA'))
+  return (colours[..., :3].any(axis=-1) & (colours[..., 3] > 0)).astype(np.uint8)
 
 
 def _mask_from_jpeg(pixels: np.ndarray, path: pathlib.Path) -> np.ndarray:

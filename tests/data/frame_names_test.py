@@ -106,3 +106,15 @@ def test_a_minus_in_all_names_is_refused_unless_it_separates_words():
     in_order(['frame_-002.png', 'frame_-001.png'])
   assert in_order(['cam-002.png', 'cam-001.png']).names == ['cam-001.png', 'cam-002.png']
   assert in_order(['-5.png']).names == ['-5.png']
+
+
+@pytest.mark.parametrize('half', ['AM', 'pm', 'p.m', 'PM_rgb'])
+def test_times_of_12_hours_are_refused(half):
+  with pytest.raises(UserError, match='a time of day with AM or PM; write it from 00 to 23 hours'):
+    in_order([f'11-59-58 {half}.png', f'11-59-59.5_{half}.png'])
+
+
+def test_a_word_after_a_time_of_day_is_no_half_of_the_day():
+  names = ['11-59-58_cam_rgb.png', '11-59-59_cam_rgb.png', '12-00-00_amp.png']
+  assert in_order(names[:2]).names == names[:2]
+  assert in_order(names[2:]).names == names[2:]

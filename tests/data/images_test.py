@@ -130,3 +130,11 @@ def test_pixels_of_a_jpeg_mask_count_from_half_of_white_on(tmp_path):
   assert not read_mask(save(tmp_path / 'b.jpg', 0 * pixels)).any()
   with pytest.raises(UserError, match='c.jpg is a JPEG mask whose brightest pixel is .* of 255'):
     read_mask(save(tmp_path / 'c.jpg', pixels // 3))
+
+
+def test_transparent_pixels_of_a_mask_are_not_marked(tmp_path):
+  pixels = np.zeros((8, 8, 4), np.uint8)
+  pixels[..., 0] = 255
+  pixels[2:4, 2:5, 3] = 90
+  mask = read_mask(save(tmp_path / 'a.png', pixels))
+  np.testing.assert_array_equal(mask, pixels[..., 3] > 0)

@@ -330,6 +330,14 @@ def test_pixel_masks_of_the_users_videos(own_root, tmp_path, rng, with_file):
   np.testing.assert_array_equal(cache.test.masks, masks > 0)
 
 
+def test_masks_of_the_background_have_a_note(own_root, tmp_path):
+  masks = np.full((20, *VIDEO_SIZE), 255, np.uint8)
+  masks[5:8, 10:20, 10:30] = 0
+  write_frames(own_root / 'testing' / 'masks' / 'b', masks)
+  notes = prepare('video_folder', own_root, tmp_path).index['notes']
+  assert 'masks that mark nearly all pixels; unmarked ones must be black: b' in notes
+
+
 def test_masks_that_change_after_a_failed_ingest_are_read_anew(own_root, tmp_path):
   masks = np.zeros((20, *VIDEO_SIZE), np.uint8)
   write_frames(own_root / 'testing' / 'masks' / 'b', masks)

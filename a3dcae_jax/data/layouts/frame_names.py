@@ -22,6 +22,7 @@ _TIME = re.compile(
 )
 
 
+_HALF_DAY = re.compile(r'[^a-z]*[ap]\.?m(?![a-z])', re.IGNORECASE)  # after a time of day
 # The minus may be the sign of the number behind it: no letter, digit or minus is before it.
 _SIGNED = re.compile(r'(|.*[^\w-]|.*_)(-?)(\d+)(\D*)')
 _HEXADECIMAL = re.compile(r'(.*?)([0-9a-fA-F]{1,16})')
@@ -132,10 +133,14 @@ def _by_times(timed: Sequence[tuple[str, str]]) -> Order:
   """Order pairs of (time, to the end of the name, name).
 
   Raises:
-    UserError: for times of day from both sides of midnight, which name no date.
+    UserError: for times of day with AM or PM, or from both sides of midnight without a date.
   """
   frames = []
   for time, name in timed:
+    if _HALF_DAY.match(time, _TIME.match(time).end()):
+      raise UserError(
+        f'{name}: a time of day with AM or PM; write it from 00 to 23 hours, or number the images'
+      )
     numbers = re.findall(r'\d+', time.rpartition('.')[0] or time)
     frames.append(_Frame(tuple(map(int, numbers)), name))
   frames.sort()
