@@ -217,7 +217,8 @@ def _shifted_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array
   side = kernel.shape[0]
   margin = side // 2
   height, width = x.shape[1] // stride, x.shape[2] // stride
-  padded = jnp.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
+  # Otherwise each product on a CPU looks anew for the border of the map.
+  padded = materialise(jnp.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)]))
   total = 0
   for row in range(side):
     for column in range(side):

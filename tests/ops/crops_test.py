@@ -9,6 +9,7 @@ import pytest
 
 from a3dcae_jax.ops import reference
 from a3dcae_jax.ops.cases import CROP_CASES
+from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.ops.crops import crop_clips
 
 cases = pytest.mark.parametrize('case', CROP_CASES, ids=[case.name for case in CROP_CASES])
@@ -31,14 +32,16 @@ def test_samples_beyond_the_frame_repeat_its_border():
   np.testing.assert_allclose(crops, np.ones((1, 2, 4, 4)), rtol=1e-6)
 
 
+@pytest.mark.parametrize('platform', ['cpu', 'tpu'])
 @cases
-def test_equals_reference(rng, case):
+def test_equals_reference(rng, case, platform):
   count = case.shape[0]
   frames = rng.integers(0, 256, case.shape).astype(np.uint8)
   rows = rng.integers(0, count, (2, 3)).astype(np.int32)
   boxes = np.asarray([case.box, (0, 0, *case.shape[:0:-1])], np.float32)
   crop = jax.jit(functools.partial(crop_clips, size=case.size))
-  crops = crop(jnp.asarray(frames), jnp.asarray(rows), jnp.asarray(boxes))
+  with tracing_for(platform):
+    crops = crop(jnp.asarray(frames), jnp.asarray(rows), jnp.asarray(boxes))
   assert crops.shape == (2, 3, case.size, case.size)
   assert crops.dtype == jnp.float32
   expected = reference.crop_clips(frames, rows, boxes, case.size)
