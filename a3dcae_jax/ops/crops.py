@@ -83,6 +83,6 @@ def _bilinear_matrix(positions: jax.Array, length: int) -> jax.Array:
 
 
 def _mean_matrix(positions: jax.Array, size: int, length: int) -> jax.Array:
-  """Return the weights of all pixels in each mean over `SAMPLES` samples, [B, size, length]."""
+  """Return the weights of all pixels in each mean of samples, [B, size, length]."""
   weights = _bilinear_matrix(positions, length)
   return weights.reshape(positions.shape[0], size, SAMPLES, length).mean(2)
