@@ -167,15 +167,11 @@ class _Routes:
     now_s = time.time()
     oldest_s = now_s - STRIP_HOURS * 3600
     events = [event for event in self._feed.events.newest() if event.start_s > oldest_s]
-    strips = [
-      {
-        'number': view.number,
-        'name': view.source.name,
-        'threshold': view.state()['threshold'],
-        'scores': view.strip(after),
-      }
-      for view in self._feed.views()
-    ]
+    strips = []
+    for view in self._feed.views():
+      state = view.state()
+      strip = {name: state[name] for name in ('number', 'name', 'threshold')}
+      strips.append(strip | {'scores': view.strip(after)})
     answer = {
       'time': now_s,
       'step_s': STRIP_S,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import time
 
 import numpy as np
@@ -151,9 +152,29 @@ def test_objects_are_shown_as_boxes(feed):
   assert abs(red[32, 48]) < 30
 
 
-def test_a_reader_that_holds_a_lock_does_not_hold_the_detector_for_long(feed):
-  """All locks are free again when a snapshot has been taken."""
+def test_the_detector_does_not_wait_for_a_picture_that_is_being_drawn(feed, monkeypatch):
   view = feed.begin(source(), 5.0)
-  for call in (view.state, lambda: view.strip(0), feed.views, feed.obstacle, feed.events.newest):
-    call()
-    assert not view._lock.locked() and not feed._lock.locked() and not feed.events._lock.locked()
+  view.add(scored(0, 1.0), made.picture(0), START_S)
+  begun, goes_on = threading.Event(), threading.Event()
+
+  def slow(image, *_):
+    begun.set()
+    assert goes_on.wait(20)
+    return image
+
+  monkeypatch.setattr('a3dcae_jax.watching.page.pictures.draw_marks', slow)
+  drawing = threading.Thread(target=Pictures(feed).jpeg, args=(view, True))
+  drawing.start()
+  assert begun.wait(20)
+
+  def work():
+    view.add(scored(1, 1.0), made.picture(1), START_S)
+    feed.add(Message(record('abnormal', 'start', 'a'), b''))
+    feed.measure([watch(view, captured=2)])
+
+  detector = threading.Thread(target=work, daemon=True)
+  detector.start()
+  detector.join(10)
+  assert not detector.is_alive()
+  goes_on.set()
+  drawing.join(20)
