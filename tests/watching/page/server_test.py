@@ -211,8 +211,20 @@ def test_signing_in_gives_a_cookie_without_the_token(locked):
   assert locked.ask('/api/state', host='cameras.example', Cookie=session)[0] == 200
   locked.ask('/logout', 'POST', Cookie=session)
   assert locked.ask('/api/state', Cookie=session)[0] == 401
-  _, headers, _ = locked.ask('/login', 'POST', form, X_Forwarded_Proto='https')
+
+
+def test_a_reverse_proxy_passes_host_and_scheme_on(locked):
+  form = urllib.parse.urlencode({'token': TOKEN})
+  names = {'Origin': 'https://cameras.example', 'X_Forwarded_Proto': 'https'}
+  status, headers, _ = locked.ask('/login', 'POST', form, host='cameras.example', **names)
+  assert status == 303
   assert 'Secure' in headers['Set-Cookie']
+  session = headers['Set-Cookie'].partition(';')[0]
+  path = f'/api/events/{locked.key}/feedback'
+  names['Cookie'] = session
+  body = '{"normal": true}'
+  assert locked.ask(path, 'POST', body, host='cameras.example', **names)[0] == 200
+  assert locked.ask(path, 'POST', body, host='127.0.0.1:8080', **names)[0] == 403
 
 
 def test_wrong_tokens_are_limited(locked):
