@@ -133,7 +133,9 @@ function showCamera(camera, source) {
   root.querySelector('.fault').hidden = !source.message;
   root.querySelector('.fault').textContent = source.message;
   const figures = [`${source.scored_per_s.toFixed(1)} frames/s`];
-  if (source.latency_s !== null) figures.push(`latency ${source.latency_s.toFixed(2)} s`);
+  if (source.latency_s !== null && source.scored_per_s > 0) {
+    figures.push(`latency ${source.latency_s.toFixed(2)} s`);
+  }
   figures.push(`${number.format(source.dropped)} dropped`);
   figures.push(`${number.format(source.events)} ${source.events === 1 ? 'event' : 'events'}`);
   if (source.lost_files) figures.push(`${number.format(source.lost_files)} files not written`);
