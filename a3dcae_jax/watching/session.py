@@ -268,7 +268,7 @@ class Session:
       self._fill_slots()
 
   def _threshold_of(self, source: Source) -> tuple[float, int]:
-    """Return the threshold of a source, and the number of normal events that raised it."""
+    """Return the threshold of a source, and how many normal events raised it."""
     sha256 = self._bundle.manifest['sha256']
     return raised_threshold(self._marks, source.name, self._threshold, sha256)
 

@@ -123,7 +123,7 @@ class Tries:
     self._all: deque[float] = deque(maxlen=TRIES_OF_ALL)
 
   def wait_s(self, client: str) -> float:
-    """Return the seconds that an address has to wait before its next try; 0 if it may try."""
+    """Return how long an address has to wait, in seconds; 0 if it may try."""
     own = self._failed.get(_network(client), ())
     return max(_wait_s(own, TRIES_OF_ONE), _wait_s(self._all, TRIES_OF_ALL))
 

@@ -288,7 +288,7 @@ class Feed:
       return self._views.get(number)
 
   def obstacle(self) -> str:
-    """Return why there are no scores yet, or no longer, of all sources; '' if there are."""
+    """Return why some source has no scores, yet or any longer; '' if all have."""
     states = [view.state() for view in self.views()]
     watched = [state for state in states if state['state'] != 'ended']
     if not states:

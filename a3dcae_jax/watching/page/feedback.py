@@ -1,4 +1,4 @@
-"""Feedback on events: which of them were normal, and thresholds that follow from it.
+"""Feedback on events: which of them were normal, and thresholds from it.
 
 OUT/feedback.jsonl has one line for each mark: `time`, `source`, `id` and `score` of the event, when
 it began and ended, the `threshold`, the SHA-256 of the `bundle`, and `normal`. The last line on an
@@ -141,7 +141,7 @@ def raised_threshold(
 
 
 def other_events(out: pathlib.Path, source: str, marks: dict[str, Mark]) -> list[float]:
-  """Return the highest scores of a source's ended events that are not marked as normal.
+  """Return the highest scores of a source's events not marked as normal.
 
   Args:
     out: folder of the results.

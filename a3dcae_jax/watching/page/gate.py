@@ -1,4 +1,4 @@
-"""Checks before each request: rate, host, origin and session; and headers of each answer."""
+"""Checks before each request: rate, host, origin, session; headers of answers."""
 
 import asyncio
 import time

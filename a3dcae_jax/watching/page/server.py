@@ -152,7 +152,7 @@ def _protocol() -> type:
   from uvicorn.protocols.http.h11_impl import H11Protocol
 
   class BoundedProtocol(H11Protocol):
-    """Closes connections beyond `CONNECTIONS`, and those of clients that take too long.
+    """Closes connections beyond `CONNECTIONS`, and those of slow clients.
 
     uvicorn bounds neither: it counts requests, and waits for the rest of one for ever.
     """
