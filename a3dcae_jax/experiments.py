@@ -42,7 +42,9 @@ from a3dcae_jax.config.variants import variants_help
 
 _CONFIG = define_config()
 _TABLE = flags.DEFINE_list(
-  'table', [], 'Tables I to X, figures fig3 to fig8, or several, as in V,VI,fig4; or all.'
+  'table',
+  [],
+  'Tables I to X, figures fig3 to fig8, theory, complexity, or several, as in V,VI,fig4; or all.',
 )
 _SEEDS = flags.DEFINE_list('seeds', ['0'], 'Seeds of every row, as in 0,1,2.')
 _OUT = flags.DEFINE_string(

@@ -4,7 +4,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
-import tqdm
 
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import fields
@@ -17,7 +16,7 @@ from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors, smoothe
 from a3dcae_jax.report.summary import summary
 from a3dcae_jax.scoring.assemble import split_by_video
 from a3dcae_jax.scoring.baselines import BASELINES
-from a3dcae_jax.scoring.bootstrap import LEAST_VIDEOS, RESAMPLES, auc_interval
+from a3dcae_jax.scoring.bootstrap import auc_interval
 from a3dcae_jax.scoring.events import (
   MERGE_FRAMES,
   PERSISTENCE,
@@ -83,7 +82,7 @@ def write_results(
     'calibration': _calibration(errors, result.position_mean),
     **_figures(result, labels, options),
     'baselines': _baseline_figures(baselines, split, labels, options, errors.smooth_first),
-    'auc_interval': _interval(scores, labels) if labels else None,
+    'auc_interval': auc_interval(scores, labels) if labels else None,
     'scenes': _figures_by_scene(split, scores, labels),
     'rank_regression': rank_regression(
       np.concatenate(errors.test), {name: baselines[name] for name in BASELINES}
@@ -141,18 +140,6 @@ def find_events(
     'merge_frames': MERGE_FRAMES,
   }
   return figures | {'protocol': rule}, intervals
-
-
-def _interval(scores, labels):
-  """Return the confidence interval of the AUC, which may take minutes."""
-  with tqdm.tqdm(
-    desc='confidence interval',
-    total=RESAMPLES,
-    unit='draw',
-    disable=len(scores) < LEAST_VIDEOS,
-    dynamic_ncols=True,
-  ) as bar:
-    return auc_interval(scores, labels, on_draw=bar.update)
 
 
 def _header(cache, step, facts):

@@ -77,6 +77,11 @@ class CheckpointScorer(Scorer):
     """See `Scorer`."""
     return self._program(self.weights, clip_means(self.mean_images, ids), clips)
 
+  def compiled(self, clips: jax.Array, ids: np.ndarray) -> jax.stages.Compiled:
+    """Return the program of `errors`, compiled for such clips."""
+    means = clip_means(self.mean_images, ids)
+    return self._program.lower(self.weights, means, clips).compile()
+
   def explain(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """See `Scorer`."""
     return self._explain(self.weights, clip_means(self.mean_images, ids), clips)

@@ -3,18 +3,22 @@
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import check_writable
 from a3dcae_jax.config import fields
+from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.objects.detectors import check_detector
 from a3dcae_jax.paper import plan
-from a3dcae_jax.paper.collect import baselines, collect
+from a3dcae_jax.paper.collect import RowResult, baselines, collect
 from a3dcae_jax.paper.left_out import left_out_sheet
 from a3dcae_jax.paper.runner import Outcome, run_jobs
 from a3dcae_jax.paper.tables import ALL, TABLES, asked_for
 from a3dcae_jax.run.datasets import open_cache
+
+if TYPE_CHECKING:  # imports Bokeh, which takes a second
+  from a3dcae_jax.paper.sheets import Sheet
 
 
 class Order(NamedTuple):
@@ -83,7 +87,9 @@ def write_tables(base: plan.Base, order: Order, jobs: plan.Jobs) -> None:
 
   data_set = base.settings.data.name
   names = asked_for(order.tables, data_set)
-  sheets = [_sheet(name, jobs, order, data_set) for name in names]
+  sheets = []
+  for name in names:
+    sheets += _sheets(name, base, jobs, order)
   if ALL in order.tables:
     sheets.append(left_out_sheet(base.settings))
   title = f'{data_set} {base.settings.variant}: the paper, table by table'
@@ -99,22 +105,73 @@ def _jobs(base: plan.Base, order: Order) -> plan.Jobs:
   return plan.make_jobs(base, names, order.seeds, order.out)
 
 
-def _sheet(name: str, jobs: plan.Jobs, order: Order, data_set: str):
+def _sheets(name: str, base: plan.Base, jobs: plan.Jobs, order: Order) -> list['Sheet']:
+  """Return a table or figure; the theory and the complexity have several."""
+  kind = TABLES[name].kind
+  if kind == 'theory':
+    return _theory_sheets()
+  if kind == 'complexity':
+    return _complexity_sheets(base.settings)
+  rows = collect(name, jobs, order.seeds, base.settings.data.name)
+  return [_sheet_of_rows(name, rows, jobs, order)]
+
+
+def _sheet_of_rows(name: str, rows: Sequence[RowResult], jobs: plan.Jobs, order: Order) -> 'Sheet':
   from a3dcae_jax.paper import figures, sheets
 
-  rows = collect(name, jobs, order.seeds, data_set)
   kind = TABLES[name].kind
   if kind == 'results':
     return sheets.results_sheet(name, rows, baselines(jobs, order.seeds))
-  if kind == 'events':
-    return sheets.events_sheet(name, rows, data_set)
+  if kind == 'speed':
+    return _speed_sheet(name, rows)
   makers = {
+    'events': sheets.events_sheet,
     'losses': figures.losses_sheet,
     'gaps': figures.gaps_sheet,
     'feature_maps': figures.feature_maps_sheet,
     'examples': figures.examples_sheet,
   }
   return makers[kind](name, rows)
+
+
+def _speed_sheet(name: str, rows: Sequence[RowResult]) -> 'Sheet':
+  from a3dcae_jax.paper.sheets import speed_sheet
+  from a3dcae_jax.paper.speed import measure
+
+  first = {row.label: row.results[0] for row in rows if row.results}
+  device = next((result.device for result in first.values()), 'no device')
+  return speed_sheet(name, rows, measure(first), device)
+
+
+def _theory_sheets() -> list['Sheet']:
+  from a3dcae_jax.paper.sheets import data_sheet
+  from a3dcae_jax.paper.theory import figures
+
+  return [
+    data_sheet(each.name, each.title, each.columns, each.rows, [each.verdict.rstrip('.')])
+    for each in figures()
+  ]
+
+
+def _complexity_sheets(settings: fields.Config) -> list['Sheet']:
+  from a3dcae_jax.paper.complexity import tables
+  from a3dcae_jax.paper.sheets import data_sheet
+
+  found = []
+  for each in tables(_preset_of(settings)):
+    notes = [sentence.rstrip('.') for sentence in each.verdict]
+    name = f'complexity_{each.name}'
+    found.append(data_sheet(name, f'Section IV-F. {each.title}', each.columns, each.rows, notes))
+  return found
+
+
+def _preset_of(settings: fields.Config) -> str:
+  """Return the preset that has the size of a config, or else 'paper'."""
+  own = (tuple(settings.model.widths), settings.data.height)
+  for name, preset in PRESETS.items():
+    if own == (tuple(preset.widths), preset.size_px):
+      return name
+  return 'paper'
 
 
 def _check_data(jobs: Sequence[plan.Job]) -> None:

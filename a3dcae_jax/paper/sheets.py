@@ -6,10 +6,14 @@ from typing import Any
 
 from a3dcae_jax.paper.claims import RULE, Verdict, coarseness, verdicts
 from a3dcae_jax.paper.collect import SHOWN, RowResult, Spread
+from a3dcae_jax.paper.speed import REPS, Speed
 from a3dcae_jax.paper.tables import TABLES
+from a3dcae_jax.report.plots import lines_plot
 from a3dcae_jax.report.table import baseline_title
 from a3dcae_jax.scoring.paper_figures import TRUE_EVENTS
 from a3dcae_jax.scoring.protocol import describe
+
+_MOST_ROWS = 40  # of a table; more are drawn
 
 Cells = list[list[str]]
 """Lines of cells; the first has the titles."""
@@ -49,8 +53,12 @@ def sheet_name(table: str) -> str:
 
 def sheet_title(table: str) -> str:
   """Return the heading of a table or figure."""
-  kind = 'Table' if table.isupper() else 'Fig.'
-  return f'{kind} {table.removeprefix("fig")}. {TABLES[table].title}'
+  title = TABLES[table].title
+  if table.isupper():
+    return f'Table {table}. {title}'
+  if table.startswith('fig'):
+    return f'Fig. {table.removeprefix("fig")}. {title}'
+  return title
 
 
 def results_sheet(
@@ -75,9 +83,10 @@ def results_sheet(
   )
 
 
-def events_sheet(table: str, rows: Sequence[RowResult], data_set: str) -> Sheet:
+def events_sheet(table: str, rows: Sequence[RowResult]) -> Sheet:
   """Return a table of event counts beside the paper's (Table X)."""
-  printed = TRUE_EVENTS.get(data_set)
+  first = _first_result(rows)
+  printed = TRUE_EVENTS.get(first.metrics['data']['name']) if first else None
   title = 'true positives / false alarms'
   paper = 'paper' if printed is None else f'paper, {printed} true events'
   lines = [[title, paper, 'here, seed by seed', 'true events', 'seeds', 'false alarms per hour']]
@@ -101,6 +110,70 @@ def events_sheet(table: str, rows: Sequence[RowResult], data_set: str) -> Sheet:
     notes=[*_event_notes(rows), *_missing_notes(rows)],
     marked=frozenset(row.label for row in rows if row.results),
   )
+
+
+def speed_sheet(
+  table: str, rows: Sequence[RowResult], speeds: Mapping[str, Speed], device: str
+) -> Sheet:
+  """Return a table of frames per second and AUC beside the paper's (Table VII)."""
+  titles = ['frames/s', 'frames/s', 'GFLOP per frame', 'MB', 'batch', 'AUC, Eq. 14', 'AUC']
+  places = ['paper', 'here', 'XLA', 'peak', 'clips', 'here', 'paper']
+  lines = [['network', *(f'{title}, {where}' for title, where in zip(titles, places, strict=True))]]
+  records = []
+  for row in rows:
+    paper = row.paper or (None, None)
+    speed = speeds.get(row.label)
+    auc = spread_text(Spread.of(row.values('eq14', 'auc')))
+    printed_speed, printed_auc = (_number_text(value) for value in paper)
+    lines.append([row.label, printed_speed, *_speed_cells(speed), auc, printed_auc])
+    record = {'row': row.label, 'paper_frames_per_s': paper[0], 'paper_auc': paper[1]}
+    records.append(record | (speed._asdict() if speed else {}))
+  found = verdicts(TABLES[table].claims, rows)
+  return Sheet(
+    name=sheet_name(table),
+    title=sheet_title(table),
+    cells=lines,
+    records=records,
+    notes=[
+      f'Frames/s: median of {REPS} runs of the scoring program of each network, in turn in one '
+      f'process on {device}; frames are in memory, and the networks are those of the first seed. '
+      'The paper: one RTX 2080 Ti, frames of 224x224',
+      *_missing_notes(rows),
+      *_claim_notes(rows),
+    ],
+    claims=_claim_cells(found),
+    marked=frozenset(speeds),
+  )
+
+
+def data_sheet(
+  name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: Sequence[str]
+) -> Sheet:
+  """Return a table, or a plot over the first column if it has many rows."""
+  is_long = len(rows) > _MOST_ROWS
+  cells = [list(columns), *([_number_text(value) for value in row] for row in rows)]
+  return Sheet(
+    name=name,
+    title=title,
+    cells=[] if is_long else cells,
+    records=[dict(zip(columns, row, strict=True)) for row in rows],
+    notes=list(notes),
+    plots={name: lines_plot(columns, rows)} if is_long else {},
+  )
+
+
+def _speed_cells(speed: Speed | None) -> list[str]:
+  if speed is None:
+    return ['-'] * 4
+  flops = None if speed.flops_per_frame is None else speed.flops_per_frame / 1e9
+  megabytes = speed.peak_bytes / 1e6
+  return [f'{speed.frames_per_s:.1f}', _number_text(flops), f'{megabytes:.0f}', str(speed.batch)]
+
+
+def _number_text(value: Any) -> str:
+  if value is None:
+    return '-'
+  return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
 def spread_text(spread: Spread | None) -> str:

@@ -159,6 +159,20 @@ TABLES: dict[str, Table] = {
       *_better('salt-and-pepper noise', ('w/o noise', 'Poisson noise')),
     ),
   ),
+  'VII': Table(
+    'Speed',
+    'speed',
+    {
+      'Conv-AE': 'conv_ae',
+      'ConvLSTM-AE': 'convlstm_ae',
+      'Ours (10 layers)': 'ten_layers',
+      'Ours (6 layers)': 'six_layers',
+    },
+    (
+      Claim('Ours (10 layers)', 'Ours (6 layers)'),
+      *_better('Ours (6 layers)', ('ConvLSTM-AE', 'Conv-AE')),
+    ),
+  ),
   'VIII': Table(
     'Object detection',
     'results',
@@ -182,6 +196,8 @@ TABLES: dict[str, Table] = {
   'fig6': Table('Examples', 'examples', {OURS: BASE}),
   'fig7': Table('Examples', 'examples', {OURS: BASE}),
   'fig8': Table('Examples', 'examples', {OURS: BASE}),
+  'theory': Table('Theorems 1 to 3, by number', 'theory', {}),
+  'complexity': Table('Time and space complexity', 'complexity', {}),
 }
 
 _EXAMPLES = {'avenue': 'fig6', 'subway_entrance': 'fig7', 'subway_exit': 'fig8'}

@@ -84,6 +84,17 @@ def loss_plot(name: str, steps: np.ndarray, values: np.ndarray) -> figure:
   return plot
 
 
+def lines_plot(columns: Sequence[str], rows: Sequence[Sequence[float | None]]) -> figure:
+  """Plot all columns of numbers over the first; at a missing value the line is open."""
+  plot = figure(height=340, sizing_mode='stretch_width', tools=TOOLS, x_axis_label=columns[0])
+  values = np.asarray(rows, np.float64)  # None becomes NaN
+  for index, name in enumerate(columns[1:], start=1):
+    colour = COLOURS[(index - 1) % len(COLOURS)]
+    plot.line(values[:, 0], values[:, index], color=colour, line_width=2, legend_label=name)
+  plot.legend.click_policy = 'hide'
+  return plot
+
+
 def _shade(plot: figure, intervals: Sequence[tuple[int, int]]) -> None:
   for start, end in intervals:
     box = BoxAnnotation(

@@ -3,12 +3,10 @@
 Single frames are not resampled: those of one video are not independent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from a3dcae_jax.scoring.metrics import auc
 
 LEVEL = 0.95
 LEAST_VIDEOS = 5
@@ -23,7 +21,6 @@ def auc_interval(
   labels: Sequence[np.ndarray],
   *,
   resamples: int = RESAMPLES,
-  on_draw: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any] | None:
   """Return a confidence interval of the micro AUC.
 
@@ -33,7 +30,6 @@ def auc_interval(
     scores: one float [N_v] per video.
     labels: one 0/1 [N_v] per video.
     resamples: number of draws.
-    on_draw: called after each draw.
 
   Returns:
     'low', 'high', 'level', 'resamples' and 'undefined', the number of draws with only one class,
@@ -44,15 +40,14 @@ def auc_interval(
   if count < LEAST_VIDEOS:
     return None
   rng = np.random.default_rng(SEED)
+  wins = _wins(scores, labels)
+  abnormal, normal = _class_counts(labels)
   values = []
   for _ in range(resamples):
-    chosen = rng.integers(count, size=count)
-    drawn_scores = np.concatenate([scores[i] for i in chosen])
-    drawn_labels = np.concatenate([labels[i] for i in chosen])
-    value = auc(drawn_scores, drawn_labels)
-    if value is not None:
-      values.append(value)
-    on_draw()
+    counts = np.bincount(rng.integers(count, size=count), minlength=count)
+    pairs = (counts @ abnormal) * (counts @ normal)
+    if pairs:
+      values.append(counts @ wins @ counts / pairs)
   low = None
   high = None
   if values:
@@ -106,8 +101,7 @@ def paired_difference(
   won = np.stack(
     [_wins(one, labels) - _wins(two, labels) for one, two in zip(first, second, strict=True)]
   )
-  abnormal = np.asarray([np.sum(video == 1) for video in labels], np.float64)
-  normal = np.asarray([np.sum(video == 0) for video in labels], np.float64)
+  abnormal, normal = _class_counts(labels)
   if not abnormal.sum() or not normal.sum():
     return None
   mean = won.mean(0)
@@ -125,6 +119,13 @@ def paired_difference(
   tail = (1 - LEVEL) / 2
   low, high = np.quantile(values, [tail, 1 - tail]).tolist()
   return Difference(value, low, high)
+
+
+def _class_counts(labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  """Return the numbers of abnormal and of normal frames of each video, float64 [V]."""
+  abnormal = [np.sum(video == 1) for video in labels]
+  normal = [np.sum(video == 0) for video in labels]
+  return np.asarray(abnormal, np.float64), np.asarray(normal, np.float64)
 
 
 def _wins(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:

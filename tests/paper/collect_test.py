@@ -9,8 +9,10 @@ import pytest
 from a3dcae_jax.paper import plan
 from a3dcae_jax.paper.claims import CONTRADICTED, SURE, UNSURE, verdicts
 from a3dcae_jax.paper.collect import SHOWN, RowResult, Spread, collect, read_result
+from a3dcae_jax.paper.left_out import left_out_sheet
 from a3dcae_jax.paper.page import page_text, terminal_text, write_sheets
-from a3dcae_jax.paper.sheets import events_sheet, results_sheet
+from a3dcae_jax.paper.sheets import data_sheet, events_sheet, results_sheet, speed_sheet
+from a3dcae_jax.paper.speed import Speed
 from a3dcae_jax.paper.tables import TABLES
 from a3dcae_jax.scoring.bootstrap import paired_difference
 from a3dcae_jax.scoring.metrics import auc
@@ -163,12 +165,38 @@ def test_tables_are_written_as_markdown_csv_and_a_page(rows, tmp_path):
 
 
 def test_events_stand_beside_those_of_the_paper(jobs):
-  sheet = events_sheet('X', collect('X', of_table_x(jobs), [0], 'ucsd_ped2'), 'ucsd_ped2')
+  sheet = events_sheet('X', collect('X', of_table_x(jobs), [0], 'ucsd_ped2'))
   lines = {line[0]: line for line in sheet.cells}
-  assert sheet.cells[0][1] == 'paper, 12 true events'
+  assert sheet.cells[0][1] == 'paper'  # the runs are of the synthetic set
   assert lines['Hasan et al.'][1] == '12/1'
   counts = jobs['base', 0]
   events = read_result(counts).metrics['events']
   assert lines['Ours'][2] == f'{events["true_positives"]}/{events["false_alarms"]}'
   assert 'threshold' in ' '.join(sheet.notes)
   assert page_text('t', [sheet], [])
+
+
+def test_speeds_stand_beside_those_of_the_paper(jobs):
+  made = {(recipe, 0): jobs['base', 0] for recipe in TABLES['VII'].rows.values()}
+  rows = collect('VII', made, [0], 'avenue')
+  speeds = {'Conv-AE': Speed(123.4, None, 2_000_000, 16, 10)}
+  sheet = speed_sheet('VII', rows, speeds, 'a device')
+  lines = {line[0]: line for line in sheet.cells}
+  assert lines['Conv-AE'][1:6] == ['946.1', '123.4', '-', '2', '16']
+  assert lines['Ours (10 layers)'][2] == '-'
+  assert lines['Ours (6 layers)'][7] == '84.8'
+
+
+def test_long_data_are_drawn_and_short_ones_are_a_table():
+  long = data_sheet('a', 'A', ('x', 'y'), [(index, None) for index in range(50)], ['holds'])
+  assert not long.cells and len(long.records) == 50
+  assert 'holds.' in page_text('t', [long], [])
+  short = data_sheet('b', 'B', ('x', 'y'), [(1, 0.25), (2, None)], [])
+  assert short.cells == [['x', 'y'], ['1', '0.25'], ['2', '-']]
+
+
+def test_what_is_left_out_is_named_with_its_command():
+  sheet = left_out_sheet(base().settings)
+  commands = {line[0]: line[3] for line in sheet.cells[1:]}
+  assert '--config=configs/shanghaitech.py' in commands['shanghaitech']
+  assert {'subway_entrance', 'subway_exit', 'synthetic at 224x224, as printed'} <= set(commands)
