@@ -87,6 +87,15 @@ VARIANTS: dict[str, Variant] = {
     },
     includes=('tuned',),
   ),
+  'paper_small': Variant(
+    'the paper as printed at 112x112, a quarter as wide, 1,500 updates of 2 clips, for CPUs',
+    {
+      **_size('small'),
+      'train.steps': 1500,
+      'train.batch_size': 2,
+      'train.checkpoint_every_steps': 250,
+    },
+  ),
   # Flow measures how fast things move, which normalised frames and larger strides would hide.
   'flow': Variant(
     'small on optical flow instead of frames; evaluate --sum adds it to a run of small (Table IX)',
