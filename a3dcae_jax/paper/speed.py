@@ -1,4 +1,4 @@
-"""Frames per second of the networks of several runs, in turn in one process (Table VII)."""
+"""Frames per second of the networks of several runs, in turn (Table VII)."""
 
 import time
 from collections.abc import Callable, Mapping
