@@ -4,6 +4,11 @@ import configparser
 import pathlib
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -26,6 +31,21 @@ def test_the_unit_has_flags_of_detect_and_ends_it_by_its_signal():
   assert given == {'bundle', 'out'} <= flags_of_detect()
   assert service['KillSignal'] == 'SIGTERM'
   assert service['RestartPreventExitStatus'] == '2'
+
+
+@pytest.mark.skipif(not shutil.which('systemd-analyze'), reason='no systemd')
+def test_systemd_knows_every_line_of_the_unit(tmp_path):
+  text = (ROOT / 'launch' / 'detect.service').read_text()
+  python = '/opt/a3dcae_jax/bin/python'  # of the installation, not here
+  assert python in text
+  unit = tmp_path / 'detect.service'
+  for content, is_right in ((text, True), (text.replace('Restart=', 'Restarts='), False)):
+    unit.write_text(content.replace(python, sys.executable))
+    done = subprocess.run(
+      ['systemd-analyze', 'verify', unit], capture_output=True, text=True, check=False
+    )
+    found = [line for line in done.stderr.splitlines() if 'detect.service' in line]
+    assert (done.returncode == 0 and not found) == is_right, done.stderr
 
 
 def test_the_image_copies_what_is_there_and_has_flags_of_detect():
