@@ -15,6 +15,7 @@ opened again when they break. An archive goes on where it was stopped.
 Exit status: 0; 2 for a mistake, or if a file could not be read to its end.
 """
 
+import math
 import os
 import pathlib
 import re
@@ -121,6 +122,9 @@ def main(texts: Sequence[str]) -> int | None:
   use_one_blas_thread()
   bundle = given_path(_BUNDLE, 'as in --bundle=camera.bundle')
   out = pathlib.Path(given_path(_OUT, 'as in --out=detections'))
+  for flag in (_THRESHOLD, _KEEP_DAYS, _UNTIL, _STATUS):
+    if flag.value is not None and not math.isfinite(flag.value):
+      raise UserError(f'--{flag.name} (={flag.value}) must be a finite number')
   if _LEARN_HOURS.value:
     _learn_hours(bundle, texts)
     return None

@@ -10,6 +10,7 @@ import os
 import queue
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -177,7 +178,7 @@ class Command:
     text: the program and its arguments; no shell is started.
 
   Raises:
-    UserError: if it cannot be split into arguments.
+    UserError: if it cannot be split into arguments, or there is no such program.
   """
 
   def __init__(self, text: str) -> None:
@@ -188,6 +189,11 @@ class Command:
       raise UserError(f'--exec={text}: {error}') from None
     if not self._arguments:
       raise UserError('--exec is empty: name a program')
+    if not shutil.which(self._arguments[0]):
+      raise UserError(
+        f'--exec={text}: there is no program {self._arguments[0]} that can be run: mend the path, '
+        'or make the file executable'
+      )
 
   def send(self, message: Message) -> None:
     """Run the program."""

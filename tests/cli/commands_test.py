@@ -285,6 +285,13 @@ def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word)
     (['benchmark', '--preset=tiny,huge'], "--preset 'huge'"),
     (['benchmark', '--preset=tiny', '--input_pipeline=none,disk'], "--input_pipeline 'disk'"),
     (['benchmark', '--modes=pipeline,infer', '--cache=x'], '--modes=pipeline,infer'),
+    (['detect', '--bundle=b', '--threshold=nan', '-'], '--threshold (=nan) must be a finite'),
+    (['detect', '--bundle=b', '--until=inf', '-'], '--until (=inf) must be a finite'),
+    (['detect', '--bundle=b', '--learn_hours=x.json'], '--learn_hours: name the scores.csv'),
+    (
+      ['detect', '--bundle=b', '--threshold=1', '--thresholds_by_hour=x', '-'],
+      '--threshold and --thresholds_by_hour exclude',
+    ),
     (['benchmark', '--modes=stream,infer'], '--modes=stream,infer: stream goes with no other'),
     (['benchmark', '--reps=0'], '--reps (=0) must be a positive'),
     (['aot', '--batch=8,x'], '--batch (=x)'),

@@ -104,6 +104,8 @@ def test_wrong_places_are_refused():
   assert 'hidden' not in str(caught.value)
   with pytest.raises(UserError, match='--exec'):
     Command('"open')
+  with pytest.raises(UserError, match='there is no program /no/such'):
+    Command('/no/such --flag')
   with pytest.raises(UserError, match='must be mqtt://'):
     Mqtt('http://h')
 
