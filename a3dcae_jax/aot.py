@@ -4,11 +4,14 @@
   python -m a3dcae_jax.aot --topology=v5e:1x1,v5e:2x2,v5e:4x4 --modes=train --json=scale.json
   python -m a3dcae_jax.aot --preset=paper,paper6,small,small6 --table=presets
   python -m a3dcae_jax.aot --platform=cuda --topology=h200:1x1
+  python -m a3dcae_jax.aot --modes=object_infer,object_train --batch=48
   python -m a3dcae_jax.aot --topology=v5e:1x1 --modes=train --largest_batch --remat=blocks
 
 It needs libtpu (pip install -e '.[tpu]') but no TPU, or CUDA's plug-in ('.[cuda12]') but no GPU.
-`infer` scores clips, `train` is the full adversarial step. All figures are per chip: FLOPs, bytes,
-the share of the chip's memory, collectives, and the roofline, max(FLOPs / peak rate, bytes /
+`infer` scores clips, `train` is the full adversarial step. `object_infer` and `object_train` cut
+objects out of resident frames, then measure them or train on them; they have the networks of the
+variant `best` whatever --preset says, and a clip is an object. All figures are per chip: FLOPs,
+bytes, the share of the chip's memory, collectives, and the roofline, max(FLOPs / peak rate, bytes /
 bandwidth). No program is faster than its roofline; a real one is slower.
 
 For GPUs, the bytes are counted from the program's text: what its kernels read and write. Nothing
@@ -36,7 +39,7 @@ _PRESET = flags.DEFINE_list(
   'preset', ['paper'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
 )
 _BATCH = flags.DEFINE_list('batch', ['8'], 'Clips per chip; or several.')
-_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train.')
+_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train; object_infer, object_train.')
 _DTYPE = flags.DEFINE_string(
   'dtype',
   'bfloat16',

@@ -5,12 +5,17 @@ r"""Measure how fast this machine scores clips and trains on them.
     --input_pipeline=none,device_cached,streaming
   python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 \
     --peer=torch_peer.py --peer_python=python3
+  python -m a3dcae_jax.benchmark --modes=object_infer,object_train --batch=48 \
+    --peer=tools/torch_object_peer.py --peer_python=python3
   python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
+  python -m a3dcae_jax.benchmark --modes=decode
   python -m a3dcae_jax.benchmark --modes=objects --cache=CACHE --detector=foreground --batch=128
   python -m a3dcae_jax.benchmark --modes=stream --bundle=camera.bundle
 
-`infer` scores clips, `train` is the full adversarial step. Figures are medians after warm-up.
+`infer` scores clips, `train` is the full adversarial step. `object_infer` and `object_train` cut
+objects out of resident frames, then measure them or train on them, with the networks of the variant
+`best`; a clip is an object. Figures are medians after warm-up.
 FLOPs are counted for direct convolutions, whatever algorithm is used; the share of this machine's
 matrix-product rate is computed from them. XLA's own count is in --json.
 
@@ -18,6 +23,8 @@ matrix-product rate is computed from them. XLA's own count is in --json.
 frames on the device, `streaming` reads them by tf.data. Several pipelines take turns.
 --peer: a reference implementation and this one take turns; each pair gives a ratio of clips/s.
 
+`decode` makes videos in a temporary folder and decodes them: with one thread and with all cores,
+within one video and of several, with conversion and resizing, and as `prepare` and `detect` do.
 `pipeline` reads training clips from a frame cache by tf.data, without a network. `ingest` reads a
 data set into a temporary frame cache. `objects` finds and measures objects in the frames of a
 cache, with the networks of the variant `best`.
@@ -49,7 +56,9 @@ _PRESET = flags.DEFINE_list(
 )
 _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips per batch; or several, as in 8,16,32.')
 _MODES = flags.DEFINE_list(
-  'modes', ['infer', 'train'], 'infer, train; or pipeline, ingest, objects; or stream.'
+  'modes',
+  ['infer', 'train'],
+  'infer, train, object_infer, object_train; or pipeline, ingest, decode, objects; or stream.',
 )
 _DTYPE = flags.DEFINE_string(
   'dtype', 'auto', 'float32 or bfloat16; auto: bfloat16 on accelerators, float32 on CPUs.'
@@ -108,7 +117,7 @@ def main() -> None:
   """Measure what the flags ask for."""
   if 'stream' in _MODES.value:
     _measure_cameras()
-  elif {'pipeline', 'ingest', 'objects'} & set(_MODES.value):
+  elif {'pipeline', 'ingest', 'decode', 'objects'} & set(_MODES.value):
     _measure_reading()
   else:
     _measure_programs()
@@ -153,10 +162,11 @@ def _measure_reading() -> None:
   """Measure the modes that read videos without a network."""
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.common.files import write_json
-  from a3dcae_jax.measuring import input_pipeline, object_rates
+  from a3dcae_jax.measuring import decoding, input_pipeline, object_rates
   from a3dcae_jax.measuring.programs import batch_sizes
 
   sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value, 'objects': _CACHE.value}
+  sources['decode'] = 'made here'
   if not all(sources.get(mode) for mode in _MODES.value):
     raise UserError(
       f'--modes={",".join(_MODES.value)}: pipeline and objects need --cache, ingest needs --data; '
@@ -167,6 +177,12 @@ def _measure_reading() -> None:
   check_devices()
   rows = []
   for mode in _MODES.value:
+    if mode == 'decode':
+      measured = decoding.measure_decoding({'detect': _watch}, reps=_REPS.value)
+      for row in measured:
+        print(decoding.describe(row))
+      rows += measured
+      continue
     if mode == 'ingest':
       size = _SIZE.value or 224
       row = input_pipeline.measure_ingest(_DATA.value, _ROOT.value, height=size, width=size)
@@ -187,6 +203,17 @@ def _measure_reading() -> None:
       rows.append(row)
   if json_file:
     write_json(json_file, {'rows': rows})
+
+
+def _watch(path) -> None:
+  """Read a video to its end as `detect` reads it."""
+  from a3dcae_jax.measuring.decoding import CACHED
+  from a3dcae_jax.watching.capture import Format, capture
+  from a3dcae_jax.watching.sources import Source
+
+  source = Source(str(path), 'file', path.stem, path.name)
+  for _ in capture(source, Format(*CACHED, frames_per_s=25)):
+    pass
 
 
 def _measure_programs() -> None:
@@ -210,11 +237,14 @@ def _measure_programs() -> None:
 
 def _settings():
   """Return the settings that the flags ask for, after all flags have been checked."""
-  from a3dcae_jax.measuring.programs import settings_of
+  from a3dcae_jax.common.errors import UserError
+  from a3dcae_jax.measuring.programs import OBJECT_MODES, settings_of
   from a3dcae_jax.measuring.timed_batches import check_input_pipeline
 
   for name in _INPUT_PIPELINE.value:
     check_input_pipeline(name)
+  if set(OBJECT_MODES) & set(_MODES.value) and _INPUT_PIPELINE.value != ['none']:
+    raise UserError('--input_pipeline does not go with object_infer and object_train: leave it out')
   return settings_of(
     _PRESET.value,
     _MODES.value,

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ _UNKNOWN_SIZES = (0, 2**32 - 1)  # stated by a RIFF file that was written to a p
 # Frames that may be missing before it is noted: rates are rounded, cameras skip a frame.
 _GAP_FRAMES = 2
 _GAP_FRACTION = 0.05
+
+_CONVERTERS = threading.local()
 
 
 def read_video(path: pathlib.Path) -> Iterator[np.ndarray]:
@@ -161,7 +164,7 @@ def upright(frame: Any) -> np.ndarray:
 
   The matrix (a b u; c d v; x y w) maps a pixel to x' = a x + c y, y' = b x + d y.
   """
-  grey = frame.to_ndarray(format='gray')
+  grey = converted(frame, format='gray').to_ndarray()
   turn = _turn(frame)
   if turn is None:
     return grey
@@ -175,6 +178,24 @@ def upright(frame: Any) -> np.ndarray:
   if to_y < 0:
     grey = grey[::-1]
   return np.ascontiguousarray(grey)
+
+
+def converted(frame: Any, **wanted: Any) -> Any:
+  """Return a frame in another format or size, as its method `reformat` does.
+
+  A frame's own method sets FFmpeg's scaler up anew for each frame, which takes longer than the
+  conversion. Here each thread keeps a scaler for each kind of result.
+
+  Args:
+    frame: PyAV's frame.
+    **wanted: `format`, `width` and `height`, as of `reformat`.
+  """
+  from av.video.reformatter import VideoReformatter
+
+  known = vars(_CONVERTERS).setdefault('by_format', {})
+  if wanted['format'] not in known:
+    known[wanted['format']] = VideoReformatter()
+  return known[wanted['format']].reformat(frame, **wanted)
 
 
 def _turn(frame: Any) -> tuple[int, int, int, int] | None:

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def object_pictures(
   frames: jax.Array,
   rows: jax.Array,
   corners: jax.Array,
-  conv_algorithm: str = 'auto',
+  **networks: Any,
 ) -> ObjectPictures:
   """Cut objects out of frames and reconstruct them.
 
@@ -79,10 +79,10 @@ def object_pictures(
     frames: uint8 [N, H, W].
     rows: int32 [B, T], frames of each clip.
     corners: float32 [B, 4], x1, y1, x2, y2 in pixels.
-    conv_algorithm: algorithm of the 3D convolutions.
+    **networks: further arguments of `make_networks`.
   """
   streams = num_streams(recipe.input_kind)
-  generator, _ = make_networks(recipe.model, streams=streams, conv_algorithm=conv_algorithm)
+  generator, _ = make_networks(recipe.model, streams=streams, **networks)
   crops = crop_clips(frames, rows, corners, size=recipe.crop_px)
   real = object_input(crops, kind=recipe.input_kind)
   recon = generator.apply(network_variables(weights), real, train=False)
@@ -90,19 +90,19 @@ def object_pictures(
 
 
 def object_program(
-  recipe: ObjectRecipe, platform: str | None = None, conv_algorithm: str = 'auto'
+  recipe: ObjectRecipe, platform: str | None = None, **networks: Any
 ) -> Callable[[Weights, jax.Array, jax.Array, jax.Array], jax.Array]:
   """Return the function (weights, frames, rows, corners) -> measurements [B, 5].
 
   Args:
     recipe: what to compute.
     platform: platform to trace for; see `program.scoring_program`.
-    conv_algorithm: algorithm of the 3D convolutions.
+    **networks: further arguments of `make_networks`.
   """
 
   def program(weights, frames, rows, corners):
     with tracing_for(platform or target_platform()):
-      pictures = object_pictures(recipe, weights, frames, rows, corners, conv_algorithm)
+      pictures = object_pictures(recipe, weights, frames, rows, corners, **networks)
     return measure_objects(pictures.real, pictures.recon, pictures.crops, corners)
 
   return program

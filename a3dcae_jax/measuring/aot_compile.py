@@ -13,16 +13,8 @@ from a3dcae_jax.measuring.chips import Chip, chip_of, kernels_for, platform_of, 
 from a3dcae_jax.measuring.costs import model_flops, used_bytes, xla_cost
 from a3dcae_jax.measuring.links import sending_s
 from a3dcae_jax.measuring.main_memory import main_memory_bytes
-from a3dcae_jax.measuring.programs import (
-  Setting,
-  error_program,
-  fresh_state,
-  input_shapes,
-  report_fields,
-  resolved,
-  train_program,
-  variables_of,
-)
+from a3dcae_jax.measuring.parts import parts_of
+from a3dcae_jax.measuring.programs import Setting, report_fields, resolved
 from a3dcae_jax.ops.conv_algorithm import tracing_for
 from a3dcae_jax.training import parallel
 
@@ -74,20 +66,22 @@ def resolved_for(setting: Setting, topology: str) -> Setting:
 
 
 def _lower(setting: Setting, devices: Sequence[Any]) -> Any:
-  state = jax.eval_shape(lambda: fresh_state(setting))
-  clips, mean_image = input_shapes(setting, len(devices))
-  if setting.mode == 'infer':
+  parts = parts_of(setting, parallel.AXIS)
+  count = len(devices)
+  batch = jax.tree.map(
+    lambda array: jax.ShapeDtypeStruct((count, *array.shape), array.dtype), parts.batch
+  )
+  if setting.trains:
+    mapped = parallel.map_step(parts.program, num_shared=len(parts.shared), devices=devices)
+  else:
     mapped = jax.pmap(
-      error_program(setting),
+      parts.program,
       axis_name=parallel.AXIS,
-      in_axes=(None, 0, None),
+      in_axes=(None, 0) + (None,) * len(parts.shared),
       out_axes=0,
       devices=devices,
     )
-    return mapped.lower(variables_of(state), clips, mean_image)
-  step = train_program(setting, parallel.AXIS)
-  mapped = parallel.map_step(step, num_shared=1, devices=devices)
-  return mapped.lower(state, clips, mean_image)
+  return mapped.lower(parts.carry, batch, *parts.shared)
 
 
 def out_of_memory(message: str) -> str:
@@ -147,6 +141,8 @@ def report(setting: Setting, topology: str) -> dict[str, Any]:
     'fits': memory < chip.memory_gib * 2**30,
     **limits,
     'roofline_frames_per_s': setting.batch * setting.window / step_s,
+    'roofline_clips_per_s': setting.batch / step_s,
+    'gb_per_batch': num_bytes / 1e9,
     'convolution_share': min(1.0, hlo.convolution_flops(text) / flops) if is_counted else None,
     'large_moves': hlo.large_moves(text),
     'kernels': hlo.kernels(text) if platform_of(topology) == 'cuda' else [],

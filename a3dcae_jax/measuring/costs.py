@@ -13,14 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from a3dcae_jax.measuring.programs import (
-  Setting,
-  error_program,
-  fresh_state,
-  input_shapes,
-  train_program,
-  variables_of,
-)
+from a3dcae_jax.measuring.parts import parts_of
+from a3dcae_jax.measuring.programs import Setting
 from a3dcae_jax.ops.conv_algorithm import tracing_for
 
 
@@ -63,15 +57,10 @@ def model_flops(setting: Setting) -> int:
   # In float32, because for bfloat16 the gradient of a convolution is traced together with a
   # convolution whose result is not used (`ops.conv_pool`).
   plain = setting._replace(dtype='float32', conv_algorithm='direct', polyphase=False, remat='none')
-  clips, mean_image = input_shapes(plain)
   with tracing_for('tpu'):  # without the barriers for CPUs
-    carry = jax.eval_shape(lambda: fresh_state(plain))
-    if plain.mode == 'infer':
-      program = error_program(plain)
-      carry = variables_of(carry)
-    else:
-      program = train_program(plain)
-    return jaxpr_flops(jax.make_jaxpr(program)(carry, clips, mean_image).jaxpr)
+    parts = parts_of(plain)
+    arguments = (parts.carry, parts.batch, *parts.shared)
+    return jaxpr_flops(jax.make_jaxpr(parts.program)(*arguments).jaxpr)
 
 
 def jaxpr_flops(jaxpr: Any) -> int:

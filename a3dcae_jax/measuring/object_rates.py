@@ -13,14 +13,12 @@ import numpy as np
 from a3dcae_jax.config import checked, make_config
 from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_object_recipe
-from a3dcae_jax.models.inputs import num_streams
-from a3dcae_jax.models.networks import make_networks
+from a3dcae_jax.measuring.object_programs import fresh_object_state
 from a3dcae_jax.objects.box_cache import video_detector
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.clips import object_rows, object_table
 from a3dcae_jax.objects.detectors import Detector, make_detector
 from a3dcae_jax.objects.yolox import YoloxDetector
-from a3dcae_jax.training.state import init_state, make_optimizer
 
 _DETECTED_FRAMES = 200
 _REPS = 5
@@ -121,7 +119,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def _seconds_per_batch(settings, cache, table, batch_size):
   """Return the median time of one batch, after compilation."""
-  scorer = ObjectCheckpointScorer(make_object_recipe(settings), _fresh_state(settings))
+  scorer = ObjectCheckpointScorer(make_object_recipe(settings), fresh_object_state(settings))
   frames = jax.device_put(np.asarray(cache.test.frames))
   objects = table.take(np.resize(np.arange(max(len(table.frame), 1)), batch_size))
   rows = object_rows(objects.frame, objects.low, objects.high, window=settings.clips.window)
@@ -131,17 +129,3 @@ def _seconds_per_batch(settings, cache, table, batch_size):
   for _ in range(_REPS):
     times.append(_seconds(lambda: scorer.measure(*arguments).block_until_ready()))
   return float(np.median(times))
-
-
-def _fresh_state(settings):
-  streams = num_streams(settings.input.kind)
-  generator, discriminator = make_networks(settings.model, streams=streams)
-  size = settings.objects.crop_px
-  return init_state(
-    generator,
-    discriminator,
-    make_optimizer(settings.optimizer, settings.train.steps),
-    clip_shape=(settings.clips.window, size, size),
-    seed=0,
-    streams=streams,
-  )

@@ -95,9 +95,11 @@ def describe(row: Mapping[str, Any]) -> str:
   first = (
     f'{row["mode"]} {row["preset"]}, {row["chips"]} chips of {row["topology"]}, '
     f'{row["batch"]} clips per chip, {row["dtype"]}: '
-    f'{row["gflops_per_clip"]:,.0f} GFLOP and {row["gb_per_clip"]:.2f} GB per clip, '
+    f'{row["gflops_per_clip"]:,.4g} GFLOP and {row["gb_per_clip"]:.3g} GB per clip, '
     f'{row["memory_gb"]:.1f} GB ({memory_percent:.0f} % of the chip), '
-    f'at most {row["roofline_frames_per_s"]:,.0f} frames/s per chip, '
+    f'{row["gb_per_batch"]:.2f} GB per batch, '
+    f'at most {row["roofline_frames_per_s"]:,.0f} frames/s and '
+    f'{row["roofline_clips_per_s"]:,.0f} clips/s per chip, '
     f'limited by {row["limited_by"]}; {shares}compiled in {row["compile_s"]:.0f} s'
   )
   lines = [first, *_move_lines(row['large_moves']), *_kernel_lines(row['kernels'])]

@@ -1,4 +1,4 @@
-"""The two measured programs: scoring of clips and the adversarial training step."""
+"""The measured programs of whole frames: scoring of clips, and the adversarial training step."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -23,15 +23,19 @@ from a3dcae_jax.training.state import TrainState, init_state, make_optimizer
 from a3dcae_jax.training.step import make_train_step
 
 MODES = ('infer', 'train')
+OBJECT_MODES = ('object_infer', 'object_train')
+OBJECT_PRESET = 'best'
+"""The variant whose networks the modes of objects have."""
 
 
 class Setting(NamedTuple):
   """One measured program.
 
   Attributes:
-    mode: 'infer', from clips to frame errors, or 'train', the full adversarial step.
-    preset: sizes of the networks, a name in `config.presets`.
-    batch: clips per device.
+    mode: 'infer', from clips to frame errors, or 'train', the full adversarial step; or one of
+      `OBJECT_MODES`, see `measuring.object_programs`.
+    preset: sizes of the networks, a name in `config.presets`; `OBJECT_PRESET` for objects.
+    batch: clips per device; objects have one each.
     dtype: data type of the computation; 'auto' is bfloat16 on accelerators, float32 on CPUs.
     window: frames per clip, T.
     size_px: height and width of a frame; 0 takes the preset's.
@@ -62,6 +66,16 @@ class Setting(NamedTuple):
     """Shape of a clip, (T, H, W)."""
     return (self.window, self.size, self.size)
 
+  @property
+  def trains(self) -> bool:
+    """Whether the program is an update, which returns the next state."""
+    return self.mode.endswith('train')
+
+  @property
+  def of_objects(self) -> bool:
+    """Whether the clips are objects, cut out of frames by the program."""
+    return self.mode in OBJECT_MODES
+
 
 def check_setting(setting: Setting) -> Setting:
   """Check all values of a setting, and return it unchanged.
@@ -70,8 +84,8 @@ def check_setting(setting: Setting) -> Setting:
     UserError: for the first impossible value. The message names the flag that sets it.
   """
   choices = {
-    'modes': (setting.mode, MODES),
-    'preset': (setting.preset, tuple(PRESETS)),
+    'modes': (setting.mode, (*MODES, *OBJECT_MODES)),
+    'preset': (setting.preset, (OBJECT_PRESET,) if setting.of_objects else tuple(PRESETS)),
     'dtype': (setting.dtype, ('auto', *DTYPES)),
     'conv_algorithm': (setting.conv_algorithm, ('auto', *CONV_ALGORITHMS)),
   }
@@ -80,6 +94,8 @@ def check_setting(setting: Setting) -> Setting:
       raise UserError(f'--{flag} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
+  if setting.of_objects:
+    return setting
   preset = PRESETS[setting.preset]
   _, pixels = size_multiples(len(preset.widths), len(preset.discriminator_widths))
   if setting.size <= 0 or setting.size % pixels:
@@ -111,7 +127,7 @@ def settings_of(
 
   Args:
     presets: names of presets.
-    modes: 'infer', 'train'.
+    modes: names of `MODES` and `OBJECT_MODES`. Those of objects have sizes of their own.
     batches: texts of `--batch`.
     **shared: the other values, which are those of all settings.
 
@@ -122,8 +138,17 @@ def settings_of(
   for preset in presets:
     for mode in modes:
       for batch in batch_sizes(batches):
-        settings.append(check_setting(Setting(mode, preset, batch, **shared)))
+        setting = Setting(mode, preset, batch, **shared)
+        if setting.of_objects:
+          setting = of_objects(setting)
+        if setting not in settings:
+          settings.append(check_setting(setting))
   return settings
+
+
+def of_objects(setting: Setting) -> Setting:
+  """Return a setting with the sizes of objects in the variant `OBJECT_PRESET`."""
+  return setting._replace(preset=OBJECT_PRESET, window=8, size_px=32, target_rms=0.0)
 
 
 def resolved(setting: Setting) -> Setting:

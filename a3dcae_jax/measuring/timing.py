@@ -13,14 +13,9 @@ import jax.numpy as jnp
 
 from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.measuring.costs import model_flops, used_bytes, xla_cost
-from a3dcae_jax.measuring.programs import (
-  Setting,
-  error_program,
-  fresh_state,
-  report_fields,
-  train_program,
-  variables_of,
-)
+from a3dcae_jax.measuring.object_programs import object_arguments
+from a3dcae_jax.measuring.parts import parts_of
+from a3dcae_jax.measuring.programs import Setting, fresh_state, report_fields, variables_of
 from a3dcae_jax.measuring.timed_batches import timed_batches, with_batches
 from a3dcae_jax.models.dtypes import compute_dtype
 
@@ -109,24 +104,25 @@ def make_program(setting: Setting, input_pipeline: str = 'none') -> Program:
     setting: the program.
     input_pipeline: source of its batches, see `timed_batches`.
   """
-  state = fresh_state(setting)
-  batches, frames = timed_batches(setting, input_pipeline)
-  mean_image = jnp.full(setting.clip_shape[1:], 0.5, jnp.float32)
-  shared = (mean_image, *frames)
-  if setting.mode == 'infer':
-    carry = variables_of(state)
-    parameters = _num_parameters(state.generator)
-    step = jax.jit(with_batches(error_program(setting), setting))
+  if setting.of_objects:
+    program = parts_of(setting).program
+    carry, batches, shared = object_arguments(setting)
+    trained = carry.generator if setting.trains else carry
   else:
-    carry = state
-    parameters = _num_parameters((state.generator, state.discriminator))
-    step = jax.jit(with_batches(train_program(setting), setting), donate_argnums=0)
+    state = fresh_state(setting)
+    batches, frames = timed_batches(setting, input_pipeline)
+    shared = (jnp.full(setting.clip_shape[1:], 0.5, jnp.float32), *frames)
+    program = with_batches(parts_of(setting).program, setting)
+    carry = state if setting.trains else variables_of(state)
+    trained = (state.generator, state.discriminator) if setting.trains else state.generator
+  parameters = _num_parameters(trained)
+  step = jax.jit(program, donate_argnums=0 if setting.trains else ())
   start = time.perf_counter()
   compiled = step.lower(carry, next(batches), *shared).compile()
   compile_s = time.perf_counter() - start
   runner = _Runner(compiled, carry, batches, shared)
   return Program(
-    run=runner.score if setting.mode == 'infer' else runner.train,
+    run=runner.train if setting.trains else runner.score,
     input_pipeline=input_pipeline,
     compile_s=compile_s,
     flops=model_flops(setting),

@@ -14,10 +14,9 @@ from a3dcae_jax.models.blocks import (
   DeconvBlock,
   rematerialised,
   torch_uniform,
+  unpooled_deconv,
 )
-from a3dcae_jax.ops.conv3d import deconv3d
 from a3dcae_jax.ops.polyphase import deconv_unpooled
-from a3dcae_jax.ops.pooling import max_unpool3d
 
 UNPOOLING = ('recorded', 'fixed')
 
@@ -42,7 +41,8 @@ class AutoEncoder(nn.Module):
     widths: channels of Conv1..n. The decoder mirrors them.
     unpooling: 'recorded' un-pools at the recorded pool indices, 'fixed' at the upper left of each
       window (Table V, without recording).
-    polyphase: compute the first and last layer by `ops.polyphase`, which is exact.
+    polyphase: compute the first and last layer by `ops.polyphase`, and layers after un-pooling at
+      the upper left by `ops.upsampled_deconv`. Both are exact.
     conv_algorithm: see `ops.conv_algorithm`.
     dtype: data type of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
@@ -95,8 +95,11 @@ class AutoEncoder(nn.Module):
       'bn_scale_init': self.bn_scale_init,
     }
 
-  def _encode(self, x: jax.Array, train: bool) -> tuple[jax.Array, list[jax.Array]]:
-    """Return the features of the last layer and the pool indices of the others."""
+  def _encode(self, x: jax.Array, train: bool) -> tuple[jax.Array, list[jax.Array | None]]:
+    """Return the features of the last layer, and the pool indices of the others for the decoder.
+
+    They are None for un-pooling at the upper left.
+    """
     block_type = rematerialised(ConvBlock, self.remat)
     windows = pool_windows(len(self.widths))
     all_indices = []
@@ -116,12 +119,10 @@ class AutoEncoder(nn.Module):
       self.sow('intermediates', f'conv{layer + 1}_map', x)
       if last:
         break
-      if self.unpooling == 'fixed':
-        pool_indices = jnp.zeros_like(pool_indices)
-      all_indices.append(pool_indices)
+      all_indices.append(None if self.unpooling == 'fixed' else pool_indices)
     return x, all_indices
 
-  def _decode(self, x: jax.Array, all_indices: list[jax.Array], train: bool) -> jax.Array:
+  def _decode(self, x: jax.Array, all_indices: list[jax.Array | None], train: bool) -> jax.Array:
     """Return the reconstruction from the features and pool indices of the encoder."""
     block_type = rematerialised(DeconvBlock, self.remat)
     layers = len(self.widths)
@@ -137,6 +138,7 @@ class AutoEncoder(nn.Module):
         self.widths[layer],
         INNER_KERNEL,
         window,
+        polyphase=self.polyphase,
         name=f'deconv{layers - 1 - layer}',
         **self._common(),
       )
@@ -144,7 +146,7 @@ class AutoEncoder(nn.Module):
     return self._last_layer(x, all_indices[0], windows[0])
 
   def _last_layer(
-    self, x: jax.Array, pool_indices: jax.Array, window: tuple[int, int, int]
+    self, x: jax.Array, pool_indices: jax.Array | None, window: tuple[int, int, int]
   ) -> jax.Array:
     name = f'deconv{len(self.widths)}'
     shape = (*FIRST_KERNEL, x.shape[-1], 1)
@@ -154,9 +156,14 @@ class AutoEncoder(nn.Module):
     def layer(x, pool_indices, kernel):
       if self.polyphase:
         return deconv_unpooled(x, pool_indices, kernel)
-      unpooled = max_unpool3d(x, pool_indices, window)
-      kernel = kernel.astype(self.dtype)
-      return deconv3d(unpooled, kernel, conv_algorithm=self.conv_algorithm)
+      return unpooled_deconv(
+        x,
+        pool_indices,
+        kernel.astype(self.dtype),
+        window,
+        polyphase=self.polyphase,
+        conv_algorithm=self.conv_algorithm,
+      )
 
     layer = rematerialised(layer, self.remat)
     recon = layer(x, pool_indices, kernel)

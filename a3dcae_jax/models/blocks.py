@@ -13,6 +13,7 @@ from a3dcae_jax.ops.conv3d import conv3d, deconv3d
 from a3dcae_jax.ops.conv_pool import conv_pool3d
 from a3dcae_jax.ops.polyphase import extract_patches, patch_moments, phase_weights, pool_patches
 from a3dcae_jax.ops.pooling import max_unpool3d
+from a3dcae_jax.ops.upsampled_deconv import deconv_upsampled
 
 # Size (kt, kh, kw) of the kernels next to the images, Fig. 2: Conv1, the last deconvolution and the
 # first convolution of the discriminator.
@@ -165,6 +166,7 @@ class DeconvBlock(nn.Module):
     features: output channels.
     kernel: size (kt, kh, kw).
     window: (pt, ph, pw) of the pool to undo, or None.
+    polyphase: compute fixed un-pooling and the deconvolution in one (`ops.upsampled_deconv`).
     conv_algorithm: see `ops.conv_algorithm`.
     dtype: data type of the computation.
     axis_name: the mapped axis over which batch statistics are averaged, or None.
@@ -174,6 +176,7 @@ class DeconvBlock(nn.Module):
   features: int
   kernel: tuple[int, int, int]
   window: tuple[int, int, int] | None = None
+  polyphase: bool = False
   conv_algorithm: str = 'auto'
   dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
@@ -186,18 +189,22 @@ class DeconvBlock(nn.Module):
     Args:
       x: [B, T, H, W, Cin].
       train: use batch statistics and update the running ones.
-      pool_indices: indices of the pool to undo, in the shape of `x`; only with a window.
+      pool_indices: indices of the pool to undo, in the shape of `x`; only with a window. None
+        un-pools at the upper left.
 
     Returns:
       [B, T*pt, H*ph, W*pw, features].
     """
-    if self.window:
-      x = max_unpool3d(x, pool_indices, self.window)
     shape = (*self.kernel, x.shape[-1], self.features)
     kernel = self.param('kernel', torch_uniform, shape)
-    kernel = kernel.astype(self.dtype)
-    x = x.astype(self.dtype)
-    y = deconv3d(x, kernel, conv_algorithm=self.conv_algorithm)
+    y = unpooled_deconv(
+      x.astype(self.dtype),
+      pool_indices,
+      kernel.astype(self.dtype),
+      self.window,
+      polyphase=self.polyphase,
+      conv_algorithm=self.conv_algorithm,
+    )
     norm = Norm(
       self.features,
       self.axis_name,
@@ -207,3 +214,34 @@ class DeconvBlock(nn.Module):
     moments = moments_of(y) if train else None
     gain, offset = norm.affine(moments)
     return jnp.tanh(apply_affine(y, gain, offset))
+
+
+def unpooled_deconv(
+  x: jax.Array,
+  pool_indices: jax.Array | None,
+  kernel: jax.Array,
+  window: tuple[int, int, int] | None,
+  *,
+  polyphase: bool,
+  conv_algorithm: str,
+) -> jax.Array:
+  """Un-pool and deconvolve.
+
+  Args:
+    x: [B, T, H, W, Cin].
+    pool_indices: uint8 in the shape of `x`; None un-pools at the upper left.
+    kernel: [kt, kh, kw, Cin, Cout], data type of `x`.
+    window: (pt, ph, pw); None for no un-pooling.
+    polyphase: compute un-pooling at the upper left by `ops.upsampled_deconv`.
+    conv_algorithm: see `ops.conv_algorithm`.
+
+  Returns:
+    [B, T*pt, H*ph, W*pw, Cout].
+  """
+  if window and pool_indices is None and polyphase:
+    return deconv_upsampled(x, kernel, window, conv_algorithm=conv_algorithm)
+  if window:
+    if pool_indices is None:
+      pool_indices = jnp.zeros(x.shape, jnp.uint8)
+    x = max_unpool3d(x, pool_indices, window)
+  return deconv3d(x, kernel, conv_algorithm=conv_algorithm)

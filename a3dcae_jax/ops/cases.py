@@ -47,6 +47,24 @@ class PolyphaseCase(NamedTuple):
   features: int
 
 
+class UpsampledCase(NamedTuple):
+  """One deconvolution after un-pooling at the upper left.
+
+  Attributes:
+    name: name of the test.
+    shape: [B, T, H, W, Cin] of the input.
+    kernel: size (kt, kh, kw).
+    features: output channels.
+    window: (pt, ph, pw).
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  kernel: tuple[int, int, int]
+  features: int
+  window: tuple[int, int, int]
+
+
 class CropCase(NamedTuple):
   """Crops of one clip.
 
@@ -87,6 +105,13 @@ POLYPHASE_CASES = (
   PolyphaseCase((1, 1, 8, 6, 1), (5, 3), 2),
   # A size that Triton's matrix products can take: 128 windows, 16 taps, 16 channels.
   PolyphaseCase((1, 2, 16, 16, 1), (3, 3), 16),
+)
+
+UPSAMPLED_CASES = (
+  UpsampledCase('cube', (2, 2, 3, 4, 3), (3, 3, 3), 5, (2, 2, 2)),
+  UpsampledCase('frame_kernel', (1, 3, 2, 3, 2), (1, 3, 3), 1, (1, 2, 2)),
+  UpsampledCase('even_kernel', (1, 2, 3, 2, 2), (1, 2, 2), 3, (2, 2, 3)),
+  UpsampledCase('wide_kernel', (1, 2, 3, 2, 1), (5, 3, 1), 2, (2, 4, 1)),
 )
 
 CROP_CASES = (

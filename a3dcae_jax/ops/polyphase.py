@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from a3dcae_jax.ops import polyphase_pallas, polyphase_patches, polyphase_triton, polyphase_xla
-from a3dcae_jax.ops.conv_algorithm import target_platform
+from a3dcae_jax.ops.conv_algorithm import materialise, target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
 WINDOW = (1, 2, 2)
@@ -213,7 +213,7 @@ def unpool_patches(
 
 def deconv_unpooled(
   values: jax.Array,
-  pool_indices: jax.Array,
+  pool_indices: jax.Array | None,
   kernel: jax.Array,
   implementation: str | None = None,
 ) -> jax.Array:
@@ -224,13 +224,17 @@ def deconv_unpooled(
 
   Args:
     values: [B, T, H, W, F], floating point.
-    pool_indices: uint8 [B, T, H, W, F], 0 to 3.
+    pool_indices: uint8 [B, T, H, W, F], 0 to 3; None is 0 everywhere, the upper left.
     kernel: float32 [1, kh, kw, F, 1].
     implementation: as in `pool_patches`.
 
   Returns:
     [B, T, 2*H, 2*W, 1], data type of `values`.
   """
+  if pool_indices is None:
+    at_upper_left = phase_weights(kernel)[:, 0].astype(values.dtype)
+    patches = materialise(values @ at_upper_left.T)
+    return overlap_add(patches, kernel.shape[1:3])
   patches = unpool_patches(values, pool_indices, phase_weights(kernel), implementation)
   return overlap_add(patches, kernel.shape[1:3])
 

@@ -11,7 +11,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.media import reader_of
 from a3dcae_jax.data.video import resize, size_fault
-from a3dcae_jax.data.video_file import decode_video, upright
+from a3dcae_jax.data.video_file import converted, decode_video, upright
 from a3dcae_jax.watching.sources import Source
 
 OPEN_S = 10.0
@@ -114,7 +114,7 @@ def picture_of(frame: Any, grey: np.ndarray) -> Any:
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(grey), format='gray')
   scale = min(1.0, PICTURE_PX / frame.width)
   width, height = (max(2, round(size * scale / 2) * 2) for size in (frame.width, frame.height))
-  return frame.reformat(width=width, height=height, format='yuv420p')
+  return converted(frame, width=width, height=height, format='yuv420p')
 
 
 def _is_turned(frame):

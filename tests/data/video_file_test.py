@@ -12,7 +12,7 @@ from av.stream import Disposition
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data import video
 from a3dcae_jax.data.notes import collect_notes, note_lines
-from a3dcae_jax.data.video_file import read_video
+from a3dcae_jax.data.video_file import converted, read_video
 from tests.data.dummy_sets import VIDEO_SIZE, damage, noise, write_video
 
 
@@ -204,3 +204,12 @@ def test_a_link_to_nothing_is_named(tmp_path):
     UserError, match='a.mp4 stops decoding at frame 0: No such file.*; take it out'
   ):
     list(read_video(tmp_path / 'a.mp4'))
+
+
+def test_a_kept_scaler_converts_as_that_of_each_frame(rng):
+  for shape in ((48, 64, 3), (30, 42, 3), (48, 64, 3)):
+    pixels = rng.integers(0, 256, shape, np.uint8)
+    frame = av.VideoFrame.from_ndarray(pixels, format='rgb24').reformat(format='yuv420p')
+    for wanted in ({'format': 'gray'}, {'format': 'yuv420p', 'width': 32, 'height': 20}):
+      expected = frame.reformat(**wanted).to_ndarray()
+      np.testing.assert_array_equal(converted(frame, **wanted).to_ndarray(), expected)
