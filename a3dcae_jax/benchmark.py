@@ -10,6 +10,7 @@ r"""Measure how fast this machine scores clips and trains on them.
   python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
   python -m a3dcae_jax.benchmark --modes=ingest --data=ucsd_ped2 --root=PED2
   python -m a3dcae_jax.benchmark --modes=decode
+  python -m a3dcae_jax.benchmark --modes=start
   python -m a3dcae_jax.benchmark --modes=objects --cache=CACHE --detector=foreground --batch=128
   python -m a3dcae_jax.benchmark --modes=stream --bundle=camera.bundle
 
@@ -25,6 +26,7 @@ frames on the device, `streaming` reads them by tf.data. Several pipelines take 
 
 `decode` makes videos in a temporary folder and decodes them: with one thread and with all cores,
 within one video and of several, with conversion and resizing, and as `prepare` and `detect` do.
+`start` measures how long `main` takes to its first update and scores, cold and with kept programs.
 `pipeline` reads training clips from a frame cache by tf.data, without a network. `ingest` reads a
 data set into a temporary frame cache. `objects` finds and measures objects in the frames of a
 cache, with the networks of the variant `best`.
@@ -58,7 +60,8 @@ _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips per batch; or several, as in 8
 _MODES = flags.DEFINE_list(
   'modes',
   ['infer', 'train'],
-  'infer, train, object_infer, object_train; or pipeline, ingest, decode, objects; or stream.',
+  'infer, train, object_infer, object_train; or pipeline, ingest, decode, start, objects; '
+  'or stream.',
 )
 _DTYPE = flags.DEFINE_string(
   'dtype', 'auto', 'float32 or bfloat16; auto: bfloat16 on accelerators, float32 on CPUs.'
@@ -117,7 +120,7 @@ def main() -> None:
   """Measure what the flags ask for."""
   if 'stream' in _MODES.value:
     _measure_cameras()
-  elif {'pipeline', 'ingest', 'decode', 'objects'} & set(_MODES.value):
+  elif {'pipeline', 'ingest', 'decode', 'start', 'objects'} & set(_MODES.value):
     _measure_reading()
   else:
     _measure_programs()
@@ -162,11 +165,11 @@ def _measure_reading() -> None:
   """Measure the modes that read videos without a network."""
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.common.files import write_json
-  from a3dcae_jax.measuring import decoding, input_pipeline, object_rates
+  from a3dcae_jax.measuring import decoding, input_pipeline, object_rates, starting
   from a3dcae_jax.measuring.programs import batch_sizes
 
   sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value, 'objects': _CACHE.value}
-  sources['decode'] = 'made here'
+  sources |= dict.fromkeys(('decode', 'start'), 'made here')
   if not all(sources.get(mode) for mode in _MODES.value):
     raise UserError(
       f'--modes={",".join(_MODES.value)}: pipeline and objects need --cache, ingest needs --data; '
@@ -177,6 +180,11 @@ def _measure_reading() -> None:
   check_devices()
   rows = []
   for mode in _MODES.value:
+    if mode == 'start':
+      for row in (starting.measure_imports(), *starting.measure_all_starts()):
+        print(starting.describe(row))
+        rows.append(row)
+      continue
     if mode == 'decode':
       measured = decoding.measure_decoding({'detect': _watch}, reps=_REPS.value)
       for row in measured:

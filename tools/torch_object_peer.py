@@ -1,4 +1,4 @@
-"""The object programs of the variant `best` in PyTorch: what `benchmark --peer` runs beside ours.
+"""The object programs of the variant `best` in PyTorch, for `benchmark --peer`.
 
   python -m a3dcae_jax.benchmark --modes=object_infer,object_train --batch=48 --pairs=3 \
     --peer=tools/torch_object_peer.py --peer_python=PYTHON

@@ -1,4 +1,4 @@
-"""Measure how fast videos are decoded, with one to all cores, and what ingest reaches of it.
+"""Measure how fast videos are decoded, and what ingest reaches of it.
 
 The videos are made here: noise that moves over a still picture, so that both codecs have work.
 """
@@ -96,7 +96,16 @@ def make_footage(folder: pathlib.Path, codec: str, size: tuple[int, int], frames
 def measure_footage(
   footage: Footage, readers: Mapping[str, Read], reps: int
 ) -> list[dict[str, Any]]:
-  """Measure one codec and size in all ways of reading; arguments as of `measure_decoding`."""
+  """Measure one codec and size in all ways of reading.
+
+  Args:
+    footage: the video and its copies.
+    readers: as in `measure_decoding`.
+    reps: as in `measure_decoding`.
+
+  Returns:
+    A row for each way.
+  """
   cores = os.cpu_count()
   first, all_files = footage.files[:1], footage.files
   ways = {

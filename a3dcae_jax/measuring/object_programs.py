@@ -1,4 +1,4 @@
-"""The measured programs of objects: from frames and boxes to errors, and the update.
+"""The measured programs of objects: from frames and boxes to errors; the update.
 
 The frames are resident, and both programs cut the objects out of them. `object_infer` measures
 objects, `object_train` is the training step; both have the networks of the variant `best`.
@@ -60,7 +60,7 @@ def object_error_program(setting: Setting) -> Callable[..., jax.Array]:
 
 
 def object_train_program(setting: Setting, axis_name: str | None = None) -> Callable[..., Any]:
-  """Return the update (state, (rows, corners, mirrored), frames) -> (state, metrics)."""
+  """Return the update (state, batch, frames) -> (state, metrics)."""
   settings = object_settings(setting)
   return make_object_step(settings, 'device_cached', axis_name, **_networks(setting))
 
@@ -90,7 +90,7 @@ def object_batch(setting: Setting) -> tuple[tuple[jax.Array, ...], jax.Array]:
 
 
 def object_arguments(setting: Setting) -> tuple[Any, Any, tuple[jax.Array, ...]]:
-  """Return the arguments of a timed program: carry, endless batches, and shared arrays."""
+  """Return the arguments of a timed program: carry, batches without end, frames."""
   batch, frames = object_batch(setting)
   return object_carry(setting), itertools.repeat(batch), (frames,)
 

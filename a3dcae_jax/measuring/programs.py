@@ -1,4 +1,4 @@
-"""The measured programs of whole frames: scoring of clips, and the adversarial training step."""
+"""The measured programs of whole frames: scoring, and the adversarial step."""
 
 import functools
 from collections.abc import Callable, Sequence

@@ -96,9 +96,9 @@ class AutoEncoder(nn.Module):
     }
 
   def _encode(self, x: jax.Array, train: bool) -> tuple[jax.Array, list[jax.Array | None]]:
-    """Return the features of the last layer, and the pool indices of the others for the decoder.
+    """Return the features of the last layer, and pool indices for the decoder.
 
-    They are None for un-pooling at the upper left.
+    The indices of the other layers are None for un-pooling at the upper left.
     """
     block_type = rematerialised(ConvBlock, self.remat)
     windows = pool_windows(len(self.widths))

@@ -1,4 +1,4 @@
-"""Deconvolution after un-pooling at the upper left of each window, without the zeros.
+"""Deconvolution after un-pooling at the upper left, without the zeros.
 
 Un-pooling by a window of w puts input i at position w i and zeros between. Along one axis, with
 l = (size - 1) // 2, the deconvolution of the un-pooled map x' is

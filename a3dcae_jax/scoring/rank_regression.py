@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def rank_regression(
@@ -44,6 +43,8 @@ def rank_regression(
 
 def _standardised_ranks(values: np.ndarray) -> np.ndarray:
   """Return ranks of mean 0 and variance 1, or zeros if all values are equal."""
+  from scipy.stats import rankdata  # takes seconds, and training does not need it
+
   ranks = rankdata(values)
   ranks -= ranks.mean()
   return ranks / (ranks.std() or 1.0)

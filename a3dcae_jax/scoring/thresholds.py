@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.scoring.events import detect_events
@@ -79,6 +78,8 @@ def expected_alarms(
   """
   events = sum(count(video, threshold) for video in train_scores)
   hours = sum(map(len, train_scores)) / frames_per_s / 3600
+  from scipy import stats  # takes seconds, and training does not need it
+
   low = stats.chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
   high = stats.chi2.ppf(0.975, 2 * events + 2) / 2
   return {

@@ -1,4 +1,4 @@
-"""One update of the networks from objects, which are cut out of frames on the device."""
+"""One update of the networks from objects, cut out of frames on the device."""
 
 import functools
 from collections.abc import Callable
