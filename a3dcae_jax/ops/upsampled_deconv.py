@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from a3dcae_jax.ops.conv3d import correlate
 
@@ -75,6 +76,9 @@ def _taps(size: int, step: int) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _split_axis(kernel: jax.Array, axis: int, taps: np.ndarray) -> jax.Array:
   """Replace an axis of taps by two, offsets and phases; zero where there is no tap."""
-  pads = [(0, 0)] * kernel.ndim
-  pads[axis] = (0, 1)
-  return jnp.take(jnp.pad(kernel, pads), taps, axis=axis)
+  slices = [lax.index_in_dim(kernel, j, axis, keepdims=False) for j in range(kernel.shape[axis])]
+  slices.append(jnp.zeros_like(slices[0]))
+  offsets = []
+  for row in taps:
+    offsets.append(jnp.stack([slices[j] for j in row], axis))
+  return jnp.stack(offsets, axis)
