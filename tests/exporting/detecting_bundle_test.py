@@ -19,8 +19,11 @@ from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.watching.detector import make_box_finder
+from a3dcae_jax.watching.session import Options, detect
+from a3dcae_jax.watching.sources import find_sources
 from tests.objects.yolox_onnx import Network
 from tests.tiny_run import tiny
+from tests.watching.toy import write_video
 
 
 @pytest.fixture(scope='module')
@@ -86,6 +89,18 @@ def test_ignored_objects_do_not_count(exported):
   for frame in open_cache(settings.data).test.frames[:5]:
     scorer.add(frame, kept=lambda boxes: np.zeros(len(boxes), bool))
   assert all(len(score.objects) == 0 and score.error == 0 for score in scorer.flush())
+
+
+@pytest.mark.slow
+def test_detect_needs_no_file_of_the_detector(exported, tmp_path):
+  settings, _, bundle = exported
+  frames = open_cache(settings.data).test.frames[:20]
+  video = write_video(tmp_path / 'day.avi', list(frames))
+  out = tmp_path / 'out'
+  assert detect(str(bundle.folder), find_sources([str(video)]), Options(out)) == 0
+  lines = (out / 'day.avi' / 'scores.csv').read_text().splitlines()
+  assert len(lines) == 1 + len(frames)
+  assert len({line.split(',')[2] for line in lines[1:]}) > 1
 
 
 @pytest.mark.slow
