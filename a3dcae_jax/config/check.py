@@ -9,9 +9,12 @@ from typing import Any
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import local_path
-from a3dcae_jax.config.fields import Config
+from a3dcae_jax.config.fields import Config, Model
 
 _MOST_CHANNELS = 8192
+
+# Number of layers of the encoders that the paper compares itself with.
+_LAYERS = {'conv_ae': 3, 'convlstm_ae': 3, 'plain_3d': 4}
 
 
 def checked(config: Mapping[str, Any]) -> Config:
@@ -40,14 +43,26 @@ def checked(config: Mapping[str, Any]) -> Config:
   return settings
 
 
-def size_multiples(layers: int, convolutions: int = 1) -> tuple[int, int]:
+def size_multiples(model: Model, adversarial: bool = False) -> tuple[int, int]:
   """Return the factors that the window and the image size must be multiples of.
 
   Args:
-    layers: number of layers of the encoder.
-    convolutions: number of convolutions of the discriminator.
+    model: the settings of the networks.
+    adversarial: whether the discriminator is trained too.
   """
-  return 2 ** max(layers - 2, convolutions - 1), 2 ** max(layers - 1, convolutions)
+  layers = len(model.widths)
+  frames, pixels = {
+    'a3dcae': (2 ** (layers - 2) if model.pool_time else 1, 2 ** (layers - 1)),
+    'a2dcae': (1, 2 ** (layers - 1)),
+    'conv_ae': (1, 16),
+    'convlstm_ae': (1, 8),
+    'plain_3d': (8, 16),
+  }[model.kind]
+  if adversarial:
+    convolutions = len(model.discriminator_widths)
+    frames = max(frames, 2 ** (convolutions - 1))
+    pixels = max(pixels, 2**convolutions)
+  return frames, pixels
 
 
 def _read(kind: type, values: Mapping[str, Any], path: str) -> Any:
@@ -124,7 +139,8 @@ def _check_sizes(settings: Config) -> None:
   model = settings.model
   _check_widths('model.widths', model.widths, least=2)
   _check_widths('model.discriminator_widths', model.discriminator_widths, least=1)
-  frames, pixels = size_multiples(len(model.widths), len(model.discriminator_widths))
+  _check_kind(model)
+  frames, pixels = size_multiples(model, settings.loss.adversarial_weight > 0)
   images = [('data.height', settings.data.height), ('data.width', settings.data.width)]
   if settings.objects.detector:
     images = [('objects.crop_px', settings.objects.crop_px)]
@@ -138,6 +154,20 @@ def _check_sizes(settings: Config) -> None:
         f'{name} (={value}) must be a multiple of {multiple}: '
         f'the networks halve it {halvings} times'
       )
+
+
+def _check_kind(model: Model) -> None:
+  """Check the relations of `model.kind` to the rest of the model."""
+  layers = _LAYERS.get(model.kind, len(model.widths))
+  if len(model.widths) != layers:
+    raise UserError(
+      f'model.widths (={model.widths}) must have {layers} entries with model.kind {model.kind!r}'
+    )
+  if not model.pool_time and model.kind != 'a3dcae':
+    raise UserError(
+      f"model.pool_time (={model.pool_time}) needs model.kind 'a3dcae', not {model.kind!r}, which "
+      'has no pools over frames'
+    )
 
 
 def _check_widths(name: str, widths: tuple, *, least: int) -> None:
@@ -171,6 +201,12 @@ def _check_input(settings: Config) -> None:
   is_flow = settings.input.kind == 'flow'
   if settings.input.perspective == 'auto' and not is_flow:
     raise UserError("input.perspective 'auto' needs optical flow: set input.kind to flow")
+  noise = settings.loss.noise
+  if noise in ('salt_and_pepper', 'poisson') and settings.input.kind != 'frames':
+    raise UserError(
+      f'loss.noise {noise!r} is noise of pixels: it needs input.kind frames, not '
+      f'{settings.input.kind}'
+    )
   if is_flow and settings.eval.error == 'local':
     raise UserError("eval.error 'local' finds motion in frames; with input.kind 'flow' use eq13")
 

@@ -128,8 +128,18 @@ class Input:
 class Model:
   """The auto-encoder and the discriminator."""
 
+  kind: str = setting(
+    'a3dcae',
+    'Auto-encoder: of the paper (a3dcae); the same with 2D convolutions and pools, the frames '
+    'stacked as channels (a2dcae; Table V); of Hasan et al. 2016 (conv_ae), Chong and Tay 2017 '
+    '(convlstm_ae), or Gong et al. 2019 without memory (plain_3d).',
+    choices=('a3dcae', 'a2dcae', 'conv_ae', 'convlstm_ae', 'plain_3d'),
+  )
   widths: tuple = setting(
-    _PAPER.widths, 'Channels of Conv1, Conv2, ...; 5 give the 10-layer network, 3 the 6-layer one.'
+    _PAPER.widths,
+    'Channels of Conv1, Conv2, ...; 5 give the 10-layer network, 3 the 6-layer one. The other '
+    'kinds have 3 or 4 (conv_ae: 512, 256, 128; convlstm_ae: 128, 64, 32; plain_3d: 96, 128, 256, '
+    '256).',
   )
   discriminator_widths: tuple = setting(
     _PAPER.discriminator_widths, "Channels of the discriminator's convolutions."
@@ -142,6 +152,9 @@ class Model:
     'Pixels that un-pooling fills: those of the recorded pool indices, or always the upper left '
     'one (fixed; Table V).',
     choices=('recorded', 'fixed'),
+  )
+  pool_time: bool = setting(
+    True, 'Pools over two frames each after the first; false: within frames alone (Table V).'
   )
   bn_scale_init: float = setting(
     1.0, 'Initial scale of batch normalisation; below 1 tanh does not start saturated.', above=0
@@ -171,9 +184,15 @@ class Loss:
     'lambda of Eq. 9; the paper gives no value. 0 trains without the discriminator.',
     at_least=0,
   )
+  noise: str = setting(
+    'gaussian',
+    'Noise on the input in training (Table VI): none, gaussian, salt_and_pepper (5 % of the '
+    'pixels become white or black), poisson (of the grey level of each pixel).',
+    choices=('none', 'gaussian', 'salt_and_pepper', 'poisson'),
+  )
   noise_std: float = setting(
     0.005,
-    'Standard deviation of the noise in training, for pixels in [0, 1].',
+    'Standard deviation of Gaussian noise, for pixels in [0, 1].',
     at_least=0,
     at_most=1,
   )

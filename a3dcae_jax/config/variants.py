@@ -40,6 +40,30 @@ def _size(name: str) -> dict[str, Any]:
   }
 
 
+def _compared(kind: str, widths: tuple[int, ...], window: int) -> dict[str, Any]:
+  """Return the values of a network that the paper compares itself with.
+
+  Its widths are the published ones, times the share that Conv1 has of its width in the paper: a
+  quarter after `small`, a sixteenth after `tiny`.
+
+  Args:
+    kind: `model.kind`.
+    widths: the published widths.
+    window: frames per clip.
+  """
+
+  def scaled(config: config_dict.ConfigDict) -> tuple[int, ...]:
+    share = config.model.widths[0] / PRESETS['paper'].widths[0]
+    return tuple(max(1, round(share * width)) for width in widths)
+
+  return {
+    'model.kind': kind,
+    'model.widths': scaled,
+    'clips.window': window,
+    'loss.adversarial_weight': 0.0,
+  }
+
+
 _TINY = {
   'train.steps': 4,
   'train.batch_size': 4,
@@ -76,6 +100,28 @@ VARIANTS: dict[str, Variant] = {
   ),
   'without_recorded_locations': Variant(
     'un-pooling at the upper left pixel (Table V)', {'model.unpooling': 'fixed'}
+  ),
+  'without_3d_conv': Variant(
+    '2D convolutions and pools, frames stacked as channels (Table V)', {'model.kind': 'a2dcae'}
+  ),
+  'without_3d_pool': Variant('pools of 1x2x2 everywhere (Table V)', {'model.pool_time': False}),
+  'noise_none': Variant('without noise in training (Table VI)', {'loss.noise': 'none'}),
+  'noise_salt_and_pepper': Variant(
+    'salt-and-pepper noise on 5 % of the pixels in training (Table VI)',
+    {'loss.noise': 'salt_and_pepper'},
+  ),
+  'noise_poisson': Variant('Poisson noise in training (Table VI)', {'loss.noise': 'poisson'}),
+  'conv_ae': Variant(
+    'Hasan et al. 2016, 10 frames, without the adversarial loss; after small a quarter as wide',
+    _compared('conv_ae', (512, 256, 128), window=10),
+  ),
+  'convlstm_ae': Variant(
+    'Chong and Tay 2017, 10 frames, without the adversarial loss; after small a quarter as wide',
+    _compared('convlstm_ae', (128, 64, 32), window=10),
+  ),
+  'plain_3d': Variant(
+    'MemAE (Gong et al. 2019) without memory or adversarial loss; after small a quarter as wide',
+    _compared('plain_3d', (96, 128, 256, 256), window=16),
   ),
   'small': Variant(
     'tuned, 6 layers at 112x112, for CPUs',

@@ -13,6 +13,7 @@ from a3dcae_jax.models.blocks import (
   ConvBlock,
   DeconvBlock,
   rematerialised,
+  swap_frames_and_channels,
   torch_uniform,
   unpooled_deconv,
 )
@@ -21,15 +22,17 @@ from a3dcae_jax.ops.polyphase import deconv_unpooled
 UNPOOLING = ('recorded', 'fixed')
 
 
-def pool_windows(layers: int) -> tuple[tuple[int, int, int], ...]:
+def pool_windows(layers: int, pool_time: bool = True) -> tuple[tuple[int, int, int], ...]:
   """Return the pool after each encoder layer but the last, Fig. 2.
 
   It is 1x2x2 after Conv1 and 2x2x2 after the others.
 
   Args:
     layers: encoder layers, n.
+    pool_time: False gives 1x2x2 after every layer (Table V, without 3D pooling).
   """
-  return ((1, 2, 2),) + ((2, 2, 2),) * (layers - 2)
+  inner = (2, 2, 2) if pool_time else (1, 2, 2)
+  return ((1, 2, 2),) + (inner,) * (layers - 2)
 
 
 class AutoEncoder(nn.Module):
@@ -41,8 +44,12 @@ class AutoEncoder(nn.Module):
     widths: channels of Conv1..n. The decoder mirrors them.
     unpooling: 'recorded' un-pools at the recorded pool indices, 'fixed' at the upper left of each
       window (Table V, without recording).
+    pool_time: False pools and un-pools within frames alone (Table V, without 3D pooling).
+    stack_frames: the frames become the channels of one image, and all convolutions and pools are
+      2D ones (Table V, without 3D convolution).
     polyphase: compute the first and last layer by `ops.polyphase`, and layers after un-pooling at
-      the upper left by `ops.upsampled_deconv`. Both are exact.
+      the upper left by `ops.upsampled_deconv`. Both are exact. The first needs images of one
+      channel, so it has no effect with `stack_frames`.
     conv_algorithm: see `ops.conv_algorithm`.
     dtype: data type of the computation; parameters and statistics are float32.
     axis_name: the mapped axis over which batch statistics are averaged in training, or None.
@@ -59,6 +66,8 @@ class AutoEncoder(nn.Module):
 
   widths: tuple[int, ...]
   unpooling: str = 'recorded'
+  pool_time: bool = True
+  stack_frames: bool = False
   polyphase: bool = True
   conv_algorithm: str = 'auto'
   dtype: DTypeLike = jnp.float32
@@ -74,8 +83,8 @@ class AutoEncoder(nn.Module):
     The pooled maps of Conv1.. are sown as conv1_map.. in the collection 'intermediates'.
 
     Args:
-      clips: float32 [B, T, H, W, 1], zero-mean. T must be divisible by 2**(n-2), H and W by
-        2**(n-1).
+      clips: float32 [B, T, H, W, 1], zero-mean. H and W must be divisible by 2**(n-1). If
+        pools reach over frames, T must be divisible by 2**(n-2).
       train: use batch statistics and update the running ones (collection 'batch_stats').
 
     Returns:
@@ -83,8 +92,23 @@ class AutoEncoder(nn.Module):
     """
     if self.unpooling not in UNPOOLING:
       raise ValueError(f'unpooling must be one of {UNPOOLING}, got {self.unpooling!r}')
+    if self.stack_frames:
+      clips = swap_frames_and_channels(clips)
     features, pool_indices = self._encode(clips, train)
-    return self._decode(features, pool_indices, train)
+    recon = self._decode(features, pool_indices, train, channels=clips.shape[-1])
+    return swap_frames_and_channels(recon) if self.stack_frames else recon
+
+  def _windows(self) -> tuple[tuple[int, int, int], ...]:
+    """Return the pools of this network."""
+    return pool_windows(len(self.widths), self.pool_time and not self.stack_frames)
+
+  def _inner_kernel(self) -> tuple[int, int, int]:
+    """Return the size of the kernels of all but the first and the last layer."""
+    return FIRST_KERNEL if self.stack_frames else INNER_KERNEL
+
+  def _is_polyphase(self) -> bool:
+    """Return whether the first and last layer are computed by `ops.polyphase`."""
+    return self.polyphase and not self.stack_frames
 
   def _common(self) -> dict[str, Any]:
     """Return the attributes that all blocks share."""
@@ -101,7 +125,7 @@ class AutoEncoder(nn.Module):
     The indices of the other layers are None for un-pooling at the upper left.
     """
     block_type = rematerialised(ConvBlock, self.remat)
-    windows = pool_windows(len(self.widths))
+    windows = self._windows()
     all_indices = []
     bias_activation = None
     for layer, width in enumerate(self.widths):
@@ -109,9 +133,9 @@ class AutoEncoder(nn.Module):
       last = layer == len(windows)
       block = block_type(
         width,
-        FIRST_KERNEL if first else INNER_KERNEL,
+        FIRST_KERNEL if first else self._inner_kernel(),
         None if last else windows[layer],
-        polyphase=self.polyphase and first,
+        polyphase=self._is_polyphase() and first,
         name=f'conv{layer + 1}',
         **self._common(),
       )
@@ -122,11 +146,13 @@ class AutoEncoder(nn.Module):
       all_indices.append(None if self.unpooling == 'fixed' else pool_indices)
     return x, all_indices
 
-  def _decode(self, x: jax.Array, all_indices: list[jax.Array | None], train: bool) -> jax.Array:
+  def _decode(
+    self, x: jax.Array, all_indices: list[jax.Array | None], train: bool, channels: int
+  ) -> jax.Array:
     """Return the reconstruction from the features and pool indices of the encoder."""
     block_type = rematerialised(DeconvBlock, self.remat)
     layers = len(self.widths)
-    windows = pool_windows(layers)
+    windows = self._windows()
     for layer in range(layers - 2, -1, -1):
       # The last encoder layer has no pool, so the first decoder layer has no un-pooling.
       window = None
@@ -136,31 +162,29 @@ class AutoEncoder(nn.Module):
         pool_indices = all_indices[layer + 1]
       block = block_type(
         self.widths[layer],
-        INNER_KERNEL,
+        self._inner_kernel(),
         window,
         polyphase=self.polyphase,
         name=f'deconv{layers - 1 - layer}',
         **self._common(),
       )
       x = block(x, train, pool_indices)
-    return self._last_layer(x, all_indices[0], windows[0])
+    return self._last_layer(x, all_indices[0], channels)
 
-  def _last_layer(
-    self, x: jax.Array, pool_indices: jax.Array | None, window: tuple[int, int, int]
-  ) -> jax.Array:
+  def _last_layer(self, x: jax.Array, pool_indices: jax.Array | None, channels: int) -> jax.Array:
     name = f'deconv{len(self.widths)}'
-    shape = (*FIRST_KERNEL, x.shape[-1], 1)
+    shape = (*FIRST_KERNEL, x.shape[-1], channels)
     kernel = self.param(f'{name}_kernel', torch_uniform, shape)
-    bias = self.param(f'{name}_bias', nn.initializers.zeros, (1,))
+    bias = self.param(f'{name}_bias', nn.initializers.zeros, (channels,))
 
     def layer(x, pool_indices, kernel):
-      if self.polyphase:
+      if self._is_polyphase():
         return deconv_unpooled(x, pool_indices, kernel)
       return unpooled_deconv(
         x,
         pool_indices,
         kernel.astype(self.dtype),
-        window,
+        self._windows()[0],
         polyphase=self.polyphase,
         conv_algorithm=self.conv_algorithm,
       )

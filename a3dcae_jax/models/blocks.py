@@ -52,6 +52,20 @@ def rematerialised(layer: Callable[..., Any], remat: str) -> Callable[..., Any]:
   return jax.checkpoint(layer)
 
 
+def swap_frames_and_channels(x: jax.Array) -> jax.Array:
+  """Stack the frames of clips as channels of one image, or undo it.
+
+  2D convolutions of the stacked frames are 3D ones whose kernel has a single time tap.
+
+  Args:
+    x: [B, T, H, W, 1] or [B, 1, H, W, T].
+
+  Returns:
+    [B, 1, H, W, T] or [B, T, H, W, 1].
+  """
+  return x.swapaxes(1, 4)
+
+
 class ConvBlock(nn.Module):
   """Encoder layer of Fig. 2: convolution, batch normalisation, pool, tanh.
 

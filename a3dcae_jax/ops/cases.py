@@ -19,6 +19,24 @@ class ConvCase(NamedTuple):
   features: int
 
 
+class StridedCase(NamedTuple):
+  """One convolution with strides.
+
+  Attributes:
+    name: name of the test.
+    shape: [B, T, H, W, Cin] of the input.
+    kernel: size (kt, kh, kw).
+    strides: (st, sh, sw).
+    features: output channels.
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  kernel: tuple[int, int, int]
+  strides: tuple[int, int, int]
+  features: int
+
+
 class PoolCase(NamedTuple):
   """One pooling.
 
@@ -90,6 +108,15 @@ CONV_CASES = (
   ConvCase('one_frame', (2, 1, 4, 4, 2), (3, 3, 3), 2),
   ConvCase('two_tiles', (2, 8, 4, 6, 3), (3, 3, 3), 2),
   ConvCase('tiles_of_two', (1, 6, 4, 4, 2), (3, 3, 3), 3),
+)
+
+STRIDED_CASES = (
+  StridedCase('conv_ae', (2, 1, 16, 24, 3), (1, 11, 11), (1, 4, 4), 2),
+  StridedCase('convlstm_ae', (1, 3, 8, 6, 2), (1, 5, 5), (1, 2, 2), 3),
+  StridedCase('plain_3d', (2, 4, 6, 8, 2), (3, 3, 3), (2, 2, 2), 3),
+  StridedCase('frame_stride', (1, 4, 4, 6, 1), (3, 3, 3), (1, 2, 2), 2),
+  StridedCase('no_stride', (1, 2, 4, 4, 2), (1, 3, 3), (1, 1, 1), 2),
+  StridedCase('even_kernel', (1, 6, 4, 9, 2), (4, 2, 3), (2, 2, 3), 2),
 )
 
 POOL_CASES = (

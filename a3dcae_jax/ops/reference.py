@@ -79,6 +79,66 @@ def deconv3d(x: ArrayLike, kernel: ArrayLike) -> np.ndarray:
   ]
 
 
+def strided_conv3d(x: ArrayLike, kernel: ArrayLike, strides: Sequence[int]) -> np.ndarray:
+  """Compute `ops.strided_conv.strided_conv3d` by a loop over the taps of the kernel.
+
+  Args:
+    x: [B, T, H, W, Cin].
+    kernel: [kt, kh, kw, Cin, Cout].
+    strides: (st, sh, sw).
+
+  Returns:
+    [B, T/st, H/sh, W/sw, Cout].
+  """
+  x = np.asarray(x, np.float64)
+  kernel = np.asarray(kernel, np.float64)
+  outputs = [size // stride for size, stride in zip(x.shape[1:4], strides, strict=True)]
+  padded = np.pad(x, [(0, 0), *_strided_pads(kernel, strides), (0, 0)])
+  y = np.zeros((x.shape[0], *outputs, kernel.shape[-1]))
+  for taps in np.ndindex(*kernel.shape[:3]):
+    read = []
+    for tap, count, stride in zip(taps, outputs, strides, strict=True):
+      read.append(slice(tap, tap + (count - 1) * stride + 1, stride))
+    y += padded[:, read[0], read[1], read[2]] @ kernel[taps]
+  return y
+
+
+def strided_deconv3d(x: ArrayLike, kernel: ArrayLike, strides: Sequence[int]) -> np.ndarray:
+  """Compute `ops.strided_conv.strided_deconv3d`: add up scaled kernels, one per input, then crop.
+
+  Args:
+    x: [B, T, H, W, Cin].
+    kernel: [kt, kh, kw, Cin, Cout].
+    strides: (st, sh, sw).
+
+  Returns:
+    [B, T*st, H*sh, W*sw, Cout].
+  """
+  x = np.asarray(x, np.float64)
+  kernel = np.asarray(kernel, np.float64)
+  inputs = x.shape[1:4]
+  pads = _strided_pads(kernel, strides)
+  sizes = [size * stride for size, stride in zip(inputs, strides, strict=True)]
+  whole = [low + size + high for size, (low, high) in zip(sizes, pads, strict=True)]
+  full = np.zeros((x.shape[0], *whole, kernel.shape[-1]))
+  for taps in np.ndindex(*kernel.shape[:3]):
+    written = []
+    for tap, count, stride in zip(taps, inputs, strides, strict=True):
+      written.append(slice(tap, tap + (count - 1) * stride + 1, stride))
+    full[:, written[0], written[1], written[2]] += x @ kernel[taps]
+  kept = [slice(low, low + size) for size, (low, _) in zip(sizes, pads, strict=True)]
+  return full[:, kept[0], kept[1], kept[2]]
+
+
+def _strided_pads(kernel: np.ndarray, strides: Sequence[int]) -> list[tuple[int, int]]:
+  """Return the zeros (before, after) along each axis."""
+  pads = []
+  for size, stride in zip(kernel.shape[:3], strides, strict=True):
+    low = (size - stride + 1) // 2
+    pads.append((low, size - stride - low))
+  return pads
+
+
 def max_pool3d_argmax(x: ArrayLike, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
   """Compute `ops.pooling.max_pool3d_argmax`, one window at a time.
 

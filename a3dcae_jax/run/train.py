@@ -98,7 +98,7 @@ def fresh_state(settings: fields.Config) -> TrainState:
     image = (settings.objects.crop_px,) * 2
   return init_state(
     generator,
-    discriminator,
+    discriminator if settings.loss.adversarial_weight else None,
     optimizer,
     clip_shape=(settings.clips.window, *image),
     seed=settings.seed,

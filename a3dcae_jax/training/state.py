@@ -26,10 +26,10 @@ class TrainState(flax.struct.PyTreeNode):
   Attributes:
     step: number of finished updates, an int32 scalar.
     generator: parameters of the auto-encoder, float32.
-    batch_stats: running statistics of its batch normalisation.
-    discriminator: parameters of the discriminator, float32.
+    batch_stats: running statistics of its batch normalisation; empty if it has none.
+    discriminator: parameters of the discriminator, float32; empty if it is not trained.
     generator_opt: optimizer state of the auto-encoder.
-    discriminator_opt: optimizer state of the discriminator.
+    discriminator_opt: optimizer state of the discriminator; empty if it is not trained.
   """
 
   step: jax.Array
@@ -87,18 +87,18 @@ def _cosine(learning_rate: float, steps: int) -> optax.Schedule:
 
 def init_state(
   generator: nn.Module,
-  discriminator: nn.Module,
+  discriminator: nn.Module | None,
   optimizer: optax.GradientTransformation,
   *,
   clip_shape: tuple[int, int, int],
   seed: int,
   streams: int = 1,
 ) -> TrainState:
-  """Initialise both networks and their optimizer states, as one compiled program.
+  """Initialise the networks and their optimizer states, as one compiled program.
 
   Args:
     generator: the auto-encoder.
-    discriminator: the discriminator.
+    discriminator: the discriminator; None if it is not trained.
     optimizer: used for both networks.
     clip_shape: (T, H, W).
     seed: seed of the parameters.
@@ -112,14 +112,18 @@ def init_state(
     clips = jnp.zeros((1, *clip_shape, streams), jnp.float32)
     generator_key, discriminator_key = jax.random.split(key)
     variables = generator.init(generator_key, clips, train=False)
-    phi = discriminator.init(discriminator_key, clips[..., :1])['params']
+    phi = {}
+    discriminator_opt = {}
+    if discriminator is not None:
+      phi = discriminator.init(discriminator_key, clips[..., :1])['params']
+      discriminator_opt = optimizer.init(phi)
     return TrainState(
       step=jnp.zeros((), jnp.int32),
       generator=variables['params'],
-      batch_stats=variables['batch_stats'],
+      batch_stats=variables.get('batch_stats', {}),
       discriminator=phi,
       generator_opt=optimizer.init(variables['params']),
-      discriminator_opt=optimizer.init(phi),
+      discriminator_opt=discriminator_opt,
     )
 
   return jax.jit(init)(jax.random.key(seed))

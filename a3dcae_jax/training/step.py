@@ -17,6 +17,7 @@ from a3dcae_jax.training.losses import (
   generator_adversarial_loss,
   reconstruction_loss,
 )
+from a3dcae_jax.training.noise import NOISES
 from a3dcae_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -51,6 +52,27 @@ def clip_noise(
     return jax.random.normal(key, shape[1:], jnp.float32)
 
   return std * jax.vmap(draw)(keys)
+
+
+def pixel_noise(
+  kind: str, seed: int, step: jax.Array, first_example: jax.Array, clips: jax.Array
+) -> jax.Array:
+  """Draw noise that depends on the pixels, with the keys of `clip_noise`.
+
+  Args:
+    kind: one of `training.noise.NOISES`.
+    seed: seed of the run.
+    step: number of finished updates.
+    first_example: index in the global batch of the first clip of this replica.
+    clips: [B, T, H, W], uint8, or float32 in [0, 1].
+
+  Returns:
+    What the noise adds to the pixels, float32 [B, T, H, W, 1], for pixels in [0, 1].
+  """
+  pixels = clips / jnp.float32(255) if clips.dtype == jnp.uint8 else clips
+  step_key = jax.random.fold_in(jax.random.key(seed), step)
+  keys = _example_keys(step_key, first_example, len(clips))
+  return jax.vmap(NOISES[kind])(keys, pixels[..., None])
 
 
 def clip_masks(
@@ -145,7 +167,11 @@ def make_train_step(
     first_example = 0
     if axis_name:
       first_example = jax.lax.axis_index(axis_name) * clips.shape[0]
-    noisy = real + clip_noise(seed, state.step, first_example, real.shape, loss.noise_std)
+    noisy = real
+    if loss.noise == 'gaussian':
+      noisy = real + clip_noise(seed, state.step, first_example, real.shape, loss.noise_std)
+    elif loss.noise != 'none':
+      noisy = real + pixel_noise(loss.noise, seed, state.step, first_example, clips)
     masked = None
     if loss.mask_period:
       masked = clip_masks(seed, state.step, first_example, real.shape, loss)
@@ -192,7 +218,7 @@ def _reconstruct(
   recon, updates = generator.apply(variables, noisy, train=True, mutable=['batch_stats'])
   if masked is not None:
     recon = fill_masked(real, recon, masked)
-  return recon, updates['batch_stats']
+  return recon, updates.get('batch_stats', {})  # a network without normalisation has none
 
 
 def _adversarial(
