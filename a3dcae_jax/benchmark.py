@@ -54,7 +54,10 @@ from a3dcae_jax.cli.command import (
 from a3dcae_jax.common.jax_environment import check_devices
 
 _PRESET = flags.DEFINE_list(
-  'preset', ['small'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
+  'preset',
+  ['small'],
+  'Networks: paper, paper6, small, small6, tiny, or those compared with, conv_ae, convlstm_ae, '
+  'plain_3d, small_conv_ae, ...; or several.',
 )
 _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips per batch; or several, as in 8,16,32.')
 _MODES = flags.DEFINE_list(

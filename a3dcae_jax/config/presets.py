@@ -11,12 +11,25 @@ class Preset(NamedTuple):
     discriminator_widths: channels of the discriminator's convolutions.
     discriminator_units: units of the discriminator's FC 4.
     size_px: height and width of the frames.
+    kind: `model.kind`. Those that the paper compares itself with have no discriminator.
+    window: frames per clip.
   """
 
   widths: tuple[int, ...]
   discriminator_widths: tuple[int, ...]
   discriminator_units: int
   size_px: int
+  kind: str = 'a3dcae'
+  window: int = 16
+
+
+def _compared(kind: str, widths: tuple[int, ...], window: int) -> dict[str, Preset]:
+  """Return a network that the paper compares itself with, as published and at a quarter."""
+  quarter = tuple(width // 4 for width in widths)
+  return {
+    kind: Preset(widths, (), 0, 224, kind, window),
+    f'small_{kind}': Preset(quarter, (), 0, 112, kind, window),
+  }
 
 
 PRESETS = {
@@ -25,4 +38,7 @@ PRESETS = {
   'small': Preset((16, 32, 64, 128, 128), (16, 32, 64), 64, 112),
   'small6': Preset((16, 32, 64), (16, 32, 64), 64, 112),
   'tiny': Preset((4, 4, 6, 6, 8), (2, 2, 4), 4, 32),
+  **_compared('conv_ae', (512, 256, 128), 10),
+  **_compared('convlstm_ae', (128, 64, 32), 10),
+  **_compared('plain_3d', (96, 128, 256, 256), 16),
 }

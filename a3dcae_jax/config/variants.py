@@ -40,7 +40,7 @@ def _size(name: str) -> dict[str, Any]:
   }
 
 
-def _compared(kind: str, widths: tuple[int, ...], window: int) -> dict[str, Any]:
+def _compared(kind: str) -> dict[str, Any]:
   """Return the values of a network that the paper compares itself with.
 
   Its widths are the published ones, times the share that Conv1 has of its width in the paper: a
@@ -48,18 +48,16 @@ def _compared(kind: str, widths: tuple[int, ...], window: int) -> dict[str, Any]
 
   Args:
     kind: `model.kind`.
-    widths: the published widths.
-    window: frames per clip.
   """
 
   def scaled(config: config_dict.ConfigDict) -> tuple[int, ...]:
     share = config.model.widths[0] / PRESETS['paper'].widths[0]
-    return tuple(max(1, round(share * width)) for width in widths)
+    return tuple(max(1, round(share * width)) for width in PRESETS[kind].widths)
 
   return {
     'model.kind': kind,
     'model.widths': scaled,
-    'clips.window': window,
+    'clips.window': PRESETS[kind].window,
     'loss.adversarial_weight': 0.0,
   }
 
@@ -113,15 +111,15 @@ VARIANTS: dict[str, Variant] = {
   'noise_poisson': Variant('Poisson noise in training (Table VI)', {'loss.noise': 'poisson'}),
   'conv_ae': Variant(
     'Hasan et al. 2016, 10 frames, without the adversarial loss; after small a quarter as wide',
-    _compared('conv_ae', (512, 256, 128), window=10),
+    _compared('conv_ae'),
   ),
   'convlstm_ae': Variant(
     'Chong and Tay 2017, 10 frames, without the adversarial loss; after small a quarter as wide',
-    _compared('convlstm_ae', (128, 64, 32), window=10),
+    _compared('convlstm_ae'),
   ),
   'plain_3d': Variant(
     'MemAE (Gong et al. 2019) without memory or adversarial loss; after small a quarter as wide',
-    _compared('plain_3d', (96, 128, 256, 256), window=16),
+    _compared('plain_3d'),
   ),
   'small': Variant(
     'tuned, 6 layers at 112x112, for CPUs',

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import fields
 from a3dcae_jax.config.check import size_multiples
 from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.config.variants import TUNED_RMS
-from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.dtypes import DTYPES, compute_dtype, gradient_dtype
 from a3dcae_jax.models.inputs import network_input
@@ -32,10 +32,17 @@ class Setting(NamedTuple):
   """One measured program.
 
   Attributes:
+<<<<<<< HEAD
     mode: 'infer', from clips to frame errors, or 'train', the full adversarial step; or one of
       `OBJECT_MODES`, see `measuring.object_programs`.
     preset: sizes of the networks, a name in `config.presets`; `OBJECT_PRESET` for objects.
     batch: clips per device; objects have one each.
+=======
+    mode: 'infer', from clips to frame errors, or 'train', the full training step, which is
+      adversarial for the paper's networks.
+    preset: sizes of the networks, a name in `config.presets`.
+    batch: clips per device.
+>>>>>>> 7d167f4 (Networks compared with, ablations and noises as variants; benchmark takes these networks)
     dtype: data type of the computation; 'auto' is bfloat16 on accelerators, float32 on CPUs.
     window: frames per clip, T.
     size_px: height and width of a frame; 0 takes the preset's.
@@ -94,10 +101,14 @@ def check_setting(setting: Setting) -> Setting:
       raise UserError(f'--{flag} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
+<<<<<<< HEAD
   if setting.of_objects:
     return setting
   preset = PRESETS[setting.preset]
   _, pixels = size_multiples(len(preset.widths), len(preset.discriminator_widths))
+=======
+  _, pixels = size_multiples(_model(setting), _is_adversarial(setting))
+>>>>>>> 7d167f4 (Networks compared with, ablations and noises as variants; benchmark takes these networks)
   if setting.size <= 0 or setting.size % pixels:
     raise UserError(
       f'--size (={setting.size}) must be a positive multiple of {pixels} for the preset '
@@ -106,6 +117,24 @@ def check_setting(setting: Setting) -> Setting:
   if not 0 <= setting.target_rms <= 1:
     raise UserError(f'--target_rms (={setting.target_rms}) must be between 0 and 1')
   return setting
+
+
+def _is_adversarial(setting: Setting) -> bool:
+  """Return whether the training step has a discriminator."""
+  return PRESETS[setting.preset].kind == 'a3dcae'
+
+
+def _model(setting: Setting) -> fields.Model:
+  """Return the settings of the networks."""
+  preset = PRESETS[setting.preset]
+  return fields.Model(
+    kind=preset.kind,
+    widths=preset.widths,
+    discriminator_widths=preset.discriminator_widths,
+    discriminator_units=preset.discriminator_units,
+    dtype=setting.dtype,
+    remat=setting.remat,
+  )
 
 
 def batch_sizes(texts: Sequence[str]) -> list[int]:
@@ -139,10 +168,16 @@ def settings_of(
     for mode in modes:
       for batch in batch_sizes(batches):
         setting = Setting(mode, preset, batch, **shared)
+<<<<<<< HEAD
         if setting.of_objects:
           setting = of_objects(setting)
         if setting not in settings:
           settings.append(check_setting(setting))
+=======
+        if preset in PRESETS:
+          setting = setting._replace(window=PRESETS[preset].window)
+        settings.append(check_setting(setting))
+>>>>>>> 7d167f4 (Networks compared with, ablations and noises as variants; benchmark takes these networks)
   return settings
 
 
@@ -166,25 +201,15 @@ def report_fields(setting: Setting) -> dict[str, Any]:
   return {**setting._asdict(), 'gradient_dtype': gradient_dtype(setting.dtype)}
 
 
-def networks_of(
-  setting: Setting, axis_name: str | None = None
-) -> tuple[AutoEncoder, Discriminator]:
+def networks_of(setting: Setting, axis_name: str | None = None) -> tuple[nn.Module, Discriminator]:
   """Build the networks of a setting.
 
   Args:
     setting: the preset, data type and algorithms.
     axis_name: the mapped axis of data-parallel replicas; None for a single replica.
   """
-  preset = PRESETS[setting.preset]
-  model = fields.Model(
-    widths=preset.widths,
-    discriminator_widths=preset.discriminator_widths,
-    discriminator_units=preset.discriminator_units,
-    dtype=setting.dtype,
-    remat=setting.remat,
-  )
   return make_networks(
-    model,
+    _model(setting),
     axis_name=axis_name,
     conv_algorithm=setting.conv_algorithm,
     polyphase=setting.polyphase,
@@ -194,6 +219,8 @@ def networks_of(
 def fresh_state(setting: Setting) -> TrainState:
   """Make the training state before the first update."""
   generator, discriminator = networks_of(setting)
+  if not _is_adversarial(setting):
+    discriminator = None
   return init_state(generator, discriminator, _optimizer(), clip_shape=setting.clip_shape, seed=0)
 
 
@@ -230,7 +257,7 @@ def train_program(setting: Setting, axis_name: str | None = None) -> Callable[..
     generator,
     discriminator,
     _optimizer(),
-    fields.Loss(),
+    fields.Loss() if _is_adversarial(setting) else fields.Loss(adversarial_weight=0.0),
     seed=0,
     prepare=functools.partial(network_input, target_rms=setting.target_rms),
     axis_name=axis_name,

@@ -69,7 +69,7 @@ def pixel_noise(
   Returns:
     What the noise adds to the pixels, float32 [B, T, H, W, 1], for pixels in [0, 1].
   """
-  pixels = clips / jnp.float32(255) if clips.dtype == jnp.uint8 else clips
+  pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
   step_key = jax.random.fold_in(jax.random.key(seed), step)
   keys = _example_keys(step_key, first_example, len(clips))
   return jax.vmap(NOISES[kind])(keys, pixels[..., None])

@@ -9,6 +9,7 @@ import pytest
 from a3dcae_jax import configs
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config import VARIANTS, checked, fields, make_config
+from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.data import builders
 from a3dcae_jax.run.train import fresh_state
 
@@ -77,6 +78,29 @@ def test_variants_compose_from_left_to_right():
   assert six.optimizer == checked(make_config('avenue', 'tuned')).optimizer
 
 
+@pytest.mark.parametrize('name', ['conv_ae', 'convlstm_ae', 'plain_3d'])
+def test_networks_compared_with_have_their_published_widths_or_a_share_of_them(name):
+  published = PRESETS[name].widths
+  paper = checked(make_config('avenue', name))
+  small = checked(make_config('avenue', f'small,{name}'))
+  assert paper.model.widths == published
+  assert small.model.widths == tuple(width // 4 for width in published)
+  assert paper.clips.window == small.clips.window == PRESETS[name].window
+  assert small.optimizer == checked(make_config('avenue', 'small')).optimizer
+  with pytest.raises(UserError, match='data.height .* multiple of'):
+    config = make_config('avenue', name)
+    config.data.height = 228
+    checked(config)
+
+
+def test_ablations_compose():
+  both = checked(make_config('avenue', 'small,without_3d_pool,noise_poisson,without_gan'))
+  small = checked(make_config('avenue', 'small'))
+  assert not both.model.pool_time
+  assert both.loss.noise == 'poisson'
+  assert both.model == dataclasses.replace(small.model, pool_time=False)
+
+
 def test_small_and_flow_include_tuned():
   tuned = checked(make_config('avenue', 'tuned'))
   small = checked(make_config('avenue', 'small'))
@@ -109,6 +133,7 @@ WRONG = {
   'input.kind': 'edges',
   'input.target_rms': -0.1,
   'input.perspective': 'auto',
+  'model.kind': 'foo',
   'model.widths': (8,),
   'model.discriminator_widths': (),
   'model.discriminator_units': 0,
@@ -118,6 +143,7 @@ WRONG = {
   'model.dtype': 'float16',
   'model.remat': 'all',
   'loss.adversarial_weight': -1.0,
+  'loss.noise': 'foo',
   'loss.noise_std': -1.0,
   'loss.mask_period': -1,
   'loss.mask_length': 0,
@@ -153,6 +179,7 @@ FREE = {  # fields without a rule, or checked by the data set
   'data.cache_dir',
   'data.label_set',
   'data.options',
+  'model.pool_time',
   'eval.per_position',
   'objects.detector',
   'objects.classes',
@@ -229,6 +256,9 @@ def test_every_field_has_a_rule_or_is_free():
     ({'input.kind': 'flow', 'eval.error': 'local'}, "eval.error 'local'"),
     ({'events.threshold_rule': 'rate', 'events.threshold_value': -1.0}, 'a rate'),
     ({'clips.strides': ()}, 'clips.strides'),
+    ({'model.kind': 'conv_ae'}, 'model.widths .* must have 3 entries'),
+    ({'model.kind': 'a2dcae', 'model.pool_time': False}, 'model.pool_time'),
+    ({'input.kind': 'flow', 'loss.noise': 'poisson'}, "loss.noise 'poisson' is noise of pixels"),
     ({'clips.strides': (True,)}, 'clips.strides'),
     ({'data.options': {'num_videos': float('nan')}}, 'data.options.num_videos'),
     ({'model.widths': (True, 4, 4)}, 'model.widths'),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from a3dcae_jax.config import fields
 from a3dcae_jax.config.check import size_multiples
 from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.models.autoencoder import AutoEncoder, pool_windows
@@ -90,11 +91,13 @@ def test_the_six_layer_network_lacks_the_inner_four_layers():
   assert pool_windows(3) == ((1, 2, 2), (2, 2, 2))
 
 
+@pytest.mark.parametrize('pool_time', [True, False])
 @pytest.mark.parametrize('layers', [2, 3, 5])
-def test_input_sizes_must_be_multiples_of_the_product_of_all_pools(layers):
-  frames, rows, columns = zip(*pool_windows(layers), strict=True)
+def test_input_sizes_must_be_multiples_of_the_product_of_all_pools(layers, pool_time):
+  frames, rows, columns = zip(*pool_windows(layers, pool_time), strict=True)
   assert math.prod(rows) == math.prod(columns)
-  assert size_multiples(layers) == (math.prod(frames), math.prod(rows))
+  model = fields.Model(widths=(2,) * layers, pool_time=pool_time)
+  assert size_multiples(model) == (math.prod(frames), math.prod(rows))
 
 
 @pytest.mark.parametrize('train', [False, True])

@@ -30,10 +30,12 @@ def test_gradients_travel_in_the_dtype_of_the_computation(platform, name, expect
 
 def test_every_setting_of_the_model_reaches_a_network():
   model = fields.Model(
+    kind='a2dcae',
     widths=(3, 4, 5),
     discriminator_widths=(6, 7),
     discriminator_units=8,
     unpooling='fixed',
+    pool_time=False,
     bn_scale_init=0.2,
     output_gain=0.25,
     dtype='bfloat16',
@@ -48,6 +50,8 @@ def test_every_setting_of_the_model_reaches_a_network():
   )
   assert generator.widths == (3, 4, 5)
   assert generator.unpooling == 'fixed'
+  assert generator.stack_frames
+  assert not generator.pool_time
   assert generator.bn_scale_init == 0.2
   assert generator.output_gain == 0.25
   assert discriminator.widths == (6, 7)
