@@ -24,7 +24,7 @@ class Preset(NamedTuple):
 
 
 def _compared(kind: str, widths: tuple[int, ...], window: int) -> dict[str, Preset]:
-  """Return a network that the paper compares itself with, as published and at a quarter."""
+  """Return a network compared with, as published and at a quarter."""
   quarter = tuple(width // 4 for width in widths)
   return {
     kind: Preset(widths, (), 0, 224, kind, window),

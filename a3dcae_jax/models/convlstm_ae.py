@@ -10,7 +10,7 @@ from a3dcae_jax.models.strided import ComparedNetwork
 
 
 class ConvLSTMAE(ComparedNetwork):
-  """2D convolutions of each frame, three convolutional LSTM layers over the frames, and back.
+  """2D convolutions of each frame, three ConvLSTM layers over frames, and back.
 
   Conv 11x11 stride 4, 128 - Conv 5x5 stride 2, 64 - ConvLSTM 3x3, 64 - ConvLSTM 3x3, 32 -
   ConvLSTM 3x3, 64 - De-Conv 5x5 stride 2, 128 - De-Conv 11x11 stride 4, 1. Tanh follows the

@@ -1,4 +1,4 @@
-"""The layer, and the attributes, of the networks that the paper compares itself with."""
+"""The layer and the attributes that the networks compared with share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ Activation = Callable[[jax.Array], jax.Array]
 
 
 class StridedBlock(nn.Module):
-  """Convolution or deconvolution with strides, then a bias or a normalisation, then an activation.
+  """Convolution or deconvolution, bias or normalisation, activation.
 
   Attributes:
     features: output channels.

@@ -104,7 +104,7 @@ def strided_conv3d(x: ArrayLike, kernel: ArrayLike, strides: Sequence[int]) -> n
 
 
 def strided_deconv3d(x: ArrayLike, kernel: ArrayLike, strides: Sequence[int]) -> np.ndarray:
-  """Compute `ops.strided_conv.strided_deconv3d`: add up scaled kernels, one per input, then crop.
+  """Compute `ops.strided_conv.strided_deconv3d`: add up kernels, then crop.
 
   Args:
     x: [B, T, H, W, Cin].

@@ -121,7 +121,7 @@ def _has_strides(conv_algorithm: str) -> bool:
 
 
 def _pads(kernel: jax.Array, strides: Sequence[int]) -> list[tuple[int, int]]:
-  """Return the zeros (before, after) along each axis; together they are size - stride."""
+  """Return the zeros (before, after) along each axis, in all size - stride."""
   pads = []
   for size, stride in zip(kernel.shape[:3], strides, strict=True):
     low = math.ceil((size - stride) / 2)
