@@ -32,17 +32,11 @@ class Setting(NamedTuple):
   """One measured program.
 
   Attributes:
-<<<<<<< HEAD
-    mode: 'infer', from clips to frame errors, or 'train', the full adversarial step; or one of
-      `OBJECT_MODES`, see `measuring.object_programs`.
+    mode: 'infer', from clips to frame errors, or 'train', the full training step, which is
+      adversarial for the paper's networks; or one of `OBJECT_MODES`, see
+      `measuring.object_programs`.
     preset: sizes of the networks, a name in `config.presets`; `OBJECT_PRESET` for objects.
     batch: clips per device; objects have one each.
-=======
-    mode: 'infer', from clips to frame errors, or 'train', the full training step, which is
-      adversarial for the paper's networks.
-    preset: sizes of the networks, a name in `config.presets`.
-    batch: clips per device.
->>>>>>> 7d167f4 (Networks compared with, ablations and noises as variants; benchmark takes these networks)
     dtype: data type of the computation; 'auto' is bfloat16 on accelerators, float32 on CPUs.
     window: frames per clip, T.
     size_px: height and width of a frame; 0 takes the preset's.
@@ -101,14 +95,9 @@ def check_setting(setting: Setting) -> Setting:
       raise UserError(f'--{flag} {value!r}: known are {", ".join(known)}')
   if setting.batch <= 0:
     raise UserError(f'--batch (={setting.batch}) must be positive')
-<<<<<<< HEAD
   if setting.of_objects:
     return setting
-  preset = PRESETS[setting.preset]
-  _, pixels = size_multiples(len(preset.widths), len(preset.discriminator_widths))
-=======
   _, pixels = size_multiples(_model(setting), _is_adversarial(setting))
->>>>>>> 7d167f4 (Networks compared with, ablations and noises as variants; benchmark takes these networks)
   if setting.size <= 0 or setting.size % pixels:
     raise UserError(
       f'--size (={setting.size}) must be a positive multiple of {pixels} for the preset '
@@ -168,16 +157,12 @@ def settings_of(
     for mode in modes:
       for batch in batch_sizes(batches):
         setting = Setting(mode, preset, batch, **shared)
-<<<<<<< HEAD
         if setting.of_objects:
           setting = of_objects(setting)
+        elif preset in PRESETS:
+          setting = setting._replace(window=PRESETS[preset].window)
         if setting not in settings:
           settings.append(check_setting(setting))
-=======
-        if preset in PRESETS:
-          setting = setting._replace(window=PRESETS[preset].window)
-        settings.append(check_setting(setting))
->>>>>>> 7d167f4 (Networks compared with, ablations and noises as variants; benchmark takes these networks)
   return settings
 
 
