@@ -24,9 +24,11 @@ matrix-product rate is computed from them. XLA's own count is in --json.
 frames on the device, `streaming` reads them by tf.data. Several pipelines take turns.
 --peer: a reference implementation and this one take turns; each pair gives a ratio of clips/s.
 
-`decode` makes videos in a temporary folder and decodes them: with one thread and with all cores,
-within one video and of several, with conversion and resizing, and as `prepare` and `detect` do.
-`start` measures how long `main` takes to its first update and scores, cold and with kept programs.
+`decode` makes videos in a temporary folder and decodes them: with one thread, with all cores within
+one video, and several videos at once; with conversion and resizing; and as `prepare` and `detect`
+do.
+`start` measures how long `main` takes to its first update and scores, with and without kept
+compiled programs.
 `pipeline` reads training clips from a frame cache by tf.data, without a network. `ingest` reads a
 data set into a temporary frame cache. `objects` finds and measures objects in the frames of a
 cache, with the networks of the variant `best`.
@@ -37,10 +39,13 @@ simulated, with frames in memory and then with H.264 of 640x360 that is decoded.
 detector with random parameters is measured, whose windows lie back to back.
 """
 
+import functools
 import pathlib
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -56,8 +61,8 @@ from a3dcae_jax.common.jax_environment import check_devices
 _PRESET = flags.DEFINE_list(
   'preset',
   ['small'],
-  'Networks: paper, paper6, small, small6, tiny, or those compared with, conv_ae, convlstm_ae, '
-  'plain_3d, small_conv_ae, ...; or several.',
+  'Networks: paper, paper6, small, small6, tiny; the compared networks conv_ae, convlstm_ae, '
+  'plain_3d, small_conv_ae, small_convlstm_ae, small_plain_3d; or several.',
 )
 _BATCH = flags.DEFINE_list('batch', ['4'], 'Clips per batch; or several, as in 8,16,32.')
 _MODES = flags.DEFINE_list(
@@ -165,15 +170,12 @@ def _measure_cameras() -> None:
 
 
 def _measure_reading() -> None:
-  """Measure the modes that read videos without a network."""
+  """Measure the modes that take no settings of a network."""
   from a3dcae_jax.common.errors import UserError
   from a3dcae_jax.common.files import write_json
-  from a3dcae_jax.measuring import decoding, input_pipeline, object_rates, starting
   from a3dcae_jax.measuring.programs import batch_sizes
 
-  sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value, 'objects': _CACHE.value}
-  sources |= dict.fromkeys(('decode', 'start'), 'made here')
-  if not all(sources.get(mode) for mode in _MODES.value):
+  if not all(_has_source(mode) for mode in _MODES.value):
     raise UserError(
       f'--modes={",".join(_MODES.value)}: pipeline and objects need --cache, ingest needs --data; '
       'none of them goes with infer or train'
@@ -183,47 +185,62 @@ def _measure_reading() -> None:
   check_devices()
   rows = []
   for mode in _MODES.value:
-    if mode == 'start':
-      for row in (starting.measure_imports(), *starting.measure_all_starts()):
-        print(starting.describe(row))
-        rows.append(row)
-      continue
-    if mode == 'decode':
-      measured = decoding.measure_decoding({'detect': _watch}, reps=_REPS.value)
-      for row in measured:
-        print(decoding.describe(row))
-      rows += measured
-      continue
-    if mode == 'ingest':
-      size = _SIZE.value or 224
-      row = input_pipeline.measure_ingest(_DATA.value, _ROOT.value, height=size, width=size)
-      print(input_pipeline.describe(row))
-      rows.append(row)
-      continue
-    for batch in batches:
-      if mode == 'pipeline':
-        row = input_pipeline.measure_pipeline(
-          _CACHE.value, batch_size=batch, seconds=_SECONDS.value
-        )
-        print(input_pipeline.describe(row))
-      else:
-        row = object_rates.measure_objects(
-          _CACHE.value, detector=_DETECTOR.value or 'foreground', variants='best', batch_size=batch
-        )
-        print(object_rates.describe(row))
-      rows.append(row)
+    rows += _reading_rows(mode, batches)
   if json_file:
     write_json(json_file, {'rows': rows})
 
 
+def _has_source(mode: str) -> bool:
+  """Return whether a mode of `_measure_reading` has the data that it reads."""
+  makes_its_own = mode in ('decode', 'start')
+  sources = {'pipeline': _CACHE.value, 'ingest': _DATA.value, 'objects': _CACHE.value}
+  return makes_its_own or bool(sources.get(mode))
+
+
+def _reading_rows(mode: str, batches: Sequence[int]) -> list[dict[str, Any]]:
+  """Measure one mode, print its rows and return them."""
+  from a3dcae_jax.measuring import decoding, input_pipeline, object_rates, starting
+
+  if mode == 'start':
+    return _printed((starting.measure_imports(), *starting.measure_all_starts()), starting.describe)
+  if mode == 'decode':
+    rows = decoding.measure_decoding({'detect': _watch}, reps=_REPS.value)
+    return _printed(rows, decoding.describe)
+  if mode == 'ingest':
+    size = _SIZE.value or 224
+    row = input_pipeline.measure_ingest(_DATA.value, _ROOT.value, height=size, width=size)
+    return _printed([row], input_pipeline.describe)
+  if mode == 'pipeline':
+    measure = functools.partial(
+      input_pipeline.measure_pipeline, _CACHE.value, seconds=_SECONDS.value
+    )
+    return _printed((measure(batch_size=batch) for batch in batches), input_pipeline.describe)
+  detector = _DETECTOR.value or 'foreground'
+  measure = functools.partial(
+    object_rates.measure_objects, _CACHE.value, detector=detector, variants='best'
+  )
+  return _printed((measure(batch_size=batch) for batch in batches), object_rates.describe)
+
+
+def _printed(
+  rows: Iterable[dict[str, Any]], describe: Callable[[Mapping[str, Any]], str]
+) -> list[dict[str, Any]]:
+  """Print each row as soon as it is measured, and return all."""
+  found = []
+  for row in rows:
+    print(describe(row), flush=True)
+    found.append(row)
+  return found
+
+
 def _watch(path) -> None:
   """Read a video to its end as `detect` reads it."""
-  from a3dcae_jax.measuring.decoding import CACHED
+  from a3dcae_jax.measuring.decoding import RESIZED_SHAPE
   from a3dcae_jax.watching.capture import Format, capture
   from a3dcae_jax.watching.sources import Source
 
   source = Source(str(path), 'file', path.stem, path.name)
-  for _ in capture(source, Format(*CACHED, frames_per_s=25)):
+  for _ in capture(source, Format(*RESIZED_SHAPE, frames_per_s=25)):
     pass
 
 

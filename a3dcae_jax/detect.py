@@ -16,7 +16,6 @@ Exit status: 0; 2 for a mistake, or if a file could not be read to its end.
 """
 
 import math
-import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from a3dcae_jax.cli.command import (
   output_path,
   run_command,
 )
+from a3dcae_jax.cli.pod import read_shard
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.jax_environment import check_devices
 from a3dcae_jax.common.tuning import use_one_blas_thread
@@ -122,20 +122,16 @@ def main(texts: Sequence[str]) -> int | None:
   use_one_blas_thread()
   bundle = given_path(_BUNDLE, 'as in --bundle=camera.bundle')
   out = pathlib.Path(given_path(_OUT, 'as in --out=detections'))
-  for flag in (_THRESHOLD, _KEEP_DAYS, _UNTIL, _STATUS):
-    if flag.value is not None and not math.isfinite(flag.value):
-      raise UserError(f'--{flag.name} (={flag.value}) must be a finite number')
+  _check_flags()
   if _LEARN_HOURS.value:
     _learn_hours(bundle, texts)
     return None
   raw = _size(_RAW.value)
-  if _HOURS.value and _THRESHOLD.value is not None:
-    raise UserError('--threshold and --thresholds_by_hour exclude each other: give one of them')
   from a3dcae_jax.watching.notify import make_notifiers
   from a3dcae_jax.watching.page.server import make_page
   from a3dcae_jax.watching.sources import find_sources
 
-  sources = find_sources(texts, _shard())
+  sources = find_sources(texts, read_shard(_SHARD.value))
   if raw and not any(source.kind == 'pipe' for source in sources):
     raise UserError('--raw goes with the source -')
   page = make_page(_SERVE.value, _TOKEN_FILE.value)
@@ -161,6 +157,15 @@ def main(texts: Sequence[str]) -> int | None:
   return EXIT_USER_ERROR if detect(bundle, sources, options, notifiers, page) else None
 
 
+def _check_flags() -> None:
+  """Check that numbers are finite, and that there is one way to find the threshold."""
+  for flag in (_THRESHOLD, _KEEP_DAYS, _UNTIL, _STATUS):
+    if flag.value is not None and not math.isfinite(flag.value):
+      raise UserError(f'--{flag.name} (={flag.value}) must be a finite number')
+  if _HOURS.value and _THRESHOLD.value is not None:
+    raise UserError('--threshold and --thresholds_by_hour exclude each other: give one of them')
+
+
 def _learn_hours(bundle: str, files: Sequence[str]) -> None:
   if not files:
     raise UserError('--learn_hours: name the scores.csv of a camera, as detections/door/scores.csv')
@@ -169,18 +174,6 @@ def _learn_hours(bundle: str, files: Sequence[str]) -> None:
   from a3dcae_jax.watching.hours import learn_hours
 
   learn_hours(bundle, files, out)
-
-
-def _shard() -> tuple[int, int]:
-  from a3dcae_jax.training import cluster
-  from a3dcae_jax.watching.sources import parse_shard
-
-  if _SHARD.value:
-    return parse_shard(_SHARD.value)
-  number, count, note = cluster.shard_of(os.environ)
-  if count > 1:
-    print(f'part {number + 1} of {count} ({note})', flush=True)
-  return number, count
 
 
 def _size(text: str) -> tuple[int, int] | None:

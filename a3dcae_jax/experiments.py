@@ -16,7 +16,6 @@ On SIGTERM and Ctrl-C the running runs save and end. A run that fails does not s
 Exit status: 0; 2 for a mistake, or if a run failed; 75 after SIGTERM; 130 after Ctrl-C.
 """
 
-import os
 import pathlib
 import shlex
 import signal
@@ -36,7 +35,7 @@ from a3dcae_jax.cli.command import (
   read_settings,
   run_command,
 )
-from a3dcae_jax.cli.pod import EXIT_PREEMPTED
+from a3dcae_jax.cli.pod import EXIT_PREEMPTED, read_shard
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.config.variants import variants_help
 
@@ -86,7 +85,7 @@ def main() -> int | None:
     seeds=seeds,
     out=_out(file),
     processes=_PROCESSES.value,
-    shard=_shard(),
+    shard=read_shard(_SHARD.value),
     command=shlex.join(('python', '-m', 'a3dcae_jax.experiments', *sys.argv[1:])),
   )
   if _DRY_RUN.value:
@@ -100,18 +99,6 @@ def _out(file: str) -> pathlib.Path:
     return pathlib.Path(given_path(_OUT))
   folder = default_workdir(configs.name_of(file))
   return folder.with_name(f'{folder.name}_paper')
-
-
-def _shard() -> tuple[int, int]:
-  from a3dcae_jax.training import cluster
-  from a3dcae_jax.watching.sources import parse_shard
-
-  if _SHARD.value:
-    return parse_shard(_SHARD.value)
-  number, count, note = cluster.shard_of(os.environ)
-  if count > 1:
-    print(f'part {number + 1} of {count} ({note})', flush=True)
-  return number, count
 
 
 def _status(outcome) -> int | None:

@@ -84,6 +84,29 @@ def join_pod() -> None:
   check_devices()
 
 
+def read_shard(text: str) -> tuple[int, int]:
+  """Return which part of the work this host takes, as `--shard` or the environment says.
+
+  Args:
+    text: value of `--shard`, K/N; '' for the environment.
+
+  Returns:
+    K - 1 and N.
+
+  Raises:
+    UserError: if either cannot be read.
+  """
+  from a3dcae_jax.training import cluster  # imports jax, which --help does without
+  from a3dcae_jax.watching.sources import parse_shard
+
+  if text:
+    return parse_shard(text)
+  number, count, note = cluster.shard_of(os.environ)
+  if count > 1:
+    print(f'part {number + 1} of {count} ({note})', flush=True)
+  return number, count
+
+
 def run_in_pod(body: Callable[[], Any]) -> int | None:
   """Run `body()` and leave the pod.
 

@@ -11,7 +11,7 @@ class Preset(NamedTuple):
     discriminator_widths: channels of the discriminator's convolutions.
     discriminator_units: units of the discriminator's FC 4.
     size_px: height and width of the frames.
-    kind: `model.kind`. Those that the paper compares itself with have no discriminator.
+    kind: `model.kind`. The compared networks have no discriminator.
     window: frames per clip.
   """
 
@@ -24,7 +24,7 @@ class Preset(NamedTuple):
 
 
 def _compared(kind: str, widths: tuple[int, ...], window: int) -> dict[str, Preset]:
-  """Return a network compared with, as published and at a quarter."""
+  """Return a compared network as published, and one a quarter as wide."""
   quarter = tuple(width // 4 for width in widths)
   return {
     kind: Preset(widths, (), 0, 224, kind, window),

@@ -1,4 +1,4 @@
-"""Measure how fast videos are decoded, and what ingest reaches of it.
+"""Measure how fast videos are decoded, and what share of it ingest reaches.
 
 The videos are made here: noise that moves over a still picture, so that both codecs have work.
 """
@@ -19,7 +19,7 @@ from a3dcae_jax.data.video_file import read_video, upright
 
 CODECS = {'h264': 'libx264', 'mpeg4': 'mpeg4'}
 SIZES = ((640, 360), (1280, 720))
-CACHED = (224, 224)
+RESIZED_SHAPE = (224, 224)
 """Height and width that frames are resized to."""
 
 
@@ -112,8 +112,8 @@ def measure_footage(
     'decoded, 1 thread': (lambda path: _decode(path, 1), first),
     f'decoded, {cores} threads': (lambda path: _decode(path, cores), first),
     f'decoded, {cores} videos of 1 thread': (lambda path: _decode(path, 1), all_files),
-    'and grey, 1 thread': (lambda path: _decode(path, 1, upright), first),
-    'and resized, 1 thread': (lambda path: _decode(path, 1, _small), first),
+    'made grey, 1 thread': (lambda path: _decode(path, 1, upright), first),
+    'made grey and resized, 1 thread': (lambda path: _decode(path, 1, _small), first),
   }
   for name, read in {'prepare': _ingest, **readers}.items():
     ways[f'{name}, 1 video'] = (read, first)
@@ -166,10 +166,10 @@ def _decode(path: pathlib.Path, threads: int, use: Callable[[Any], Any] = lambda
 
 
 def _small(frame: Any) -> np.ndarray:
-  return resize(upright(frame), *CACHED)
+  return resize(upright(frame), *RESIZED_SHAPE)
 
 
 def _ingest(path: pathlib.Path) -> None:
   video = Video(path.stem, lambda: read_video(path), source=str(path))
   with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-    ingest_video(video, pathlib.Path(folder) / 'part', shape=CACHED, with_masks=False)
+    ingest_video(video, pathlib.Path(folder) / 'part', shape=RESIZED_SHAPE, with_masks=False)

@@ -1,4 +1,4 @@
-"""The layer and the attributes that the networks compared with share."""
+"""The layer and the attributes that the compared networks share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +72,7 @@ class StridedBlock(nn.Module):
 
 
 class ComparedNetwork(nn.Module):
-  """The attributes that the networks compared with share with `AutoEncoder`.
+  """The attributes that the compared networks share with `AutoEncoder`.
 
   Attributes:
     widths: channels of the encoder's layers. The decoder mirrors them.

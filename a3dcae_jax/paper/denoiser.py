@@ -1,4 +1,4 @@
-"""Denoising auto-encoders of numbers, trained by the update of the video networks."""
+"""Denoising auto-encoders of single numbers, trained by `training.step`."""
 
 import functools
 from typing import NamedTuple

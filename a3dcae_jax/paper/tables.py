@@ -132,7 +132,7 @@ _ABLATIONS = {
   'w/o GAN': 'without_gan',
   'w/o recording locations': 'without_recorded_locations',
 }
-_FRAMES_OF = {'Ours (RGB only)': BASE, 'Ours (RGB+optical-flow)': 'frames_and_flow'}
+_FLOW_ROWS = {'Ours (RGB only)': BASE, 'Ours (RGB+optical-flow)': 'frames_and_flow'}
 
 TABLES: dict[str, Table] = {
   'I': _result_table('CUHK Avenue'),
@@ -186,7 +186,7 @@ TABLES: dict[str, Table] = {
   'IX': Table(
     'Optical flow',
     'results',
-    {'optical flow alone (not in the paper)': 'flow', **_FRAMES_OF},
+    {'optical flow alone (not in the paper)': 'flow', **_FLOW_ROWS},
     _better('Ours (RGB+optical-flow)', ('Ours (RGB only)',)),
   ),
   'X': Table('Event counts', 'events', _COMPARED),
@@ -196,7 +196,7 @@ TABLES: dict[str, Table] = {
   'fig6': Table('Examples', 'examples', {OURS: BASE}),
   'fig7': Table('Examples', 'examples', {OURS: BASE}),
   'fig8': Table('Examples', 'examples', {OURS: BASE}),
-  'theory': Table('Theorems 1 to 3, by number', 'theory', {}),
+  'theory': Table('Theorems 1 to 3, checked numerically', 'theory', {}),
   'complexity': Table('Time and space complexity', 'complexity', {}),
 }
 
@@ -240,7 +240,8 @@ def _known() -> str:
 
 
 def _all_tables(data_set: str) -> list[str]:
+  """Return all tables but those of other data sets."""
   result = paper_figures.result_table(data_set) or 'I'
-  left_out = {*paper_figures.RESULT_TABLES, *_EXAMPLES.values()}
-  kept = {result, _EXAMPLES.get(data_set, 'fig6')}
-  return [name for name in TABLES if name in kept or name not in left_out]
+  of_one_set = {*paper_figures.RESULT_TABLES, *_EXAMPLES.values()}
+  own = {result, _EXAMPLES.get(data_set, 'fig6')}
+  return [name for name in TABLES if name in own or name not in of_one_set]

@@ -1,8 +1,8 @@
-"""Theorems 1 to 3 by number, for a density in one dimension whose score is known.
+"""Theorems 1 to 3 checked numerically, for a density in one dimension.
 
 The theorems say nothing about video, so they are checked where everything can be computed: p is a
-mixture of two Gaussians, the optimum of Theorem 1 is an integral, and small networks are trained by
-the update of the video networks (`training.step`).
+mixture of two Gaussians with a known score, the optimum of Theorem 1 is an integral, and small
+networks are trained by the update of the video networks (`training.step`).
 
 What holds, and under which condition:
 

@@ -46,7 +46,7 @@ _VIDEO_SIZE = 640, 360
 _VIDEO_S = 8
 _BIT_RATE = 800_000  # as cameras have it at this size
 _MEMORY_FRAMES = 50
-_SETTLE_S = 1.0  # of each camera, not measured
+_SETTLE_S = 1.0  # at the start of each camera, which are not measured
 _OUT_OF_REACH = 1e9  # a threshold without events
 
 Camera = Callable[[float], Iterator[Captured]]
@@ -85,7 +85,6 @@ def measure_cameras(
   opened = Detector(bundle, make_box_finder(bundle, detector))
   with tempfile.TemporaryDirectory(prefix='video-') as place:
     video = write_video(pathlib.Path(place) / 'camera.mp4', scene_of(bundle))
-    # A further kind, such as cameras watched on a page, has its place here.
     kinds: Mapping[str, Camera] = {
       'scoring': memory_camera(bundle),
       'decoding': video_camera(bundle, video),
@@ -111,7 +110,7 @@ def describe(row: Mapping[str, Any]) -> str:
   return (
     f'{row["cameras"]} cameras, {how}: {"carried" if row["is_carried"] else "NOT carried"}, '
     f'{row["frames_per_s"]:,.0f} frames/s, latency {row["latency_median_s"]:.2f} s median, '
-    f'{row["latency_99_s"]:.2f} s 99 % (windows set {row["floor_s"]:.2f} s), '
+    f'{row["latency_99_s"]:.2f} s 99 % (floor {row["floor_s"]:.2f} s), '
     f'{row["dropped"]} dropped, {row["cpus"]:.1f} CPUs busy'
   )
 
@@ -153,7 +152,7 @@ def try_cameras(detector: Detector, camera: Camera, seconds: float, cameras: int
 
   Returns:
     cameras, is_carried, seconds, frames_per_s scored, latency_median_s, latency_99_s, floor_s (the
-    longest latency on an endlessly fast machine), dropped frames, and cpus, the number of
+    longest latency on an infinitely fast machine), dropped frames, and cpus, the number of
     processors that were busy.
   """
   with tempfile.TemporaryDirectory(prefix='cameras-') as folder:
@@ -323,7 +322,7 @@ def first_score_s(folder: str, video: pathlib.Path, arguments: Sequence[str] = (
 
 
 def scene_of(bundle: Bundle | ObjectBundle) -> np.ndarray:
-  """Return a scene that is that of the training videos, uint8 [H, W]."""
+  """Return the mean image of the training videos, or plain grey, uint8 [H, W]."""
   references = mean_images(bundle)
   if references is None:
     return np.full((bundle.height, bundle.width), 128, np.uint8)

@@ -1,4 +1,4 @@
-"""The networks compared with and the ablations of ours: layers, sizes, gradients."""
+"""The compared networks and the ablations: layers, sizes, gradients."""
 
 import jax
 import jax.numpy as jnp

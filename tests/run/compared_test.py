@@ -1,4 +1,4 @@
-"""The networks compared with and the ablations: trained, resumed, scored, exported, streamed."""
+"""The compared networks and the ablations: trained, resumed, scored, exported, streamed."""
 
 import shutil
 
@@ -44,7 +44,7 @@ def final_state(settings, run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('variant', VARIANTS)
-def test_whatever_holds_for_ours_holds_for_them(variant, tmp_path):
+def test_they_train_resume_score_export_and_stream(variant, tmp_path):
   settings = settings_of(tmp_path, variant)
   # Flax's own cells and normalisations promote dtypes.
   with jax.numpy_dtype_promotion('standard'):

@@ -56,7 +56,7 @@ def test_cameras_are_watched_and_every_score_is_timed(detector, folder, monkeypa
 
 
 def test_dropped_frames_end_a_trial_that_is_not_carried(detector, monkeypatch):
-  monkeypatch.setattr(capacity, '_wait_for', lambda begin_s, index: None)  # endlessly fast
+  monkeypatch.setattr(capacity, '_wait_for', lambda begin_s, index: None)  # infinitely fast
   row = capacity.try_cameras(detector, capacity.memory_camera(detector.bundle), 60.0, 1)
   assert row['dropped']
   assert not row['is_carried']

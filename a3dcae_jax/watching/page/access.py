@@ -88,7 +88,7 @@ def read_token(file: str) -> str:
     except OSError as error:
       raise UserError(f'{name} cannot be read: {error.strerror}') from None
     except ValueError:
-      raise UserError(f'{name} is no text in UTF-8: write the token into it') from None
+      raise UserError(f'{name} is not text in UTF-8: write the token into it') from None
   token = text.strip()
   if (file or token) and len(token) < SHORTEST_TOKEN:
     raise UserError(

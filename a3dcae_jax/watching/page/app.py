@@ -321,7 +321,7 @@ def _number(request, name):
 
 
 def _missing():
-  return PlainTextResponse('there is no such thing\n', 404)
+  return PlainTextResponse('not found\n', 404)
 
 
 def _too_large():

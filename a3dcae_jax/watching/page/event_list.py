@@ -97,7 +97,7 @@ class EventList:
     return [
       event
       for event in reversed(events)
-      if source in ('', event.source) and kind in ('', _sort(event))
+      if source in ('', event.source) and kind in ('', _group(event))
     ]
 
   def get(self, key: str) -> Listed | None:
@@ -164,7 +164,7 @@ def _merged(before, source, record):
   )
 
 
-def _sort(event):
+def _group(event):
   return 'abnormal' if event.kind == 'abnormal' else 'fault'
 
 

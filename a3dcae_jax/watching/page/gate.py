@@ -32,7 +32,7 @@ HEADERS = {
 
 
 class Gate:
-  """Stands before the application.
+  """Checks each request before the application answers it.
 
   Args:
     app: the application.
