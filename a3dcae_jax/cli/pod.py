@@ -85,7 +85,7 @@ def join_pod() -> None:
 
 
 def read_shard(text: str) -> tuple[int, int]:
-  """Return which part of the work this host takes, as `--shard` or the environment says.
+  """Return the part of the work of this host, from `--shard` or the environment.
 
   Args:
     text: value of `--shard`, K/N; '' for the environment.
