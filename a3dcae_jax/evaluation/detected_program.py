@@ -59,9 +59,9 @@ def detected_program(
   """Return the function (arrays, frames, rows) -> (corners, valid, errors, worst).
 
   `frames` are uint8 [N, H, W] and `rows` int32 [B, T], the frames of each clip. Objects are found
-  in the frame at position T // 2. It returns the corners of K objects, float32 [B, K, 4]; which of
-  them there are, bool [B, K]; their errors, float32 [B, K], 0 where there is none; and the error of
-  each frame, that of its worst object, float32 [B].
+  in the frame at position T // 2. It returns the corners of K objects, float32 [B, K, 4]; whether
+  there is such an object, bool [B, K]; their errors, float32 [B, K], 0 where there is none; and the
+  error of each frame, that of its worst object, float32 [B].
 
   Args:
     recipe: what to compute. `arrays` are `program.scoring_weights`, `detector_arrays` and
@@ -105,7 +105,7 @@ def _measured(
 ) -> jax.Array:
   """Measure the objects that were found, in chunks; return [B K, 5].
 
-  Objects that there are come first, and chunks without any are left out.
+  Places with an object come first, and chunks without any object are left out.
   """
   corners = found.corners.reshape(-1, 4)
   valid = found.valid.reshape(-1)

@@ -106,20 +106,8 @@ def measure_footage(
   Returns:
     A row for each way.
   """
-  cores = os.cpu_count()
-  first, all_files = footage.files[:1], footage.files
-  ways = {
-    'decoded, 1 thread': (lambda path: _decode(path, 1), first),
-    f'decoded, {cores} threads': (lambda path: _decode(path, cores), first),
-    f'decoded, {cores} videos of 1 thread': (lambda path: _decode(path, 1), all_files),
-    'made grey, 1 thread': (lambda path: _decode(path, 1, upright), first),
-    'made grey and resized, 1 thread': (lambda path: _decode(path, 1, _small), first),
-  }
-  for name, read in {'prepare': _ingest, **readers}.items():
-    ways[f'{name}, 1 video'] = (read, first)
-    ways[f'{name}, {cores} videos'] = (read, all_files)
   rows = []
-  for name, (read, files) in ways.items():
+  for name, (read, files) in _ways(footage.files, readers).items():
     seconds = min(_seconds(read, files) for _ in range(reps))
     rows.append(
       {
@@ -135,6 +123,25 @@ def measure_footage(
   for row in rows:
     row['share_of_decoder'] = row['frames_per_s'] / best
   return rows
+
+
+def _ways(
+  files: Sequence[pathlib.Path], readers: Mapping[str, Read]
+) -> dict[str, tuple[Read, Sequence[pathlib.Path]]]:
+  """Return the ways of reading: name -> function, and the files that it reads."""
+  cores = os.cpu_count()
+  first = files[:1]
+  ways = {
+    'decoded, 1 thread': (lambda path: _decode(path, 1), first),
+    f'decoded, {cores} threads': (lambda path: _decode(path, cores), first),
+    f'decoded, {cores} videos of 1 thread': (lambda path: _decode(path, 1), files),
+    'made grey, 1 thread': (lambda path: _decode(path, 1, upright), first),
+    'made grey and resized, 1 thread': (lambda path: _decode(path, 1, _small), first),
+  }
+  for name, read in {'prepare': _ingest, **readers}.items():
+    ways[f'{name}, 1 video'] = (read, first)
+    ways[f'{name}, {cores} videos'] = (read, files)
+  return ways
 
 
 def describe(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Boxes of frames by YOLOX as one program: resized, detected, decoded, suppressed.
 
-It computes what `objects.yolox` computes by onnxruntime and NumPy. All its shapes are fixed: a
-frame has so many boxes, and a mask says which of them were found.
+It computes what `objects.yolox` computes by onnxruntime and NumPy. All its shapes are fixed: every
+frame has the same number of boxes, and a mask says which of them were found.
 """
 
 from typing import Any, NamedTuple
@@ -106,7 +106,7 @@ def suppressed(corners: jax.Array, score: jax.Array, most: int) -> tuple[jax.Arr
     most: boxes that are taken, K.
 
   Returns:
-    int32 [B, K], the places of the boxes, and bool [B, K], which of them there are.
+    int32 [B, K], the places of the boxes, and bool [B, K], whether there is one.
   """
   batch = score.shape[0]
   left = jnp.where(score >= MIN_SCORE, score, -1)
@@ -144,8 +144,8 @@ def selected(found: FoundBoxes, options: SelectOptions) -> FoundBoxes:
   sides = found.corners[..., 2:] - found.corners[..., :2]
   keep &= sides.min(-1) >= options.min_size_px
   order = jnp.argsort(~keep, axis=1, stable=True)[:, : options.max_per_frame]
-  kept = FoundBoxes(*(_taken(column, order) for column in found[:3]), _taken(keep, order))
-  return kept
+  columns = [_taken(column, order) for column in found[:3]]
+  return FoundBoxes(*columns, _taken(keep, order))
 
 
 def _taken(values: jax.Array, places: jax.Array) -> jax.Array:

@@ -55,7 +55,7 @@ def read_onnx(path: str | pathlib.Path) -> Graph:
   """Return the graph of an ONNX file.
 
   Raises:
-    UserError: if the file does not exist or is no ONNX file.
+    UserError: if the file does not exist or is not an ONNX file.
   """
   try:
     content = pathlib.Path(path).read_bytes()
@@ -93,7 +93,7 @@ def _node(content: Any) -> Node:
 
 
 def _tensor(content: Any) -> tuple[str, np.ndarray | None]:
-  """Return the name of an array and its values; None if they are no float32."""
+  """Return the name of an array and its values; None if they are not float32."""
   fields = _message(content)
   name = _text(_one(fields, 8))
   raw = b''.join(bytes(part) for part in fields.get(9, []) or fields.get(4, []))

@@ -78,7 +78,7 @@ def read_yolox(path: str | pathlib.Path) -> YoloxModel:
   """Return the model in an ONNX file.
 
   Raises:
-    UserError: if the file cannot be read or is no ONNX file.
+    UserError: if the file cannot be read or is not an ONNX file.
     OtherNetwork: if its network is not YOLOX.
   """
   graph = read_onnx(path)

@@ -120,7 +120,7 @@ def read_seeds(texts: Sequence[str]) -> list[int]:
 
 
 def claim_out(out: pathlib.Path, base: Base) -> None:
-  """Note whose runs a new folder will hold, or check a folder of an earlier call.
+  """Write the config into a new folder, or check the folder of an earlier call.
 
   Raises:
     UserError: if it holds runs of another config, or other files.

@@ -38,6 +38,8 @@ class Outcome:
 
 @dataclasses.dataclass
 class _Running:
+  """A job whose process runs."""
+
   job: Job
   process: subprocess.Popen
   slot: int
@@ -74,6 +76,8 @@ def run_jobs(
 
 
 class _Runner:
+  """See `run_jobs`."""
+
   def __init__(
     self,
     jobs: Sequence[Job],
@@ -92,7 +96,7 @@ class _Runner:
     self._environ = cluster.without_pod(os.environ) | {'PYTHONUNBUFFERED': '1'}
     self._devices = _devices(processes)
     self._processes = processes
-    self._kills = False
+    self._is_killing = False
     self._minutes: list[float] = []  # of the jobs that this call has run to their end
     self._next_status = time.monotonic() + _STATUS_S
 
@@ -123,7 +127,7 @@ class _Runner:
 
   def _stop(self, number: int, frame: FrameType | None) -> None:
     del frame
-    self._kills = self.outcome.asked_by is not None
+    self._is_killing = self.outcome.asked_by is not None
     self.outcome.asked_by = signal.Signals(number)
     # Not `print`, which the signal may have interrupted.
     os.write(2, b'\nwaiting for the running jobs to save; a second signal kills them\n')
@@ -131,7 +135,7 @@ class _Runner:
   def _end_running(self) -> None:
     """Tell the running jobs to save and end, each once, or kill them."""
     for each in self._running:
-      if self._kills:
+      if self._is_killing:
         each.process.kill()
       elif not each.is_told:
         each.process.terminate()
@@ -141,20 +145,20 @@ class _Runner:
     for job in list(self._waiting):
       if self.outcome.asked_by:
         return
-      missing = [name for name in job.needs if not self._has(name)]
-      hopeless = [name for name in missing if not self._will_have(name)]
-      if hopeless:
+      missing = [name for name in job.needs if not self._has_results(name)]
+      lost = [name for name in missing if not self._will_have_results(name)]
+      if lost:
         self._waiting.remove(job)
-        self._fail(job, f'needs the results of {", ".join(hopeless)}')
+        self._fail(job, f'needs the results of {", ".join(lost)}')
       elif not missing and self._free:
         self._waiting.remove(job)
         self._start(job)
 
-  def _has(self, name: str) -> bool:
+  def _has_results(self, name: str) -> bool:
     other = self._others.get(name)
     return name in self._done or (other is not None and is_done(other))
 
-  def _will_have(self, name: str) -> bool:
+  def _will_have_results(self, name: str) -> bool:
     return any(job.name == name for job in [*self._waiting, *(each.job for each in self._running)])
 
   def _start(self, job: Job) -> None:
@@ -177,19 +181,19 @@ class _Runner:
         process_group=0,
       )
     self._running.append(_Running(job, process, slot, time.monotonic()))
-    self._show(f'{self._place(job)} {job.name}: started, log {log}')
+    self._show(f'{self._numbered(job)}: started, log {log}')
 
   def _collect(self) -> None:
-    """Note the jobs that have ended."""
+    """Take the jobs that have ended."""
     for each in list(self._running):
       status = each.process.poll()
       if status is None:
         continue
       self._running.remove(each)
       self._free.append(each.slot)
-      self._note(each, status)
+      self._record_end(each, status)
 
-  def _note(self, each: _Running, status: int) -> None:
+  def _record_end(self, each: _Running, status: int) -> None:
     job = each.job
     state = read_state(job)
     minutes = state.get('minutes', 0.0) + each.minutes
@@ -200,9 +204,9 @@ class _Runner:
     if status == 0 and is_done(job):
       self._done.add(job.name)
       self._minutes.append(each.minutes)
-      self._show(f'{self._place(job)} {job.name}: done in {minutes:.1f} min{self._estimate()}')
+      self._show(f'{self._numbered(job)}: done in {minutes:.1f} min{self._estimate()}')
     elif self.outcome.asked_by:
-      self._show(f'{self._place(job)} {job.name}: ended, the same command resumes it')
+      self._show(f'{self._numbered(job)}: ended, the same command resumes it')
     elif status == 0:
       self._fail(job, 'ended before train.steps (train.time_limit_s?): the same command resumes it')
     else:
@@ -210,10 +214,11 @@ class _Runner:
 
   def _fail(self, job: Job, reason: str) -> None:
     self.outcome.failed[job.name] = reason
-    self._show(f'{self._place(job)} {job.name}: FAILED, {reason}; log {log_file(job)}')
+    self._show(f'{self._numbered(job)}: FAILED, {reason}; log {log_file(job)}')
 
-  def _place(self, job: Job) -> str:
-    return f'[{self._number[job.name]}/{len(self._number)}]'
+  def _numbered(self, job: Job) -> str:
+    """Return how lines on a job begin."""
+    return f'[{self._number[job.name]}/{len(self._number)}] {job.name}'
 
   def _estimate(self) -> str:
     left = len(self._waiting) + len(self._running)
@@ -228,7 +233,7 @@ class _Runner:
     self._next_status = time.monotonic() + _STATUS_S
     for each in self._running:
       done = _progress(each.job)
-      self._show(f'{self._place(each.job)} {each.job.name}: {done}{each.minutes:.1f} min')
+      self._show(f'{self._numbered(each.job)}: {done}{each.minutes:.1f} min')
 
 
 def log_file(job: Job) -> pathlib.Path:

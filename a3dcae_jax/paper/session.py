@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imports Bokeh, which takes a second
 
 
 class Order(NamedTuple):
-  """What the user asks for.
+  """The tables that the user asks for, and how they are made.
 
   Attributes:
     tables: names of tables and figures, or 'all'.

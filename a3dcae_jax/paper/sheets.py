@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from a3dcae_jax.paper.claims import RULE, Verdict, coarseness, verdicts
-from a3dcae_jax.paper.collect import SHOWN, RowResult, Spread
+from a3dcae_jax.paper.collect import SHOWN, Result, RowResult, Spread
 from a3dcae_jax.paper.speed import REPS, Speed
 from a3dcae_jax.paper.tables import TABLES
 from a3dcae_jax.report.plots import lines_plot
@@ -281,7 +281,7 @@ def _claim_notes(rows: Sequence[RowResult]) -> list[str]:
   return [RULE, coarseness(first.metrics['data']['videos'], seeds)]
 
 
-def _first_result(rows: Sequence[RowResult]):
+def _first_result(rows: Sequence[RowResult]) -> Result | None:
   return next((result for row in rows for result in row.results), None)
 
 

@@ -48,12 +48,7 @@ def auc_interval(
     pairs = (counts @ abnormal) * (counts @ normal)
     if pairs:
       values.append(counts @ wins @ counts / pairs)
-  low = None
-  high = None
-  if values:
-    tail = (1 - LEVEL) / 2
-    bounds = np.quantile(values, [tail, 1 - tail])
-    low, high = bounds.tolist()
+  low, high = _interval(values) if values else (None, None)
   return {
     'low': low,
     'high': high,
@@ -116,9 +111,14 @@ def paired_difference(
     pairs = (counts @ abnormal) * (counts @ normal)
     if pairs:
       values.append(counts @ won[seeds].mean(0) @ counts / pairs)
+  return Difference(value, *_interval(values))
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+  """Return the percentile interval of the values of draws."""
   tail = (1 - LEVEL) / 2
   low, high = np.quantile(values, [tail, 1 - tail]).tolist()
-  return Difference(value, low, high)
+  return low, high
 
 
 def _class_counts(labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -249,8 +249,8 @@ class ObjectBundle:
       rows: int32 [B, T], frames of each clip.
 
     Returns:
-      Boxes of K objects per clip, float32 [B, K, 4], in pixels; which of them there are, bool
-      [B, K]; their errors, float32 [B, K]; and the errors of the frames, float32 [B].
+      Boxes of K objects per clip, float32 [B, K, 4], in pixels; whether there is such an
+      object, bool [B, K]; their errors, float32 [B, K]; and the errors of the frames, float32 [B].
 
     Raises:
       UserError: for another shape or dtype, or if the bundle does not find boxes.

@@ -74,7 +74,7 @@ def test_ubnormal(made):
   }
   notes = cache.index['notes']
   assert 'test: 2 of the 211 published videos are here' in notes
-  unread = 'not read, since it is no normal training video and no test video'
+  unread = 'not read, since it is neither a normal training video nor a test video'
   assert f'{unread}: Scene1/normal_scene_1_scenario_3.mp4' in notes
 
 
@@ -170,7 +170,7 @@ def test_a_folder_around_the_set_is_looked_into_and_others_are_refused(made, tmp
   'name, file, text, message',
   [
     ('ubnormal', EVENTS, '1,2\n', "tracks.txt, line 1: '1,2' must be whole numbers object,start,"),
-    ('ubnormal', EVENTS, '1,5,2\n', 'tracks.txt: 5..2 are no first and last frame'),
+    ('ubnormal', EVENTS, '1,5,2\n', 'tracks.txt: 5..2 are not a first and a last frame'),
     ('ubnormal', EVENTS, '1,50,60\n', 'interval 50..61 .* does not fit into 8 frames'),
     ('ubnormal', EVENTS, None, 'tracks.txt does not exist'),
     ('ubnormal', FIRST_MAP, None, 'a map NAME_NNNN_gt.png for each frame.* 0000 is missing'),

@@ -137,8 +137,8 @@ def _table_rows(path: pathlib.Path) -> Iterator[tuple[str, str, Any, Any]]:
   else:
     shown = ','.join(rows[0].cells) if rows else ''
     raise UserError(
-      f'{path}: the first line must name video,start,end; it is {shown[:80]!r}, which is no row of '
-      'a video and two whole numbers or of UCF-Crime either'
+      f'{path}: the first line must name video,start,end; it is {shown[:80]!r}, which is neither '
+      'a row of a video and two whole numbers nor one of UCF-Crime'
     )
 
 

@@ -288,7 +288,7 @@ class Feed:
       return self._views.get(number)
 
   def obstacle(self) -> str:
-    """Return why some source has no scores, yet or any longer; '' if all have."""
+    """Return why a source has no scores, not yet or no longer; '' if all have."""
     states = [view.state() for view in self.views()]
     watched = [state for state in states if state['state'] != 'ended']
     if not states:

@@ -1,4 +1,4 @@
-"""Sources, scores and events for the tests of the page."""
+"""Made sources, scores and events for the tests of the page."""
 
 import datetime
 import types

@@ -14,8 +14,8 @@ HOW_TO_GET = (
   'https://rodrigues-royston.github.io/Multi-timescale_Trajectory_Prediction/ links the archives; '
   'unpack them there (the documentation says more under Data sets)'
 )
-# Frames and abnormal frames of the paper's comparison of data sets; the names of the videos count
-# on from 000001 to 000208 in training and to 000358 in the test.
+# Frames and abnormal frames of the paper's comparison of data sets; training videos are
+# numbered 000001 to 000208, test videos 000209 to 000358.
 PUBLISHED = Published(
   videos={'train': 208, 'test': 150},
   frames={'train': 301_999, 'test': 181_567},

@@ -14,7 +14,7 @@ HOW_TO_GET = (
   'https://campusvad.github.io links the archives; unpack them there '
   '(the documentation says more under Data sets)'
 )
-# The comparison of data sets in the paper.
+# From the paper's comparison of data sets.
 PUBLISHED = Published(
   videos={'train': 305, 'test': 242},
   frames={'train': 1_082_014, 'test': 384_059},

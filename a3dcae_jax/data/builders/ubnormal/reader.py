@@ -74,7 +74,7 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
   normal = {name: _names(lists / file) for name, file in _NORMAL_LISTS.items()}
   abnormal = _names(lists / _ABNORMAL_LIST)
   for name in sorted(paths.keys() - {*normal['train'], *normal['test'], *abnormal}):
-    note('not read, since it is no normal training video and no test video', paths[name])
+    note('not read, since it is neither a normal training video nor a test video', paths[name])
   if split == 'train':
     return [_video(paths[name]) for name in sorted(normal['train']) if name in paths]
   names = sorted(name for name in {*normal['test'], *abnormal} if name in paths)
@@ -166,7 +166,7 @@ def _read_events(path: pathlib.Path) -> list[_Event]:
   events = [_Event(*row) for row in read_whole_rows(path, 'object,start,end')]
   for event in events:
     if not 0 <= event.start <= event.end:
-      raise UserError(f'{path}: {event.start}..{event.end} are no first and last frame')
+      raise UserError(f'{path}: {event.start}..{event.end} are not a first and a last frame')
   return events
 
 
@@ -222,8 +222,7 @@ def _masks(maps: Sequence[pathlib.Path], events: Sequence[_Event]) -> Iterator[n
 def _tracks(maps: Sequence[pathlib.Path], events: Sequence[_Event]) -> tuple[Region, ...]:
   """Return the box of each abnormal object in each frame; a track for each event.
 
-  Of an object in several parts, it is the box of the part with the largest one, as in the authors'
-  script.
+  An object in several parts has the largest of their boxes, as in the authors' script.
   """
   regions = []
   for frame, path in enumerate(maps):
