@@ -30,8 +30,9 @@ _VARIANTS_HEAD = """
 ## Variants
 
 Several are applied from left to right: `configs/avenue.py:small,without_gan`. `paper` is the
-default of every config file but `configs/synthetic.py`, whose default is `quick`.
-[Method](../method.md#variants) says what each change is for.
+default of every config file but `configs/synthetic.py`, whose default is `quick`. Sizes and recipes
+come before `conv_ae`, `convlstm_ae` and `plain_3d`, as in `small,conv_ae`; the other order is
+refused. [Method](../method.md#variants) says what each change is for.
 
 """
 

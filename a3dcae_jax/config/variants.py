@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import config_dict
@@ -242,16 +242,18 @@ def make_config(
     The config, locked: an unknown field is an error.
 
   Raises:
-    UserError: for a variant that does not exist.
+    UserError: for a variant that does not exist, or that undoes an earlier choice of the network.
   """
+  names = [variant.strip() for variant in variants.split(',')]
   config = _defaults()
   config.data.name = name
   config.data.root = f'data/{name}'
   with config.unlocked():
     config.data.options = dict(options or {})
   _apply(config, values or {})
-  for variant in variants.split(','):
-    _apply_variant(config, variant.strip())
+  for variant in names:
+    _apply_variant(config, variant)
+  _check_networks(names)
   config.variant = variants
   return config
 
@@ -280,6 +282,33 @@ def _apply_variant(config: config_dict.ConfigDict, name: str) -> None:
   for included in VARIANTS[name].includes:
     _apply_variant(config, included)
   _apply(config, VARIANTS[name].values)
+
+
+def _check_networks(names: Sequence[str]) -> None:
+  """Check that no variant undoes a network that another one chose."""
+  networks = [name for name in names if 'model.kind' in VARIANTS[name].values]
+  if len(networks) > 1:
+    raise UserError(
+      f'variants {",".join(names)}: {" and ".join(networks)} each choose the network; keep one'
+    )
+  for network in networks:
+    own = VARIANTS[network].values
+    for later in names[names.index(network) + 1 :]:
+      values = _all_values(later)
+      changed = [field for field in own if field in values and values[field] != own[field]]
+      if changed:
+        raise UserError(
+          f'variants {",".join(names)}: {later} would undo {changed[0]} of {network}; name '
+          f'{later} first, as in {later},{network}'
+        )
+
+
+def _all_values(name: str) -> dict[str, Any]:
+  """Return the values of a variant and of those that it includes."""
+  values: dict[str, Any] = {}
+  for included in VARIANTS[name].includes:
+    values |= _all_values(included)
+  return values | dict(VARIANTS[name].values)
 
 
 def _apply(config: config_dict.ConfigDict, values: Mapping[str, Any | Callable]) -> None:

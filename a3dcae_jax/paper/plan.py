@@ -84,8 +84,9 @@ def make_jobs(base: Base, tables: Sequence[str], seeds: Sequence[int], out: path
     out: folder of the experiments.
 
   Raises:
-    UserError: if the settings of a row are wrong.
+    UserError: if the settings of a row are wrong, or the config is another row than the base.
   """
+  _check_base(base.settings, tables)
   recipes = [recipe for name in tables for recipe in TABLES[name].rows.values()]
   ordered = dict.fromkeys((BASE, *recipes) if recipes else ())
   jobs: Jobs = {}
@@ -212,6 +213,24 @@ def split(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
   number, count = shard
   mine = sorted(set(group_of.values()))[number::count]
   return [job for job in jobs if group_of[job.name] in mine]
+
+
+def _check_base(settings: fields.Config, tables: Sequence[str]) -> None:
+  """Check that a config is the row "Ours" of tables, not one of the others."""
+  kind = settings.model.kind
+  if kind != 'a3dcae':
+    raise UserError(
+      f'model.kind (={kind!r}) must be \'a3dcae\', the row "Ours": leave its variant out of '
+      '--config, the tables add the other networks as rows'
+    )
+  is_frames = settings.input.kind == 'frames' and not settings.objects.detector
+  for name in tables:
+    if not is_frames and {'objects', 'flow'} & set(TABLES[name].rows.values()):
+      raise UserError(
+        f'--table={name} compares frames with others, but --config is on objects or flow '
+        f'(objects.detector={settings.objects.detector!r}, input.kind={settings.input.kind!r}): '
+        'give one on frames, as in configs/ucsd_ped2.py:small'
+      )
 
 
 def _add(jobs: Jobs, base: Base, recipe: str, seed: int, out: pathlib.Path) -> None:

@@ -78,6 +78,27 @@ def test_variants_compose_from_left_to_right():
   assert six.optimizer == checked(make_config('avenue', 'tuned')).optimizer
 
 
+@pytest.mark.parametrize(
+  ('variants', 'message'),
+  [
+    ('conv_ae,small', 'small would undo model.widths of conv_ae.*as in small,conv_ae'),
+    ('convlstm_ae,tuned', 'tuned would undo loss.adversarial_weight of convlstm_ae'),
+    ('plain_3d,best', 'best would undo model.widths of plain_3d'),
+    ('tiny,conv_ae,without_3d_conv', 'conv_ae and without_3d_conv each choose the network'),
+    ('tiny,conv_ae,conv_ae', 'conv_ae and conv_ae each choose the network'),
+  ],
+)
+def test_a_variant_that_would_mix_two_networks_is_refused(variants, message):
+  with pytest.raises(UserError, match=message):
+    make_config('avenue', variants)
+
+
+def test_a_network_compared_with_goes_with_noises_and_a_size_before_it():
+  both = make_config('avenue', 'small,conv_ae,noise_poisson,without_gan')
+  assert both.model.widths == make_config('avenue', 'small,conv_ae').model.widths
+  assert make_config('avenue', 'without_3d_conv,small').model.kind == 'a2dcae'
+
+
 @pytest.mark.parametrize('name', ['conv_ae', 'convlstm_ae', 'plain_3d'])
 def test_networks_compared_with_have_their_published_widths_or_a_share_of_them(name):
   published = PRESETS[name].widths

@@ -54,6 +54,26 @@ def test_flow_beside_small_is_the_recipe_for_flow(tmp_path):
   assert settings.train.steps == 600
 
 
+@pytest.mark.parametrize(
+  ('variants', 'table', 'message'),
+  [
+    ('tiny,conv_ae', 'I', "model.kind .='conv_ae'. must be 'a3dcae'"),
+    ('tiny,without_3d_conv', 'V', "model.kind .='a2dcae'. must be 'a3dcae'"),
+    ('tiny,plain_3d', 'complexity', "model.kind .='plain_3d'. must be 'a3dcae'"),
+    ('objects,tiny', 'VIII', '--table=VIII compares frames with others'),
+    ('flow', 'IX', "--table=IX compares frames with others.*input.kind='flow'"),
+  ],
+)
+def test_a_config_that_is_another_row_is_refused(tmp_path, variants, table, message):
+  with pytest.raises(UserError, match=message):
+    plan.make_jobs(base(variants), [table], [0], tmp_path)
+
+
+def test_a_config_on_objects_has_the_tables_without_other_inputs(tmp_path):
+  jobs = plan.make_jobs(base('objects,tiny'), ['V'], [0], tmp_path)
+  assert jobs['without_3d_pool', 0].settings.objects.detector == 'foreground'
+
+
 def test_a_sum_needs_its_parts_and_changes_with_them(tmp_path):
   jobs = plan.make_jobs(base(), ['IX'], [3], tmp_path)
   added = jobs['frames_and_flow', 3]
