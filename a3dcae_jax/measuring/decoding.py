@@ -22,6 +22,8 @@ SIZES = ((640, 360), (1280, 720))
 RESIZED_SHAPE = (224, 224)
 """Height and width that frames are resized to."""
 
+_FRAMES = 200  # of each made video
+
 
 class Footage(NamedTuple):
   """A made video, and its copies under other names.
@@ -44,15 +46,12 @@ class Footage(NamedTuple):
 Read = Callable[[pathlib.Path], Any]
 
 
-def measure_decoding(
-  readers: Mapping[str, Read], *, frames: int = 200, reps: int = 3
-) -> list[dict[str, Any]]:
+def measure_decoding(readers: Mapping[str, Read], *, reps: int) -> list[dict[str, Any]]:
   """Measure all codecs and sizes.
 
   Args:
     readers: further ways of reading a file by name, each measured with one file and with one for
       each core.
-    frames: frames of each made video.
     reps: repetitions, of which the fastest counts.
 
   Returns:
@@ -63,7 +62,7 @@ def measure_decoding(
   with tempfile.TemporaryDirectory(prefix='decoding-') as folder:
     for codec in CODECS:
       for size in SIZES:
-        footage = make_footage(pathlib.Path(folder), codec, size, frames)
+        footage = make_footage(pathlib.Path(folder), codec, size, _FRAMES)
         rows += measure_footage(footage, readers, reps)
   return rows
 

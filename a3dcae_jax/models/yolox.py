@@ -175,7 +175,7 @@ class _Layers:
     features = x.shape[-1]
     x = self._active(x, features // 2)
     pooled = [x]
-    for _ in POOL_SIDES:  # a window of 9 is two of 5 after each other, one of 13 is three
+    for _ in POOL_SIDES:  # two windows of 5 in a row equal one of 9, three equal one of 13
       pooled.append(nn.max_pool(pooled[-1], (POOL_SIDES[0],) * 2, padding='SAME'))
     return self._active(jnp.concatenate(pooled, -1), features)
 
@@ -197,7 +197,7 @@ class _Layers:
 
 def _silu(x: jax.Array) -> jax.Array:
   """Return x sigmoid(x)."""
-  # Otherwise each reader on a CPU computes it again.
+  # Without this, XLA on CPUs computes it again for each operation that reads it.
   return materialise(nn.silu(x))
 
 
@@ -217,7 +217,7 @@ def _shifted_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array
   side = kernel.shape[0]
   margin = side // 2
   height, width = x.shape[1] // stride, x.shape[2] // stride
-  # Otherwise each product on a CPU looks anew for the border of the map.
+  # Without this, XLA on CPUs checks for the border of the map in each product.
   padded = materialise(jnp.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)]))
   total = 0
   for row in range(side):

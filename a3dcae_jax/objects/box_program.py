@@ -38,16 +38,13 @@ class FoundBoxes(NamedTuple):
   valid: jax.Array
 
 
-def find_boxes(
-  model: YoloxModel, variables: Any, frames: jax.Array, most: int = MAX_FOUND
-) -> FoundBoxes:
-  """Return the boxes of frames.
+def find_boxes(model: YoloxModel, variables: Any, frames: jax.Array) -> FoundBoxes:
+  """Return the boxes of frames, `MAX_FOUND` places for each.
 
   Args:
     model: gives the size of the network and of its input.
     variables: of the network.
     frames: uint8 [B, H, W].
-    most: boxes of a frame, K.
   """
   height, width = frames.shape[1:]
   _, _, ratio = fitted_size(height, width, model.input_px)
@@ -55,7 +52,7 @@ def find_boxes(
   corners, scores = decoded(rows, model.input_px)
   corners = corners / np.float32(ratio)
   score = scores.max(-1)
-  place, valid = suppressed(corners, score, most)
+  place, valid = suppressed(corners, score, MAX_FOUND)
   corners = _taken(corners, place)
   limits = jnp.asarray([width, height, width, height], jnp.float32)
   inside = jnp.clip(corners, 0, limits)

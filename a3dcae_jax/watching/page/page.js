@@ -6,7 +6,7 @@ const STATE_MS = 800;
 const TIMELINE_MS = 5000;
 const PICTURES_AT_ONCE = 3;
 const PICTURE_MS = 160; // between two pictures of a camera
-const TURN_MS = 60; // between two pictures of any camera: detect draws them beside its work
+const TURN_MS = 60; // between two pictures of any cameras, since drawing them takes time from detect
 const FAULTS = {
   lost: 'lost, reconnecting', stalled: 'no frames', frozen: 'frozen', black: 'black',
   covered: 'covered', moved: 'moved', size: 'other size',
