@@ -39,7 +39,7 @@ class CacheWriter:
   Attributes:
     faults: what is wrong with the videos so far, one line each.
     files: names of the arrays that are written.
-    notes: facts about the videos that are no faults.
+    notes: facts about the videos that are not faults.
   """
 
   def __init__(

@@ -29,7 +29,7 @@ class Part(NamedTuple):
     num_frames: length of the video.
     source_size: (height, width) of the video as shipped.
     content: SHA-256 of the frames as shipped.
-    notes: facts about the video that are no faults.
+    notes: facts about the video that are not faults.
   """
 
   folder: pathlib.Path

@@ -43,7 +43,7 @@ def decode_video(path: str | pathlib.Path, *, only_whole: bool = False) -> Itera
   """Yield the frames of a video file as PyAV's.
 
   Frames are counted by decoding, since headers are often wrong. Of several video streams, the first
-  one that is no cover is read.
+  one that is not a cover is read.
 
   Args:
     path: the file.

@@ -95,7 +95,7 @@ def _hexadecimal(names: Sequence[str]) -> Order | None:
     return None
   columns = zip(*(match[2] for match in matches.values()), strict=True)
   if not any(len({character.isdigit() for character in column}) > 1 for column in columns):
-    return None  # letters at the same places in all names are no digits
+    return None  # letters at the same places in all names are not digits
   frames = sorted(_Frame(int(match[2], 16), name) for name, match in matches.items())
   span = frames[-1].key - frames[0].key + 1
   if len({frame.key for frame in frames}) == span:

@@ -298,7 +298,7 @@ class _Answers:
     return content
 
   def forget(self) -> None:
-    """Make all answers anew."""
+    """Make each answer again when it is next asked for."""
     self._made.clear()
 
 

@@ -249,7 +249,7 @@ class Feed:
   def begin(self, source: Source, threshold: float) -> SourceView:
     """Return the view of a source that is watched from now on."""
     if not source.is_live:
-      self.events.forget(source.name)  # its results begin anew
+      self.events.forget(source.name)  # its results are made again
     with self._lock:
       view = SourceView(self._begun, source, threshold)
       self._views[self._begun] = view
