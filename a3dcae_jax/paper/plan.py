@@ -221,13 +221,13 @@ def _check_base(settings: fields.Config, tables: Sequence[str]) -> None:
   if kind != 'a3dcae':
     raise UserError(
       f'model.kind (={kind!r}) must be \'a3dcae\', the row "Ours": leave its variant out of '
-      '--config, the tables add the other networks as rows'
+      '--config, since the tables add the other networks as rows'
     )
   is_frames = settings.input.kind == 'frames' and not settings.objects.detector
   for name in tables:
     if not is_frames and {'objects', 'flow'} & set(TABLES[name].rows.values()):
       raise UserError(
-        f'--table={name} compares frames with others, but --config is on objects or flow '
+        f'--table={name} compares frames with objects or flow, but --config is on objects or flow '
         f'(objects.detector={settings.objects.detector!r}, input.kind={settings.input.kind!r}): '
         'give one on frames, as in configs/ucsd_ped2.py:small'
       )

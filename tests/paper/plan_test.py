@@ -60,8 +60,8 @@ def test_flow_beside_small_is_the_recipe_for_flow(tmp_path):
     ('tiny,conv_ae', 'I', "model.kind .='conv_ae'. must be 'a3dcae'"),
     ('tiny,without_3d_conv', 'V', "model.kind .='a2dcae'. must be 'a3dcae'"),
     ('tiny,plain_3d', 'complexity', "model.kind .='plain_3d'. must be 'a3dcae'"),
-    ('objects,tiny', 'VIII', '--table=VIII compares frames with others'),
-    ('flow', 'IX', "--table=IX compares frames with others.*input.kind='flow'"),
+    ('objects,tiny', 'VIII', '--table=VIII compares frames with objects or flow'),
+    ('flow', 'IX', "--table=IX compares frames with objects or flow.*input.kind='flow'"),
   ],
 )
 def test_a_config_that_is_another_row_is_refused(tmp_path, variants, table, message):
