@@ -117,7 +117,7 @@ def output_path(flag: flags.FlagHolder, example: str = '') -> str:
   """
   path = given_path(flag, example)
   if path:
-    check_writable(pathlib.Path(path).parent, f'--{flag.name}')
+    check_writable(pathlib.Path(path).parent, f'--{flag.name}={path}: its folder')
   return path
 
 

@@ -31,7 +31,13 @@ from a3dcae_jax.watching.notify import Message, Notifier
 from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished, overlay_path
 from a3dcae_jax.watching.overlay import OverlayWriter
 from a3dcae_jax.watching.page.feed import Feed
-from a3dcae_jax.watching.page.feedback import Feedback, other_events, raised_threshold, read_marks
+from a3dcae_jax.watching.page.feedback import (
+  FEEDBACK,
+  Feedback,
+  other_events,
+  raised_threshold,
+  read_marks,
+)
 from a3dcae_jax.watching.page.server import PageServer
 from a3dcae_jax.watching.reader import Reader
 from a3dcae_jax.watching.sources import Source
@@ -214,6 +220,7 @@ class Session:
     Args:
       sources: the sources; finished ones are skipped.
     """
+    self._say_if_no_marks()
     self._begin_all(sources)
     start_s = flushed_s = time.monotonic()
     while self.watches and not self.ended.is_set():
@@ -250,6 +257,14 @@ class Session:
     if not self._has_score:
       self._has_score = True
       print(f'{FIRST_SCORE}: {watch.source.name}, {scored.score:.2f}', flush=True)
+
+  def _say_if_no_marks(self) -> None:
+    """Print that `--feedback` changes nothing, if no mark is of an event of this bundle."""
+    sha256 = self._bundle.manifest['sha256']
+    counts = any(mark.is_normal and mark.bundle == sha256 for mark in self._marks.values())
+    if self._options.feedback and not counts:
+      path = self._options.out / FEEDBACK
+      print(f'--feedback: no event of this bundle is marked as normal in {path}', flush=True)
 
   def _begin_all(self, sources: Sequence[Source]) -> None:
     """Compile the program and open the first sources: all live ones, and some files."""

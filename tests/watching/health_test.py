@@ -81,3 +81,13 @@ def test_another_size_is_told_each_time():
 
 def test_without_mean_images_scenes_are_not_compared():
   assert told(noise(90, 400), HealthMonitor(None)) == []
+
+
+def test_a_plain_wall_with_people_is_not_compared():
+  wall = np.full((64, 96), 120, np.uint8)
+  frames = [wall.copy() for _ in range(480)]
+  for index, frame in enumerate(frames):
+    for place in (index, index + 48):
+      frame[20:36, place % 96 : place % 96 + 6] = 20
+  mean = np.mean([prepared(frame, *SHAPE) for frame in frames], 0)
+  assert told(frames, HealthMonitor(mean[None] / 255)) == []
