@@ -259,7 +259,7 @@ class Session:
       print(f'{FIRST_SCORE}: {watch.source.name}, {scored.score:.2f}', flush=True)
 
   def _say_if_no_marks(self) -> None:
-    """Print that `--feedback` changes nothing, if no mark is of an event of this bundle."""
+    """Print that `--feedback` changes nothing, if no mark counts for this bundle."""
     sha256 = self._bundle.manifest['sha256']
     counts = any(mark.is_normal and mark.bundle == sha256 for mark in self._marks.values())
     if self._options.feedback and not counts:

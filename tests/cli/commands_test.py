@@ -241,7 +241,10 @@ def test_missing_videos_are_reported_in_one_line(tmp_path):
     (['main', CONFIG, '--workdir=gs://b/x'], '--workdir (=gs://b/x) is an address'),
     (['evaluate', '--workdir=s3://b/x'], '--workdir (=s3://b/x) is an address'),
     (['export', '--workdir=x', '--bundle=gs://b'], '--bundle (=gs://b) is an address'),
-    (['export', '--workdir=x', '--bundle=README.md/b'], '--bundle (=README.md) cannot be written'),
+    (
+      ['export', '--workdir=x', '--bundle=README.md/b'],
+      'its folder (=README.md) cannot be written',
+    ),
     (['export', '--workdir=x', '--bundle=b', '--cache=s3://c'], '--cache (=s3://c) is an address'),
   ],
 )
@@ -295,7 +298,10 @@ def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word)
     (['benchmark', '--modes=stream,infer'], '--modes=stream,infer: stream goes with no other'),
     (['benchmark', '--reps=0'], '--reps (=0) must be a positive'),
     (['aot', '--batch=8,x'], '--batch (=x)'),
-    (['benchmark', '--preset=tiny', '--json=/proc/none/x.json'], '--json (=/proc/none) cannot be'),
+    (
+      ['benchmark', '--preset=tiny', '--json=/proc/none/x.json'],
+      '--json=/proc/none/x.json: its folder (=/proc/none) cannot be',
+    ),
     (['aot', '--json=gs://b/x.json'], '--json (=gs://b/x.json) is an address'),
   ],
 )
