@@ -158,11 +158,18 @@ def check_workdirs(jobs: Sequence[Job]) -> None:
   """Check that no folder of a run belongs to another config.
 
   Raises:
-    UserError: as `main` would in that folder.
+    UserError: as `main` would in that folder, or if the run has more updates than are asked for.
   """
   for job in jobs:
-    if job.settings and workdirs.has_checkpoint(job.workdir):
-      workdirs.init_or_check_workdir(job.workdir, job.settings)
+    done = workdirs.newest_update(job.workdir)
+    if job.settings is None or done is None:
+      continue
+    workdirs.init_or_check_workdir(job.workdir, job.settings)
+    if done > job.settings.train.steps:
+      raise UserError(
+        f'train.steps (={job.settings.train.steps}): {job.workdir} already has {done} updates; '
+        'ask for no fewer, or choose another --out'
+      )
 
 
 def state_file(job: Job) -> pathlib.Path:

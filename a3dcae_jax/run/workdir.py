@@ -91,8 +91,17 @@ def result_digest(settings: fields.Config) -> str:
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
   """Return whether a run has saved a checkpoint, whole or not."""
+  return newest_update(workdir) is not None
+
+
+def newest_update(workdir: pathlib.Path) -> int | None:
+  """Return the update of the newest checkpoint, whole or not, or None."""
   folder = pathlib.Path(workdir) / 'checkpoints'
-  return folder.is_dir() and any(entry.name.isdecimal() for entry in folder.iterdir())
+  if not folder.is_dir():
+    return None
+  return max(
+    (int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()), default=None
+  )
 
 
 def read_config(workdir: pathlib.Path) -> fields.Config:

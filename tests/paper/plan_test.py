@@ -54,6 +54,18 @@ def test_flow_beside_small_is_the_recipe_for_flow(tmp_path):
   assert settings.train.steps == 600
 
 
+def test_fewer_updates_than_a_run_already_has_are_refused(tmp_path):
+  job = plan.make_jobs(base(), ['fig3'], [0], tmp_path)['base', 0]
+  workdirs.init_or_check_workdir(job.workdir, job.settings)
+  (job.workdir / 'checkpoints' / '4').mkdir(parents=True)
+  plan.check_workdirs([job])
+  longer = plan.make_jobs(base(**{'train.steps': 9}), ['fig3'], [0], tmp_path)['base', 0]
+  plan.check_workdirs([longer])
+  shorter = plan.make_jobs(base(**{'train.steps': 2}), ['fig3'], [0], tmp_path)['base', 0]
+  with pytest.raises(UserError, match='train.steps .=2.: .* already has 4 updates'):
+    plan.check_workdirs([shorter])
+
+
 @pytest.mark.parametrize(
   ('variants', 'table', 'message'),
   [
