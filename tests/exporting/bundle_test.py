@@ -155,7 +155,8 @@ def test_detector_json_has_the_provenance(exported):
   settings, run, bundle = exported
   manifest = load_bundle(bundle).manifest
   assert manifest['provenance']['checkpoint_step'] == 7
-  assert manifest['check']['max_difference'] == 0
+  # The exported program is compiled anew, so on some CPUs the last bits of an error differ.
+  assert manifest['check']['max_difference'] < 1e-7
   assert manifest['provenance']['trained'] == read_json(run / 'provenance.json')
   assert manifest['config'] == read_json(run / 'config.json')
   assert len(manifest['calibration']['position_mean']) == 16
