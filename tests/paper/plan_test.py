@@ -6,6 +6,7 @@ import pytest
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import write_json
+from a3dcae_jax.config.variants import VARIANTS
 from a3dcae_jax.paper import plan, tables
 from a3dcae_jax.run import workdir as workdirs
 from tests.paper.made_runs import base, write_run
@@ -25,6 +26,12 @@ def test_every_row_and_seed_is_a_run(jobs):
   assert job.settings.seed == 1
   assert job.settings.variant == 'tiny,without_gan'
   assert f'--workdir={job.workdir}' in job.arguments
+
+
+def test_the_variants_of_all_rows_exist():
+  named = {variant for recipe in tables.RECIPES.values() for variant in recipe.variants}
+  assert named <= set(VARIANTS)
+  assert {'conv_ae', 'noise_poisson'} <= named
 
 
 def test_tables_share_runs_of_equal_settings(tmp_path):
