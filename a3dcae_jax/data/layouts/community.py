@@ -9,7 +9,13 @@ import pathlib
 from collections.abc import Collection
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.entries import Entries, entries_of, note_left_out
+from a3dcae_jax.data.layouts.entries import (
+  Entries,
+  entries_of,
+  folders_in,
+  has_folder,
+  note_left_out,
+)
 from a3dcae_jax.data.layouts.frame_names import in_order
 from a3dcae_jax.data.notes import note
 from a3dcae_jax.data.video import Frames, read_grey, read_mask
@@ -21,15 +27,12 @@ _SHOWN = 3  # names that an error message lists
 
 def is_community(root: str | pathlib.Path) -> bool:
   """Return whether a folder has the frames of training or test clips in this layout."""
-  root = pathlib.Path(root)
-  return any((root / folder / 'frames').is_dir() for folder in FOLDERS.values())
+  return has_folder(root, [f'{folder}/frames' for folder in FOLDERS.values()])
 
 
 def clip_folders(root: str | pathlib.Path, split: str) -> list[pathlib.Path]:
   """Return the folders of a split's clips, sorted by name. Other entries are noted."""
-  found = entries_of(pathlib.Path(root) / FOLDERS[split] / 'frames')
-  note_left_out(found, [*found.videos, *found.images, *found.others], 'a folder of images')
-  return found.folders
+  return folders_in(pathlib.Path(root) / FOLDERS[split] / 'frames', 'a folder of images')
 
 
 def image_files(folder: pathlib.Path, beside: Collection[pathlib.Path] = ()) -> list[pathlib.Path]:

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from a3dcae_jax.data.notes import note
@@ -75,6 +75,36 @@ def entries_of(folder: str | pathlib.Path) -> Entries:
     else:
       found.others.append(path)
   return found
+
+
+def find_folder(
+  root: str | pathlib.Path, is_it: Callable[[pathlib.Path], bool]
+) -> pathlib.Path | None:
+  """Return the folder of a set: `root`, or a folder in it; None if there is none.
+
+  Args:
+    root: where to look.
+    is_it: whether a folder is that of the set; the first one is taken.
+  """
+  root = pathlib.Path(root)
+  return next((folder for folder in (root, *entries_of(root).folders) if is_it(folder)), None)
+
+
+def has_folder(folder: str | pathlib.Path, names: Iterable[str]) -> bool:
+  """Return whether a folder has at least one of some folders."""
+  return any((pathlib.Path(folder) / name).is_dir() for name in names)
+
+
+def folders_in(folder: str | pathlib.Path, read: str) -> list[pathlib.Path]:
+  """Return the folders in a folder, sorted by name. Other entries are noted.
+
+  Args:
+    folder: the folder.
+    read: what each of them is, such as 'a folder of images'.
+  """
+  found = entries_of(folder)
+  note_left_out(found, [*found.videos, *found.images, *found.others], read)
+  return found.folders
 
 
 def is_junk(path: pathlib.Path) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community, intervals
-from a3dcae_jax.data.layouts.entries import entries_of, note_left_out
+from a3dcae_jax.data.layouts.entries import entries_of, has_folder, note_left_out
 from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.video import Frames, Video
 
@@ -45,7 +45,7 @@ def official_folder(root: str | pathlib.Path, name: str) -> pathlib.Path | None:
   """Find the folder with `Train` or `Test`: `root`, `root/NAME` or `root/*/NAME`."""
   root = pathlib.Path(root)
   for path in (root, root / name, *sorted(root.glob(f'*/{name}'))):
-    if (path / 'Train').is_dir() or (path / 'Test').is_dir():
+    if has_folder(path, ('Train', 'Test')):
       return path
   return None
 

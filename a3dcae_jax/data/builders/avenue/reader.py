@@ -13,6 +13,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts import community
+from a3dcae_jax.data.layouts.entries import has_folder
 from a3dcae_jax.data.layouts.intervals import read_all_labels
 from a3dcae_jax.data.layouts.mat import read_cells
 from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
@@ -121,7 +122,7 @@ def _official_folder(root: str | pathlib.Path) -> pathlib.Path | None:
   """Find the folder of the videos: `root`, or `Avenue Dataset` in it."""
   root = pathlib.Path(root)
   for path in (root, *sorted(root.glob('Avenue*'))):
-    if any((path / folder).is_dir() for folder in _FOLDERS.values()):
+    if has_folder(path, _FOLDERS.values()):
       return path
   return None
 

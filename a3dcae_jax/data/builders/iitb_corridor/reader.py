@@ -3,7 +3,7 @@
 import pathlib
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.entries import entries_of, note_left_out
+from a3dcae_jax.data.layouts.entries import entries_of, folders_in
 from a3dcae_jax.data.layouts.media import reader_of
 from a3dcae_jax.data.layouts.numpy_file import read_labels
 from a3dcae_jax.data.published import Published
@@ -55,9 +55,8 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
   folder = _folder(root, split)
   if not folder:
     return []
-  found = entries_of(pathlib.Path(root) / folder)
-  note_left_out(found, [*found.videos, *found.images, *found.others], 'a folder of a video')
-  return [_video(pathlib.Path(root), path, split) for path in found.folders]
+  paths = folders_in(pathlib.Path(root) / folder, 'a folder of a video')
+  return [_video(pathlib.Path(root), path, split) for path in paths]
 
 
 def _folder(root: str | pathlib.Path, split: str) -> str:

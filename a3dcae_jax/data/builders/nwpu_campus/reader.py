@@ -2,8 +2,10 @@
 
 import pathlib
 
+import numpy as np
+
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.entries import entries_of
+from a3dcae_jax.data.layouts.entries import find_folder, has_folder
 from a3dcae_jax.data.layouts.media import media_in, name_of, reader_of
 from a3dcae_jax.data.layouts.numpy_file import read_label_archive
 from a3dcae_jax.data.published import Published
@@ -37,14 +39,9 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
   Labels are from groundtruth/NWPU_Campus_gt.npz, an array for each test video.
   """
   folder = _set_folder(root)
-  paths = media_in(folder / _FOLDERS[split])
-  labels = {}
-  if split == 'test':
-    for path in (folder / 'groundtruth' / _LABELS, folder / _LABELS):
-      if path.exists() and not labels:
-        labels = read_label_archive(path)
+  labels = _labels(folder) if split == 'test' else {}
   found = []
-  for path in paths:
+  for path in media_in(folder / _FOLDERS[split]):
     name = name_of(path)
     own = {'official': labels[name]} if name in labels else {}
     scene = name.partition('_')[0]
@@ -56,11 +53,18 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
 
 def _set_folder(root: str | pathlib.Path) -> pathlib.Path:
   """Find the folder of the videos: `root`, or a folder in it."""
-  root = pathlib.Path(root)
-  for folder in (root, *entries_of(root).folders):
-    if any((folder / name).is_dir() for name in _FOLDERS.values()):
-      return folder
-  raise UserError(
-    f'{root}: unknown layout; looked for videos/Train/D001_01.avi, videos/Test/D001_02.avi and '
-    f'groundtruth/{_LABELS}'
-  )
+  found = find_folder(root, lambda folder: has_folder(folder, _FOLDERS.values()))
+  if found is None:
+    raise UserError(
+      f'{root}: unknown layout; looked for videos/Train/D001_01.avi, videos/Test/D001_02.avi and '
+      f'groundtruth/{_LABELS}'
+    )
+  return found
+
+
+def _labels(folder: pathlib.Path) -> dict[str, np.ndarray]:
+  """Return the labels of test videos by name; empty if their file is absent."""
+  for path in (folder / 'groundtruth' / _LABELS, folder / _LABELS):
+    if path.exists():
+      return read_label_archive(path)
+  return {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.data.layouts.community import frames_of, image_files
-from a3dcae_jax.data.layouts.entries import entries_of, note_left_out
+from a3dcae_jax.data.layouts.entries import find_folder, folders_in, has_folder
 from a3dcae_jax.data.layouts.ground_truth import labels_of_tracks
 from a3dcae_jax.data.layouts.text import Row, read_table
 from a3dcae_jax.data.published import Published
@@ -38,22 +38,20 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
 
   Labels and tracks of a test video are from the file NAME_gt.txt in its folder.
   """
-  found = entries_of(_set_folder(root) / _FOLDERS[split])
-  note_left_out(found, [*found.videos, *found.images, *found.others], 'a folder of images')
+  paths = folders_in(_set_folder(root) / _FOLDERS[split], 'a folder of images')
   if split == 'train':
-    return [_video(path) for path in found.folders]
-  return [_test_video(path) for path in found.folders]
+    return [_video(path) for path in paths]
+  return [_test_video(path) for path in paths]
 
 
 def _set_folder(root: str | pathlib.Path) -> pathlib.Path:
   """Find the folder of the splits: `root`, or a folder in it."""
-  root = pathlib.Path(root)
-  for folder in (root, *entries_of(root).folders):
-    if any((folder / name).is_dir() for name in _FOLDERS.values()):
-      return folder
-  raise UserError(
-    f'{root}: unknown layout; looked for Train/TrainNNN/NNNNN.jpg and Test/TestNNN/NNNNN.jpg'
-  )
+  found = find_folder(root, lambda folder: has_folder(folder, _FOLDERS.values()))
+  if found is None:
+    raise UserError(
+      f'{root}: unknown layout; looked for Train/TrainNNN/NNNNN.jpg and Test/TestNNN/NNNNN.jpg'
+    )
+  return found
 
 
 def _video(path: pathlib.Path, beside: Sequence[pathlib.Path] = (), **fields) -> Video:

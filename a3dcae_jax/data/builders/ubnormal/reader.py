@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.data.layouts.entries import entries_of
+from a3dcae_jax.data.layouts.entries import entries_of, find_folder
 from a3dcae_jax.data.layouts.ground_truth import read_whole_rows
 from a3dcae_jax.data.layouts.intervals import interval_labels
 from a3dcae_jax.data.layouts.media import media_of, name_of, reader_of
@@ -92,11 +92,10 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
 
 def _scenes_folder(root: str | pathlib.Path) -> pathlib.Path:
   """Find the folder of the scenes: `root`, or a folder in it."""
-  root = pathlib.Path(root)
-  for folder in (root, *entries_of(root).folders):
-    if any(_is_scene(path) for path in entries_of(folder).folders):
-      return folder
-  raise UserError(f'{root}: unknown layout; looked for SceneN/NAME.mp4, as in Scene1')
+  found = find_folder(root, lambda folder: any(map(_is_scene, entries_of(folder).folders)))
+  if found is None:
+    raise UserError(f'{root}: unknown layout; looked for SceneN/NAME.mp4, as in Scene1')
+  return found
 
 
 def _is_scene(path: pathlib.Path) -> bool:
