@@ -77,17 +77,13 @@ def videos(root: str | pathlib.Path, split: str) -> list[Video]:
     note('not read, since it is neither a normal training video nor a test video', paths[name])
   if split == 'train':
     return [_video(paths[name]) for name in sorted(normal['train']) if name in paths]
-  names = sorted(name for name in {*normal['test'], *abnormal} if name in paths)
-  with_maps = any(_map_files(paths[name]) for name in names if name in abnormal)
-  found = []
-  for name in names:
-    if name in abnormal:
-      found.append(_abnormal_video(paths[name]))
-    else:
-      labels = {'official': functools.partial(np.zeros, dtype=np.uint8)}
-      tracks = () if with_maps else None
+  found = [_abnormal_video(paths[name]) for name in abnormal if name in paths]
+  labels = {'official': functools.partial(np.zeros, dtype=np.uint8)}
+  tracks = () if any(video.masks for video in found) else None
+  for name in normal['test'] - abnormal:
+    if name in paths:
       found.append(_video(paths[name], labels_of_length=labels, tracks=tracks))
-  return found
+  return sorted(found, key=lambda video: video.name)
 
 
 def _scenes_folder(root: str | pathlib.Path) -> pathlib.Path:
