@@ -20,8 +20,6 @@ _TIME = re.compile(
   r'(?:[01]\d|2[0-3])\D?[0-5]\d\D?[0-6]\d'
   r'|(?<!\d)(?:[01]\d|2[0-3])\D[0-5]\d\D[0-6]\d(?!\d)'
 )
-
-
 _HALF_DAY = re.compile(r'[^a-z]*[ap]\.?m(?![a-z])', re.IGNORECASE)  # after a time of day
 # The minus may be the sign of the number behind it: no letter, digit or minus is before it.
 _SIGNED = re.compile(r'(|.*[^\w-]|.*_)(-?)(\d+)(\D*)')
@@ -65,7 +63,7 @@ def in_order(names: Sequence[str]) -> Order:
   order = _hexadecimal(names) or _signed(names)
   if order:
     return order
-  pieces = {name: re.split(r'(\d+)', name.rpartition('.')[0] or name) for name in names}
+  pieces = {name: re.split(r'(\d+)', _stem(name)) for name in names}
   for name, split in pieces.items():
     if len(split) == 1:
       raise UserError(f'{name}: an image without a frame number; number the images, as 0001.png')
@@ -79,6 +77,7 @@ def in_order(names: Sequence[str]) -> Order:
 
 
 def _stem(name: str) -> str:
+  """Return a name without its ending."""
   return name.rpartition('.')[0] or name
 
 
@@ -141,7 +140,7 @@ def _by_times(timed: Sequence[tuple[str, str]]) -> Order:
       raise UserError(
         f'{name}: a time of day with AM or PM; write it from 00 to 23 hours, or number the images'
       )
-    numbers = re.findall(r'\d+', time.rpartition('.')[0] or time)
+    numbers = re.findall(r'\d+', _stem(time))
     frames.append(_Frame(tuple(map(int, numbers)), name))
   frames.sort()
   _check_unique(frames)
