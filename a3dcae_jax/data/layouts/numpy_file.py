@@ -35,8 +35,7 @@ def read_array(path: str | pathlib.Path) -> np.ndarray:
   except Exception as error:  # NumPy raises errors of many types for damaged bytes
     reason = (str(error) or type(error).__name__).splitlines()[0]
     raise UserError(f'{path} cannot be read as an array of numbers: {reason}') from None
-  if array.dtype.kind not in 'biuf':
-    raise UserError(f'{path} must hold numbers, not values of type {array.dtype}')
+  _check_numbers(array, path)
   return array
 
 
@@ -67,23 +66,27 @@ def read_label_archive(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   check_is_file(path)
   if not zipfile.is_zipfile(path):
     raise UserError(f'{path} is not a whole .npz archive: write it with numpy.savez')
-  labels = {}
   try:
     with np.load(path, allow_pickle=False) as archive:
-      for name in archive.files:
-        labels[name] = _labels_of(archive[name], f'{path}, {name}')
-  except UserError:
-    raise
+      arrays = {name: archive[name] for name in archive.files}
   except Exception as error:  # NumPy and zipfile raise errors of many types for damaged bytes
     reason = (str(error) or type(error).__name__).splitlines()[0]
     raise UserError(f'{path} cannot be read as arrays of numbers: {reason}') from None
+  labels = {}
+  for name, array in arrays.items():
+    source = f'{path}, {name}'
+    _check_numbers(array, source)
+    labels[name] = _labels_of(array, source)
   return labels
+
+
+def _check_numbers(array: np.ndarray, source: object) -> None:
+  if array.dtype.kind not in 'biuf':
+    raise UserError(f'{source} must hold numbers, not values of type {array.dtype}')
 
 
 def _labels_of(array: np.ndarray, source: object) -> np.ndarray:
   """Return a row of labels as uint8 [N]; `source` is its place, for errors."""
-  if array.dtype.kind not in 'biuf':
-    raise UserError(f'{source} must hold numbers, not values of type {array.dtype}')
   if array.ndim not in (1, 2) or max(array.shape) != array.size:
     raise UserError(f'{source} must be one label per frame, [N]; its shape is {list(array.shape)}')
   row = np.asarray(array).ravel()
