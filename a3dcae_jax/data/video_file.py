@@ -184,7 +184,7 @@ def converted(frame: Any, **wanted: Any) -> Any:
   """Return a frame in another format or size, as its method `reformat` does.
 
   A frame's own method sets FFmpeg's scaler up anew for each frame, which takes longer than the
-  conversion. Here each thread keeps a scaler for each kind of result.
+  conversion. Here each thread keeps a scaler for each format.
 
   Args:
     frame: PyAV's frame.
@@ -192,7 +192,7 @@ def converted(frame: Any, **wanted: Any) -> Any:
   """
   from av.video.reformatter import VideoReformatter
 
-  known = vars(_CONVERTERS).setdefault('by_format', {})
+  known = vars(_CONVERTERS)  # of this thread
   if wanted['format'] not in known:
     known[wanted['format']] = VideoReformatter()
   return known[wanted['format']].reformat(frame, **wanted)
