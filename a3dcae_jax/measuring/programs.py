@@ -97,7 +97,7 @@ def check_setting(setting: Setting) -> Setting:
     raise UserError(f'--batch (={setting.batch}) must be positive')
   if setting.of_objects:
     return setting
-  _, pixels = size_multiples(_model(setting), _is_adversarial(setting))
+  _, pixels = size_multiples(model_of(setting), _is_adversarial(setting))
   if setting.size <= 0 or setting.size % pixels:
     raise UserError(
       f'--size (={setting.size}) must be a positive multiple of {pixels} for the preset '
@@ -113,7 +113,7 @@ def _is_adversarial(setting: Setting) -> bool:
   return PRESETS[setting.preset].kind == 'a3dcae'
 
 
-def _model(setting: Setting) -> fields.Model:
+def model_of(setting: Setting) -> fields.Model:
   """Return the settings of the networks."""
   preset = PRESETS[setting.preset]
   return fields.Model(
@@ -194,7 +194,7 @@ def networks_of(setting: Setting, axis_name: str | None = None) -> tuple[nn.Modu
     axis_name: the mapped axis of data-parallel replicas; None for a single replica.
   """
   return make_networks(
-    _model(setting),
+    model_of(setting),
     axis_name=axis_name,
     conv_algorithm=setting.conv_algorithm,
     polyphase=setting.polyphase,

@@ -6,10 +6,9 @@ import pathlib
 import numpy as np
 
 from a3dcae_jax.config import fields
-from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.data.synthetic import SceneSpec, background
 from a3dcae_jax.evaluation.program import ScoringRecipe, scoring_program, scoring_weights
-from a3dcae_jax.measuring.programs import Setting, fresh_state
+from a3dcae_jax.measuring.programs import Setting, fresh_state, model_of
 from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.serving.artefact import export_program
 from a3dcae_jax.serving.bundle import write_bundle
@@ -22,12 +21,10 @@ def write_random_bundle(folder: pathlib.Path, setting: Setting) -> None:
 
   Args:
     folder: folder of the bundle.
-    setting: preset, data type, window and size; the other fields are not used.
+    setting: preset, data type, window, size and normalisation; the other fields are not used.
   """
-  preset = PRESETS[setting.preset]
-  model = fields.Model(widths=preset.widths, dtype=setting.dtype)
   prepare = functools.partial(network_input, target_rms=setting.target_rms)
-  recipe = ScoringRecipe(model, prepare, fields.Loss(), fields.Eval())
+  recipe = ScoringRecipe(model_of(setting), prepare, fields.Loss(), fields.Eval())
   weights = {
     name: np.asarray(array) for name, array in scoring_weights(fresh_state(setting)).items()
   }

@@ -10,8 +10,9 @@ from a3dcae_jax.serving.stream import StreamScorer
 
 
 @pytest.mark.slow
-def test_errors_are_those_of_the_measured_program(tmp_path, rng):
-  setting = Setting('infer', 'tiny', 1)
+@pytest.mark.parametrize('preset, window', [('tiny', 16), ('small_conv_ae', 10)])
+def test_errors_are_those_of_the_measured_program(tmp_path, rng, preset, window):
+  setting = Setting('infer', preset, 1, window=window, size_px=32)
   write_random_bundle(tmp_path / 'random.bundle', setting)
   bundle = load_bundle(tmp_path / 'random.bundle')
   clips = rng.integers(0, 255, (1, *setting.clip_shape)).astype(np.uint8)
