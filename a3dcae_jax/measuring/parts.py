@@ -32,19 +32,29 @@ def parts_of(setting: Setting, axis_name: str | None = None) -> Parts:
     setting: the program.
     axis_name: the mapped axis of data-parallel replicas; None for a single replica.
   """
+  program = program_of(setting, axis_name)
   if setting.of_objects:
-    return _object_parts(setting, axis_name)
-  state = jax.eval_shape(lambda: programs.fresh_state(setting))
-  clips, mean_image = programs.input_shapes(setting)
-  if setting.trains:
-    return Parts(programs.train_program(setting, axis_name), state, clips, (mean_image,))
-  return Parts(programs.error_program(setting), programs.variables_of(state), clips, (mean_image,))
+    carry = jax.eval_shape(lambda: object_programs.object_carry(setting))
+    batch, shared = jax.eval_shape(lambda: object_programs.object_batch(setting))
+  else:
+    carry = jax.eval_shape(lambda: programs.fresh_state(setting))
+    if not setting.trains:
+      carry = programs.variables_of(carry)
+    batch, shared = programs.input_shapes(setting)
+  return Parts(program, carry, batch, (shared,))
 
 
-def _object_parts(setting, axis_name):
-  carry = jax.eval_shape(lambda: object_programs.object_carry(setting))
-  batch, frames = jax.eval_shape(lambda: object_programs.object_batch(setting))
-  program = object_programs.object_error_program(setting)
+def program_of(setting: Setting, axis_name: str | None = None) -> Callable[..., Any]:
+  """Return a measured program, without the shapes of its arguments.
+
+  Args:
+    setting: the program.
+    axis_name: see `parts_of`.
+  """
+  if setting.of_objects:
+    if setting.trains:
+      return object_programs.object_train_program(setting, axis_name)
+    return object_programs.object_error_program(setting)
   if setting.trains:
-    program = object_programs.object_train_program(setting, axis_name)
-  return Parts(program, carry, batch, (frames,))
+    return programs.train_program(setting, axis_name)
+  return programs.error_program(setting)

@@ -255,21 +255,10 @@ def variables_of(state: TrainState) -> dict[str, Any]:
   return {'params': state.generator, 'batch_stats': state.batch_stats}
 
 
-def input_shapes(
-  setting: Setting, num_devices: int | None = None
-) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-  """Return the shapes of the clips and the mean image.
-
-  Args:
-    setting: the program.
-    num_devices: size of a leading device axis of the clips; None for no such axis.
-  """
-  shape = (setting.batch, *setting.clip_shape)
-  if num_devices is not None:
-    shape = (num_devices, *shape)
-  image_shape = setting.clip_shape[1:]
-  clips = jax.ShapeDtypeStruct(shape, jnp.uint8)
-  mean_image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
+def input_shapes(setting: Setting) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+  """Return the shapes of the clips and the mean image."""
+  clips = jax.ShapeDtypeStruct((setting.batch, *setting.clip_shape), jnp.uint8)
+  mean_image = jax.ShapeDtypeStruct(setting.clip_shape[1:], jnp.float32)
   return clips, mean_image
 
 

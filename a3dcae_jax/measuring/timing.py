@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from a3dcae_jax.measuring.columns import table
 from a3dcae_jax.measuring.costs import model_flops, used_bytes, xla_cost
 from a3dcae_jax.measuring.object_programs import object_arguments
-from a3dcae_jax.measuring.parts import parts_of
+from a3dcae_jax.measuring.parts import program_of
 from a3dcae_jax.measuring.programs import Setting, fresh_state, report_fields, variables_of
 from a3dcae_jax.measuring.timed_batches import timed_batches, with_batches
 from a3dcae_jax.models.dtypes import compute_dtype
@@ -105,14 +105,14 @@ def make_program(setting: Setting, input_pipeline: str = 'none') -> Program:
     input_pipeline: source of its batches, see `timed_batches`.
   """
   if setting.of_objects:
-    program = parts_of(setting).program
+    program = program_of(setting)
     carry, batches, shared = object_arguments(setting)
     trained = carry.generator if setting.trains else carry
   else:
     state = fresh_state(setting)
     batches, frames = timed_batches(setting, input_pipeline)
     shared = (jnp.full(setting.clip_shape[1:], 0.5, jnp.float32), *frames)
-    program = with_batches(parts_of(setting).program, setting)
+    program = with_batches(program_of(setting), setting)
     carry = state if setting.trains else variables_of(state)
     trained = (state.generator, state.discriminator) if setting.trains else state.generator
   parameters = _num_parameters(trained)
