@@ -1,4 +1,4 @@
-"""The error that is shown to the user as one line."""
+"""The error that is shown to the user as one line, and that of another program."""
 
 
 class UserError(Exception):
@@ -9,3 +9,9 @@ class UserError(Exception):
   print `error: MESSAGE` to standard error and exit with status 2, also where a disk cannot be used.
   Every other exception is a defect of this project and keeps its traceback.
   """
+
+
+def last_message(output: str) -> str:
+  """Return the last line of a program's output that is not empty; '' if there is none."""
+  lines = [line.strip() for line in output.splitlines() if line.strip()]
+  return lines[-1] if lines else ''

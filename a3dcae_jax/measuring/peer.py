@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.errors import UserError, last_message
 
 # With these the script has the same allocator settings as this process (`common.tuning`). Without
 # them glibc returns every large buffer to the operating system.
@@ -63,6 +63,6 @@ def run_peer(
   environment.pop('XLA_FLAGS', None)
   result = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
   if result.returncode:
-    last = (result.stderr.strip().splitlines() or ['no message'])[-1]
+    last = last_message(result.stderr) or 'no message'
     raise UserError(f'--peer: {command[1]} ended with status {result.returncode}: {last}')
   return json.loads(result.stdout.strip().splitlines()[-1])

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.errors import UserError, last_message
 
 VARIANTS = {'synthetic': 'quick', 'small': 'small', 'best': 'best'}
 """Name in the table -> variant of the synthetic set."""
@@ -112,7 +112,7 @@ def _run(
     seconds['end_s'] = time.perf_counter() - start
     if process.returncode:
       output.seek(0)
-      last = (output.read().strip().splitlines() or ['no message'])[-1]
+      last = last_message(output.read()) or 'no message'
       raise UserError(f'--modes=start: {command[2]} ended with {process.returncode}: {last}')
   return seconds | dict.fromkeys(waited, seconds['end_s'])
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from a3dcae_jax.common.errors import last_message
 from a3dcae_jax.common.files import write_json
 from a3dcae_jax.paper.plan import Job, is_done, read_state, state_file
 from a3dcae_jax.training import cluster
@@ -246,9 +247,8 @@ def last_line(path: pathlib.Path) -> str:
   with open(path, 'rb') as file:
     file.seek(0, os.SEEK_END)
     file.seek(max(file.tell() - _LOG_TAIL, 0))
-    lines = file.read().decode('utf-8', 'replace').replace('\r', '\n').splitlines()
-  lines = [line.strip() for line in lines if line.strip()]
-  return lines[-1] if lines else 'no output'
+    tail = file.read().decode('utf-8', 'replace')
+  return last_message(tail) or 'no output'
 
 
 def _progress(job: Job) -> str:
