@@ -69,8 +69,7 @@ class Parts(NamedTuple):
     overlay: writes `overlay.mp4`; None without.
     notify: called with each message.
     hours: thresholds by the hour of the day; empty without.
-    hours: Thresholds
-  view: what the page shows of it; None without a page.
+    view: what the page shows of it; None without a page.
   """
 
   source: Source
@@ -94,9 +93,7 @@ class Watch:
     slot: number of its stream in the scorer.
     reader: its thread.
     folder: its results.
-    hours: thresholds by the hour of the day; empty without.
-    hours: Thresholds
-  view: what the page shows of it; None without a page.
+    view: what the page shows of it; None without a page.
     scored: number of frames with a score.
     events: number of abnormal events so far.
     latency_s: longest time from a frame to its score since the last status line.
