@@ -44,6 +44,11 @@ def grey(frame: np.ndarray) -> np.ndarray:
   return ((sums + 2**15) >> 16).astype(np.uint8)
 
 
+def grey_levels(image: np.ndarray) -> np.ndarray:
+  """Return an image in [0, 1], such as a mean image, as uint8."""
+  return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
 def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
   """Resize a frame, uint8 [H, W], with an antialiased bilinear filter."""
   if frame.shape[1] != width:

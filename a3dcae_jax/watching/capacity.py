@@ -22,7 +22,7 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
-from a3dcae_jax.serving.images import resized
+from a3dcae_jax.serving.images import grey_levels, resized
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.stream import FrameScore, StreamScorer
 from a3dcae_jax.watching.capture import (
@@ -326,7 +326,7 @@ def scene_of(bundle: Bundle | ObjectBundle) -> np.ndarray:
   references = mean_images(bundle)
   if references is None:
     return np.full((bundle.height, bundle.width), 128, np.uint8)
-  return np.rint(255 * np.clip(references[0], 0, 1)).astype(np.uint8)
+  return grey_levels(references[0])
 
 
 def _moving(scene: np.ndarray, count: int) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from a3dcae_jax.serving.images import prepared
+from a3dcae_jax.serving.images import grey_levels, prepared
 
 FROZEN_S = 5.0
 FROZEN_FRAMES = 125
@@ -77,7 +77,7 @@ class HealthMonitor:
     """
     self._details = []
     for image in [] if references is None else references:
-      detail = _detail(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
+      detail = _detail(grey_levels(image))
       if detail.std() > _LEAST_DETAIL:
         self._details.append(detail)
     self.fault = ''

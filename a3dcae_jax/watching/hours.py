@@ -5,7 +5,6 @@ hour of the day in local time. Hours without an entry have the threshold of the 
 """
 
 import pathlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +17,7 @@ from a3dcae_jax.scoring.thresholds import choose_threshold, expected_alarms
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.stream_events import count_events
-from a3dcae_jax.watching.sources import Source
+from a3dcae_jax.watching.sources import Source, named_file
 
 LEAST_HOURS = 3.0
 """Footage that an hour of the day needs, in hours: with less, the rate of alarms is a guess."""
@@ -86,10 +85,8 @@ def read_hours(
   live = [source.name for source in sources if source.is_live]
   tables = {}
   for text in texts:
-    match = re.fullmatch(r'([^=]+)=(.+)', text)
-    chosen, file = live, text
-    if match and not pathlib.Path(text).exists():
-      chosen, file = [match[1]], match[2]
+    name, file = named_file(text)
+    chosen = [name] if name else live
     if not set(chosen) <= set(live) or not chosen:
       raise UserError(
         f'--thresholds_by_hour={text}: there is no live source of that name, and only these have '

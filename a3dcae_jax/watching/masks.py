@@ -1,7 +1,6 @@
 """Regions of a picture that are ignored, from images or polygons of the user."""
 
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ from PIL import Image, ImageDraw
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import read_object
 from a3dcae_jax.data.video import read_mask, resize_mask
-from a3dcae_jax.watching.sources import Source
+from a3dcae_jax.serving.images import grey_levels
+from a3dcae_jax.watching.sources import Source, named_file
 
 _CANVAS_PX = 1024  # of a mask that is drawn from polygons
 _POLYGON_EXAMPLE = '{"polygons": [[[0, 0], [0.4, 0], [0, 0.3]]]}'
@@ -57,14 +57,11 @@ def read_masks(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, np.
   masks = {}
   names = [source.name for source in sources]
   for text in texts:
-    match = re.fullmatch(r'([^=]+)=(.+)', text)
-    chosen, file = names, text
-    if match and not pathlib.Path(text).exists():
-      chosen, file = [match[1]], match[2]
-      if match[1] not in names:
-        raise UserError(
-          f'--mask={text}: there is no source {match[1]!r}; there are {", ".join(names[:10])}'
-        )
+    name, file = named_file(text)
+    if name and name not in names:
+      raise UserError(
+        f'--mask={text}: there is no source {name!r}; there are {", ".join(names[:10])}'
+      )
     path = pathlib.Path(file).expanduser()
     if not path.is_file():
       raise UserError(f'--mask={text}: there is no file {path}')
@@ -74,7 +71,7 @@ def read_masks(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, np.
         f'--mask={text}: all of the picture would be ignored: leave the watched part black, or out '
         'of the polygons'
       )
-    masks |= dict.fromkeys(chosen, ignored)
+    masks |= dict.fromkeys([name] if name else names, ignored)
   return masks
 
 
@@ -123,7 +120,5 @@ def make_mask(ignored: np.ndarray, height: int, width: int, reference: np.ndarra
     width: of a bundle's frames.
     reference: float [height, width] in [0, 1], mean image; None if there is none.
   """
-  background = None
-  if reference is not None:
-    background = np.rint(255 * np.clip(reference, 0, 1)).astype(np.uint8)
+  background = None if reference is None else grey_levels(reference)
   return Mask(resize_mask(ignored, height, width).astype(bool), background)

@@ -73,6 +73,14 @@ def parse_shard(text: str) -> tuple[int, int]:
   return int(match[1]) - 1, int(match[2])
 
 
+def named_file(text: str) -> tuple[str, str]:
+  """Return NAME and FILE of a flag's 'NAME=FILE'; the name is '' for 'FILE' alone."""
+  match = re.fullmatch(r'([^=]+)=(.+)', text)
+  if match and not pathlib.Path(text).exists():
+    return match[1], match[2]
+  return '', text
+
+
 def without_secrets(address: str) -> str:
   """Return an address without user, password and query, which may hold a token."""
   parts = urllib.parse.urlsplit(address)
