@@ -34,6 +34,7 @@ from a3dcae_jax.watching.capture import (
 )
 from a3dcae_jax.watching.detector import BoxFinder, make_box_finder, mean_images
 from a3dcae_jax.watching.output import claim_folder
+from a3dcae_jax.watching.recorder import clip_codec
 from a3dcae_jax.watching.session import FIRST_SCORE, Options, Session
 from a3dcae_jax.watching.sources import Source
 
@@ -272,10 +273,9 @@ def write_video(path: pathlib.Path, scene: np.ndarray) -> pathlib.Path:
   import av
 
   width, height = _VIDEO_SIZE
-  codec = 'libx264' if 'libx264' in av.codec.codecs_available else 'mpeg4'
   options = {'g': str(2 * FRAMES_PER_S), 'bf': '0'}
   with av.open(str(path), 'w') as container:
-    stream = container.add_stream(codec, rate=FRAMES_PER_S, options=options)
+    stream = container.add_stream(clip_codec(), rate=FRAMES_PER_S, options=options)
     stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
     stream.bit_rate = _BIT_RATE
     for frame in _moving(resized(scene, height, width), _VIDEO_S * FRAMES_PER_S):

@@ -9,6 +9,7 @@ DIR/NAME/overlay.mp4         with --overlay; of a live source overlay-TIME.mp4, 
 DIR/NAME/summary.json        of a file that was read to its end
 """
 
+import datetime
 import json
 import os
 import pathlib
@@ -187,7 +188,7 @@ class LineFile:
     self._lines: list[str] = []
     self._is_failing = False
     self.lost = 0
-    _mend(path)
+    mend(path)
     self._file = open(path, 'ab', buffering=0)  # noqa: SIM115 - closed by `close`
     self._rest = b''
     if header and not path.stat().st_size:
@@ -223,13 +224,19 @@ class LineFile:
     self._file.close()
 
 
-def _mend(path):
+def mend(path: pathlib.Path) -> None:
   """End the last line of a file if a killed process left it open."""
   if path.exists() and path.stat().st_size:
     with open(path, 'rb+') as file:
       file.seek(-1, os.SEEK_END)
       if file.read(1) != b'\n':
         file.write(b'\n')
+
+
+def utc_text(seconds: float) -> str:
+  """Return a Unix time as text in UTC."""
+  moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+  return moment.isoformat(timespec='milliseconds')
 
 
 def event_line(record: dict[str, Any]) -> str:

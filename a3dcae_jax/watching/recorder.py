@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
 from a3dcae_jax.common.files import atomic_write
 
@@ -147,8 +147,13 @@ def _jpeg(picture: Picture, box: tuple[float, ...] | None) -> bytes:
     size = [image.width, image.height]
     corners = [round(share * pixels) for share, pixels in zip(box, size * 2, strict=True)]
     ImageDraw.Draw(image).rectangle(corners, outline=_COLOUR, width=2)
+  return encode_jpeg(image, quality=85)
+
+
+def encode_jpeg(image: Image.Image, quality: int) -> bytes:
+  """Return an image as JPEG."""
   content = io.BytesIO()
-  image.save(content, 'JPEG', quality=85)
+  image.save(content, 'JPEG', quality=quality)
   return content.getvalue()
 
 
@@ -245,14 +250,18 @@ class ClipWriter(threading.Thread):
     self.has_failed = True
 
 
-def _add_stream(container, width, height, grows):
-  """Add a stream of H.264, which browsers play, or else of MPEG-4.
+def clip_codec() -> str:
+  """Return the encoder of H.264, which browsers play, or else that of MPEG-4.
 
   Some builds of FFmpeg have no H.264.
   """
   import av
 
-  codec = 'libx264' if 'libx264' in av.codec.codecs_available else 'mpeg4'
+  return 'libx264' if 'libx264' in av.codec.codecs_available else 'mpeg4'
+
+
+def _add_stream(container, width, height, grows):
+  codec = clip_codec()
   options = {'preset': 'ultrafast', 'crf': '28'} if codec == 'libx264' else {}
   if grows:
     options |= {'tune': 'zerolatency'}  # otherwise the encoder keeps back the last frames

@@ -16,7 +16,13 @@ from a3dcae_jax.watching.health import Fault, HealthMonitor
 from a3dcae_jax.watching.hours import Thresholds
 from a3dcae_jax.watching.masks import Mask
 from a3dcae_jax.watching.notify import Message
-from a3dcae_jax.watching.output import EVENT_FILES, SourceFolder, event_line, event_prefix
+from a3dcae_jax.watching.output import (
+  EVENT_FILES,
+  SourceFolder,
+  event_line,
+  event_prefix,
+  utc_text,
+)
 from a3dcae_jax.watching.overlay import OverlayWriter
 from a3dcae_jax.watching.reader import Arrived, Reader
 from a3dcae_jax.watching.recorder import Picture, Recorder
@@ -344,9 +350,7 @@ class Watch:
       'kind': kind,
       'id': name,
       'source': self.source.name,
-      'time': datetime.datetime.fromtimestamp(wall_s, datetime.UTC).isoformat(
-        timespec='milliseconds'
-      ),
+      'time': utc_text(wall_s),
       'frame': frame.index if frame else max(0, self._count - 1),
       'time_s': round(frame.time_s if frame else self._last_time_s, 3),
       'message': message,

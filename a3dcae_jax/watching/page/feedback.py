@@ -5,15 +5,15 @@ it began and ended, the `threshold`, the SHA-256 of the `bundle`, and `normal`. 
 event counts, so that a mark is taken back by a further line.
 """
 
-import datetime
 import json
 import math
 import os
 import pathlib
 import threading
-from typing import Any, NamedTuple
+import time
+from typing import NamedTuple
 
-from a3dcae_jax.watching.output import EVENTS
+from a3dcae_jax.watching.output import EVENTS, event_line, mend, utc_text
 from a3dcae_jax.watching.page.event_list import Listed, event_key, read_records
 
 FEEDBACK = 'feedback.jsonl'
@@ -67,13 +67,13 @@ class Feedback:
     """
     mark = Mark(event.source, is_normal, event.score, self._bundle)
     line = {
-      'time': _text(None),
+      'time': utc_text(time.time()),
       'source': event.source,
       'id': event.name,
       'normal': is_normal,
       'score': event.score,
-      'start': _text(event.start_s),
-      'end': _text(event.end_s) if event.end_s else None,
+      'start': utc_text(event.start_s),
+      'end': utc_text(event.end_s) if event.end_s else None,
       'first_frame': event.record.get('first_frame'),
       'last_frame': event.record.get('last_frame'),
       'threshold': event.record.get('threshold'),
@@ -82,7 +82,7 @@ class Feedback:
     with self._lock:
       if self.is_normal(event.key) == is_normal:
         return
-      _append(self._path, json.dumps(line, allow_nan=False))
+      _append(self._path, event_line(line))
       self._marks[event.key] = mark
 
 
@@ -159,13 +159,10 @@ def other_events(out: pathlib.Path, source: str, marks: dict[str, Mark]) -> list
 
 def _append(path, line):
   """Add a line and wait until the disk has it; a half-written line is taken back."""
-  with open(path, 'ab+', buffering=0) as file:
-    size = file.seek(0, os.SEEK_END)
-    content = f'{line}\n'.encode()
-    if size:
-      file.seek(size - 1)
-      if file.read(1) != b'\n':  # of a process that was killed
-        content = b'\n' + content
+  mend(path)
+  content = f'{line}\n'.encode()
+  with open(path, 'ab', buffering=0) as file:
+    size = file.tell()
     try:
       if file.write(content) < len(content):
         raise OSError('the disk is full')
@@ -173,10 +170,3 @@ def _append(path, line):
     except OSError:
       file.truncate(size)
       raise
-
-
-def _text(seconds: float | None) -> Any:
-  """Return a Unix time, or the present, as text in UTC."""
-  now = datetime.datetime.now(datetime.UTC)
-  moment = now if seconds is None else datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-  return moment.isoformat(timespec='milliseconds')

@@ -1,11 +1,11 @@
 """Pictures of sources as JPEG, encoded once for all browsers and only on demand."""
 
-import io
 import threading
 import time
 
 from a3dcae_jax.watching.overlay import draw_marks
 from a3dcae_jax.watching.page.feed import Feed, SourceView
+from a3dcae_jax.watching.recorder import encode_jpeg
 
 SHORTEST_S = 0.12
 """Seconds for which a picture is given again, however many browsers ask."""
@@ -56,6 +56,4 @@ class Pictures:
     image = shown.picture.image.to_image()
     if has_marks:
       image = draw_marks(image, shown.scored, shown.is_abnormal, self._feed.error_scale)
-    file = io.BytesIO()
-    image.save(file, 'JPEG', quality=78)
-    return file.getvalue()
+    return encode_jpeg(image, quality=78)
