@@ -1,4 +1,4 @@
-"""Parts of a bundle that `detect` needs: mean images, frame rate, boxes."""
+"""Parts of a bundle that `detect` needs: mean images, frame rate, boxes, scale of errors."""
 
 import pathlib
 import types
@@ -121,6 +121,12 @@ def mean_images(bundle: Bundle | ObjectBundle) -> np.ndarray | None:
 def frames_per_s(bundle: Bundle | ObjectBundle) -> float:
   """Return the frame rate of the training videos."""
   return bundle.manifest.get('events', {}).get('frames_per_s', _FRAMES_PER_S)
+
+
+def error_scale(bundle: Bundle | ObjectBundle) -> tuple[float, float]:
+  """Return mean and deviation of the training errors, by which heat is coloured."""
+  calibration = bundle.manifest['calibration']
+  return calibration['mean'], calibration['std']
 
 
 def _refuse_detector(detector: str, reason: str) -> None:

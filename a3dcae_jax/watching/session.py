@@ -20,6 +20,7 @@ from a3dcae_jax.serving.stream import FrameScore, StreamScorer, stream_threshold
 from a3dcae_jax.watching.capture import Captured, Format, capture
 from a3dcae_jax.watching.detector import (
   BoxFinder,
+  error_scale,
   frames_per_s,
   make_box_finder,
   mean_images,
@@ -138,8 +139,7 @@ def _start_page(
   """Serve the page and return what it shows; events of earlier calls are in it."""
   from a3dcae_jax.watching.page.app import make_app  # its packages are in an extra
 
-  calibration = bundle.manifest['calibration']
-  feed = Feed(out, (calibration['mean'], calibration['std']))
+  feed = Feed(out, error_scale(bundle))
   feed.load(sources)
   feedback = Feedback(out, bundle.manifest['sha256'])
   page.start(functools.partial(make_app, feed, feedback))
@@ -178,6 +178,7 @@ class Session:
       UserError: if the bundle has no threshold for streams.
     """
     self._bundle = bundle
+    self._sha256 = bundle.manifest['sha256']
     self._options = options
     self._finder = finder
     self._masks = masks
@@ -260,8 +261,7 @@ class Session:
 
   def _say_if_no_marks(self) -> None:
     """Print that `--feedback` changes nothing, if no mark counts for this bundle."""
-    sha256 = self._bundle.manifest['sha256']
-    counts = any(mark.is_normal and mark.bundle == sha256 for mark in self._marks.values())
+    counts = any(mark.is_normal and mark.bundle == self._sha256 for mark in self._marks.values())
     if self._options.feedback and not counts:
       path = self._options.out / FEEDBACK
       print(f'--feedback: no event of this bundle is marked as normal in {path}', flush=True)
@@ -282,23 +282,20 @@ class Session:
       self._scorer.warm_up()
       self._fill_slots()
 
-  def _threshold_of(self, source: Source) -> tuple[float, int]:
-    """Return the threshold of a source, and how many normal events raised it."""
-    sha256 = self._bundle.manifest['sha256']
-    return raised_threshold(self._marks, source.name, self._threshold, sha256)
+  def _raised(self, source: Source, threshold: float) -> tuple[float, int]:
+    """Return a threshold as feedback raises it for a source, and how many events raised it."""
+    return raised_threshold(self._marks, source.name, threshold, self._sha256)
 
   def _thresholds_by_hour(self, source: Source) -> Thresholds:
     """Return the thresholds of a source by the hour of the day; empty without."""
-    sha256 = self._bundle.manifest['sha256']
     return {
-      hour: raised_threshold(self._marks, source.name, threshold, sha256)[0]
+      hour: self._raised(source, threshold)[0]
       for hour, threshold in self.hours.get(source.name, {}).items()
     }
 
   def _identity(self, source: Source) -> dict[str, Any]:
     """Return what the results of a source depend on."""
-    sha256 = self._bundle.manifest['sha256']
-    return {'bundle': sha256, 'threshold': self._threshold_of(source)[0]}
+    return {'bundle': self._sha256, 'threshold': self._raised(source, self._threshold)[0]}
 
   def _take(self) -> int:
     """Give waiting frames to the scorer and return how many there were."""
@@ -370,7 +367,7 @@ class Session:
   def _begin(self, source: Source, slot: int) -> Watch:
     options = self._options
     bundle = self._bundle
-    threshold, raising = self._threshold_of(source)
+    threshold, raising = self._raised(source, self._threshold)
     if raising:
       others = other_events(options.out, source.name, self._marks)
       print(raised_line(source, threshold, raising, others), flush=True)
@@ -382,11 +379,8 @@ class Session:
       mask = make_mask(ignored, bundle.height, bundle.width, reference)
     overlay = None
     if options.overlay:
-      calibration = bundle.manifest['calibration']
-      scale = calibration['mean'], calibration['std']
-      overlay = OverlayWriter(
-        overlay_path(folder.path, source), threshold, scale, is_live=source.is_live
-      )
+      path = overlay_path(folder.path, source)
+      overlay = OverlayWriter(path, threshold, error_scale(bundle), is_live=source.is_live)
     reader = Reader(
       source,
       self._wake,

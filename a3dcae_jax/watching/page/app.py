@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from a3dcae_jax.watching.page.access import SESSION_S, Access, TooManyTries
 from a3dcae_jax.watching.page.event_list import Listed
-from a3dcae_jax.watching.page.feed import STRIP_HOURS, STRIP_S, Feed
+from a3dcae_jax.watching.page.feed import STRIP_HOURS, STRIP_S, Feed, rounded
 from a3dcae_jax.watching.page.feedback import Feedback
 from a3dcae_jax.watching.page.gate import Gate, client_of, too_many
 from a3dcae_jax.watching.page.metrics import make_registry, metrics_text
@@ -167,11 +167,15 @@ class _Routes:
     now_s = time.time()
     oldest_s = now_s - STRIP_HOURS * 3600
     events = [event for event in self._feed.events.newest() if event.start_s > oldest_s]
-    strips = []
-    for view in self._feed.views():
-      state = view.state()
-      strip = {name: state[name] for name in ('number', 'name', 'threshold')}
-      strips.append(strip | {'scores': view.strip(after)})
+    strips = [
+      {
+        'number': view.number,
+        'name': view.source.name,
+        'threshold': rounded(view.threshold),
+        'scores': view.strip(after),
+      }
+      for view in self._feed.views()
+    ]
     answer = {
       'time': now_s,
       'step_s': STRIP_S,

@@ -92,7 +92,7 @@ class SourceView:
     self._rated_counts = Counts()
     self._latency_s = self._longest_s = 0.0
     self._fault = self._message = ''
-    self._open_events: set[str] = set()
+    self._is_abnormal = False
     self._fault_counts: collections.Counter[str] = collections.Counter()
     self._has_ended = False
 
@@ -144,10 +144,8 @@ class SourceView:
       if record['kind'] != 'abnormal':
         self._fault_counts[record['kind']] += record['type'] in ('start', 'notice')
         self._message = record['message']
-      elif record['type'] == 'start':
-        self._open_events.add(record['id'])
-      elif record['type'] == 'end':
-        self._open_events.discard(record['id'])
+      else:
+        self._is_abnormal = record['type'] != 'end'
 
   def end(self) -> None:
     """Show that no more frames will come."""
@@ -170,8 +168,8 @@ class SourceView:
         'is_live': self.source.is_live,
         'state': self._state(),
         'message': self._message if self._fault else '',
-        'score': _rounded(self._score),
-        'threshold': _rounded(self.threshold),
+        'score': rounded(self._score),
+        'threshold': rounded(self.threshold),
         'captured_per_s': round(self._rates[0], 1),
         'scored_per_s': round(self._rates[1], 1),
         'latency_s': round(self._latency_s, 2) if self.source.is_live else None,
@@ -179,7 +177,7 @@ class SourceView:
         'faults': dict(self._fault_counts),
       }
       values |= self._counts._asdict()
-    values['points'] = [_rounded(point) for point in points]
+    values['points'] = [rounded(point) for point in points]
     return values
 
   def strip(self, after: int) -> list[list[Any]]:
@@ -193,7 +191,7 @@ class SourceView:
       for number, score in reversed(self._strip):
         if number < after:
           break
-        values.append([number, _rounded(score)])
+        values.append([number, rounded(score)])
     return values[::-1]
 
   def _state(self):
@@ -204,7 +202,7 @@ class SourceView:
       return self._fault
     if self._score is None:
       return 'waiting'
-    return 'abnormal' if self._open_events else 'ok'
+    return 'abnormal' if self._is_abnormal else 'ok'
 
   def _add_point(self, score):
     if self._in_point % POINT_FRAMES == 0:
@@ -302,6 +300,6 @@ class Feed:
     return ''
 
 
-def _rounded(value):
+def rounded(value: float | None) -> float | None:
   """Return a number for JSON, which has no infinity; None for none."""
   return round(value, 3) if value is not None and math.isfinite(value) else None

@@ -9,18 +9,18 @@ from prometheus_client.registry import Collector
 
 from a3dcae_jax.watching.page.feed import Feed
 
+# Field of a state -> name of the metric, and what it says.
 _COUNTERS = {
-  'captured': 'Frames that came',
-  'scored': 'Frames with a score',
-  'dropped': 'Frames that were dropped because scoring was too slow',
-  'lost_files': 'Stills, clips and lines that could not be written',
-  'events': 'Abnormal events',
+  'captured': ('frames_captured', 'Frames that came'),
+  'scored': ('frames_scored', 'Frames with a score'),
+  'dropped': ('frames_dropped', 'Frames that were dropped because scoring was too slow'),
+  'lost_files': ('lost_files', 'Stills, clips and lines that could not be written'),
+  'events': ('events', 'Abnormal events'),
 }
-_NAMES = {'captured': 'frames_captured', 'scored': 'frames_scored', 'dropped': 'frames_dropped'}
 _GAUGES = {
-  'score': 'Last score',
-  'threshold': 'Score from which on a frame is abnormal',
-  'latency_s': 'Longest time from a frame to its score in the last seconds',
+  'score': ('score', 'Last score'),
+  'threshold': ('threshold', 'Score from which on a frame is abnormal'),
+  'latency_s': ('latency_seconds', 'Longest time from a frame to its score in the last seconds'),
 }
 
 
@@ -35,15 +35,13 @@ class SourceCollector(Collector):
     """Yield all metrics; sources that have ended are left out."""
     states = [view.state() for view in self._feed.views()]
     states = [state for state in states if state['state'] != 'ended']
-    for field, text in _COUNTERS.items():
-      name = f'a3dcae_{_NAMES.get(field, field)}'
-      family = CounterMetricFamily(name, text, labels=['source'])
+    for field, (name, text) in _COUNTERS.items():
+      family = CounterMetricFamily(f'a3dcae_{name}', text, labels=['source'])
       for state in states:
         family.add_metric([state['name']], state[field])
       yield family
-    for field, text in _GAUGES.items():
-      name = f'a3dcae_{"latency_seconds" if field == "latency_s" else field}'
-      family = GaugeMetricFamily(name, text, labels=['source'])
+    for field, (name, text) in _GAUGES.items():
+      family = GaugeMetricFamily(f'a3dcae_{name}', text, labels=['source'])
       for state in states:
         if state[field] is not None:
           family.add_metric([state['name']], state[field])

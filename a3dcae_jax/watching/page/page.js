@@ -24,7 +24,7 @@ const cameras = new Map(); // number -> its tile
 const strips = new Map(); // number -> its row of the timeline
 const items = new Map(); // key -> its event in the list
 let timeline = {events: [], step_s: 10, hours: 6, offset_s: 0};
-let list = {first: 0, revision: -1, isLoading: false};
+const list = {first: 0, count: 0}; // place of the shown events
 let lastRevision = -1;
 let isLeaving = false; // signing out
 let newest = null; // start of the newest event that was announced
@@ -179,18 +179,19 @@ function askForPicture() {
     camera.source.picture !== null && now - camera.askedMs > PICTURE_MS && !isStill(camera));
   if (!due.length) return;
   const camera = due.reduce((a, b) => (a.askedMs <= b.askedMs ? a : b));
-  const marks = byId('marks').checked ? 1 : 0;
-  camera.has = `${camera.source.picture}/${marks}`;
+  camera.has = newestOf(camera);
   camera.askedMs = now;
   camera.isLoading = true;
-  camera.image.src = `/pictures/${camera.source.number}?marks=${marks}&n=${Math.round(now)}`;
+  camera.image.src = `/pictures/${camera.source.number}?marks=${withMarks()}&n=${Math.round(now)}`;
 }
+
+const withMarks = () => (byId('marks').checked ? 1 : 0);
+const newestOf = (camera) => `${camera.source.picture}/${withMarks()}`;
 
 // A source without new frames has no new picture either.
 function isStill(camera) {
-  const marks = byId('marks').checked ? 1 : 0;
   const isOver = ['ended', 'lost', 'stalled'].includes(camera.source.state);
-  return isOver && camera.has === `${camera.source.picture}/${marks}`;
+  return isOver && camera.has === newestOf(camera);
 }
 
 // Drawing
@@ -199,7 +200,7 @@ function colours() {
   const style = getComputedStyle(document.documentElement);
   const get = (name) => style.getPropertyValue(`--${name}`).trim();
   return {calm: get('calm'), alarm: get('alarm'), idle: get('idle'), warn: get('warn'),
-    line: get('line'), muted: get('muted'), accent: get('accent')};
+    line: get('line'), muted: get('muted')};
 }
 
 function prepared(canvas) {
@@ -381,7 +382,6 @@ async function updateEvents() {
   });
   const found = await ask(`/api/events?${query}`);
   list.count = found.count;
-  list.total = found.total;
   announce(found);
   showChoices(found.sources);
   showEvents(found);
@@ -450,10 +450,8 @@ function addEvent(event) {
 
 function showEvent(item, event) {
   const {root} = item;
-  const isFirst = item.shown === undefined;
   const before = item.event;
   item.event = event;
-  item.shown = true;
   const title = root.querySelector('h3');
   title.textContent = event.kind === 'abnormal' ? event.source : `${event.source}: ${words(event.kind)}`;
   if (event.is_open) title.append(tag('now', 'open'));
@@ -470,7 +468,7 @@ function showEvent(item, event) {
   facts.replaceChildren('score ', score, `, threshold ${shown(event.threshold)}`);
   root.classList.toggle('normal', event.is_normal);
   const image = root.querySelector('img');
-  if (event.has_still && (isFirst || before.score !== event.score || image.hidden)) {
+  if (event.has_still && (before.score !== event.score || image.hidden)) {
     image.src = `/stills/${event.key}?s=${event.score}`;
     image.hidden = false;
   }
