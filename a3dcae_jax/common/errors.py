@@ -12,6 +12,6 @@ class UserError(Exception):
 
 
 def last_message(output: str) -> str:
-  """Return the last line of a program's output that is not empty; '' if there is none."""
+  """Return the last line of a program's output that is not empty; '' for none."""
   lines = [line.strip() for line in output.splitlines() if line.strip()]
   return lines[-1] if lines else ''
