@@ -1,4 +1,4 @@
-"""Parts of a bundle that `detect` needs: mean images, frame rate, boxes, scale of errors."""
+"""Parts of a bundle that `detect` needs: mean images, frame rate, errors, boxes."""
 
 import pathlib
 import types
