@@ -283,7 +283,7 @@ class Session:
       self._fill_slots()
 
   def _raised(self, source: Source, threshold: float) -> tuple[float, int]:
-    """Return a threshold as feedback raises it for a source, and how many events raised it."""
+    """Return a threshold as feedback raises it, and how many events did so."""
     return raised_threshold(self._marks, source.name, threshold, self._sha256)
 
   def _thresholds_by_hour(self, source: Source) -> Thresholds:
