@@ -65,24 +65,6 @@ class PolyphaseCase(NamedTuple):
   features: int
 
 
-class UpsampledCase(NamedTuple):
-  """One deconvolution after un-pooling at the upper left.
-
-  Attributes:
-    name: name of the test.
-    shape: [B, T, H, W, Cin] of the input.
-    kernel: size (kt, kh, kw).
-    features: output channels.
-    window: (pt, ph, pw).
-  """
-
-  name: str
-  shape: tuple[int, ...]
-  kernel: tuple[int, int, int]
-  features: int
-  window: tuple[int, int, int]
-
-
 class CropCase(NamedTuple):
   """Crops of one clip.
 
@@ -135,10 +117,10 @@ POLYPHASE_CASES = (
 )
 
 UPSAMPLED_CASES = (
-  UpsampledCase('cube', (2, 2, 3, 4, 3), (3, 3, 3), 5, (2, 2, 2)),
-  UpsampledCase('frame_kernel', (1, 3, 2, 3, 2), (1, 3, 3), 1, (1, 2, 2)),
-  UpsampledCase('even_kernel', (1, 2, 3, 2, 2), (1, 2, 2), 3, (2, 2, 3)),
-  UpsampledCase('wide_kernel', (1, 2, 3, 2, 1), (5, 3, 1), 2, (2, 4, 1)),
+  StridedCase('cube', (2, 2, 3, 4, 3), (3, 3, 3), (2, 2, 2), 5),
+  StridedCase('frame_kernel', (1, 3, 2, 3, 2), (1, 3, 3), (1, 2, 2), 1),
+  StridedCase('even_kernel', (1, 2, 3, 2, 2), (1, 2, 2), (2, 2, 3), 3),
+  StridedCase('wide_kernel', (1, 2, 3, 2, 1), (5, 3, 1), (2, 4, 1), 2),
 )
 
 CROP_CASES = (

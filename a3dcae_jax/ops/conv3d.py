@@ -62,7 +62,7 @@ def deconv3d(x: jax.Array, kernel: jax.Array, *, conv_algorithm: str = 'auto') -
 
   Source: Zeiler et al., Deconvolutional networks, CVPR 2010; decoder of Fig. 2, Sun et al. 2021.
   """
-  pads = _reversed_pads(same_pads(kernel))
+  pads = reversed_pads(same_pads(kernel))
   return correlate(x, kernel[::-1, ::-1, ::-1], pads, conv_algorithm)
 
 
@@ -115,7 +115,8 @@ def correlate(
   return materialise(convolve(x, kernel, pads, out_dtype))
 
 
-def _reversed_pads(pads: Pads) -> list[tuple[int, int]]:
+def reversed_pads(pads: Pads) -> list[tuple[int, int]]:
+  """Return the padding of the convolution with the reversed kernel."""
   return [(after, before) for before, after in pads]
 
 
@@ -167,7 +168,7 @@ def _with_adjoint_gradient_bwd(
   def adjoint(kernel):
     flipped = kernel[::-1, ::-1, ::-1]
     transposed = flipped.swapaxes(3, 4)
-    return _direct(cotangent, transposed, _reversed_pads(pads))
+    return _direct(cotangent, transposed, reversed_pads(pads))
 
   _, pull_x = jax.vjp(convolve, x)
   (x_grad,) = pull_x(cotangent)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from a3dcae_jax.ops.conv3d import correlate
+from a3dcae_jax.ops.conv3d import correlate, reversed_pads
 from a3dcae_jax.ops.conv_algorithm import target_platform
 from a3dcae_jax.ops.shapes import check_divisible, check_rank
 
@@ -51,9 +51,9 @@ def strided_conv3d(
   _check('strided_conv3d', x, kernel, strides)
   check_divisible('strided_conv3d', x, strides)
   if _has_strides(conv_algorithm):
-    pads = [(low, high) for low, high in _pads(kernel, strides)]
+    pads = _pads(kernel, strides)
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_DIMENSIONS)
-  weights, pads = _phase_kernel(kernel, strides)
+  weights, pads = _phase_kernel(kernel, strides, _lows(kernel, strides))
   taps, features = weights.shape[:3], weights.shape[-1]
   weights = weights.reshape(*taps, -1, features)
   return correlate(_split_phases(x, strides), weights, pads, conv_algorithm)
@@ -96,12 +96,33 @@ def strided_deconv3d(
       lhs_dilation=strides,
       dimension_numbers=_DIMENSIONS,
     )
-  weights, pads = _phase_kernel(kernel, strides)
+  return deconv_by_phases(x, kernel, strides, _lows(kernel, strides), conv_algorithm)
+
+
+def deconv_by_phases(
+  x: jax.Array,
+  kernel: jax.Array,
+  strides: Sequence[int],
+  lows: Sequence[int],
+  conv_algorithm: str,
+) -> jax.Array:
+  """Compute a deconvolution with strides as one convolution without strides.
+
+  Args:
+    x: [B, T, H, W, Cin], floating point.
+    kernel: [kt, kh, kw, Cin, Cout], data type of `x`.
+    strides: static (st, sh, sw).
+    lows: static (lt, lh, lw), the l of `strided_deconv3d`.
+    conv_algorithm: as in `ops.conv3d.conv3d`.
+
+  Returns:
+    [B, T*st, H*sh, W*sw, Cout], data type of `x`.
+  """
+  weights, pads = _phase_kernel(kernel, strides, lows)
   *taps, phases, features_in, features_out = weights.shape
   weights = weights[::-1, ::-1, ::-1].swapaxes(3, 4)
   weights = weights.reshape(*taps, features_in, phases * features_out)
-  reversed_pads = [(after, before) for before, after in pads]
-  return _join_phases(correlate(x, weights, reversed_pads, conv_algorithm), strides)
+  return _join_phases(correlate(x, weights, reversed_pads(pads), conv_algorithm), strides)
 
 
 def _check(name: str, x: jax.Array, kernel: jax.Array, strides: Sequence[int]) -> None:
@@ -120,17 +141,23 @@ def _has_strides(conv_algorithm: str) -> bool:
   return conv_algorithm in ('direct', 'adjoint')
 
 
+def _lows(kernel: jax.Array, strides: Sequence[int]) -> list[int]:
+  """Return the zeros before each axis, about half of size - stride."""
+  return [
+    math.ceil((size - stride) / 2) for size, stride in zip(kernel.shape[:3], strides, strict=True)
+  ]
+
+
 def _pads(kernel: jax.Array, strides: Sequence[int]) -> list[tuple[int, int]]:
   """Return the zeros (before, after) along each axis, in all size - stride."""
   pads = []
-  for size, stride in zip(kernel.shape[:3], strides, strict=True):
-    low = math.ceil((size - stride) / 2)
+  for size, stride, low in zip(kernel.shape[:3], strides, _lows(kernel, strides), strict=True):
     pads.append((low, size - stride - low))
   return pads
 
 
 def _phase_kernel(
-  kernel: jax.Array, strides: Sequence[int]
+  kernel: jax.Array, strides: Sequence[int], lows: Sequence[int]
 ) -> tuple[jax.Array, list[tuple[int, int]]]:
   """Sort the taps of a kernel by phase.
 
@@ -140,7 +167,7 @@ def _phase_kernel(
     [mt, mh, mw, st*sh*sw, Cin, Cout], and the padding (before, after) along each axis.
   """
   fills, pads, split = [], [], []
-  for size, stride, (low, _) in zip(kernel.shape[:3], strides, _pads(kernel, strides), strict=True):
+  for size, stride, low in zip(kernel.shape[:3], strides, lows, strict=True):
     before = math.ceil(low / stride)
     front = before * stride - low
     taps = math.ceil((front + size) / stride)

@@ -34,15 +34,15 @@ def test_an_impulse_by_hand():
 def test_value_and_gradient_equal_reference(rng, case):
   x = rng.standard_normal(case.shape).astype(np.float32)
   kernel = rng.standard_normal((*case.kernel, case.shape[-1], case.features)).astype(np.float32)
-  value, pull = jax.vjp(lambda x, kernel: deconv_upsampled(x, kernel, case.window), x, kernel)
-  np.testing.assert_allclose(value, slow(x, kernel, case.window), rtol=1e-5, atol=1e-5)
+  value, pull = jax.vjp(lambda x, kernel: deconv_upsampled(x, kernel, case.strides), x, kernel)
+  np.testing.assert_allclose(value, slow(x, kernel, case.strides), rtol=1e-5, atol=1e-5)
 
   # Linear in each argument: <cotangent, operator(d)> = <gradient, d> for every direction d.
   cotangent = rng.standard_normal(value.shape).astype(np.float32)
   x_grad, kernel_grad = (np.asarray(grad, np.float64) for grad in pull(cotangent))
   direction = rng.standard_normal(x.shape)
-  change = np.sum(cotangent * slow(direction, kernel, case.window))
+  change = np.sum(cotangent * slow(direction, kernel, case.strides))
   np.testing.assert_allclose(np.sum(x_grad * direction), change, rtol=1e-4, atol=1e-4)
   direction = rng.standard_normal(kernel.shape)
-  change = np.sum(cotangent * slow(x, direction, case.window))
+  change = np.sum(cotangent * slow(x, direction, case.strides))
   np.testing.assert_allclose(np.sum(kernel_grad * direction), change, rtol=1e-4, atol=1e-4)
