@@ -24,14 +24,18 @@ Where they differ from the counts:
   With K_t = 3 they have fewer, since 3 C_i < 4 (C_i + C_o).
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from a3dcae_jax.measuring.programs import Setting, networks_of
+from a3dcae_jax.config import fields
+from a3dcae_jax.models.inputs import num_streams
+from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.paper.layer_costs import LayerCost, compiled_cost, layer_costs
+from a3dcae_jax.run.train import clip_shape_of
 
 # n of the formulas, the FLOPs of a tanh.
 ACTIVATION_FLOPS = 1
@@ -66,22 +70,30 @@ class ComplexityTable(NamedTuple):
   verdict: list[str]
 
 
-def tables(preset: str, *, compiled: bool = True) -> list[ComplexityTable]:
-  """Return the complexity of both networks of a preset, for one clip in float32.
+def tables(settings: fields.Config, *, compiled: bool = True) -> list[ComplexityTable]:
+  """Return the complexity of the networks that a config trains.
 
   Args:
-    preset: a name of `config.presets.PRESETS`.
+    settings: the config, of which one clip in float32 is counted. Without an adversarial loss
+      there is no discriminator.
     compiled: also compile the networks, and compare with XLA's count.
   """
+  model = dataclasses.replace(settings.model, dtype='float32', remat='none')
+  streams = num_streams(settings.input.kind)
   # The direct method: the polyphase method and minimal filtering need other numbers of products.
-  setting = Setting('infer', preset, 1, 'float32', conv_algorithm='direct', polyphase=False)
-  size = 'x'.join(str(length) for length in setting.clip_shape)
-  names = ('auto-encoder', 'discriminator')
+  autoencoder, discriminator = make_networks(
+    model, conv_algorithm='direct', polyphase=False, streams=streams
+  )
+  networks = {'auto-encoder': (autoencoder, streams)}
+  if settings.loss.adversarial_weight:
+    networks['discriminator'] = (discriminator, 1)
+  clip_shape = clip_shape_of(settings)
+  size = 'x'.join(str(length) for length in clip_shape)
   found = []
-  for name, network in zip(names, networks_of(setting), strict=True):
-    title = f'{name} {preset}: one clip of {size}, float32'
-    clip_shape = (*setting.clip_shape, 1)
-    found.append(network_table(name, title, network, clip_shape, compiled=compiled))
+  for name, (network, channels) in networks.items():
+    title = f'{name} {settings.variant}: one clip of {size}, float32'
+    shape = (*clip_shape, channels)
+    found.append(network_table(name, title, network, shape, compiled=compiled))
   return found
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import check_writable
 from a3dcae_jax.config import fields
-from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.objects.detectors import check_detector
 from a3dcae_jax.paper import plan
 from a3dcae_jax.paper.collect import RowResult, baselines, collect
@@ -158,20 +157,11 @@ def _complexity_sheets(settings: fields.Config) -> list['Sheet']:
   from a3dcae_jax.paper.sheets import data_sheet
 
   found = []
-  for each in tables(_preset_of(settings)):
+  for each in tables(settings):
     notes = [sentence.rstrip('.') for sentence in each.verdict]
     name = f'complexity_{each.name}'
     found.append(data_sheet(name, f'Section IV-F. {each.title}', each.columns, each.rows, notes))
   return found
-
-
-def _preset_of(settings: fields.Config) -> str:
-  """Return the preset that has the size of a config, or else 'paper'."""
-  own = (tuple(settings.model.widths), settings.data.height)
-  for name, preset in PRESETS.items():
-    if own == (tuple(preset.widths), preset.size_px):
-      return name
-  return 'paper'
 
 
 def _check_data(jobs: Sequence[plan.Job]) -> None:

@@ -93,17 +93,22 @@ def fresh_state(settings: fields.Config) -> TrainState:
   streams = num_streams(settings.input.kind)
   generator, discriminator = make_networks(settings.model, streams=streams)
   optimizer = make_optimizer(settings.optimizer, settings.train.steps)
-  image = (settings.data.height, settings.data.width)
-  if settings.objects.detector:
-    image = (settings.objects.crop_px,) * 2
   return init_state(
     generator,
     discriminator if settings.loss.adversarial_weight else None,
     optimizer,
-    clip_shape=(settings.clips.window, *image),
+    clip_shape=clip_shape_of(settings),
     seed=settings.seed,
     streams=streams,
   )
+
+
+def clip_shape_of(settings: fields.Config) -> tuple[int, int, int]:
+  """Return (T, H, W) of the clips that the networks see, frames or crops."""
+  image = (settings.data.height, settings.data.width)
+  if settings.objects.detector:
+    image = (settings.objects.crop_px,) * 2
+  return (settings.clips.window, *image)
 
 
 def _run(settings, workdir, feed, start, more_hooks):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from a3dcae_jax.config import checked, make_config
 from a3dcae_jax.measuring.programs import Setting, networks_of
 from a3dcae_jax.paper.complexity import (
   formula_operations,
@@ -114,14 +115,37 @@ def test_the_space_formula_gives_the_map_as_parameters():
   assert formula_parameters(conv1) - 9 * 16 == conv1.map_bytes // 4
 
 
-def test_tables_of_a_preset():
-  autoencoder, discriminator = tables('tiny', compiled=False)
+def settings_of(variants, **values):
+  config = make_config('synthetic', variants)
+  config.update_from_flattened_dict(values)
+  return checked(config)
+
+
+def test_tables_of_a_config():
+  autoencoder, discriminator = tables(settings_of('tiny'), compiled=False)
   assert [row[0] for row in autoencoder.rows][:2] == ['conv1', 'conv2']
   assert autoencoder.rows[-1][0] == 'sum'
   assert discriminator.rows[-2][0] == 'fc5'
   for table in (autoencoder, discriminator):
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert any('fewer weights' in sentence for sentence in table.verdict)
+
+
+def test_tables_have_the_sizes_of_the_config_itself():
+  values = {'model.widths': (3, 4), 'clips.window': 8, 'data.height': 16, 'data.width': 32}
+  (autoencoder,) = tables(settings_of('tiny,without_gan', **values), compiled=False)
+  assert 'one clip of 8x16x32' in autoencoder.title
+  assert [row[:2] for row in autoencoder.rows[:2]] == [
+    ('conv1', '8x16x32x3'),
+    ('conv2', '8x8x16x4'),
+  ]
+
+
+def test_tables_of_objects_have_both_streams():
+  (autoencoder,) = tables(settings_of('best'), compiled=False)
+  layers = [row[0] for row in autoencoder.rows[:-1]]
+  assert '8x32x32' in autoencoder.title
+  assert len(layers) == 2 * 6
 
 
 def test_verdict_quotes_xla():
