@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -56,7 +56,6 @@ def run_jobs(
   jobs: Sequence[Job],
   *,
   processes: int = 1,
-  others: Mapping[str, Job] | None = None,
   show: Callable[[str], None] = print,
 ) -> Outcome:
   """Run jobs until each has its results or has failed.
@@ -65,12 +64,11 @@ def run_jobs(
   running jobs are told to save and end; a second signal kills them.
 
   Args:
-    jobs: the jobs, each after those that it needs.
+    jobs: the jobs, each after those that it needs, which are among them.
     processes: how many run at once.
-    others: name -> job, of jobs that are run elsewhere and may be needed here.
     show: prints a line of progress.
   """
-  runner = _Runner(jobs, processes, others or {}, show)
+  runner = _Runner(jobs, processes, show)
   with runner.stopped_by_signals():
     runner.run()
   return runner.outcome
@@ -79,16 +77,9 @@ def run_jobs(
 class _Runner:
   """See `run_jobs`."""
 
-  def __init__(
-    self,
-    jobs: Sequence[Job],
-    processes: int,
-    others: Mapping[str, Job],
-    show: Callable[[str], None],
-  ) -> None:
+  def __init__(self, jobs: Sequence[Job], processes: int, show: Callable[[str], None]) -> None:
     self.outcome = Outcome()
     self._show = show
-    self._others = others
     self._number = {job.name: index for index, job in enumerate(jobs, start=1)}
     self._done = {job.name for job in jobs if is_done(job)}
     self._waiting = [job for job in jobs if job.name not in self._done]
@@ -146,7 +137,7 @@ class _Runner:
     for job in list(self._waiting):
       if self.outcome.asked_by:
         return
-      missing = [name for name in job.needs if not self._has_results(name)]
+      missing = [name for name in job.needs if name not in self._done]
       lost = [name for name in missing if not self._will_have_results(name)]
       if lost:
         self._waiting.remove(job)
@@ -154,10 +145,6 @@ class _Runner:
       elif not missing and self._free:
         self._waiting.remove(job)
         self._start(job)
-
-  def _has_results(self, name: str) -> bool:
-    other = self._others.get(name)
-    return name in self._done or (other is not None and is_done(other))
 
   def _will_have_results(self, name: str) -> bool:
     return any(job.name == name for job in [*self._waiting, *(each.job for each in self._running)])

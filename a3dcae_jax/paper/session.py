@@ -73,8 +73,7 @@ def make_tables(base: plan.Base, order: Order) -> Outcome:
   _check_data(distinct)
   plan.claim_out(order.out, base)
   mine = plan.split(distinct, order.shard)
-  others = {job.name: job for job in distinct if job not in mine}
-  outcome = run_jobs(mine, processes=order.processes, others=others, show=_show)
+  outcome = run_jobs(mine, processes=order.processes, show=_show)
   if not outcome.asked_by:
     write_tables(base, order, jobs)
   return outcome
