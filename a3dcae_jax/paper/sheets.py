@@ -9,7 +9,7 @@ from a3dcae_jax.paper.collect import SHOWN, Result, RowResult, Spread
 from a3dcae_jax.paper.speed import REPS, Speed
 from a3dcae_jax.paper.tables import TABLES
 from a3dcae_jax.report.plots import lines_plot
-from a3dcae_jax.report.table import baseline_title
+from a3dcae_jax.report.table import baseline_title, figures_cell
 from a3dcae_jax.scoring.paper_figures import TRUE_EVENTS
 from a3dcae_jax.scoring.protocol import describe
 
@@ -70,7 +70,7 @@ def results_sheet(
   for row in rows:
     lines.append(_results_line(row))
   for name, figures in baselines.items():
-    cells = [_figures_cell(figures.get(how)) for how in SHOWN]
+    cells = [figures_cell(figures.get(how)) for how in SHOWN]
     lines.append([baseline_title(name), '-', *cells, '-', 'nothing learnt', '-', '-'])
   return Sheet(
     name=sheet_name(table),
@@ -207,12 +207,6 @@ def _pair_text(pair: tuple[float | None, float | None] | None) -> str:
   if pair is None:
     return '-'
   return ' / '.join('-' if value is None else f'{value:.1f}' for value in pair)
-
-
-def _figures_cell(figures: Mapping[str, Any] | None) -> str:
-  if not figures or figures['auc'] is None:
-    return '-'
-  return f'{100 * figures["auc"]:.1f} / {100 * figures["eer"]:.1f}'
 
 
 def _result_records(
