@@ -98,7 +98,7 @@ def _pairs(better: RowResult, worse: RowResult) -> list[tuple[Result, Result]]:
 
 def _difference(pairs: Sequence[tuple[Result, Result]], how: str) -> Difference | None:
   """Return the difference in points; None if it is not defined."""
-  labels = pairs[0][0].labels()
+  labels = pairs[0][0].videos.labels or []
   first = [one.scores(how) for one, _ in pairs]
   second = [two.scores(how) for _, two in pairs]
   lengths = [len(video) for video in labels]

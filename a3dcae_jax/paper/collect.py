@@ -1,22 +1,33 @@
 """From the results of runs to the rows of a table."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from a3dcae_jax.common.files import read_json, read_object
+from a3dcae_jax.config import fields
+from a3dcae_jax.evaluation.results import smoothed_scores
 from a3dcae_jax.paper.plan import Job, Jobs, is_done, read_state
 from a3dcae_jax.paper.tables import BASE, RECIPES, TABLES, printed
 from a3dcae_jax.run.workdir import PROVENANCE
-from a3dcae_jax.scoring.normalisation import normalise, smooth
 from a3dcae_jax.scoring.schema import validate_metrics
 from a3dcae_jax.scoring.tables import read_scores
 
 SHOWN = ('eq14', 'raw')
 """Normalisations that the tables show: the paper's, and the errors as they are."""
+
+
+class TestVideos(NamedTuple):
+  """The test videos of a run, as `scoring.tables.read_scores` returns them."""
+
+  names: list[str]
+  errors: list[np.ndarray]
+  scores: list[np.ndarray]
+  labels: list[np.ndarray] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,19 +50,17 @@ class Result:
   device: str
   budget: str
 
+  @functools.cached_property
+  def videos(self) -> TestVideos:
+    """The content of its `scores.csv`."""
+    return TestVideos(*read_scores(self.workdir / 'scores.csv'))
+
   def scores(self, how: str) -> list[np.ndarray]:
     """Return the smoothed scores of each test video under a normalisation."""
-    _, errors, _, _ = read_scores(self.workdir / 'scores.csv')
     smoothing = self.metrics['protocol']['smoothing']
-    options = (smoothing['frames'], smoothing['mode'])
-    if smoothing['of'] == 'errors':
-      return normalise(smooth(errors, *options), how)
-    return list(smooth(normalise(errors, how), *options))
-
-  def labels(self) -> list[np.ndarray]:
-    """Return the labels of each test video."""
-    _, _, _, labels = read_scores(self.workdir / 'scores.csv')
-    return labels or []
+    options = fields.Eval(smoothing_frames=smoothing['frames'], smoothing_mode=smoothing['mode'])
+    smooth_first = smoothing['of'] == 'errors'
+    return smoothed_scores(self.videos.errors, how, options, smooth_first=smooth_first)
 
 
 @dataclasses.dataclass(frozen=True)

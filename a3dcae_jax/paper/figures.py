@@ -14,7 +14,6 @@ from a3dcae_jax.report import plots
 from a3dcae_jax.report.contents import VideoScores
 from a3dcae_jax.report.page import MAX_VIDEO_PLOTS, feature_map_figures, strip_section
 from a3dcae_jax.run.evaluate import pictures_of_run
-from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.training.hooks import read_metrics
 
 LOSSES = {
@@ -110,7 +109,7 @@ def examples_sheet(table: str, rows: Sequence[RowResult]) -> Sheet:
   if not found:
     return Sheet(name=sheet_name(table), title=sheet_title(table), notes=['no results yet'])
   (result,) = found
-  names, _, _, labels = read_scores(result.workdir / 'scores.csv')
+  names, _, _, labels = result.videos
   scores = result.scores('eq14')
   drawn = {}
   records = []
