@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from a3dcae_jax.__main__ import COMMANDS
 from a3dcae_jax.config import VARIANTS
 from a3dcae_jax.config.fields import Config
 from a3dcae_jax.scoring.tables import COLUMNS
@@ -21,16 +22,6 @@ DOCS = REPO / 'docs'
 PAGES = [REPO / 'README.md', REPO / 'CHANGELOG.md', REPO / 'CONTRIBUTING.md']
 PAGES += sorted(DOCS.rglob('*.md'))
 CURRENT_PAGES = [page for page in PAGES if 'journal' not in page.parts]
-COMMANDS = (
-  'main',
-  'prepare',
-  'evaluate',
-  'experiments',
-  'export',
-  'detect',
-  'benchmark',
-  'aot',
-)
 TERMS = (
   'baseline',
   'bundle',
