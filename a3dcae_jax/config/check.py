@@ -10,11 +10,9 @@ from typing import Any
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import local_path
 from a3dcae_jax.config.fields import Config, Model
+from a3dcae_jax.config.presets import PRESETS
 
 _MOST_CHANNELS = 8192
-
-# Number of layers of the encoders that the paper compares itself with.
-_LAYERS = {'conv_ae': 3, 'convlstm_ae': 3, 'plain_3d': 4}
 
 
 def checked(config: Mapping[str, Any]) -> Config:
@@ -158,7 +156,8 @@ def _check_sizes(settings: Config) -> None:
 
 def _check_kind(model: Model) -> None:
   """Check the relations of `model.kind` to the rest of the model."""
-  layers = _LAYERS.get(model.kind, len(model.widths))
+  published = PRESETS.get(model.kind)  # of the networks that the paper compares itself with
+  layers = len(published.widths) if published else len(model.widths)
   if len(model.widths) != layers:
     raise UserError(
       f'model.widths (={model.widths}) must have {layers} entries with model.kind {model.kind!r}'
