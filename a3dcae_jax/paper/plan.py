@@ -257,9 +257,9 @@ def _add(jobs: Jobs, base: Base, recipe: str, seed: int, out: pathlib.Path) -> N
 
 def _run_job(base: Base, recipe: str, seed: int, out: pathlib.Path) -> Job:
   variants = ','.join(row_variants(recipe, base.variants))
-  values = _values(base, recipe, variants) | {'seed': seed}
   config = _load(base.file, variants)
-  _set(config, values)
+  values = _values(base, recipe, config) | {'seed': seed}
+  config.update_from_flattened_dict(values)
   settings = checked(config)
   name = f'{recipe}_s{seed}'
   workdir = out / 'runs' / name
@@ -285,14 +285,19 @@ def _sum_job(recipe: str, seed: int, parts: Sequence[Job], out: pathlib.Path) ->
   return Job(name, arguments, workdir, digest, recipe, seed, needs=needs)
 
 
-def _values(base: Base, recipe: str, variants: str) -> dict[str, Any]:
+def _values(base: Base, recipe: str, config: config_dict.ConfigDict) -> dict[str, Any]:
   """Return the fields that the command of a row sets.
 
   Those that the user sets are set in every row, except where the row is defined by another value.
+
+  Args:
+    base: the user's config.
+    recipe: name of the row's recipe.
+    config: what the row's variants give.
   """
   own = row_fields(recipe, base.settings)
   plain = _flat(_load(base.file, ','.join(base.variants)))
-  row = _flat(_load(base.file, variants)) | own
+  row = _flat(config) | own
   values = dict(own)
   for field, value in base.overrides.items():
     is_own = field in row and row[field] != plain.get(field)
@@ -303,11 +308,6 @@ def _values(base: Base, recipe: str, variants: str) -> dict[str, Any]:
 
 def _load(file: str, variants: str) -> config_dict.ConfigDict:
   return runpy.run_path(file)['get_config'](variants)
-
-
-def _set(config: config_dict.ConfigDict, values: Mapping[str, Any]) -> None:
-  """Set fields, among them options of the data set, by their dotted names."""
-  config.update_from_flattened_dict(dict(values))
 
 
 def _flat(config: config_dict.ConfigDict) -> dict[str, Any]:
