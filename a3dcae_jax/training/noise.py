@@ -1,4 +1,4 @@
-"""Noise of pixels besides the Gaussian one, for the comparison of Table VI."""
+"""Noise on the input in training: Gaussian, and the other kinds of Table VI."""
 
 from collections.abc import Callable
 
@@ -83,3 +83,65 @@ NOISES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
   'salt_and_pepper': salt_and_pepper,
   'poisson': poisson,
 }
+
+
+def clip_noise(
+  seed: int, step: jax.Array, first_example: jax.Array, shape: tuple[int, ...], std: float
+) -> jax.Array:
+  """Draw Gaussian noise that does not depend on the number of devices.
+
+  The noise of an example depends on `seed`, `step` and the index of the example in the global
+  batch only. So a run draws the same noise on one device as on many.
+
+  Args:
+    seed: seed of the run.
+    step: number of finished updates.
+    first_example: index in the global batch of the first example of this replica.
+    shape: (B, ...), with B the number of examples of this replica.
+    std: standard deviation.
+
+  Returns:
+    Noise, float32 of shape `shape`.
+  """
+  keys = _noise_keys(seed, step, first_example, shape[0])
+
+  def draw(key: jax.Array) -> jax.Array:
+    return jax.random.normal(key, shape[1:], jnp.float32)
+
+  return std * jax.vmap(draw)(keys)
+
+
+def pixel_noise(
+  kind: str, seed: int, step: jax.Array, first_example: jax.Array, clips: jax.Array
+) -> jax.Array:
+  """Draw noise that depends on the pixels, with the keys of `clip_noise`.
+
+  Args:
+    kind: one of `NOISES`.
+    seed: seed of the run.
+    step: number of finished updates.
+    first_example: index in the global batch of the first clip of this replica.
+    clips: [B, T, H, W], uint8, or float32 in [0, 1].
+
+  Returns:
+    What the noise adds to the pixels, float32 [B, T, H, W, 1], for pixels in [0, 1].
+  """
+  pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
+  keys = _noise_keys(seed, step, first_example, len(clips))
+  return jax.vmap(NOISES[kind])(keys, pixels[..., None])
+
+
+def _noise_keys(seed: int, step: jax.Array, first_example: jax.Array, count: int) -> jax.Array:
+  """Return the keys of the noise of each example."""
+  step_key = jax.random.fold_in(jax.random.key(seed), step)
+  return example_keys(step_key, first_example, count)
+
+
+def example_keys(step_key: jax.Array, first_example: jax.Array, count: int) -> jax.Array:
+  """Return a key for each example, from its index in the global batch."""
+  examples = first_example + jnp.arange(count, dtype=jnp.int32)
+
+  def fold_in(example: jax.Array) -> jax.Array:
+    return jax.random.fold_in(step_key, example)
+
+  return jax.vmap(fold_in)(examples)

@@ -17,7 +17,7 @@ from a3dcae_jax.training.losses import (
   generator_adversarial_loss,
   reconstruction_loss,
 )
-from a3dcae_jax.training.noise import NOISES
+from a3dcae_jax.training.noise import clip_noise, example_keys, pixel_noise
 from a3dcae_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -25,54 +25,6 @@ TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, Metri
 
 # Lower bound of the cotangents of logits, so that the ratio of two of them stays finite.
 _SMALLEST_COTANGENT = 1e-20
-
-
-def clip_noise(
-  seed: int, step: jax.Array, first_example: jax.Array, shape: tuple[int, ...], std: float
-) -> jax.Array:
-  """Draw Gaussian noise that does not depend on the number of devices.
-
-  The noise of an example depends on `seed`, `step` and the index of the example in the global
-  batch only. So a run draws the same noise on one device as on many.
-
-  Args:
-    seed: seed of the run.
-    step: number of finished updates.
-    first_example: index in the global batch of the first example of this replica.
-    shape: (B, ...), with B the number of examples of this replica.
-    std: standard deviation.
-
-  Returns:
-    Noise, float32 of shape `shape`.
-  """
-  step_key = jax.random.fold_in(jax.random.key(seed), step)
-  keys = _example_keys(step_key, first_example, shape[0])
-
-  def draw(key: jax.Array) -> jax.Array:
-    return jax.random.normal(key, shape[1:], jnp.float32)
-
-  return std * jax.vmap(draw)(keys)
-
-
-def pixel_noise(
-  kind: str, seed: int, step: jax.Array, first_example: jax.Array, clips: jax.Array
-) -> jax.Array:
-  """Draw noise that depends on the pixels, with the keys of `clip_noise`.
-
-  Args:
-    kind: one of `training.noise.NOISES`.
-    seed: seed of the run.
-    step: number of finished updates.
-    first_example: index in the global batch of the first clip of this replica.
-    clips: [B, T, H, W], uint8, or float32 in [0, 1].
-
-  Returns:
-    What the noise adds to the pixels, float32 [B, T, H, W, 1], for pixels in [0, 1].
-  """
-  pixels = clips.astype(jnp.float32) / 255.0 if clips.dtype == jnp.uint8 else clips
-  step_key = jax.random.fold_in(jax.random.key(seed), step)
-  keys = _example_keys(step_key, first_example, len(clips))
-  return jax.vmap(NOISES[kind])(keys, pixels[..., None])
 
 
 def clip_masks(
@@ -95,22 +47,13 @@ def clip_masks(
   """
   step_key = jax.random.fold_in(jax.random.key(seed), step)
   step_key = jax.random.fold_in(step_key, 2**31)  # differs from the noise keys of all examples
-  keys = _example_keys(step_key, first_example, shape[0])
+  keys = example_keys(step_key, first_example, shape[0])
 
   def draw(key: jax.Array) -> jax.Array:
     return jax.random.randint(key, (), 0, loss.mask_period)
 
   offsets = jax.vmap(draw)(keys)
   return masked_frames(offsets, shape[1], every=loss.mask_period, run=loss.mask_length)
-
-
-def _example_keys(step_key: jax.Array, first_example: jax.Array, count: int) -> jax.Array:
-  examples = first_example + jnp.arange(count, dtype=jnp.int32)
-
-  def fold_in(example: jax.Array) -> jax.Array:
-    return jax.random.fold_in(step_key, example)
-
-  return jax.vmap(fold_in)(examples)
 
 
 def make_train_step(

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3dcae_jax.training.noise import NOISES, poisson, salt_and_pepper
-from a3dcae_jax.training.step import pixel_noise
+from a3dcae_jax.training.noise import NOISES, pixel_noise, poisson, salt_and_pepper
 
 
 def test_salt_and_pepper_replaces_five_per_cent():

@@ -14,8 +14,9 @@ from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.discriminator import Discriminator
 from a3dcae_jax.models.inputs import network_input
 from a3dcae_jax.training import losses, parallel
+from a3dcae_jax.training.noise import clip_noise
 from a3dcae_jax.training.state import init_state, make_optimizer
-from a3dcae_jax.training.step import clip_masks, clip_noise, make_train_step
+from a3dcae_jax.training.step import clip_masks, make_train_step
 
 SHAPE = (4, 16, 16)  # T, H, W
 RATE = 2e-4
