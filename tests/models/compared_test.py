@@ -64,7 +64,7 @@ def test_shapes_and_gradients(rng, kind, remat):
   clips = clips_for(kind, rng)
   network = network_of(kind, remat=remat)
   with jax.numpy_dtype_promotion('standard'):
-    variables = network.init(jax.random.key(0), clips)
+    variables = jax.jit(network.init)(jax.random.key(0), clips)
 
     def loss(params):
       recon, updates = network.apply(
@@ -84,7 +84,7 @@ def test_shapes_and_gradients(rng, kind, remat):
 def test_bfloat16_computes_with_float32_parameters(rng, kind):
   clips = clips_for(kind, rng)
   network = network_of(kind, dtype='bfloat16')
-  variables = network.init(jax.random.key(0), clips)
+  variables = jax.jit(network.init)(jax.random.key(0), clips)
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
   recon = jax.jit(network.apply)(variables, clips)
   assert recon.dtype == jnp.float32
@@ -95,7 +95,7 @@ def test_2d_pools_are_undone_at_their_recorded_places(rng):
   """With kernels that keep a pixel, Conv-AE un-pools its own maxima."""
   clips = clips_for('conv_ae', rng)
   network = ConvAE((2, 2, 2))
-  variables = network.init(jax.random.key(0), clips)
+  variables = jax.jit(network.init)(jax.random.key(0), clips)
   _, sown = network.apply(variables, clips, mutable=['intermediates'])
   first = reference.strided_conv3d(
     np.swapaxes(clips, 1, 4), variables['params']['conv1']['kernel'], (1, 4, 4)
@@ -113,7 +113,7 @@ def test_ablations_unpool_at_recorded_places(rng, options):
   """
   clips = jnp.asarray(rng.normal(0, 0.2, (1, 4, 8, 8, 1)), jnp.float32)
   network = AutoEncoder((3, 3), conv_algorithm='direct', **options)
-  variables = network.init(jax.random.key(0), clips)
+  variables = jax.jit(network.init)(jax.random.key(0), clips)
   params = variables['params']
   images = np.swapaxes(clips, 1, 4) if 'stack_frames' in options else np.asarray(clips)
   gain = 1 / np.sqrt(1 + 1e-5)  # running statistics are 0 and 1

@@ -241,8 +241,8 @@ def test_a_still_clip_is_pooled_at_the_same_places_with_every_algorithm(rng, con
     window = (2, 2, 2)
   _, expected, _ = conv_pool3d(x, kernel, window, conv_algorithm='direct')
   assert not np.asarray(expected)[:, 1:-1, 1:-1, 1:-1].any()  # all the first, far from the padding
-  # A frame beside the padding is not still: there, places of one brightness are rounded apart by
-  # Winograd's algorithm on some CPUs. Clips that only stand still have one place per window.
+  # Winograd's algorithm makes outputs of equal frames equal, but a frame beside the padding has no
+  # equal. There, places of one brightness differ by rounding on some CPUs.
   still_frames = slice(1, -1) if constant else slice(None)
   for algorithm in CONV_ALGORITHMS:
     _, indices, _ = conv_pool3d(x, kernel, window, conv_algorithm=algorithm)
