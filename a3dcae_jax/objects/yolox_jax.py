@@ -11,7 +11,7 @@ import numpy as np
 
 from a3dcae_jax.objects.box_program import FoundBoxes, find_boxes
 from a3dcae_jax.objects.boxes import Found
-from a3dcae_jax.objects.yolox_file import YoloxModel, read_yolox
+from a3dcae_jax.objects.yolox_file import read_yolox
 
 _CPU_BATCH = 4
 _ACCELERATOR_BATCH = 32
@@ -24,16 +24,12 @@ class JaxYolox:
   Args:
     path: the ONNX file.
 
-  Attributes:
-    model: what was read.
-
   Raises:
     UserError: see `yolox_file.read_yolox`.
   """
 
   def __init__(self, path: str | pathlib.Path):
     model = read_yolox(path)
-    self.model: YoloxModel = model
     self._variables = jax.device_put(model.variables)
     self._program = jax.jit(lambda variables, frames: find_boxes(model, variables, frames))
 

@@ -13,6 +13,7 @@ from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_obj
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.clips import object_rows
 from a3dcae_jax.objects.detectors import found_boxes
+from a3dcae_jax.objects.yolox_file import read_yolox
 from a3dcae_jax.objects.yolox_jax import JaxYolox
 from a3dcae_jax.run import train
 from a3dcae_jax.serving.object_statistics import (
@@ -52,6 +53,7 @@ def test_errors_equal_those_of_single_steps(tmp_path, rng, platform):
     },
   )
   (tmp_path / 'm.onnx').write_bytes(Network(width=2, size=(64, 96), seed=3).content())
+  model = read_yolox(tmp_path / 'm.onnx')
   detector = JaxYolox(tmp_path / 'm.onnx')
   scorer = ObjectCheckpointScorer(make_object_recipe(settings), train.fresh_state(settings))
   statistics = statistics_of(rng)
@@ -62,8 +64,8 @@ def test_errors_equal_those_of_single_steps(tmp_path, rng, platform):
   ends = np.zeros(3, int), np.full(3, FRAMES - 1)
   rows = object_rows(scored, *ends, window=WINDOW).astype(np.int32)
 
-  recipe = DetectedRecipe(scorer.recipe, detector.model, settings.objects, weights)
-  arrays = scorer.weights | detector_arrays(detector.model) | statistics.program_arrays()
+  recipe = DetectedRecipe(scorer.recipe, model, settings.objects, weights)
+  arrays = scorer.weights | detector_arrays(model) | statistics.program_arrays()
   program = jax.jit(detected_program(recipe, platform))
   corners, valid, errors, worst = map(np.asarray, program(arrays, frames, rows))
   assert corners.shape == (3, 5, 4)
