@@ -33,8 +33,9 @@ _SHORTCUTS = 7  # additions of a model of depth 1
 _LARGEST_DEPTH = 4  # of the published model x
 _LARGEST_SIDE_PX = 4096
 _COLOURS = 3
-# Operations that move values only: the order of convolutions says what they do in YOLOX.
-_MOVES = frozenset(
+# Operations that are not counted: they move values, or are the product in an activation. The order
+# of convolutions says what they do in YOLOX.
+_UNCOUNTED = frozenset(
   [
     'Cast',
     'Concat',
@@ -185,8 +186,8 @@ def _check_convolution(index: int, layer: _Layer, node: Node, kernel: np.ndarray
 
 
 def _check_operations(nodes: Sequence[Node], size: YoloxSize) -> None:
-  """Check how often each operation occurs, but for those that move values."""
-  found = Counter(node.kind for node in nodes if node.kind not in _MOVES)
+  """Check how often each operation occurs, but for those in `_UNCOUNTED`."""
+  found = Counter(node.kind for node in nodes if node.kind not in _UNCOUNTED)
   convolutions = found['Conv']
   expected = {
     'Conv': convolutions,
