@@ -4,6 +4,7 @@ It computes what `objects.yolox` computes by onnxruntime and NumPy. All its shap
 frame has the same number of boxes, and a mask says which of them were found.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -61,22 +62,24 @@ def find_boxes(model: YoloxModel, variables: Any, frames: jax.Array) -> FoundBox
   return FoundBoxes(inside, _taken(score, place), label, valid)
 
 
-def decoded(rows: jax.Array, input_px: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
-  """Return corners [B, P, 4] and scores [B, P, classes] of all places.
+def decoded(rows: Any, input_px: tuple[int, int], xp: Any = jnp) -> tuple[Any, Any]:
+  """Return corners [..., P, 4] and scores [..., P, classes] of all places.
 
   Corners are in pixels of the input.
 
   Args:
     rows: output of the network, see `models.yolox.Yolox`.
     input_px: height and width of its input.
+    xp: `jax.numpy`, or `numpy` outside of programs.
   """
   places, strides = grid(input_px)
   centres = (rows[..., :2] + places) * strides
-  half = jnp.exp(jnp.minimum(rows[..., 2:4], _LARGEST_LOG_SIZE)) * strides / 2
-  scores = jnp.clip(rows[..., BOX_COLUMNS:] * rows[..., BOX_COLUMNS - 1 : BOX_COLUMNS], 0, 1)
-  return jnp.concatenate([centres - half, centres + half], -1), scores
+  half = xp.exp(xp.minimum(rows[..., 2:4], _LARGEST_LOG_SIZE)) * strides / 2
+  scores = xp.clip(rows[..., BOX_COLUMNS:] * rows[..., BOX_COLUMNS - 1 : BOX_COLUMNS], 0, 1)
+  return xp.concatenate([centres - half, centres + half], -1), scores
 
 
+@functools.cache
 def grid(input_px: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
   """Return columns and rows of the output places, and their strides.
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.models.yolox import BOX_COLUMNS, STRIDES
-from a3dcae_jax.objects.box_program import grid
+from a3dcae_jax.objects.box_program import decoded, grid
 from a3dcae_jax.objects.boxes import MIN_SCORE, Found, suppress
 from a3dcae_jax.ops.letterbox import PADDING, fitted_size
 
@@ -48,7 +48,7 @@ class YoloxDetector:
     if len(shape) != 4 or shape[1] != 3 or not _are_sizes(shape[2:]):
       raise self._unlike(f'an input of shape {shape}')
     self._size = tuple(shape[2:])
-    self._centres, self._strides = grid(self._size)
+    self._places = len(grid(self._size)[0])
 
   def detect(self, frame: np.ndarray) -> Found:
     """Return the boxes of a grey frame, best first.
@@ -59,10 +59,11 @@ class YoloxDetector:
     _, _, ratio = fitted_size(*frame.shape, self._size)
     output = self._session.run(None, {self._name: self._input(frame)})[0]
     shape = np.shape(output)
-    if len(shape) != 3 or shape[:2] != (1, len(self._strides)) or shape[2] <= BOX_COLUMNS:
+    if len(shape) != 3 or shape[:2] != (1, self._places) or shape[2] <= BOX_COLUMNS:
       raise self._unlike(f'an output of shape {list(shape)}')
-    corners, score, label = self._decoded(output[0])
+    corners, scores = decoded(output[0], self._size, np)
     corners /= ratio
+    score, label = scores.max(1), scores.argmax(1)
     found = np.flatnonzero(score >= MIN_SCORE)
     kept = found[suppress(corners[found], score[found])]
     height, width = frame.shape
@@ -83,14 +84,6 @@ class YoloxDetector:
     image = np.full(self._size, PADDING, np.float32)
     image[:height, :width] = resized
     return np.repeat(image[None, None], 3, axis=1)
-
-  def _decoded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return corners in pixels of the input, scores and classes of all places."""
-    centres = (rows[:, :2] + self._centres) * self._strides
-    half = np.exp(np.minimum(rows[:, 2:4], 20)) * self._strides / 2
-    scores = np.clip(rows[:, 5:] * rows[:, 4:5], 0, 1)
-    corners = np.concatenate([centres - half, centres + half], axis=1)
-    return corners, scores.max(1), scores.argmax(1)
 
   def _unlike(self, found: str) -> UserError:
     return UserError(
