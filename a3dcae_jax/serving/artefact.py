@@ -73,10 +73,8 @@ def export_object_program(
   Returns:
     See `export_program`.
   """
-  count, batch = export.symbolic_shape('n, b')
-  frames = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)
-  rows = jax.ShapeDtypeStruct((batch, window), jnp.int32)
-  corners = jax.ShapeDtypeStruct((batch, 4), jnp.float32)
+  frames, rows = _clips(window, height, width)
+  corners = jax.ShapeDtypeStruct((rows.shape[0], 4), jnp.float32)
   return _export(on_cpu, elsewhere, jax.tree.map(_shape, dict(weights)), frames, rows, corners)
 
 
@@ -102,10 +100,17 @@ def export_detected_program(
   Returns:
     See `export_program`.
   """
+  frames, rows = _clips(window, height, width)
+  return _export(on_cpu, elsewhere, jax.tree.map(_shape, dict(arrays)), frames, rows)
+
+
+def _clips(
+  window: int, height: int, width: int
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+  """Return the shapes of frames and of the rows of clips, any number of each."""
   count, batch = export.symbolic_shape('n, b')
   frames = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)
-  rows = jax.ShapeDtypeStruct((batch, window), jnp.int32)
-  return _export(on_cpu, elsewhere, jax.tree.map(_shape, dict(arrays)), frames, rows)
+  return frames, jax.ShapeDtypeStruct((batch, window), jnp.int32)
 
 
 def _export(on_cpu, elsewhere, *shapes):
