@@ -134,22 +134,29 @@ def open_object_bundle(
   statistics = ObjectStatistics.from_arrays(arrays, statistics_path)
   detection = None
   if DETECTION in files:
-    detection = _open_detection(folder, files, {**weights, **statistics.program_arrays()})
+    others = {**weights, **statistics.program_arrays()}
+    detection = _open_detection(folder, files, others)
   own_files = {MODEL, WEIGHTS, STATISTICS, DETECTION, DETECTOR}
   extra_files = {name: content for name, content in files.items() if name not in own_files}
   return ObjectBundle(folder, manifest, model, weights, statistics, extra_files, detection)
 
 
 def _open_detection(
-  folder: pathlib.Path, files: Mapping[str, bytes], arrays: Mapping[str, np.ndarray]
+  folder: pathlib.Path, files: Mapping[str, bytes], others: Mapping[str, np.ndarray]
 ) -> Detection:
-  """Return the program that finds boxes, with all arrays that it reads."""
+  """Return the program that finds boxes, and the arrays of its detector.
+
+  Args:
+    folder: folder of the bundle.
+    files: name -> content.
+    others: the other arrays that the program reads.
+  """
   manifests.check_listed(folder, files, [DETECTOR])
   path = folder / DETECTION
   model = open_program(files[DETECTION], path)
   arguments_of(model, path, 3)
-  arrays = {**arrays, **unpack_arrays(files[DETECTOR], str(folder / DETECTOR))}
-  check_weights(folder / DETECTOR, DETECTION, model, arrays)
+  arrays = unpack_arrays(files[DETECTOR], str(folder / DETECTOR))
+  check_weights(folder / DETECTOR, DETECTION, model, {**others, **arrays})
   return Detection(model, arrays)
 
 
@@ -198,7 +205,8 @@ class ObjectBundle:
     self._model = compiled(model)
     self.finds_boxes = detection is not None
     if detection:
-      self._detector_arrays = jax.device_put(dict(detection.arrays))
+      others = {**statistics.program_arrays(), **detection.arrays}
+      self._detection_arrays = {**self._arrays, **jax.device_put(others)}
       self._detection = compiled(detection.model)
 
   def arrays(self, name: str) -> dict[str, np.ndarray]:
@@ -261,7 +269,7 @@ class ObjectBundle:
     self._check('rows', rows, 'int32', (None, self.window), 'B')
     if not len(frames) or not len(rows):
       raise UserError('an empty batch: give at least one frame and one clip')
-    return self._detection(self._detector_arrays, frames, rows)
+    return self._detection(self._detection_arrays, frames, rows)
 
   def score_video(self, frames: np.ndarray, boxes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return the score of each frame of a video; higher is more abnormal.
