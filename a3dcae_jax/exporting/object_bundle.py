@@ -73,14 +73,11 @@ def export_object_bundle(
   scorer = source.scorer
   settings = source.settings
   options = settings.objects
-  _, height, width = source.inputs.frame_means.shape
   model = export_object_program(
     object_program(scorer.recipe, 'cpu'),
     object_program(scorer.recipe, 'accelerator'),
     scorer.weights,
-    window=scorer.window,
-    height=height,
-    width=width,
+    **_sizes(source),
   )
   statistics = source.calibration.statistics()
   detection = None if source.model is None else _export_detection(source, statistics)
@@ -128,16 +125,19 @@ def _export_detection(source: ObjectBundleSource, statistics: ObjectStatistics) 
   weights = settings.eval.object_weights
   recipe = DetectedRecipe(source.scorer.recipe, source.model, settings.objects, weights)
   detector = detector_arrays(source.model)
-  _, height, width = source.inputs.frame_means.shape
   program = export_detected_program(
     detected_program(recipe, 'cpu'),
     detected_program(recipe, 'accelerator'),
     {**source.scorer.weights, **detector, **statistics.program_arrays()},
-    window=source.scorer.window,
-    height=height,
-    width=width,
+    **_sizes(source),
   )
   return Detection(program, detector)
+
+
+def _sizes(source: ObjectBundleSource) -> dict[str, int]:
+  """Return the sizes of the clips that the programs take."""
+  _, height, width = source.inputs.frame_means.shape
+  return {'window': source.scorer.window, 'height': height, 'width': width}
 
 
 def detector_model(detector: Detector) -> YoloxModel | None:

@@ -10,8 +10,7 @@ import pytest
 from jax import export
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import read_json, write_json
-from a3dcae_jax.evaluation.calibrate import find_input_statistics
+from a3dcae_jax.common.files import read_json
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.program import make_recipe, scoring_weights
 from a3dcae_jax.evaluation.scorer import BundleScorer
@@ -21,14 +20,14 @@ from a3dcae_jax.exporting.onnx_model import compare_ranking, convert_and_check
 from a3dcae_jax.models.inputs import UNIFORM_ROWS
 from a3dcae_jax.run import evaluate as run_evaluate
 from a3dcae_jax.run import export as run_export
-from a3dcae_jax.run import train, workdir
+from a3dcae_jax.run import train
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.baselines import NORMALISED
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
-from a3dcae_jax.training.checkpoints import Checkpoints
+from tests.exporting.runs import write_untrained_run
 from tests.tiny_run import tiny
 
 SETTINGS = {
@@ -54,15 +53,7 @@ def folder(tmp_path_factory):
 def untrained(folder, name, changes):
   """Return settings and folder of a run whose only checkpoint is untrained."""
   settings = tiny(folder, **{'eval.batch_size': 4} | changes)
-  run = folder / name
-  cache = open_cache(settings.data)
-  workdir.init_or_check_workdir(run, settings)
-  find_input_statistics('set', settings.input, cache).save(run)
-  write_json(run / 'provenance.json', workdir.provenance(cache.data_hash))
-  checkpoints = Checkpoints(run / 'checkpoints')
-  checkpoints.save(7, train.fresh_state(settings).replace(step=np.int32(7)))
-  checkpoints.close()
-  return settings, run
+  return settings, write_untrained_run(settings, folder / name)
 
 
 @pytest.fixture(scope='module', params=SETTINGS)

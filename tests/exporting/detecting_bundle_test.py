@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import write_json
-from a3dcae_jax.evaluation.calibrate import find_input_statistics
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.detectors import found_boxes
 from a3dcae_jax.objects.yolox_jax import JaxYolox
 from a3dcae_jax.run import export as run_export
-from a3dcae_jax.run import train, workdir
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
-from a3dcae_jax.training.checkpoints import Checkpoints
 from a3dcae_jax.watching.detector import make_box_finder
 from a3dcae_jax.watching.session import Options, detect
 from a3dcae_jax.watching.sources import find_sources
+from tests.exporting.runs import write_untrained_run
 from tests.objects.yolox_onnx import Network
 from tests.tiny_run import tiny
 from tests.watching.toy import write_video
@@ -45,14 +42,7 @@ def exported(tmp_path_factory):
     'eval.window_step': 2,
   }
   settings = tiny(folder, **changes)
-  run = folder / 'run'
-  cache = open_cache(settings.data)
-  workdir.init_or_check_workdir(run, settings)
-  find_input_statistics('set', settings.input, cache).save(run)
-  write_json(run / 'provenance.json', workdir.provenance(cache.data_hash))
-  checkpoints = Checkpoints(run / 'checkpoints')
-  checkpoints.save(7, train.fresh_state(settings).replace(step=np.int32(7)))
-  checkpoints.close()
+  run = write_untrained_run(settings, folder / 'run')
   with jax.numpy_dtype_promotion('standard'):
     run_export.export_run(run, folder / 'b.bundle')
   return settings, JaxYolox(path), load_bundle(folder / 'b.bundle')

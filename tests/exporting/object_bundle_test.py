@@ -25,7 +25,7 @@ from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.serving.bundle import load_bundle
-from a3dcae_jax.training.checkpoints import Checkpoints
+from tests.exporting.runs import write_untrained_run
 from tests.tiny_run import tiny
 
 PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'reference' / 'bundle.md'
@@ -51,17 +51,10 @@ def folder(tmp_path_factory):
 def untrained(folder):
   """Return settings and folder of a run whose only checkpoint is untrained."""
   settings = tiny(folder, **CHANGES)
-  run = folder / 'run'
   cache = open_cache(settings.data)
   for split in ('train', 'test'):  # in this process, so that none is started
     open_boxes(cache, make_detector('foreground'), split, processes=1)
-  workdir.init_or_check_workdir(run, settings)
-  find_input_statistics('set', settings.input, cache).save(run)
-  write_json(run / 'provenance.json', workdir.provenance(cache.data_hash))
-  checkpoints = Checkpoints(run / 'checkpoints')
-  checkpoints.save(7, train.fresh_state(settings).replace(step=np.int32(7)))
-  checkpoints.close()
-  return settings, run
+  return settings, write_untrained_run(settings, folder / 'run')
 
 
 @pytest.fixture(scope='module')
