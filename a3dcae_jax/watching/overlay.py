@@ -22,28 +22,24 @@ class OverlayWriter:
 
   Args:
     path: the file.
-    threshold: of the detector.
     error_scale: mean and deviation of the training errors, by which heat is coloured.
     is_live: whether the file must be readable while it is written, and is given up if the encoder
       is too slow; otherwise the encoder is waited for.
   """
 
-  def __init__(
-    self, path: pathlib.Path, threshold: float, error_scale: tuple[float, float], is_live: bool
-  ) -> None:
+  def __init__(self, path: pathlib.Path, error_scale: tuple[float, float], is_live: bool) -> None:
     self._writer = ClipWriter(path, waits=not is_live, grows=is_live)
-    self._threshold = threshold
     self._scale = error_scale
     self._scores: deque[float] = deque(maxlen=_SHOWN)
 
-  def add(self, scored: FrameScore, picture: Picture | None) -> None:
-    """Take the score of a frame, and its picture if it has one."""
+  def add(self, scored: FrameScore, picture: Picture | None, threshold: float) -> None:
+    """Take the score of a frame, its picture if it has one, and the threshold at its time."""
     import av
 
     self._scores.append(scored.score)
     if picture is None:
       return
-    image = draw(picture.image.to_image(), scored, list(self._scores), self._threshold, self._scale)
+    image = draw(picture.image.to_image(), scored, list(self._scores), threshold, self._scale)
     frame = av.VideoFrame.from_image(image).reformat(format='yuv420p')
     self._writer.add(Picture(picture.frame, picture.time_s, frame))
 

@@ -380,7 +380,7 @@ class Session:
     overlay = None
     if options.overlay:
       path = overlay_path(folder.path, source)
-      overlay = OverlayWriter(path, threshold, error_scale(bundle), is_live=source.is_live)
+      overlay = OverlayWriter(path, error_scale(bundle), is_live=source.is_live)
     reader = Reader(
       source,
       self._wake,

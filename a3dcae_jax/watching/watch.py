@@ -146,6 +146,11 @@ class Watch:
     self.fault = ''
 
   @property
+  def threshold(self) -> float:
+    """The score from which on a frame is abnormal, now."""
+    return self._detector.threshold
+
+  @property
   def dropped_files(self) -> int:
     """Number of stills, clips and lines that could not be written."""
     overlay = self._parts.overlay
@@ -202,13 +207,13 @@ class Watch:
     self._follow(scored, frame)
     if change:
       self._change_event(change, frame)
-    elif self._open and score >= self._detector.threshold:
+    elif self._open and score >= self.threshold:
       self._update_event(frame)
     event = self._open['id'] if self._open else ''
     time_s = frame.wall_s if self.source.is_live else frame.time_s
     self.folder.scores.add(f'{frame.index},{time_s:.3f},{scored.score:.6g},{event}')
     if self._parts.overlay:
-      self._parts.overlay.add(scored, frame.picture)
+      self._parts.overlay.add(scored, frame.picture, self.threshold)
     if self.view:
       self.view.add(scored, frame.picture, frame.wall_s)
 
@@ -268,7 +273,7 @@ class Watch:
 
   def _follow(self, scored: FrameScore, frame: _Waiting) -> None:
     """Remember the abnormal frame with the highest score so far."""
-    if scored.score < self._detector.threshold:
+    if scored.score < self.threshold:
       if not self._detector.is_open and not self._open:
         self._best = None
     elif self._best is None or scored.score > self._best.score:
@@ -305,7 +310,7 @@ class Watch:
     box = self._best.box
     record = self._record('abnormal', kind, self._open['id'], frame)
     record |= {key: self._open[key] for key in EventChange._fields[1:]}
-    record['threshold'] = self._detector.threshold
+    record['threshold'] = self.threshold
     record['box'] = [round(share, 4) for share in box] if box else None
     record['still'] = f'{EVENT_FILES}/{self._open["id"]}.jpg'
     record['clip'] = f'{EVENT_FILES}/{self._open["id"]}.mp4'

@@ -71,7 +71,7 @@ class SourceView:
   Attributes:
     number: names it in addresses; no two views have the same one.
     source: the source.
-    threshold: the score from which on a frame is abnormal.
+    threshold: the score from which on a frame is abnormal, now.
   """
 
   def __init__(self, number: int, source: Source, threshold: float) -> None:
@@ -116,7 +116,7 @@ class SourceView:
         self._shown = Shown(picture, scored, score >= self.threshold)
 
   def measure(self, watch: Watch) -> None:
-    """Copy the counts of the source; called about once per second."""
+    """Copy counts and threshold of the source; called about once per second."""
     counts = Counts(
       captured=watch.reader.captured,
       scored=watch.scored,
@@ -127,6 +127,7 @@ class SourceView:
     now_s = time.monotonic()
     with self._lock:
       self._counts = counts
+      self.threshold = watch.threshold
       self._fault = watch.fault
       passed_s = max(now_s - self._rated_s, 0.1)
       if passed_s >= _RATE_S or not any(self._rates):

@@ -6,7 +6,7 @@ const STATE_MS = 800;
 const TIMELINE_MS = 5000;
 const PICTURES_AT_ONCE = 3;
 const PICTURE_MS = 160; // between two pictures of a camera
-const TURN_MS = 60; // between two pictures of any cameras, since drawing them takes time from detect
+const TURN_MS = 60; // between two pictures of any cameras: drawing them takes time from detect
 const FAULTS = {
   lost: 'lost, reconnecting', stalled: 'no frames', frozen: 'frozen', black: 'black',
   covered: 'covered', moved: 'moved', size: 'other size',
@@ -270,6 +270,7 @@ async function updateTimeline() {
   for (const source of found.sources) {
     if (!strips.has(source.number)) strips.set(source.number, addStrip(source));
     const strip = strips.get(source.number);
+    strip.threshold = source.threshold; // it may depend on the hour
     const before = strip.scores.filter((value) => value[0] < after);
     const oldest = (found.time - 3600 * found.hours) / found.step_s;
     strip.scores = [...before, ...source.scores].filter((value) => value[0] >= oldest);
@@ -280,7 +281,7 @@ async function updateTimeline() {
 function addStrip(source) {
   const root = copyOf('strip');
   root.querySelector('.name').textContent = source.name;
-  const strip = {root, name: source.name, threshold: source.threshold, scores: []};
+  const strip = {root, name: source.name, scores: []};
   byId('strips').insertBefore(root, byId('axis'));
   const canvas = root.querySelector('canvas');
   canvas.addEventListener('pointermove', (event) => readOut(strip, event));
@@ -362,8 +363,8 @@ function readOut(strip, event) {
   const time = timeAt(event);
   const index = Math.floor(time / timeline.step_s);
   const value = strip.scores.find((each) => each[0] === index);
-  byId('readout').textContent =
-    `${strip.name}, ${clock.format(new Date(1000 * time))}: ${value ? `score ${shown(value[1])}` : 'no score'}`;
+  const score = value ? `score ${shown(value[1])}` : 'no score';
+  byId('readout').textContent = `${strip.name}, ${clock.format(new Date(1000 * time))}: ${score}`;
 }
 
 function openNearest(strip, event) {
@@ -423,13 +424,15 @@ function showEvents(found) {
     if (!items.has(event.key)) items.set(event.key, addEvent(event));
     const item = items.get(event.key);
     showEvent(item, event);
-    if (root.children[index] !== item.root) root.insertBefore(item.root, root.children[index] || null);
+    const present = root.children[index];
+    if (present !== item.root) root.insertBefore(item.root, present || null);
   });
   byId('no-events').hidden = found.total > 0;
   byId('newer').disabled = found.first === 0;
   byId('older').disabled = found.first + found.count >= found.total;
+  const last = found.first + found.events.length;
   byId('place').textContent = found.total
-    ? `${found.first + 1}–${found.first + found.events.length} of ${number.format(found.total)}` : '';
+    ? `${found.first + 1}–${last} of ${number.format(found.total)}` : '';
 }
 
 function addEvent(event) {
@@ -453,7 +456,8 @@ function showEvent(item, event) {
   const before = item.event;
   item.event = event;
   const title = root.querySelector('h3');
-  title.textContent = event.kind === 'abnormal' ? event.source : `${event.source}: ${words(event.kind)}`;
+  title.textContent = event.source;
+  if (event.kind !== 'abnormal') title.append(`: ${words(event.kind)}`);
   if (event.is_open) title.append(tag('now', 'open'));
   if (event.is_normal) title.append(tag('marked as normal', ''));
   const frame = event.frame === null ? '' : `, frame\u00a0${number.format(event.frame)}`;
@@ -562,7 +566,7 @@ byId('viewer').addEventListener('click', (event) => {
   if (event.target === byId('viewer')) byId('viewer').close();
 });
 const redraw = () => {
-  for (const camera of cameras.values()) drawPlot(camera.root.querySelector('.plot'), camera.source);
+  for (const {root, source} of cameras.values()) drawPlot(root.querySelector('.plot'), source);
   drawTimeline();
 };
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);

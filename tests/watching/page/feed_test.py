@@ -76,6 +76,15 @@ def test_the_state_follows_events_and_faults(feed):
   assert view.state()['state'] == 'ended'
 
 
+def test_the_threshold_is_that_of_the_hour(feed):
+  view = feed.begin(source(), 5.0)
+  assert view.state()['threshold'] == 5.0
+  feed.measure([watch(view, threshold=7.0)])
+  assert view.state()['threshold'] == 7.0
+  view.add(scored(0, 6.0), made.picture(0), START_S)
+  assert not view.shown.is_abnormal
+
+
 def test_rates_are_those_of_the_last_seconds(feed, monkeypatch):
   now = [100.0]
   monkeypatch.setattr(feeds.time, 'monotonic', lambda: now[0])

@@ -36,9 +36,15 @@ def record(kind, change, name, *, at_s=0.0, source='door', **more):
   return values | {'time': time.isoformat(timespec='milliseconds')} | more
 
 
-def watch(view, *, captured=0, scored=0, dropped=0, fault='', events=0):
+def watch(view, *, captured=0, scored=0, dropped=0, fault='', events=0, threshold=5.0):
   """Return what `SourceView.measure` reads of a watch."""
   reader = types.SimpleNamespace(captured=captured, dropped=dropped)
   return types.SimpleNamespace(
-    view=view, reader=reader, scored=scored, dropped_files=0, events=events, fault=fault
+    view=view,
+    reader=reader,
+    scored=scored,
+    dropped_files=0,
+    events=events,
+    fault=fault,
+    threshold=threshold,
   )
