@@ -33,7 +33,7 @@ class OverlayWriter:
     self._scores: deque[float] = deque(maxlen=_SHOWN)
 
   def add(self, scored: FrameScore, picture: Picture | None, threshold: float) -> None:
-    """Take the score of a frame, its picture if it has one, and the threshold at its time."""
+    """Take the score of a frame, its picture if it has one, and the threshold."""
     import av
 
     self._scores.append(scored.score)
