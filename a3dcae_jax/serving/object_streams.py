@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
@@ -11,7 +12,7 @@ from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, object_errors, vertical_edges
 from a3dcae_jax.serving.video import FrameError, object_rows
 
-_CLIPS = 4  # clips per batch
+_CLIPS = 4  # clips per batch; one where CPUs find the boxes
 _BATCH_SIZES = (64, 8)  # objects per batch; only the smaller one is padded
 
 
@@ -119,6 +120,9 @@ class ObjectProgram:
 
   def __init__(self, bundle: ObjectBundle) -> None:
     self._bundle = bundle
+    # CPUs take as long for a batch as for its clips one by one, so empty places would cost as much
+    # as clips.
+    self._searched = 1 if jax.default_backend() == 'cpu' else _CLIPS
     self._rows = np.arange(_CLIPS * bundle.window, dtype=np.int32).reshape(_CLIPS, -1)
 
   def warm_up(self, streams: int) -> None:
@@ -138,9 +142,10 @@ class ObjectProgram:
     for stream in streams:
       waiting += [(stream, item) for item in stream.complete]
       stream.complete = []
-    searched = _in_batches(self._found, [item for _, item in waiting if item.corners is None])
+    to_search = [item for _, item in waiting if item.corners is None]
+    searched = _in_batches(self._found, to_search, self._searched)
     given = [item for _, item in waiting if item.corners is not None and item.clip is not None]
-    measured = _in_batches(self._run, given)
+    measured = _in_batches(self._run, given, _CLIPS)
     for stream, item in waiting:
       if item.corners is None:
         objects = next(searched)
@@ -151,8 +156,10 @@ class ObjectProgram:
 
   def _found(self, items: Sequence[ObjectClip]) -> list[np.ndarray]:
     """Return box and error of the objects that the bundle finds in each clip, [M, 5]."""
-    frames = np.concatenate([items[index % len(items)].clip for index in range(_CLIPS)])
-    corners, valid, errors, _ = map(np.asarray, self._bundle.score_clips(frames, self._rows))
+    size = self._searched
+    frames = np.concatenate([items[index % len(items)].clip for index in range(size)])
+    scored = self._bundle.score_clips(frames, self._rows[:size])
+    corners, valid, errors, _ = map(np.asarray, scored)
     self._check_finite(errors)
     objects = []
     for index, item in enumerate(items):
@@ -191,8 +198,8 @@ class ObjectProgram:
 
 
 def _in_batches(
-  run: Callable[[Sequence[ObjectClip]], list[np.ndarray]], items: Sequence[ObjectClip]
+  run: Callable[[Sequence[ObjectClip]], list[np.ndarray]], items: Sequence[ObjectClip], size: int
 ) -> Iterator[np.ndarray]:
-  """Yield what a program returns for each clip, in batches of `_CLIPS`."""
-  for start in range(0, len(items), _CLIPS):
-    yield from run(items[start : start + _CLIPS])
+  """Yield what a program returns for each clip, in batches of a size."""
+  for start in range(0, len(items), size):
+    yield from run(items[start : start + size])

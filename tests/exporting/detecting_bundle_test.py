@@ -82,6 +82,24 @@ def test_ignored_objects_do_not_count(exported):
 
 
 @pytest.mark.slow
+def test_cpus_search_no_clip_twice(exported, monkeypatch):
+  settings, _, bundle = exported
+  score_clips = bundle.score_clips
+  searched = []
+
+  def counted(frames, rows):
+    searched.append(len(rows))
+    return score_clips(frames, rows)
+
+  monkeypatch.setattr(bundle, 'score_clips', counted)
+  scorer = StreamScorer(bundle)
+  for frame in open_cache(settings.data).test.frames[:5]:
+    scorer.add(frame)
+  assert len(scorer.flush()) == 5
+  assert sum(searched) == 3  # frames 0, 2 and 4
+
+
+@pytest.mark.slow
 def test_detect_needs_no_file_of_the_detector(exported, tmp_path):
   settings, _, bundle = exported
   frames = open_cache(settings.data).test.frames[:20]
