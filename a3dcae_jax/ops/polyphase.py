@@ -231,11 +231,11 @@ def deconv_unpooled(
   Returns:
     [B, T, 2*H, 2*W, 1], data type of `values`.
   """
+  weights = phase_weights(kernel)
   if pool_indices is None:
-    at_upper_left = phase_weights(kernel)[:, 0].astype(values.dtype)
-    patches = materialise(values @ at_upper_left.T)
-    return overlap_add(patches, kernel.shape[1:3])
-  patches = unpool_patches(values, pool_indices, phase_weights(kernel), implementation)
+    patches = materialise(values @ weights[:, 0].astype(values.dtype).T)
+  else:
+    patches = unpool_patches(values, pool_indices, weights, implementation)
   return overlap_add(patches, kernel.shape[1:3])
 
 
