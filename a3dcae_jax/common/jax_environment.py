@@ -52,7 +52,7 @@ def check_settings() -> None:
 def _check_flags(flags: str) -> None:
   """Check that XLA knows the flags.
 
-  It would end the process at one that it does not know. A known flag is a text in JAX's library,
+  XLA ends the process at a flag that it does not know. A known flag is a text in JAX's library,
   which takes less time to search than starting XLA in another process. Plug-ins have flags of their
   own, so nothing is checked where one is installed.
 

@@ -17,7 +17,7 @@ from a3dcae_jax.data.notes import Note, collect_notes, note
 from a3dcae_jax.data.sources import find_sources
 from a3dcae_jax.data.video import Video, masks_of_regions, resize, resize_mask
 
-_MOST_MARKED = 0.9  # mean of the masks of a video in which something was marked on purpose
+_MOST_MARKED = 0.9  # masks with a higher mean probably mark the background
 _DARK = 16  # no pixel of a video that shows anything is below this
 
 

@@ -17,7 +17,7 @@ BLOCK_PX = 8
 """Side of the squares of a frame whose mean error is kept, in pixels."""
 
 _BATCH_SIZES = (16, 4, 1)  # of windows; each is compiled once, when it is first needed
-_CPU_BATCH = 4  # at most: larger ones are no faster on CPUs, and all their scores come last
+_CPU_BATCH = 4  # at most: larger ones are no faster on CPUs, and their scores come later
 
 
 class Window(NamedTuple):
