@@ -58,6 +58,8 @@ from a3dcae_jax.cli.command import (
 )
 from a3dcae_jax.common.jax_environment import check_devices
 
+_READING_MODES = ('pipeline', 'ingest', 'decode', 'start', 'objects')
+
 _PRESET = flags.DEFINE_list(
   'preset',
   ['small'],
@@ -128,10 +130,23 @@ def main() -> None:
   """Measure what the flags ask for."""
   if 'stream' in _MODES.value:
     _measure_cameras()
-  elif {'pipeline', 'ingest', 'decode', 'start', 'objects'} & set(_MODES.value):
+    return
+  _check_modes()  # imports NumPy, before which the mode stream sets the threads of BLAS
+  if set(_READING_MODES) & set(_MODES.value):
     _measure_reading()
   else:
     _measure_programs()
+
+
+def _check_modes() -> None:
+  """Check that all modes exist."""
+  from a3dcae_jax.common.errors import UserError
+  from a3dcae_jax.measuring.programs import MODES, OBJECT_MODES
+
+  known = (*MODES, *OBJECT_MODES, *_READING_MODES, 'stream')
+  for mode in _MODES.value:
+    if mode not in known:
+      raise UserError(f'--modes {mode!r}: known are {", ".join(known)}')
 
 
 def _measure_cameras() -> None:

@@ -295,6 +295,11 @@ def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word)
       ['detect', '--bundle=b', '--threshold=1', '--thresholds_by_hour=x', '-'],
       '--threshold and --thresholds_by_hour exclude',
     ),
+    (
+      ['benchmark', '--modes=infer,nope'],
+      "--modes 'nope': known are infer, train, object_infer, object_train, pipeline, ingest, "
+      'decode, start, objects, stream',
+    ),
     (['benchmark', '--modes=stream,infer'], '--modes=stream,infer: stream goes with no other'),
     (['benchmark', '--reps=0'], '--reps (=0) must be a positive'),
     (['aot', '--batch=8,x'], '--batch (=x)'),
