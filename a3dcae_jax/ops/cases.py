@@ -26,7 +26,7 @@ class StridedCase(NamedTuple):
     name: name of the test.
     shape: [B, T, H, W, Cin] of the input.
     kernel: size (kt, kh, kw).
-    strides: (st, sh, sw).
+    strides: (st, sh, sw); after un-pooling, its window.
     features: output channels.
   """
 
