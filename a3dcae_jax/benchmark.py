@@ -217,7 +217,7 @@ def _reading_rows(mode: str, batches: Sequence[int]) -> list[dict[str, Any]]:
   from a3dcae_jax.measuring import decoding, input_pipeline, object_rates, starting
 
   if mode == 'start':
-    return _printed((starting.measure_imports(), *starting.measure_all_starts()), starting.describe)
+    return _printed(starting.measure_all_starts(), starting.describe)
   if mode == 'decode':
     rows = decoding.measure_decoding({'detect': _watch}, reps=_REPS.value)
     return _printed(rows, decoding.describe)

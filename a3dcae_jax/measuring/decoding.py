@@ -7,7 +7,7 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ class Footage(NamedTuple):
 Read = Callable[[pathlib.Path], Any]
 
 
-def measure_decoding(readers: Mapping[str, Read], *, reps: int) -> list[dict[str, Any]]:
+def measure_decoding(readers: Mapping[str, Read], *, reps: int) -> Iterator[dict[str, Any]]:
   """Measure all codecs and sizes.
 
   Args:
@@ -54,17 +54,15 @@ def measure_decoding(readers: Mapping[str, Read], *, reps: int) -> list[dict[str
       each core.
     reps: repetitions, of which the fastest counts.
 
-  Returns:
+  Yields:
     A row for each codec, size and way of reading: frames_per_s, and its share of the decoder alone
     with all cores.
   """
-  rows = []
   with tempfile.TemporaryDirectory(prefix='decoding-') as folder:
     for codec in CODECS:
       for size in SIZES:
         footage = make_footage(pathlib.Path(folder), codec, size, _FRAMES)
-        rows += measure_footage(footage, readers, reps)
-  return rows
+        yield from measure_footage(footage, readers, reps)
 
 
 def make_footage(folder: pathlib.Path, codec: str, size: tuple[int, int], frames: int) -> Footage:

@@ -24,7 +24,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
 from a3dcae_jax.serving.images import grey_levels, resized
 from a3dcae_jax.serving.object_bundle import ObjectBundle
-from a3dcae_jax.serving.stream import FrameScore, StreamScorer
+from a3dcae_jax.serving.stream import FrameScore
 from a3dcae_jax.watching.capture import (
   Captured,
   Format,
@@ -65,11 +65,6 @@ class Detector(NamedTuple):
   bundle: Bundle | ObjectBundle
   finder: BoxFinder | None
 
-  @property
-  def latency_frames(self) -> int:
-    """How many later frames a score depends on at most."""
-    return StreamScorer(self.bundle).latency_frames
-
 
 def measure_cameras(
   folder: str, *, detector: str = '', cameras: int = 0, seconds: float = 10.0
@@ -96,7 +91,7 @@ def measure_cameras(
       yield {'mode': 'stream', 'kind': kind, **row}
     arguments = [f'--detector={detector}'] if detector else []
     first_s = first_score_s(folder, video, arguments)
-    window_s = (opened.latency_frames + 1) / FRAMES_PER_S
+    window_s = row['floor_s'] + 1 / FRAMES_PER_S
     yield {'mode': 'stream', 'kind': 'start', 'first_score_s': first_s, 'window_s': window_s}
 
 
