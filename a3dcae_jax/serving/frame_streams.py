@@ -11,13 +11,14 @@ import numpy as np
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle
+from a3dcae_jax.serving.side_by_side import batch_map
 from a3dcae_jax.serving.video import FrameError, cut_windows
 
 BLOCK_PX = 8
 """Side of the squares of a frame whose mean error is kept, in pixels."""
 
 _BATCH_SIZES = (16, 4, 1)  # of windows; each is compiled once, when it is first needed
-_CPU_BATCH = 4  # at most: larger ones are no faster on CPUs, and their scores come later
+_CPU_BATCH_SIZES = (1,)  # CPUs compute windows side by side instead
 
 
 class Window(NamedTuple):
@@ -153,14 +154,12 @@ class FrameProgram:
     if calibration['per_position']:
       self._position_mean = np.asarray(calibration['position_mean'])
     self._squares = jax.jit(_mean_of_squares)
-    self._sizes = _BATCH_SIZES
+    self._sizes = _CPU_BATCH_SIZES if jax.default_backend() == 'cpu' else _BATCH_SIZES
+    self._map = batch_map()
 
-  def warm_up(self, streams: int) -> None:
-    """Compile all batches that a number of streams will use."""
+  def warm_up(self) -> None:
+    """Compile the batches that any number of streams needs."""
     shape = (self._bundle.window, self._bundle.height, self._bundle.width)
-    if jax.default_backend() == 'cpu':
-      most = min(streams, _CPU_BATCH)
-      self._sizes = tuple(size for size in _BATCH_SIZES if size <= most)
     for size in self._sizes:
       self._run(np.zeros((size, *shape), np.uint8))
 
@@ -170,13 +169,14 @@ class FrameProgram:
     for stream in streams:
       waiting += [(stream, window) for window in stream.complete]
       stream.complete = []
+    ends = np.cumsum(batch_sizes(len(waiting), self._sizes))[:-1]
+    clips = np.split(np.stack([window.clip for _, window in waiting]), ends) if waiting else []
     start = 0
-    for size in batch_sizes(len(waiting), self._sizes):
-      batch = waiting[start : start + size]
-      start += size
-      errors, heat = self._run(np.stack([window.clip for _, window in batch]))
-      for (stream, window), window_errors, squares in zip(batch, errors, heat, strict=True):
+    for errors, heat in self._map(self._run, clips):
+      for window_errors, squares in zip(errors, heat, strict=True):
+        stream, window = waiting[start]
         stream.put(window, window_errors, squares)
+        start += 1
 
   def _run(self, clips):
     """Return errors [B, T] and heat [B, T, h, w], both float64."""

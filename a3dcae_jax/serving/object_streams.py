@@ -1,5 +1,6 @@
 """Streams scored by objects: the clips of objects, and the error of each frame."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS, object_errors, vertical_edges
+from a3dcae_jax.serving.side_by_side import batch_map
 from a3dcae_jax.serving.video import FrameError, object_rows
 
 _CLIPS = 4  # clips per batch; one where CPUs find the boxes
@@ -123,11 +125,11 @@ class ObjectProgram:
     # CPUs take as long for a batch as for its clips one by one, so empty places would cost as much
     # as clips.
     self._searched = 1 if jax.default_backend() == 'cpu' else _CLIPS
+    self._map = batch_map()
     self._rows = np.arange(_CLIPS * bundle.window, dtype=np.int32).reshape(_CLIPS, -1)
 
-  def warm_up(self, streams: int) -> None:
+  def warm_up(self) -> None:
     """Compile the batches that any number of streams needs."""
-    del streams
     clip = np.zeros((self._bundle.window, self._bundle.height, self._bundle.width), np.uint8)
     if self._bundle.finds_boxes:
       self._found([ObjectClip(clip, None)])
@@ -143,9 +145,9 @@ class ObjectProgram:
       waiting += [(stream, item) for item in stream.complete]
       stream.complete = []
     to_search = [item for _, item in waiting if item.corners is None]
-    searched = _in_batches(self._found, to_search, self._searched)
+    searched = self._in_batches(self._found, to_search, self._searched)
     given = [item for _, item in waiting if item.corners is not None and item.clip is not None]
-    measured = _in_batches(self._run, given, _CLIPS)
+    measured = self._in_batches(self._run, given, _CLIPS)
     for stream, item in waiting:
       if item.corners is None:
         objects = next(searched)
@@ -153,6 +155,16 @@ class ObjectProgram:
         own = np.zeros(0) if item.clip is None else next(measured)
         objects = np.column_stack([item.corners, own])
       stream.put(objects.astype(np.float64))
+
+  def _in_batches(
+    self,
+    run: Callable[[Sequence[ObjectClip]], list[np.ndarray]],
+    items: Sequence[ObjectClip],
+    size: int,
+  ) -> Iterator[np.ndarray]:
+    """Yield what a program returns for each clip, in batches of a size."""
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    return itertools.chain.from_iterable(self._map(run, batches))
 
   def _found(self, items: Sequence[ObjectClip]) -> list[np.ndarray]:
     """Return box and error of the objects that the bundle finds in each clip, [M, 5]."""
@@ -195,11 +207,3 @@ class ObjectProgram:
     edges = vertical_edges(corners, self._bundle.height)
     zscores = self._bundle.statistics.zscores(edges, measurements)
     return np.split(object_errors(zscores, self._bundle.weights), np.cumsum(counts)[:-1])
-
-
-def _in_batches(
-  run: Callable[[Sequence[ObjectClip]], list[np.ndarray]], items: Sequence[ObjectClip], size: int
-) -> Iterator[np.ndarray]:
-  """Yield what a program returns for each clip, in batches of a size."""
-  for start in range(0, len(items), size):
-    yield from run(items[start : start + size])

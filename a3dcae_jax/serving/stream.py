@@ -100,7 +100,7 @@ class StreamScorer:
 
   def warm_up(self) -> None:
     """Compile the program now, so that no frame has to wait for it."""
-    self._program.warm_up(len(self._streams))
+    self._program.warm_up()
 
   def add(
     self,

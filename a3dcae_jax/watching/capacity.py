@@ -191,10 +191,10 @@ class _Trial(Session):
     watch = self.watches[scored.stream]
     now_s = time.monotonic()
     if watch.latest_s < _SETTLE_S:
-      self._latencies.clear()
+      return
+    if not self._latencies:
       self._start_s, self._start_cpu_s = now_s, time.process_time()
-    else:
-      self._latencies.append(now_s - self._begun_s[watch.source.name] - watch.latest_s)
+    self._latencies.append(now_s - self._begun_s[watch.source.name] - watch.latest_s)
 
   def _look_after(self) -> None:
     super()._look_after()
