@@ -35,8 +35,9 @@ cache, with the networks of the variant `best`.
 
 `stream` finds how many cameras of 25 frames/s `detect` carries on this machine: no frame is
 dropped, and 99 % of the scores come at most 0.5 s later than their windows allow. Cameras are
-simulated, with frames in memory and then with H.264 of 640x360 that is decoded. Without --bundle, a
-detector with random parameters is measured, whose windows lie back to back.
+simulated: with frames in memory; with H.264 of 640x360 that is decoded; and the same while a
+browser on this machine shows the live page. Without --bundle, a detector with random parameters is
+measured, whose windows lie back to back.
 """
 
 import functools

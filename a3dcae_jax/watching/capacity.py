@@ -1,7 +1,8 @@
 """How many cameras this machine carries: `detect` on simulated cameras.
 
-A camera gives 25 frames a second, ready in memory or as video that is still to be decoded. It is
-carried if no frame is dropped and scores come at most `SLACK_S` later than its windows allow.
+A camera gives 25 frames a second, ready in memory or as video that is still to be decoded. The live
+page may be looked at meanwhile. A camera is carried if no frame is dropped and scores come at most
+`SLACK_S` later than its windows allow.
 """
 
 import contextlib
@@ -34,8 +35,11 @@ from a3dcae_jax.watching.capture import (
 )
 from a3dcae_jax.watching.detector import BoxFinder, make_box_finder, mean_images
 from a3dcae_jax.watching.output import claim_folder
+from a3dcae_jax.watching.page.access import Address
+from a3dcae_jax.watching.page.browser import Browser
+from a3dcae_jax.watching.page.server import PageServer, missing_package
 from a3dcae_jax.watching.recorder import clip_codec
-from a3dcae_jax.watching.session import FIRST_SCORE, Options, Session
+from a3dcae_jax.watching.session import FIRST_SCORE, Options, Session, start_page
 from a3dcae_jax.watching.sources import Source
 
 FRAMES_PER_S = 25
@@ -49,6 +53,12 @@ _BIT_RATE = 800_000  # as cameras have it at this size
 _MEMORY_FRAMES = 50
 _SETTLE_S = 1.0  # at the start of each camera, which are not measured
 _OUT_OF_REACH = 1e9  # a threshold without events
+
+_KINDS = {
+  'scoring': 'frames in memory',
+  'decoding': 'with decoding of 640x360',
+  'page': 'with decoding and a browser that shows the page',
+}
 
 Camera = Callable[[float], Iterator[Captured]]
 """Time at which it begins, as `time.monotonic()` -> its frames, in real time, for ever."""
@@ -71,6 +81,8 @@ def measure_cameras(
 ) -> Iterator[dict[str, Any]]:
   """Yield a row for each kind of camera, and one on the first score.
 
+  The kinds are frames in memory, decoding, and decoding while a browser shows the page.
+
   Args:
     folder: of the bundle.
     detector: file of the detector of boxes; '' if the bundle needs none.
@@ -81,12 +93,13 @@ def measure_cameras(
   opened = Detector(bundle, make_box_finder(bundle, detector))
   with tempfile.TemporaryDirectory(prefix='video-') as place:
     video = write_video(pathlib.Path(place) / 'camera.mp4', scene_of(bundle))
-    kinds: Mapping[str, Camera] = {
-      'scoring': memory_camera(bundle),
-      'decoding': video_camera(bundle, video),
-    }
+    decoded = video_camera(bundle, video)
+    kinds = {'scoring': memory_camera(bundle), 'decoding': decoded, 'page': decoded}
     for kind, camera in kinds.items():
-      trial = functools.partial(try_cameras, opened, camera, seconds)
+      if kind == 'page' and (missing := missing_package()):
+        yield {'mode': 'stream', 'kind': kind, 'missing': missing}
+        continue
+      trial = functools.partial(try_cameras, opened, camera, seconds, has_page=kind == 'page')
       row = trial(cameras) if cameras else most_carried(trial)
       yield {'mode': 'stream', 'kind': kind, **row}
     arguments = [f'--detector={detector}'] if detector else []
@@ -102,12 +115,18 @@ def describe(row: Mapping[str, Any]) -> str:
       f'first score {row["first_score_s"]:.1f} s after a warm start from a file; with a camera '
       f'{row["window_s"]:.1f} s later, when its first window is complete'
     )
-  how = 'with decoding of 640x360' if row['kind'] == 'decoding' else 'frames in memory'
+  if 'missing' in row:
+    return (
+      f'cameras {_KINDS[row["kind"]]}: not measured, since {row["missing"]} is not installed; '
+      "pip install 'a3dcae_jax[serve]'"
+    )
+  shown = f', {row["pictures_per_s"]:.1f} pictures/s shown' if row['kind'] == 'page' else ''
   return (
-    f'{row["cameras"]} cameras, {how}: {"carried" if row["is_carried"] else "NOT carried"}, '
+    f'{row["cameras"]} cameras, {_KINDS[row["kind"]]}: '
+    f'{"carried" if row["is_carried"] else "NOT carried"}, '
     f'{row["frames_per_s"]:,.0f} frames/s, latency {row["latency_median_s"]:.2f} s median, '
     f'{row["latency_99_s"]:.2f} s 99 % (floor {row["floor_s"]:.2f} s), '
-    f'{row["dropped"]} dropped, {row["cpus"]:.1f} CPUs busy'
+    f'{row["dropped"]} dropped, {row["cpus"]:.1f} CPUs busy{shown}'
   )
 
 
@@ -137,7 +156,9 @@ def most_carried(trial: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
   return best
 
 
-def try_cameras(detector: Detector, camera: Camera, seconds: float, cameras: int) -> dict[str, Any]:
+def try_cameras(
+  detector: Detector, camera: Camera, seconds: float, cameras: int, *, has_page: bool = False
+) -> dict[str, Any]:
   """Watch simulated cameras for some seconds.
 
   Args:
@@ -145,11 +166,12 @@ def try_cameras(detector: Detector, camera: Camera, seconds: float, cameras: int
     camera: opens a camera.
     seconds: duration.
     cameras: how many of them.
+    has_page: whether a browser shows the live page.
 
   Returns:
     cameras, is_carried, seconds, frames_per_s scored, latency_median_s, latency_99_s, floor_s (the
-    longest latency on an infinitely fast machine), dropped frames, and cpus, the number of
-    processors that were busy.
+    longest latency on an infinitely fast machine), dropped frames, cpus, the number of processors
+    that were busy, and pictures_per_s that the browser has got.
   """
   with tempfile.TemporaryDirectory(prefix='cameras-') as folder:
     options = Options(
@@ -161,11 +183,26 @@ def try_cameras(detector: Detector, camera: Camera, seconds: float, cameras: int
     claim_folder(options.out)
     session = _Trial(detector, options, camera)
     sources = [Source(f'camera{i}', 'address', f'camera{i}', f'camera {i}') for i in range(cameras)]
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as page:
+      browser = page.enter_context(_shown(session, sources, options)) if has_page else None
       session.run(sources)
       row = session.row(cameras)
+      row['pictures_per_s'] = browser.pictures_per_s if browser else 0.0
       session.close()
   return row
+
+
+@contextlib.contextmanager
+def _shown(session: '_Trial', sources: Sequence[Source], options: Options) -> Iterator[Browser]:
+  """Serve the live page of a session, and look at it, until the block ends."""
+  page = PageServer(Address('127.0.0.1', 0), '')
+  session.feed = start_page(page, session.bundle, sources, options.out)
+  browser = Browser(page.address.port)
+  try:
+    yield browser
+  finally:
+    browser.close()
+    page.close()
 
 
 class _Trial(Session):
@@ -173,6 +210,7 @@ class _Trial(Session):
 
   def __init__(self, detector: Detector, options: Options, camera: Camera) -> None:
     super().__init__(detector.bundle, options, detector.finder, {}, ())
+    self.bundle = detector.bundle
     self._camera = camera
     self._rng = np.random.default_rng(0)
     self._begun_s: dict[str, float] = {}

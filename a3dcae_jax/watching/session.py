@@ -120,7 +120,7 @@ def detect(
   claim_folder(options.out)
   print(session.begin_line(), flush=True)
   if page:
-    session.feed = _start_page(page, bundle, sources, options.out)
+    session.feed = start_page(page, bundle, sources, options.out)
   try:
     with _stopped_by_signals(session.stop):
       session.run(sources)
@@ -133,7 +133,7 @@ def detect(
   return session.failed
 
 
-def _start_page(
+def start_page(
   page: PageServer, bundle: Bundle | ObjectBundle, sources: Sequence[Source], out: pathlib.Path
 ) -> Feed:
   """Serve the page and return what it shows; events of earlier calls are in it."""

@@ -1,6 +1,8 @@
 """How many cameras are carried: the search, and trials through `detect` itself."""
 
+import importlib.resources
 import itertools
+import re
 
 import pytest
 
@@ -9,6 +11,7 @@ from a3dcae_jax.data.video_file import read_video
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.watching import capacity
 from a3dcae_jax.watching.detector import make_box_finder
+from a3dcae_jax.watching.page import browser
 from tests.watching.toy import camera, write_toy_bundle, write_video
 
 
@@ -53,6 +56,45 @@ def test_cameras_are_watched_and_every_score_is_timed(detector, folder, monkeypa
     assert 0 < row['latency_median_s'] <= row['latency_99_s'] < 60
     assert row['floor_s'] == 3 / 25
     assert 'carried' in capacity.describe({'kind': 'scoring', **row})
+
+
+def test_a_browser_shows_the_pictures_of_all_cameras_meanwhile(detector, monkeypatch):
+  monkeypatch.setattr(capacity, '_SETTLE_S', 0.2)
+  monkeypatch.setattr(capacity, 'SLACK_S', 60.0)
+  monkeypatch.setattr(browser, 'STATE_S', 0.1)
+  asked = set()
+  answer_of = browser._answer
+
+  def answer(connection, path):
+    content = answer_of(connection, path)
+    if content:
+      asked.add(path.partition('?')[0])
+    return content
+
+  monkeypatch.setattr(browser, '_answer', answer)
+  camera_of = capacity.memory_camera(detector.bundle)
+  row = capacity.try_cameras(detector, camera_of, 1.5, 2, has_page=True)
+  assert row['is_carried']
+  assert row['pictures_per_s'] > 0
+  assert asked >= {'/api/state', '/pictures/0', '/pictures/1'}
+  assert 'pictures/s shown' in capacity.describe({'kind': 'page', **row})
+
+
+def test_the_browser_asks_as_often_as_the_script_of_the_page():
+  script = (importlib.resources.files('a3dcae_jax.watching.page') / 'page.js').read_text()
+  times = dict(re.findall(r'const (\w+)_MS = (\d+);', script))
+  for name in ('STATE', 'TIMELINE', 'PICTURE', 'TURN'):
+    assert getattr(browser, f'{name}_S') == int(times[name]) / 1000
+  assert f'const PICTURES_AT_ONCE = {browser.PICTURES_AT_ONCE};' in script
+
+
+def test_without_the_packages_of_the_page_it_is_not_measured(detector, monkeypatch):
+  monkeypatch.setattr(capacity, 'missing_package', lambda: 'uvicorn')
+  monkeypatch.setattr(capacity, 'try_cameras', lambda *_, **__: {'floor_s': 0.1})
+  monkeypatch.setattr(capacity, 'first_score_s', lambda *_: 1.0)
+  rows = list(capacity.measure_cameras(str(detector.bundle.folder), cameras=1))
+  assert [row['kind'] for row in rows] == ['scoring', 'decoding', 'page', 'start']
+  assert 'not measured, since uvicorn is not installed' in capacity.describe(rows[2])
 
 
 def test_dropped_frames_end_a_trial_that_is_not_carried(detector, monkeypatch):

@@ -51,14 +51,8 @@ class PageServer:
         missing.
     """
     check_protected(address, token)
-    try:
-      import prometheus_client  # noqa: F401
-      import starlette  # noqa: F401
-      import uvicorn  # noqa: F401
-    except ImportError as error:
-      raise UserError(
-        f"--serve: {error.name} is not installed; pip install 'a3dcae_jax[serve]'"
-      ) from None
+    if missing := missing_package():
+      raise UserError(f"--serve: {missing} is not installed; pip install 'a3dcae_jax[serve]'")
     self._access = Access(token)
     self._socket = _listen(address)
     self.address = Address(address.host, self._socket.getsockname()[1])
@@ -109,6 +103,17 @@ class PageServer:
 
   def _run(self) -> None:
     asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+def missing_package() -> str:
+  """Return the name of a package that the page needs and that is missing; '' if there is none."""
+  try:
+    import prometheus_client  # noqa: F401
+    import starlette  # noqa: F401
+    import uvicorn  # noqa: F401
+  except ImportError as error:
+    return error.name
+  return ''
 
 
 def make_page(text: str, token_file: str) -> PageServer | None:
