@@ -35,6 +35,7 @@ from a3dcae_jax.watching.page.feed import Feed
 from a3dcae_jax.watching.page.feedback import (
   FEEDBACK,
   Feedback,
+  Mark,
   other_events,
   raised_threshold,
   read_marks,
@@ -120,7 +121,7 @@ def detect(
   claim_folder(options.out)
   print(session.begin_line(), flush=True)
   if page:
-    session.feed = start_page(page, bundle, sources, options.out)
+    session.feed = start_page(page, bundle, sources, options.out, session.marks)
   try:
     with _stopped_by_signals(session.stop):
       session.run(sources)
@@ -134,14 +135,26 @@ def detect(
 
 
 def start_page(
-  page: PageServer, bundle: Bundle | ObjectBundle, sources: Sequence[Source], out: pathlib.Path
+  page: PageServer,
+  bundle: Bundle | ObjectBundle,
+  sources: Sequence[Source],
+  out: pathlib.Path,
+  marks: dict[str, Mark] | None = None,
 ) -> Feed:
-  """Serve the page and return what it shows; events of earlier calls are in it."""
+  """Serve the page and return what it shows; events of earlier calls are in it.
+
+  Args:
+    page: the server.
+    bundle: the detector.
+    sources: what is watched.
+    out: folder of the results.
+    marks: of events, if they were read already.
+  """
   from a3dcae_jax.watching.page.app import make_app  # its packages are in an extra
 
   feed = Feed(out, error_scale(bundle))
   feed.load(sources)
-  feedback = Feedback(out, bundle.manifest['sha256'])
+  feedback = Feedback(out, bundle.manifest['sha256'], marks)
   page.start(functools.partial(make_app, feed, feedback))
   return feed
 
@@ -154,6 +167,7 @@ class Session:
     watches: the sources that are watched now.
     hours: name of a source -> its thresholds by the hour of the day.
     ended: whether to stop.
+    marks: feedback on events; None if it does not count.
     feed: what a page shows; None without one.
   """
 
@@ -188,7 +202,7 @@ class Session:
     self._threshold = stream_threshold(bundle)
     if options.threshold is not None:
       self._threshold = options.threshold
-    self._marks = read_marks(options.out) if options.feedback else {}
+    self.marks = read_marks(options.out) if options.feedback else None
     self._wake = threading.Event()
     self._status = StatusLines(options.status_s)
     self.watches: dict[int, Watch] = {}
@@ -261,7 +275,9 @@ class Session:
 
   def _say_if_no_marks(self) -> None:
     """Print that `--feedback` changes nothing, if no mark counts for this bundle."""
-    counts = any(mark.is_normal and mark.bundle == self._sha256 for mark in self._marks.values())
+    counts = any(
+      mark.is_normal and mark.bundle == self._sha256 for mark in (self.marks or {}).values()
+    )
     if self._options.feedback and not counts:
       path = self._options.out / FEEDBACK
       print(f'--feedback: no event of this bundle is marked as normal in {path}', flush=True)
@@ -284,7 +300,7 @@ class Session:
 
   def _raised(self, source: Source, threshold: float) -> tuple[float, int]:
     """Return a threshold as feedback raises it, and how many events did so."""
-    return raised_threshold(self._marks, source.name, threshold, self._sha256)
+    return raised_threshold(self.marks or {}, source.name, threshold, self._sha256)
 
   def _thresholds_by_hour(self, source: Source) -> Thresholds:
     """Return the thresholds of a source by the hour of the day; empty without."""
@@ -369,7 +385,7 @@ class Session:
     bundle = self._bundle
     threshold, raising = self._raised(source, self._threshold)
     if raising:
-      others = other_events(options.out, source.name, self._marks)
+      others = other_events(options.out, source.name, self.marks)
       print(raised_line(source, threshold, raising, others), flush=True)
     folder = SourceFolder(options.out, source, self._identity(source))
     ignored = self._masks.get(source.name)

@@ -9,10 +9,12 @@ import json
 import math
 import os
 import pathlib
+import sys
 import threading
 import time
 from typing import NamedTuple
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.watching.output import EVENTS, event_line, mend, utc_text
 from a3dcae_jax.watching.page.event_list import Listed, event_key, read_records
 
@@ -22,6 +24,9 @@ MARGIN = 0.01
 
 The same video has the same scores only up to rounding.
 """
+
+
+_SHOWN_LINES = 5  # whose numbers a warning has
 
 
 class Mark(NamedTuple):
@@ -46,13 +51,14 @@ class Feedback:
   Args:
     out: folder of the results.
     bundle: SHA-256 of the bundle.
+    marks: see `read_marks`; None to read them.
   """
 
-  def __init__(self, out: pathlib.Path, bundle: str) -> None:
+  def __init__(self, out: pathlib.Path, bundle: str, marks: dict[str, Mark] | None = None) -> None:
     self._path = out / FEEDBACK
     self._bundle = bundle
     self._lock = threading.Lock()
-    self._marks = read_marks(out)
+    self._marks = read_marks(out) if marks is None else dict(marks)
 
   def is_normal(self, key: str) -> bool:
     """Return whether an event was marked as normal."""
@@ -89,17 +95,26 @@ class Feedback:
 def read_marks(out: pathlib.Path) -> dict[str, Mark]:
   """Return the last feedback on each event, by the key of the event.
 
-  Damaged lines are left out.
+  Damaged lines are left out, with a warning that has their numbers.
 
   Args:
     out: folder of the results.
+
+  Raises:
+    UserError: if the file cannot be read.
   """
   marks = {}
+  damaged = []
+  path = out / FEEDBACK
   try:
-    lines = (out / FEEDBACK).read_bytes().splitlines()
+    lines = path.read_bytes().split(b'\n')
   except FileNotFoundError:
     return marks
-  for line in lines:
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from None
+  for number, line in enumerate(lines, start=1):
+    if not line.strip():
+      continue
     try:
       record = json.loads(line)
       mark = Mark(
@@ -107,7 +122,9 @@ def read_marks(out: pathlib.Path) -> dict[str, Mark]:
       )
       marks[event_key(mark.source, str(record['id']))] = mark
     except (ValueError, KeyError, TypeError, RecursionError):
-      continue
+      damaged.append(number)
+  if damaged:
+    _warn(path, damaged)
   return marks
 
 
@@ -155,6 +172,18 @@ def other_events(out: pathlib.Path, source: str, marks: dict[str, Mark]) -> list
     if is_event and not (mark and mark.is_normal):
       scores.append(record['peak_score'])
   return scores
+
+
+def _warn(path, damaged):
+  """Print which lines of a file are left out."""
+  shown = ', '.join(map(str, damaged[:_SHOWN_LINES]))
+  more = len(damaged) - _SHOWN_LINES
+  rest = f' and {more} more' if more > 0 else ''
+  lines, are = ('line', 'is') if len(damaged) == 1 else ('lines', 'are')
+  print(
+    f'{path}: {lines} {shown}{rest} {are} damaged, and left out: mend or remove what is damaged',
+    file=sys.stderr,
+  )
 
 
 def _append(path, line):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.watching.output import event_line
 from a3dcae_jax.watching.page import event_list
 from a3dcae_jax.watching.page.event_list import EventList, event_key
@@ -107,6 +108,29 @@ def test_feedback_survives_a_restart_and_can_be_taken_back(events, tmp_path):
   feedback.mark(event, False)
   assert not Feedback(tmp_path, BUNDLE).is_normal(event.key)
   assert len((tmp_path / FEEDBACK).read_text().splitlines()) == 2
+
+
+def test_damaged_lines_are_named_once_and_the_others_count(events, tmp_path, capsys):
+  feedback = Feedback(tmp_path, BUNDLE)
+  keys = []
+  for name in 'ab':
+    keys.append(add_event(events, name).key)
+    feedback.mark(events.get(keys[-1]), True)
+  path = tmp_path / FEEDBACK
+  first, second = path.read_bytes().splitlines()
+  path.write_bytes(b'\n'.join([first, b'{"half": ', b'\xff\x00', b'', second, b'[]', b'']))
+  assert list(read_marks(tmp_path)) == keys
+  assert capsys.readouterr().err == (
+    f'{path}: lines 2, 3, 6 are damaged, and left out: mend or remove what is damaged\n'
+  )
+  Feedback(tmp_path, BUNDLE, {})
+  assert capsys.readouterr().err == ''
+
+
+def test_feedback_that_cannot_be_read_is_one_line(tmp_path):
+  (tmp_path / FEEDBACK).mkdir()
+  with pytest.raises(UserError, match='feedback.jsonl cannot be read: Is a directory'):
+    read_marks(tmp_path)
 
 
 def test_a_line_that_a_kill_cut_off_harms_no_other(events, tmp_path):
