@@ -71,15 +71,12 @@ class HealthMonitor:
     """Begin without a fault.
 
     Args:
-      references: float [S, H, W] in [0, 1], mean images of the scenes; None if there are none.
-        Without them, and for scenes with hardly any detail, such as a plain wall, covered and moved
-        cameras are not found.
+      references: float [S, H, W] in [0, 1], mean images of the scenes; None if there are none. See
+        `why_not_compared`.
     """
     self._details = []
-    for image in [] if references is None else references:
-      detail = _detail(grey_levels(image))
-      if detail.std() > _LEAST_DETAIL:
-        self._details.append(detail)
+    if not why_not_compared(references):
+      self._details = [_detail(grey_levels(image)) for image in references]
     self.fault = ''
     self._size: tuple[int, int] | None = None
     self._last: int | None = None
@@ -156,6 +153,22 @@ class HealthMonitor:
       return ''
     least = DETAIL * min(own.std() for own in self._details)
     return 'covered' if detail.std() < least else 'moved'
+
+
+def why_not_compared(references: np.ndarray | None) -> str:
+  """Return why covered and moved cameras cannot be found; '' if they can.
+
+  If one of several scenes is a plain wall, a camera in front of it would always be unlike the
+  others.
+
+  Args:
+    references: see `HealthMonitor`.
+  """
+  if references is None or not len(references):
+    return 'the bundle has no mean image of the training videos'
+  if min(_detail(grey_levels(image)).std() for image in references) <= _LEAST_DETAIL:
+    return 'the scene of the training videos has hardly any detail'
+  return ''
 
 
 def _detail(image):

@@ -25,7 +25,7 @@ from a3dcae_jax.watching.detector import (
   make_box_finder,
   mean_images,
 )
-from a3dcae_jax.watching.health import HealthMonitor
+from a3dcae_jax.watching.health import HealthMonitor, why_not_compared
 from a3dcae_jax.watching.hours import Thresholds, read_hours
 from a3dcae_jax.watching.masks import make_mask, read_masks
 from a3dcae_jax.watching.notify import Message, Notifier
@@ -55,6 +55,7 @@ FIRST_SCORE = 'first score'
 _TAKEN_FRAMES = 16  # taken from each source between two runs of the program
 _FLUSH_S = 1.0  # a killed process loses the lines of this time
 _IDLE_S = 0.2
+_NAMED = 10  # sources in one line
 _REMOVE_S = 3600.0
 _GATHER_S = 0.01  # in which frames of other cameras come, to be taken in the same round
 
@@ -236,6 +237,7 @@ class Session:
       sources: the sources; finished ones are skipped.
     """
     self._say_if_no_marks()
+    self._say_if_not_compared(sources)
     self._begin_all(sources)
     start_s = flushed_s = time.monotonic()
     while self.watches and not self.ended.is_set():
@@ -281,6 +283,14 @@ class Session:
     if self._options.feedback and not counts:
       path = self._options.out / FEEDBACK
       print(f'--feedback: no event of this bundle is marked as normal in {path}', flush=True)
+
+  def _say_if_not_compared(self, sources: Sequence[Source]) -> None:
+    """Print of which sources it is not found that they are covered or moved, and why."""
+    reason = why_not_compared(self._references)
+    if reason:
+      names = ', '.join(source.name for source in sources[:_NAMED])
+      more = f' and {len(sources) - _NAMED} more' if len(sources) > _NAMED else ''
+      print(f'{names}{more}: covered and moved cameras are not found, since {reason}', flush=True)
 
   def _begin_all(self, sources: Sequence[Source]) -> None:
     """Compile the program and open the first sources: all live ones, and some files."""

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.serving.images import prepared
-from a3dcae_jax.watching.health import AFTER_S, FROZEN_FRAMES, HealthMonitor
+from a3dcae_jax.watching.health import (
+  AFTER_S,
+  FROZEN_FRAMES,
+  HealthMonitor,
+  why_not_compared,
+)
 from tests.watching.toy import SHAPE, camera, mean_image
 
 RATE = 25
@@ -81,6 +86,8 @@ def test_another_size_is_told_each_time():
 
 def test_without_mean_images_scenes_are_not_compared():
   assert told(noise(90, 400), HealthMonitor(None)) == []
+  assert 'has no mean image' in why_not_compared(None)
+  assert why_not_compared(mean_image()[None]) == ''
 
 
 def test_a_plain_wall_with_people_is_not_compared():
@@ -91,3 +98,6 @@ def test_a_plain_wall_with_people_is_not_compared():
       frame[20:36, place % 96 : place % 96 + 6] = 20
   mean = np.mean([prepared(frame, *SHAPE) for frame in frames], 0)
   assert told(frames, HealthMonitor(mean[None] / 255)) == []
+  scenes = np.stack([mean / 255, mean_image()])  # of two cameras
+  assert told(frames, HealthMonitor(scenes)) == []
+  assert 'has hardly any detail' in why_not_compared(scenes)

@@ -162,6 +162,17 @@ def test_a_file_has_the_scores_of_the_stream_and_one_event(bundle, video, tmp_pa
     assert sum(1 for _ in clip.decode(video=0)) >= 70
 
 
+def test_where_covered_cameras_are_not_found_that_is_said_once(
+  bundle, video, tmp_path, capsys, monkeypatch
+):
+  watch(bundle, [video], tmp_path / 'scene')
+  assert 'not found' not in capsys.readouterr().out
+  monkeypatch.setattr(session, 'mean_images', lambda _: np.full((1, 32, 48), 0.5))
+  watch(bundle, [video], tmp_path / 'wall')
+  line = 'day.avi: covered and moved cameras are not found, since the scene of the training videos'
+  assert capsys.readouterr().out.count(line) == 1
+
+
 def test_an_archive_resumes_where_it_stopped(bundle, video, tmp_path, capsys):
   archive = tmp_path / 'archive'
   for name in ('a/one.avi', 'a/two.avi', 'b/one.avi'):
