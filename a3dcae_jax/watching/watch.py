@@ -36,7 +36,14 @@ UPDATE_S = 5.0
 
 
 class _Waiting(NamedTuple):
-  """A frame that has no score yet."""
+  """A frame, as it waits for its score.
+
+  Attributes:
+    index: its number.
+    time_s: its time in the source.
+    wall_s: when it came, as `time.time()`.
+    picture: None without one.
+  """
 
   index: int
   time_s: float
@@ -104,7 +111,6 @@ class Watch:
     events: number of abnormal events so far.
     latency_s: longest time from a frame to its score since the last status line.
     latest: the last score; None before the first.
-    latest_s: time of its frame in the source.
     picture: the last picture; None before the first.
     fault: what is wrong with the source now; '' if nothing is.
   """
@@ -130,6 +136,8 @@ class Watch:
     self._recorder = Recorder(self.folder.path / EVENT_FILES, latency_s)
     self._waiting: deque[_Waiting] = deque()
     self._count = 0
+    self._newest: _Waiting | None = None  # the last frame that came
+    self._scored_frame: _Waiting | None = None  # the last frame with a score
     self._streamed = 0  # frames since the source was opened
     self._time_offset_s = 0.0
     self._last_time_s = 0.0
@@ -140,10 +148,14 @@ class Watch:
     self._fault_count = 0
     self.scored = self.events = 0
     self.latency_s = 0.0
-    self.latest_s = 0.0
     self.latest: FrameScore | None = None
     self.picture: Picture | None = None
     self.fault = ''
+
+  @property
+  def latest_s(self) -> float:
+    """Time of the last frame with a score, in the source; 0 before the first."""
+    return self._scored_frame.time_s if self._scored_frame else 0.0
 
   @property
   def threshold(self) -> float:
@@ -164,16 +176,18 @@ class Watch:
     captured = arrived.captured
     time_s = captured.time_s + self._time_offset_s
     self._last_time_s = max(self._last_time_s, time_s)
-    self._end_fault('lost', 'the source is back')
-    self._end_fault('stalled', 'frames come again')
-    for fault in self._parts.health.add(captured.frame, captured.size, captured.checksum, time_s):
-      self._add_fault(fault)
     picture = None
     if captured.picture is not None:
       picture = Picture(self._count, time_s, captured.picture)
       self._recorder.add(picture)
       self.picture = picture
-    self._waiting.append(_Waiting(self._count, time_s, arrived.wall_s, picture))
+    came = _Waiting(self._count, time_s, arrived.wall_s, picture)
+    self._newest = came
+    self._end_fault('lost', 'the source is back', came)
+    self._end_fault('stalled', 'frames come again', came)
+    for fault in self._parts.health.add(captured.frame, captured.size, captured.checksum, time_s):
+      self._add_fault(fault, came)
+    self._waiting.append(came)
     self._count += 1
     frame = captured.frame
     if self._parts.mask:
@@ -197,7 +211,7 @@ class Watch:
     frame = self._waiting.popleft()
     self.scored += 1
     self.latest = scored
-    self.latest_s = frame.time_s
+    self._scored_frame = frame
     self.latency_s = max(self.latency_s, time.time() - frame.wall_s)
     score = scored.score if not self.fault else -np.inf  # a fault has its own message
     if self._parts.hours:
@@ -268,7 +282,7 @@ class Watch:
     self._streamed = 0
     change = self._detector.end()
     if change:
-      self._change_event(change, None)
+      self._change_event(change, self._scored_frame)
     self._recorder.end_clip()
 
   def _follow(self, scored: FrameScore, frame: _Waiting) -> None:
@@ -280,8 +294,8 @@ class Watch:
       picture = self._recorder.nearest(frame.index)
       self._best = _Best(scored.score, frame.index, scored.box, picture)
 
-  def _change_event(self, change: EventChange, frame: _Waiting | None) -> None:
-    """Record the start or the end of an event."""
+  def _change_event(self, change: EventChange, frame: _Waiting) -> None:
+    """Record the start or the end of an event, which the score of a frame decides."""
     if change.kind == 'start':
       self.events += 1
       stamp = f'{change.first_frame}'
@@ -305,8 +319,8 @@ class Watch:
       self._open |= {'last_frame': frame.index, 'peak_frame': index, 'peak_score': score}
       self._report_event('update', frame)
 
-  def _report_event(self, kind: str, frame: _Waiting | None) -> None:
-    self._reported_s = frame.time_s if frame else self._last_time_s
+  def _report_event(self, kind: str, frame: _Waiting) -> None:
+    self._reported_s = frame.time_s
     box = self._best.box
     record = self._record('abnormal', kind, self._open['id'], frame)
     record |= {key: self._open[key] for key in EventChange._fields[1:]}
@@ -318,25 +332,25 @@ class Watch:
     still = self._recorder.write_still(self._open['id'], self._best.picture, box)
     self._write(record, still)
 
-  def _add_fault(self, fault: Fault) -> None:
+  def _add_fault(self, fault: Fault, frame: _Waiting) -> None:
     if fault.kind == 'size':
-      self._write(self._record('size', 'notice', self._new_id('size'), None, fault.message))
+      self._write(self._record('size', 'notice', self._new_id('size'), frame, fault.message))
     elif fault.is_start:
-      self._start_fault(fault.kind, fault.message)
+      self._start_fault(fault.kind, fault.message, frame)
     else:
-      self._end_fault(fault.kind, fault.message)
+      self._end_fault(fault.kind, fault.message, frame)
 
-  def _start_fault(self, kind: str, message: str) -> None:
+  def _start_fault(self, kind: str, message: str, frame: _Waiting | None = None) -> None:
     if kind in self._fault_ids:
       return
     self._fault_ids[kind] = self._new_id(kind)
     self.fault = kind
-    self._write(self._record(kind, 'start', self._fault_ids[kind], None, message))
+    self._write(self._record(kind, 'start', self._fault_ids[kind], frame, message))
 
-  def _end_fault(self, kind: str, message: str) -> None:
+  def _end_fault(self, kind: str, message: str, frame: _Waiting | None = None) -> None:
     if kind not in self._fault_ids:
       return
-    self._write(self._record(kind, 'end', self._fault_ids.pop(kind), None, message))
+    self._write(self._record(kind, 'end', self._fault_ids.pop(kind), frame, message))
     self.fault = next(iter(self._fault_ids), '')
 
   def _new_id(self, kind: str) -> str:
@@ -349,15 +363,25 @@ class Watch:
   def _record(
     self, kind: str, change: str, name: str, frame: _Waiting | None, message: str = ''
   ) -> dict[str, Any]:
-    wall_s = frame.wall_s if frame else time.time()
+    """Return a message.
+
+    Args:
+      kind: 'abnormal', or that of a fault.
+      change: 'start', 'update', 'end' or 'notice'.
+      name: `id` of the event.
+      frame: the frame that shows it, of which time and number are given. None where frames are
+        missing: then it is the last one that came, and the time is now.
+      message: in words.
+    """
+    last = frame or self._newest
     return {
       'type': change,
       'kind': kind,
       'id': name,
       'source': self.source.name,
-      'time': utc_text(wall_s),
-      'frame': frame.index if frame else max(0, self._count - 1),
-      'time_s': round(frame.time_s if frame else self._last_time_s, 3),
+      'time': utc_text(frame.wall_s if frame else time.time()),
+      'frame': last.index if last else 0,
+      'time_s': round(last.time_s if last else 0.0, 3),
       'message': message,
     }
 
@@ -372,6 +396,6 @@ def _words(record: dict[str, Any]) -> str:
   if record['kind'] != 'abnormal':
     return f'{record["kind"]}: {record["message"]}'
   return (
-    f'event {record["id"]} at {record["time_s"]:.1f} s, frame {record["first_frame"]}, '
+    f'event {record["id"]} at {record["time_s"]:.1f} s, frame {record["frame"]}, '
     f'highest score {record["peak_score"]:.1f}'
   )

@@ -20,7 +20,7 @@ from a3dcae_jax.data.video_file import read_video
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
 from a3dcae_jax.watching import capture, health, reader, session
-from a3dcae_jax.watching.output import SourceFolder
+from a3dcae_jax.watching.output import SourceFolder, utc_text
 from a3dcae_jax.watching.page.access import Address
 from a3dcae_jax.watching.page.event_list import EventList
 from a3dcae_jax.watching.page.feedback import Feedback
@@ -148,6 +148,7 @@ def test_a_file_has_the_scores_of_the_stream_and_one_event(bundle, video, tmp_pa
   assert (start['type'], end['type']) == ('start', 'end')
   assert start['id'] == end['id'] == rows[60][2] == 'day.avi-40'
   assert (end['first_frame'], end['last_frame']) == (40, 69)
+  assert (start['frame'], end['frame']) == (44, 119)  # the 5th above, the 50th below
   assert end['peak_score'] > start['threshold'] == 1.5
   x1, y1, x2, y2 = end['box']
   assert (x1, y2) == (0, 1)
@@ -160,6 +161,33 @@ def test_a_file_has_the_scores_of_the_stream_and_one_event(bundle, video, tmp_pa
   with av.open(str(path / 'overlay.mp4')) as clip:
     assert clip.streams.video[0].height == 64 + 64
     assert sum(1 for _ in clip.decode(video=0)) >= 70
+
+
+def test_time_and_frame_of_a_message_are_those_of_one_frame(bundle, tmp_path, capsys):
+  rng = np.random.default_rng(0)
+  black = [rng.integers(0, 20, (64, 96)).astype(np.uint8) for _ in range(50)]
+  frames = [*camera(130, BRIGHT), *black, *camera(40, range(20, 40))]
+  path = write_video(tmp_path / 'day.avi', frames)
+  _, messages = watch(bundle, [str(path)], tmp_path / 'out')
+  folder = tmp_path / 'out' / 'day.avi'
+  with open(folder / 'scores.csv', newline='') as file:
+    times = [float(row['time_s']) for row in csv.DictReader(file)]
+  told = capsys.readouterr().out.splitlines()
+  records = events_in(folder)
+  assert [message.record for message in messages] == records
+  black = [record['frame'] for record in records if record['kind'] == 'black']
+  abnormal = [record['frame'] for record in records if record['kind'] == 'abnormal']
+  assert 130 < black[0] < 180 <= black[1] < 190  # scenes are looked at every 0.2 s
+  assert abnormal[:2] == [44, 119]
+  assert abnormal[-1] == 219  # the source ends within an event
+  for record in records:
+    assert record['time_s'] == times[record['frame']]
+    place = f'at {record["time_s"]:.1f} s, frame {record["frame"]}'
+    assert any(record['id'] in line and place in line for line in told) or record['kind'] == 'black'
+  listed = EventList(tmp_path / 'out')
+  listed.load(find_sources([str(path)]))
+  first = listed.newest()[-1]
+  assert (first.start_frame, utc_text(first.start_s)) == (44, records[0]['time'])
 
 
 def test_where_covered_cameras_are_not_found_that_is_said_once(

@@ -276,7 +276,7 @@ class _Routes:
       'is_open': event.is_open,
       'score': event.score,
       'threshold': record.get('threshold'),
-      'frame': record.get('first_frame', record.get('frame')),
+      'frame': event.start_frame,
       'message': record['message'],
       'has_still': bool(self._feed.events.file(event, '.jpg')),
       'has_clip': bool(self._feed.events.file(event, '.mp4')),

@@ -26,7 +26,8 @@ class Listed(NamedTuple):
     source: name of its source.
     name: its `id`, which no other event of the source has.
     kind: 'abnormal' or the kind of a fault.
-    start_s: Unix time when it was noticed.
+    start_s: Unix time of its first message.
+    start_frame: number of the frame of that message; None if it has none.
     end_s: Unix time of its end; None if it has none, or lasts.
     is_open: whether it lasts.
     score: its highest score; None for a fault.
@@ -38,6 +39,7 @@ class Listed(NamedTuple):
   name: str
   kind: str
   start_s: float
+  start_frame: int | None
   end_s: float | None
   is_open: bool
   score: float | None
@@ -157,6 +159,7 @@ def _merged(before, source, record):
     name=record['id'],
     kind=record['kind'],
     start_s=before.start_s if before else now_s,
+    start_frame=before.start_frame if before else record.get('frame'),
     end_s=now_s if is_end else None,
     is_open=record['type'] in ('start', 'update'),
     score=record.get('peak_score'),

@@ -516,7 +516,7 @@ async function openViewer(key) {
   const event = await ask(`/api/events/${key}`);
   byId('viewer-title').textContent = `${event.source}, ${when(event.start)}`;
   byId('facts').textContent = `Highest score ${shown(event.score)}, threshold ` +
-    `${shown(event.threshold)}, from frame ${number.format(event.frame)}` +
+    `${shown(event.threshold)}, noticed in frame ${number.format(event.frame)}` +
     (event.is_open ? '. The event lasts: its clip comes about 2 s after its end.' : '');
   const parts = [];
   if (event.has_clip) {
