@@ -1,11 +1,14 @@
 """Messages to other systems by webhook, command or MQTT, sent by threads.
 
 Each channel has a thread and a bounded queue. A message that fails is sent again, later each time,
-and given up after some minutes. Messages that are given up are counted.
+and given up after some minutes. Messages that are given up are counted, and told once a minute at
+most.
 """
 
 import base64
+import contextlib
 import json
+import math
 import os
 import queue
 import re
@@ -27,6 +30,9 @@ from a3dcae_jax.watching.sources import without_secrets
 TRIES = 8
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+TOLD_S = 60.0
+"""Seconds between two printed lines of a channel on messages that fail."""
+
 PASSWORD_VARIABLE = 'A3DCAE_MQTT_PASSWORD'
 _QUEUE = 256
 _TIMEOUT_S = 10.0
@@ -82,6 +88,8 @@ class Notifier:
     self._queue: queue.Queue[Message | None] = queue.Queue(_QUEUE)
     self._ending = threading.Event()
     self.sent = self.lost = 0
+    self._told_s = -math.inf
+    self._told_lost = 0
     self._thread = threading.Thread(target=self._run, daemon=True, name=f'notify {channel.name}')
     self._thread.start()
 
@@ -101,18 +109,16 @@ class Notifier:
   def close(self) -> None:
     """Send the waiting messages, for a few seconds at most."""
     self._ending.set()
-    try:
+    with contextlib.suppress(queue.Full):
       self._queue.put(None, timeout=_END_S)
-    except queue.Full:
-      return
-    self._thread.join(_END_S)
+      self._thread.join(_END_S)
+    if self.lost > self._told_lost:
+      print(f'{self._channel.name}: {_given_up(self.lost)}', file=sys.stderr)
 
   def _run(self):
     while (message := self._queue.get()) is not None:
       if self._send(message):
         self.sent += 1
-      else:
-        self.lost += 1
     self._channel.close()
 
   def _send(self, message):
@@ -124,17 +130,29 @@ class Notifier:
         return True
       except Exception as error:  # other systems and libraries raise errors of many types
         is_last = attempt == TRIES or self._ending.is_set()
+        self.lost += is_last
         if attempt == 1 or is_last:
-          what = 'given up' if is_last else 'tried again'
-          print(
-            f'{self._channel.name} does not take a message ({_reason(error)}): {what}',
-            file=sys.stderr,
-          )
+          self._tell(message, error, is_last)
         if is_last:
           return False
       self._ending.wait(wait_s)
       wait_s = min(2 * wait_s, LONGEST_WAIT_S)
     return False
+
+  def _tell(self, message, error, is_last):
+    """Print that a message fails, unless a line was printed within the last minute."""
+    now_s = time.monotonic()
+    if now_s - self._told_s < TOLD_S:
+      return
+    self._told_s = now_s
+    self._told_lost = self.lost
+    record = message.record
+    what = _given_up(self.lost) if is_last else 'it is tried again'
+    print(
+      f'{self._channel.name} does not take the {record["type"]} of {record["id"]} '
+      f'({_reason(error)}): {what}',
+      file=sys.stderr,
+    )
 
 
 class Webhook:
@@ -309,6 +327,11 @@ def make_notifiers(webhook: str, command: str, mqtt: str) -> list[Notifier]:
   channels: Sequence[tuple[str, Any]] = ((webhook, Webhook), (command, Command), (mqtt, Mqtt))
   made = [channel(text) for text, channel in channels if text]
   return [Notifier(channel) for channel in made]
+
+
+def _given_up(count: int) -> str:
+  """Return how many messages were given up, in words."""
+  return f'{count} {"message was" if count == 1 else "messages were"} given up so far'
 
 
 def _reason(error: Exception) -> str:

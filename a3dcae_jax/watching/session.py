@@ -344,7 +344,7 @@ class Session:
       watch.folder.events.flush()
     if self.feed:
       self.feed.measure(self.watches.values())
-    self._status.print(self.watches.values(), self._notifiers)
+    self._status.print(self.watches.values())
 
   def _remove_old(self) -> None:
     """Remove old stills and clips, once an hour."""

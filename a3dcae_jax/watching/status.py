@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from a3dcae_jax.watching.notify import Notifier
 from a3dcae_jax.watching.sources import Source
 from a3dcae_jax.watching.watch import Watch
 
@@ -22,7 +21,7 @@ class StatusLines:
     self._printed_s = time.monotonic()
     self._before: dict[str, tuple[int, int]] = {}
 
-  def print(self, watches: Iterable[Watch], notifiers: Iterable[Notifier]) -> None:
+  def print(self, watches: Iterable[Watch]) -> None:
     """Print the lines, if it is time."""
     now_s = time.monotonic()
     passed_s = now_s - self._printed_s
@@ -39,9 +38,6 @@ class StatusLines:
         print(status_line(watch, *rates), flush=True)
       watch.latency_s = 0.0
     self._before = counts
-    lost = sum(notifier.lost for notifier in notifiers)
-    if lost:
-      print(f'{lost} messages were given up', flush=True)
 
 
 def status_line(watch: Watch, captured_per_s: float, scored_per_s: float) -> str:

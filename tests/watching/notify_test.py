@@ -72,7 +72,7 @@ def test_a_webhook_gets_the_record_and_the_still_after_failures(capsys):
   assert second['type'] == 'end'
   assert receiver.headers[0]['Authorization'].startswith('Basic ')
   error = capsys.readouterr().err
-  assert error.count('HTTP status 503') == 1
+  assert error.count('does not take the start of a-1 (HTTP status 503): it is tried again') == 1
   assert 'hidden' not in error
 
 
@@ -86,7 +86,26 @@ def test_a_place_that_never_answers_is_given_up_and_does_not_block(monkeypatch, 
   notifier.close()
   assert notifier.sent == 0
   assert notifier.lost > 50
-  assert 'given up' in capsys.readouterr().err
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 2  # at the first failure and at the end
+  assert 'does not take the start of a-1 (Connection refused)' in lines[0]
+  assert lines[1] == f'--webhook=http://127.0.0.1:9/: {notifier.lost} messages were given up so far'
+
+
+def test_lost_messages_are_told_once_a_minute_with_id_and_count(monkeypatch, capsys):
+  monkeypatch.setattr(notify, 'TRIES', 1)
+  now_s = 1000.0
+  monkeypatch.setattr(notify.time, 'monotonic', lambda: now_s)
+  notifier = Notifier(Webhook('http://127.0.0.1:9/'))
+  for index in range(90):
+    now_s += 1
+    notifier._send(Message(RECORD | {'id': f'a-{index}'}, b''))
+  notifier.close()
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 3
+  assert 'the start of a-0 (' in lines[0] and lines[0].endswith('1 message was given up so far')
+  assert 'the start of a-60 (' in lines[1] and lines[1].endswith('61 messages were given up so far')
+  assert lines[2].endswith(': 90 messages were given up so far')
 
 
 def test_a_program_gets_the_record_on_its_standard_input(tmp_path):
