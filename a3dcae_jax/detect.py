@@ -131,7 +131,11 @@ def main(texts: Sequence[str]) -> int | None:
   from a3dcae_jax.watching.page.server import make_page
   from a3dcae_jax.watching.sources import find_sources
 
-  sources = find_sources(texts, read_shard(_SHARD.value))
+  number, count = read_shard(_SHARD.value)
+  sources = find_sources(texts, (number, count))
+  if not sources:
+    print(f'part {number + 1} of {count} has no source: the other parts have them all. Done.')
+    return None
   if raw and not any(source.kind == 'pipe' for source in sources):
     raise UserError('--raw goes with the source -')
   page = make_page(_SERVE.value, _TOKEN_FILE.value)

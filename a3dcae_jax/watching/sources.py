@@ -45,8 +45,12 @@ def find_sources(texts: Sequence[str], shard: tuple[int, int] = (0, 1)) -> list[
     texts: paths, addresses, numbers of cameras or '-'; NAME=SOURCE gives a source a name.
     shard: (k, n): every n-th source is taken, from the k-th on.
 
+  Returns:
+    The sources; none if there are more parts than sources.
+
   Raises:
-    UserError: if one does not exist, cannot be read, or is of no known kind.
+    UserError: if one does not exist, cannot be read, or is of no known kind, or if a live source is
+      named and this part is empty.
   """
   found = []
   for text in texts:
@@ -58,7 +62,13 @@ def find_sources(texts: Sequence[str], shard: tuple[int, int] = (0, 1)) -> list[
   if sum(source.kind == 'pipe' for source in found) > 1:
     raise UserError('- is named twice: there is only one standard input')
   number, count = shard
-  return _with_names_of_their_own(found)[number::count]
+  own = _with_names_of_their_own(found)[number::count]
+  if not own and any(source.is_live for source in found):
+    raise UserError(
+      f'part {number + 1} of {count} has no source to watch, as there are only {len(found)}: for '
+      'live sources, start at most as many parts as there are sources'
+    )
+  return own
 
 
 def parse_shard(text: str) -> tuple[int, int]:

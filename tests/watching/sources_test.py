@@ -92,5 +92,12 @@ def test_shards():
       parse_shard(wrong)
 
 
+def test_a_part_without_a_source_is_empty_for_files_and_refused_for_cameras(tmp_path):
+  video = str(touch(tmp_path / 'a.mp4'))
+  assert find_sources([video], (1, 2)) == []
+  with pytest.raises(UserError, match='part 3 of 3 has no source to watch, as there are only 2'):
+    find_sources([video, 'door=rtsp://h/x'], (2, 3))
+
+
 def test_secrets_are_cut_out():
   assert without_secrets('https://me:word@h:8/a/b?token=1#x') == 'https://h:8/a/b'
