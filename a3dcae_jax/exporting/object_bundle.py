@@ -19,6 +19,7 @@ from a3dcae_jax.evaluation.detected_program import (
 from a3dcae_jax.evaluation.object_calibration import OBJECTS, ObjectCalibration
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, object_program
 from a3dcae_jax.exporting.bundle import TOLERANCE, sample_clips
+from a3dcae_jax.exporting.detection_check import SampleClips, check_detection_program
 from a3dcae_jax.exporting.stream_threshold import stream_fields
 from a3dcae_jax.objects.box_cache import foreground_model
 from a3dcae_jax.objects.detectors import Detector
@@ -44,6 +45,8 @@ class ObjectBundleSource(NamedTuple):
     model: of the detector, if the bundle can run it; otherwise None.
     detector_files: name -> content of the files of the detector.
     details: further fields of `detector.json`, namely data, config and provenance.
+    clips: of training videos, on which the program that finds objects is checked; None if `model`
+      is.
   """
 
   scorer: ObjectCheckpointScorer
@@ -54,6 +57,7 @@ class ObjectBundleSource(NamedTuple):
   model: YoloxModel | None
   detector_files: dict[str, bytes]
   details: dict[str, Any]
+  clips: SampleClips | None = None
 
 
 def export_object_bundle(
@@ -68,7 +72,7 @@ def export_object_bundle(
 
   Raises:
     UserError: if packages for ONNX are missing.
-    RuntimeError: if the written program disagrees with the checkpoint.
+    RuntimeError: if a written program disagrees with the checkpoint.
   """
   scorer = source.scorer
   settings = source.settings
@@ -80,8 +84,11 @@ def export_object_bundle(
     **_sizes(source),
   )
   statistics = source.calibration.statistics()
-  detection = None if source.model is None else _export_detection(source, statistics)
   objects = sample_objects(source.inputs.frame_means[0], scorer.window)
+  check = check_object_program(scorer, model, objects)
+  detection = None
+  if source.model is not None:
+    detection, check['detection'] = _export_detection(source, statistics)
   details = {
     'calibration': source.calibration.bundle_fields(settings.eval, settings.events),
     'stream': stream_fields(
@@ -95,7 +102,7 @@ def export_object_bundle(
       'max_per_frame': options.max_per_frame,
     },
     **source.details,
-    'check': check_object_program(scorer, model, objects),
+    'check': check,
   }
   extra_files = {
     OBJECTS: source.calibration.to_bytes(),
@@ -119,19 +126,25 @@ def export_object_bundle(
   )
 
 
-def _export_detection(source: ObjectBundleSource, statistics: ObjectStatistics) -> Detection:
-  """Return the program that finds and scores objects, and its detector."""
+def _export_detection(
+  source: ObjectBundleSource, statistics: ObjectStatistics
+) -> tuple[Detection, dict[str, Any]]:
+  """Return the program that finds and scores objects with its detector, and its check."""
   settings = source.settings
   weights = settings.eval.object_weights
   recipe = DetectedRecipe(source.scorer.recipe, source.model, settings.objects, weights)
   detector = detector_arrays(source.model)
+  arrays = {**source.scorer.weights, **detector, **statistics.program_arrays()}
   program = export_detected_program(
     detected_program(recipe, 'cpu'),
     detected_program(recipe, 'accelerator'),
-    {**source.scorer.weights, **detector, **statistics.program_arrays()},
+    arrays,
     **_sizes(source),
   )
-  return Detection(program, detector)
+  check = check_detection_program(
+    recipe, source.scorer, statistics, (program, arrays), source.clips
+  )
+  return Detection(program, detector), check
 
 
 def _sizes(source: ObjectBundleSource) -> dict[str, int]:

@@ -29,6 +29,7 @@ def bundle_text(bundle: Bundle | ObjectBundle) -> str:
     _stream_text(manifest['stream']),
     f'checked on {check[unit]} {unit}, {check["platform"]}: '
     f'largest difference to the checkpoint {check["max_difference"]:.3g}',
+    *_detection_lines(check.get('detection')),
     f'loads with jax >= {manifest["loads_with"]["jax_at_least"]}, numpy and flatbuffers '
     '(pip install --no-deps for this package):',
     '  from a3dcae_jax.serving.bundle import load_bundle',
@@ -78,6 +79,16 @@ def _object_texts(bundle):
     f'{onnx["max_difference"]:.2g} of {onnx["largest_measurement"]:.2g}',
   }
   return lines, texts, 'objects', 'detector.score_video(frames, boxes)'
+
+
+def _detection_lines(check):
+  """Return a line on the check of the program that finds objects, if there is one."""
+  if check is None:
+    return []
+  return [
+    f'finding of objects checked on {check["clips"]} training clips: {check["objects"]} objects, '
+    f'largest difference of their errors to the checkpoint {check["max_difference"]:.3g}'
+  ]
 
 
 def _stream_text(stream):

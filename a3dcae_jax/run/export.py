@@ -1,5 +1,6 @@
 """Write the checkpoint of a run as a bundle, and score a bundle."""
 
+import functools
 import pathlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from a3dcae_jax.exporting.bundle import (
   export_bundle,
   one_mean_image,
 )
+from a3dcae_jax.exporting.detection_check import clips_with_objects
 from a3dcae_jax.exporting.object_bundle import (
   ObjectBundleSource,
   bundle_object_calibration,
@@ -36,7 +38,12 @@ from a3dcae_jax.run.evaluate import (
   score_run,
   with_training,
 )
-from a3dcae_jax.run.objects import calibrate_objects, load_object_scorer, score_objects
+from a3dcae_jax.run.objects import (
+  calibrate_objects,
+  calibrating_videos,
+  load_object_scorer,
+  score_objects,
+)
 from a3dcae_jax.run.overrides import Changes, settings_of_run, with_changes
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.folder import check_replaceable
@@ -57,7 +64,8 @@ def export_run(
   Args:
     workdir: folder of the run.
     folder: folder of the bundle.
-    changes: changes to the config. Videos are read only if the run has no calibration yet.
+    changes: changes to the config. Videos are read only if the run has no calibration yet, or if
+      the bundle finds objects by itself, which is checked on them.
     onnx: whether to add `model.onnx`.
   """
   workdir = pathlib.Path(workdir)
@@ -90,19 +98,25 @@ def _object_source(settings, workdir, inputs, trained):
   detector = make_detector(settings.objects.detector)
   described, files = describe_detector(open_cache(settings.data, ()), detector)
   scorer = load_object_scorer(settings, workdir)
-  calibration = calibrate_objects(
-    settings, workdir, scorer, lambda: with_training(settings, None, inputs)
-  )
+  open_training = functools.cache(lambda: with_training(settings, None, inputs))
+  calibration = calibrate_objects(settings, workdir, scorer, open_training)
   details = _details(settings, trained, scorer.step)
+  model = detector_model(detector)
+  clips = None
+  if model is not None:
+    split = open_training().train
+    videos = calibrating_videos(settings, split)
+    clips = clips_with_objects(calibration, split, videos, scorer.window)
   return ObjectBundleSource(
     scorer,
     calibration,
     inputs,
     settings,
     described,
-    detector_model(detector),
+    model,
     files,
     details,
+    clips,
   )
 
 

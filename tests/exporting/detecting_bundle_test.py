@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.exporting.detection_check import compare_objects
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.detectors import found_boxes
 from a3dcae_jax.objects.yolox_jax import JaxYolox
@@ -70,6 +71,35 @@ def test_a_stream_has_the_scores_of_its_boxes(exported, monkeypatch):
     np.testing.assert_allclose(score.objects, other.objects, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(score.error, other.error, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(score.score, other.score, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_program_that_finds_objects_is_checked(exported):
+  check = exported[2].manifest['check']['detection']
+  assert check['clips'] == 4
+  assert check['objects'] > 4
+  assert check['max_difference'] < 1e-3
+
+
+def test_programs_that_find_or_score_objects_differently_are_refused(rng):
+  upper = rng.uniform(0, 40, (3, 8, 2))
+  corners = np.concatenate([upper, upper + 10], -1)
+  valid = np.arange(8) < np.asarray([[8], [5], [0]])
+  errors = np.where(valid, rng.uniform(0, 5, valid.shape), 0)
+  found = corners, valid, errors, errors.max(1)
+  expected = [
+    (boxes[is_one][::-1], own[is_one][::-1])
+    for boxes, is_one, own in zip(corners, valid, errors, strict=True)
+  ]
+  assert compare_objects(found, expected) == {'clips': 3, 'objects': 13, 'max_difference': 0}
+  for wrong, words in (
+    ((corners + 3, *found[1:]), 'objects are found by one of them alone'),
+    ((corners, valid & (np.arange(8) < 7), errors, found[3]), 'alone|errors'),
+    ((corners, valid, 2 * errors, 2 * found[3]), 'errors'),
+    ((corners, valid, errors, found[3] + 1), 'errors'),
+  ):
+    with pytest.raises(RuntimeError, match=words):
+      compare_objects(wrong, expected)
 
 
 @pytest.mark.slow
