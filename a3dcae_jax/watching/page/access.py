@@ -124,12 +124,12 @@ class Tries:
 
   def wait_s(self, client: str) -> float:
     """Return how long an address has to wait, in seconds; 0 if it may try."""
-    own = self._failed.get(_network(client), ())
+    own = self._failed.get(network_of(client), ())
     return max(_wait_s(own, TRIES_OF_ONE), _wait_s(self._all, TRIES_OF_ALL))
 
   def add(self, client: str) -> None:
     """Count a wrong token."""
-    key = _network(client)
+    key = network_of(client)
     own = self._failed.setdefault(key, deque(maxlen=TRIES_OF_ONE))
     self._failed.move_to_end(key)
     own.append(time.monotonic())
@@ -249,7 +249,7 @@ def _wait_s(times, limit):
   return max(0.0, times[0] + WINDOW_S - time.monotonic())
 
 
-def _network(client):
+def network_of(client: str) -> str:
   """Return the address, or its network: an IPv6 client has all addresses of one."""
   try:
     address = ipaddress.ip_address(client)

@@ -235,7 +235,9 @@ class _Routes:
     if view is None:
       return _missing()
     has_marks = request.query_params.get('marks') == '1'
-    content = await run_in_threadpool(self._pictures.jpeg, view, has_marks)
+    content = self._pictures.kept(view, has_marks) or await run_in_threadpool(
+      self._pictures.jpeg, view, has_marks
+    )
     return Response(content, media_type='image/jpeg') if content else _missing()
 
   async def _still(self, request: Request) -> Response:

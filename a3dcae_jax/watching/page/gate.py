@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,16 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from a3dcae_jax.watching.page.access import LARGEST_HEAD, Access, TooManyTries
+from a3dcae_jax.watching.page.access import LARGEST_HEAD, Access, TooManyTries, network_of
 
 REQUESTS_PER_S = 80
 """Requests of all browsers together. More of them wait, so that the detector keeps its CPU time."""
 
+REQUESTS_PER_S_OF_ONE = 40
+"""Requests of one address; a browser that shows the page has 19."""
+
 LONGEST_WAIT_S = 2.0
+_ADDRESSES = 256  # whose requests are remembered
 OPEN_PATHS = ('/healthz', '/readyz', '/login', '/page.css', '/icon.svg')
 """Paths that need no session; they tell nothing about the sources."""
 
@@ -45,6 +50,7 @@ class Gate:
     self._access = access
     self._cookie = cookie
     self._next_s = 0.0
+    self._next_s_of: OrderedDict[str, float] = OrderedDict()  # address of a client -> its next turn
 
   async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
     """Answer a request."""
@@ -60,15 +66,28 @@ class Gate:
       await send(message)
 
     request = Request(scope)
-    answer = await self._wait_for_turn() or self._refusal(request) or self._app
+    answer = (
+      await self._wait_for_turn(network_of(client_of(request)))
+      or self._refusal(request)
+      or self._app
+    )
     await answer(scope, receive, send_with_headers)
 
-  async def _wait_for_turn(self) -> Response | None:
+  async def _wait_for_turn(self, client: str) -> Response | None:
+    """Wait until a client may ask; return the answer if it would have to wait too long.
+
+    That answer comes late, too, so that nobody asks all the more often.
+    """
     now_s = time.monotonic()
-    turn_s = max(now_s, self._next_s)
+    turn_s = max(now_s, self._next_s, self._next_s_of.get(client, 0.0))
     if turn_s - now_s > LONGEST_WAIT_S:
+      await asyncio.sleep(LONGEST_WAIT_S)
       return PlainTextResponse('too many requests\n', 503, {'Retry-After': '2'})
-    self._next_s = turn_s + 1 / REQUESTS_PER_S
+    self._next_s = max(now_s, self._next_s) + 1 / REQUESTS_PER_S
+    self._next_s_of[client] = turn_s + 1 / REQUESTS_PER_S_OF_ONE
+    self._next_s_of.move_to_end(client)
+    if len(self._next_s_of) > _ADDRESSES:
+      self._next_s_of.popitem(last=False)
     if turn_s > now_s:
       await asyncio.sleep(turn_s - now_s)
     return None

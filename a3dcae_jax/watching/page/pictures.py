@@ -2,9 +2,10 @@
 
 import threading
 import time
+from typing import NamedTuple
 
 from a3dcae_jax.watching.overlay import draw_marks
-from a3dcae_jax.watching.page.feed import Feed, SourceView
+from a3dcae_jax.watching.page.feed import Feed, Shown, SourceView
 from a3dcae_jax.watching.recorder import encode_jpeg
 
 SHORTEST_S = 0.12
@@ -13,8 +14,22 @@ SHORTEST_S = 0.12
 _KEPT = 64  # encoded pictures
 
 
+class _Encoded(NamedTuple):
+  """An encoded picture.
+
+  Attributes:
+    shown: the picture.
+    made_s: when it was encoded.
+    content: JPEG.
+  """
+
+  shown: Shown
+  made_s: float
+  content: bytes
+
+
 class Pictures:
-  """Encodes the last pictures.
+  """Encodes the last pictures, each of them once.
 
   One thread encodes at a time, so that browsers never take more than one CPU from the detector.
   """
@@ -27,7 +42,20 @@ class Pictures:
     """
     self._feed = feed
     self._lock = threading.Lock()
-    self._encoded: dict[tuple[int, bool], tuple[float, bytes]] = {}
+    self._encoded: dict[tuple[int, bool], _Encoded] = {}
+
+  def kept(self, view: SourceView, has_marks: bool) -> bytes:
+    """Return a picture that need not be encoded; b'' if the last one has to be.
+
+    Args:
+      view: of the source.
+      has_marks: whether heat or boxes are drawn.
+    """
+    encoded = self._encoded.get((view.number, has_marks))
+    if encoded is None:
+      return b''
+    is_new = time.monotonic() - encoded.made_s < SHORTEST_S
+    return encoded.content if is_new or encoded.shown is view.shown else b''
 
   def jpeg(self, view: SourceView, has_marks: bool) -> bytes:
     """Return the last picture of a source; b'' before the first.
@@ -36,23 +64,20 @@ class Pictures:
       view: of the source.
       has_marks: whether to draw heat or boxes.
     """
-    key = view.number, has_marks
     with self._lock:
-      encoded_s, content = self._encoded.get(key, (0.0, b''))
-      if time.monotonic() - encoded_s < SHORTEST_S:
+      content = self.kept(view, has_marks)  # another thread may have made it meanwhile
+      shown = view.shown
+      if content or shown is None:
         return content
-      content = self._encode(view, has_marks)
-      if content:
-        self._encoded.pop(key, None)
-        self._encoded[key] = time.monotonic(), content
+      content = self._encode(shown, has_marks)
+      key = view.number, has_marks
+      self._encoded.pop(key, None)
+      self._encoded[key] = _Encoded(shown, time.monotonic(), content)
       if len(self._encoded) > _KEPT:
         del self._encoded[next(iter(self._encoded))]
       return content
 
-  def _encode(self, view, has_marks):
-    shown = view.shown
-    if shown is None:
-      return b''
+  def _encode(self, shown, has_marks):
     image = shown.picture.image.to_image()
     if has_marks:
       image = draw_marks(image, shown.scored, shown.is_abnormal, self._feed.error_scale)

@@ -22,6 +22,9 @@ from a3dcae_jax.watching.page.access import (
 CONNECTIONS = 256
 """Open connections at most; further ones are closed at once, so that files can still be opened."""
 
+CONNECTIONS_OF_ONE = 64
+"""Open connections of one address at most; a browser has 6."""
+
 REQUEST_S = 10.0
 """Seconds within which a client has to send its next request in whole."""
 
@@ -157,7 +160,7 @@ def _protocol() -> type:
   from uvicorn.protocols.http.h11_impl import H11Protocol
 
   class BoundedProtocol(H11Protocol):
-    """Closes connections beyond `CONNECTIONS`, and those of slow clients.
+    """Closes connections beyond the limits above, and those of slow clients.
 
     uvicorn bounds neither: it counts requests, and waits for the rest of one for ever.
     """
@@ -165,7 +168,8 @@ def _protocol() -> type:
     def connection_made(self, transport: Any) -> None:
       super().connection_made(transport)
       self._overdue = self.loop.call_later(REQUEST_S, transport.abort)
-      if len(self.connections) > CONNECTIONS:
+      of_one = sum(_is_of(other, self.client) for other in self.connections)
+      if len(self.connections) > CONNECTIONS or of_one > CONNECTIONS_OF_ONE:
         transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -192,3 +196,8 @@ def _protocol() -> type:
       return self.cycle is not None and not self.cycle.response_complete
 
   return BoundedProtocol
+
+
+def _is_of(connection: Any, client: tuple[str, int] | None) -> bool:
+  """Return whether a connection comes from the address of a client."""
+  return bool(client and connection.client) and connection.client[0] == client[0]

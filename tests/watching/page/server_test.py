@@ -11,7 +11,7 @@ import urllib.parse
 import pytest
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.watching.page import access, server
+from a3dcae_jax.watching.page import access, pictures, server
 from a3dcae_jax.watching.page.app import LARGEST_BODY, make_app
 from a3dcae_jax.watching.page.event_list import event_key
 from a3dcae_jax.watching.page.feed import Feed
@@ -42,9 +42,11 @@ class Served:
     self.page.start(lambda checks, cookie: make_app(self.feed, feedback, checks, cookie))
     self.port = self.page.address.port
 
-  def ask(self, path, method='GET', body=None, host='localhost', **headers):
+  def ask(self, path, method='GET', body=None, host='localhost', client=None, **headers):
     """Return the status, the headers and the body of an answer."""
-    connection = http.client.HTTPConnection(self.page.address.host, self.port, timeout=20)
+    source = (client, 0) if client else None
+    place = self.page.address.host, self.port
+    connection = http.client.HTTPConnection(*place, timeout=20, source_address=source)
     names = {name.replace('_', '-'): value for name, value in headers.items()}
     connection.request(method, path, body, {'Host': host, **names})
     answer = connection.getresponse()
@@ -288,6 +290,20 @@ def test_clients_that_do_not_ask_are_closed_and_their_number_is_bounded(tmp_path
   served.page.close()
 
 
+def test_one_address_cannot_take_all_connections(tmp_path, monkeypatch):
+  monkeypatch.setattr(server, 'CONNECTIONS_OF_ONE', 2)
+  served = Served(tmp_path)
+  place = '127.0.0.1', served.port
+  idle = [socket.create_connection(place, timeout=10) for _ in range(2)]
+  time.sleep(0.2)
+  with socket.create_connection(place, timeout=10) as further:
+    assert _is_closed(further)
+  assert served.ask('/healthz', client='127.0.0.2')[0] == 200
+  for connection in idle:
+    connection.close()
+  served.page.close()
+
+
 def test_a_client_that_does_not_read_or_goes_is_left_without_a_word(tmp_path, monkeypatch, capfd):
   monkeypatch.setattr(server, 'ANSWER_S', 1.0)
   served = Served(tmp_path)
@@ -318,8 +334,9 @@ def _is_closed(connection):
     return True
 
 
-def test_more_requests_than_allowed_wait_and_are_then_refused(served, monkeypatch):
-  monkeypatch.setattr('a3dcae_jax.watching.page.gate.REQUESTS_PER_S', 2)
+@pytest.mark.parametrize('limit', ['REQUESTS_PER_S', 'REQUESTS_PER_S_OF_ONE'])
+def test_more_requests_than_allowed_wait_and_are_then_refused(served, monkeypatch, limit):
+  monkeypatch.setattr(f'a3dcae_jax.watching.page.gate.{limit}', 2)
   monkeypatch.setattr('a3dcae_jax.watching.page.gate.LONGEST_WAIT_S', 0.6)
   statuses = []
   threads = [
@@ -330,6 +347,31 @@ def test_more_requests_than_allowed_wait_and_are_then_refused(served, monkeypatc
   for thread in threads:
     thread.join()
   assert set(statuses) == {200, 503}
+  if limit == 'REQUESTS_PER_S_OF_ONE':  # others are still answered
+    assert served.ask('/healthz', client='127.0.0.2')[0] == 200
+
+
+def test_a_picture_is_encoded_once_for_all_clients(served, monkeypatch):
+  monkeypatch.setattr(pictures, 'SHORTEST_S', 0.0)
+  encoded = []
+  encode = pictures.encode_jpeg
+
+  def counted(*arguments, **options):
+    encoded.append(None)
+    return encode(*arguments, **options)
+
+  monkeypatch.setattr(pictures, 'encode_jpeg', counted)
+  assert served.ask('/pictures/0')[0] == 404  # none has come
+  for frame in range(2):
+    served.view.add(scored(frame, 1.0), picture(frame, 60 * frame), time.time())
+    threads = [threading.Thread(target=served.ask, args=('/pictures/0',)) for _ in range(6)]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+    served.view.add(scored(frame, 1.0), None, time.time())  # a score without a picture
+    assert served.ask('/pictures/0')[0] == 200
+    assert len(encoded) == frame + 1
 
 
 def test_a_port_in_use_is_one_line(tmp_path):
