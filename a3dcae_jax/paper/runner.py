@@ -23,6 +23,18 @@ _POLL_S = 0.2
 _STATUS_S = 60.0  # between two lines on the running jobs
 _LOG_TAIL = 4096  # bytes of a log in which its last line is looked for
 
+# Becomes `python ARGUMENTS`, which gets SIGTERM when its parent has died, also by SIGKILL: then it
+# saves and ends. Only Linux has this (PR_SET_PDEATHSIG). `preexec_fn` would fork JAX's threads.
+_TIED = """
+import ctypes, os, signal, sys
+parent, *arguments = sys.argv[1:]
+if sys.platform == 'linux':
+  ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
+if os.getppid() != int(parent):
+  sys.exit('error: the command that started this run has ended')
+os.execv(sys.executable, [sys.executable, *arguments])
+"""
+
 
 @dataclasses.dataclass
 class Outcome:
@@ -161,7 +173,7 @@ class _Runner:
       file.flush()
       # A group of its own: Ctrl-C in the terminal reaches this process, which passes it on once.
       process = subprocess.Popen(
-        [sys.executable, *job.arguments],
+        [sys.executable, '-S', '-c', _TIED, str(os.getpid()), *job.arguments],
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=file,

@@ -1,7 +1,10 @@
 """Jobs run in processes, several at once; failures and signals leave the rest in order."""
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +14,8 @@ from a3dcae_jax.paper import plan
 from a3dcae_jax.paper.runner import _devices, last_line, log_file, run_jobs
 from a3dcae_jax.training import cluster
 from tests.paper.made_runs import base, with_command, write_run
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -99,6 +104,43 @@ def test_sigterm_lets_the_running_job_save_and_starts_no_other(jobs, tmp_path):
   assert last_line(log_file(frames)) == 'saved'
   assert not log_file(flow).exists()
   assert signal.getsignal(signal.SIGTERM) is before
+
+
+PARENT = """
+import pathlib, sys
+from a3dcae_jax.paper import plan
+from a3dcae_jax.paper.runner import run_jobs
+from tests.paper.made_runs import base, with_command
+
+job = plan.make_jobs(base(), ['fig3'], [0], pathlib.Path(sys.argv[1]))['base', 0]
+run_jobs([with_command(job, sys.argv[2])])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells a child')
+def test_a_run_saves_and_ends_when_its_parent_is_killed(tmp_path):
+  started, saved = tmp_path / 'started', tmp_path / 'saved'
+  code = (
+    'import pathlib, signal, sys, time\n'
+    f'signal.signal(signal.SIGTERM, lambda *_: sys.exit(pathlib.Path({str(saved)!r}).touch()))\n'
+    f'pathlib.Path({str(started)!r}).touch()\n'
+    'time.sleep(60)'
+  )
+  parent = subprocess.Popen([sys.executable, '-c', PARENT, str(tmp_path / 'out'), code], cwd=ROOT)
+  wait_for(started, parent)
+  assert not saved.exists()
+  parent.kill()
+  parent.wait()
+  wait_for(saved)
+
+
+def wait_for(path, process=None):
+  """Wait for a file, for a minute or as long as a process runs."""
+  end = time.monotonic() + 60
+  while not path.exists():
+    assert time.monotonic() < end and (process is None or process.poll() is None)
+    time.sleep(0.01)
 
 
 def test_the_last_line_of_a_log_is_found_after_a_progress_bar(tmp_path):
