@@ -4,7 +4,7 @@ r"""Measure how fast this machine scores clips and trains on them.
   python -m a3dcae_jax.benchmark --preset=small,small6 \
     --input_pipeline=none,device_cached,streaming
   python -m a3dcae_jax.benchmark --preset=paper --batch=16 --dtype=bfloat16 \
-    --peer=torch_peer.py --peer_python=python3
+    --peer=tools/torch_peer.py --peer_python=python3
   python -m a3dcae_jax.benchmark --modes=object_infer,object_train --batch=48 \
     --peer=tools/torch_object_peer.py --peer_python=python3
   python -m a3dcae_jax.benchmark --modes=pipeline --cache=CACHE
@@ -43,7 +43,6 @@ measured, whose windows lie back to back.
 import functools
 import pathlib
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -52,6 +51,7 @@ from absl import flags
 
 from a3dcae_jax.cli.command import (
   define_compilation_cache,
+  define_peer_flags,
   define_program_flags,
   given_path,
   output_path,
@@ -90,15 +90,7 @@ _STEPS = flags.DEFINE_integer(
 )
 _REPS = flags.DEFINE_integer('reps', 9, 'Timed runs of each program.', lower_bound=1)
 _JSON = flags.DEFINE_string('json', '', 'Write all figures to this file.')
-_PEER = flags.DEFINE_string(
-  'peer', '', 'Script of a reference implementation that prints one line of JSON.'
-)
-_PEER_PYTHON = flags.DEFINE_string(
-  'peer_python', sys.executable, 'Python that runs the reference implementation.'
-)
-_PEER_OPTIONS = flags.DEFINE_string(
-  'peer_options', '', 'Further flags of that script, as in "--compile max-autotune".'
-)
+_PEER = define_peer_flags()
 _PEER_TUNED = flags.DEFINE_bool(
   'peer_tuned', True, 'Give the reference implementation the allocator settings of this process.'
 )
@@ -304,37 +296,32 @@ def _measure(setting, matrix_rate):
   from a3dcae_jax.measuring import timing
 
   programs = [timing.make_program(setting, name) for name in _INPUT_PIPELINE.value]
-  num_pairs = _PAIRS.value if _PEER.value else 1
+  peer = _PEER.given()
+  num_pairs = _PAIRS.value if peer else 1
   rows = []
   for pair in range(num_pairs):
     measured = timing.measure(programs, setting, reps=_REPS.value, steps=_STEPS.value)
     for row in measured:
       row['share_of_matrix_rate'] = row['tflops_per_s'] / matrix_rate
-    if _PEER.value:
-      _add_peer(measured[0], pair)
+    if peer:
+      _add_peer(measured[0], pair, peer._replace(tuned=_PEER_TUNED.value))
     for row in measured:
       print(timing.describe(row), flush=True)
     rows += measured
-  if _PEER.value:
+  if peer:
     ratio = statistics.median(row['ratio'] for row in rows if 'ratio' in row)
     print(f'{setting.mode} batch {setting.batch}: median ratio to the reference {ratio:.2f}')
   return rows
 
 
-def _add_peer(row, pair):
+def _add_peer(row, pair, peer):
   """Run the reference implementation and add its figures to a row."""
   from a3dcae_jax.measuring.peer import run_peer
 
-  peer = run_peer(
-    (_PEER_PYTHON.value, _PEER.value),
-    row,
-    reps=_REPS.value,
-    options=_PEER_OPTIONS.value,
-    tuned=_PEER_TUNED.value,
-  )
+  found = run_peer(peer, row, reps=_REPS.value)
   row['pair'] = pair
-  row['peer'] = peer
-  row['ratio'] = row['clips_per_s'] / peer['clips_per_s']
+  row['peer'] = found
+  row['ratio'] = row['clips_per_s'] / found['clips_per_s']
 
 
 if __name__ == '__main__':

@@ -8,6 +8,8 @@ Each row of a table and each seed is an ordinary run of `main`, in a process and
 own: OUT/runs/ROW_sSEED. A run that several tables need is made once. The same command again skips
 runs that are done and resumes others.
 
+--peer=tools/torch_peer.py --peer_python=PYTHON adds the speed in PyTorch to Table VII.
+
 --config.FIELD=VALUE sets a field in every row, as in --config.train.steps=500. Where a row is
 defined by another value of that field, the row keeps it.
 
@@ -31,6 +33,7 @@ from a3dcae_jax.cli.command import (
   default_workdir,
   define_compilation_cache,
   define_config,
+  define_peer_flags,
   given_path,
   read_settings,
   run_command,
@@ -58,6 +61,7 @@ _PROCESSES = flags.DEFINE_integer(
 _SHARD = flags.DEFINE_string(
   'shard', '', "K/N: make the K-th of N parts of the runs; by default the environment's."
 )
+_PEER = define_peer_flags()
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Only print the runs and their commands.')
 define_compilation_cache()
 
@@ -86,6 +90,7 @@ def main() -> int | None:
     out=_out(file),
     processes=_PROCESSES.value,
     shard=read_shard(_SHARD.value),
+    peer=_PEER.given(),
     command=shlex.join(('python', '-m', 'a3dcae_jax.experiments', *sys.argv[1:])),
   )
   if _DRY_RUN.value:

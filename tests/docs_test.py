@@ -233,12 +233,13 @@ def _flags_in(code: str) -> set[str]:
 
 
 def _flags_defined(module: pathlib.Path) -> set[str]:
-  """Return the flags that a command defines itself or by `define_program_flags`."""
+  """Return the flags that a command defines itself or by functions of `cli.command`."""
   code = _text(module)
   defined = _flags_in(code)
-  if '= define_program_flags()' in code:
-    shared = _text(PACKAGE / 'cli' / 'command.py').partition('def define_program_flags(')[2]
-    defined |= _flags_in(shared.partition('\ndef ')[0])
+  for function in ('define_program_flags', 'define_peer_flags'):
+    if f'= {function}()' in code:
+      shared = _text(PACKAGE / 'cli' / 'command.py').partition(f'def {function}(')[2]
+      defined |= _flags_in(shared.partition('\ndef ')[0])
   return defined
 
 

@@ -23,6 +23,7 @@ from a3dcae_jax.config import Config, checked
 from a3dcae_jax.config.fields import subtrees
 from a3dcae_jax.config.variants import TUNED_RMS
 from a3dcae_jax.data import builders
+from a3dcae_jax.measuring.peer import Peer
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -152,6 +153,37 @@ def define_program_flags() -> ProgramFlags:
     ),
     remat=flags.DEFINE_enum(
       'remat', 'none', ['none', 'blocks'], 'With blocks, compute each block again for the gradient.'
+    ),
+  )
+
+
+class PeerFlags(NamedTuple):
+  """The flags of a reference implementation, which two commands share."""
+
+  peer: flags.FlagHolder
+  peer_python: flags.FlagHolder
+  peer_options: flags.FlagHolder
+
+  def given(self) -> Peer | None:
+    """Return the reference implementation that the flags name; None without one."""
+    if not self.peer.value:
+      return None
+    return Peer(self.peer_python.value, self.peer.value, self.peer_options.value)
+
+
+def define_peer_flags() -> PeerFlags:
+  """Define the flags that name a reference implementation."""
+  return PeerFlags(
+    peer=flags.DEFINE_string(
+      'peer',
+      '',
+      'Script of a reference implementation that prints one line of JSON, as tools/torch_peer.py.',
+    ),
+    peer_python=flags.DEFINE_string(
+      'peer_python', sys.executable, 'Python that runs the reference implementation.'
+    ),
+    peer_options=flags.DEFINE_string(
+      'peer_options', '', 'Further flags of that script, as in "--compile max-autotune".'
     ),
   )
 

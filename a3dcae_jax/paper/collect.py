@@ -14,6 +14,7 @@ from a3dcae_jax.evaluation.results import smoothed_scores
 from a3dcae_jax.paper.plan import Job, Jobs, is_done, read_state
 from a3dcae_jax.paper.tables import BASE, RECIPES, TABLES, printed
 from a3dcae_jax.run.workdir import PROVENANCE
+from a3dcae_jax.scoring.events import EventCounts, detect_events, match_events
 from a3dcae_jax.scoring.schema import validate_metrics
 from a3dcae_jax.scoring.tables import read_scores
 
@@ -60,7 +61,16 @@ class Result:
     smoothing = self.metrics['protocol']['smoothing']
     options = fields.Eval(smoothing_frames=smoothing['frames'], smoothing_mode=smoothing['mode'])
     smooth_first = smoothing['of'] == 'errors'
-    return smoothed_scores(self.videos.errors, how, options, smooth_first=smooth_first)
+    calibration = self.metrics['calibration']
+    train = {'train_mean': calibration['mean'], 'train_std': calibration['std']}
+    return smoothed_scores(self.videos.errors, how, options, smooth_first=smooth_first, **train)
+
+  def event_counts(self) -> list[EventCounts]:
+    """Return the counts of each labelled test video, whose sums are those of Table X."""
+    threshold = self.metrics['events']['threshold']
+    detected = [detect_events(video, threshold=threshold) for video in self.scores('zscore')]
+    videos = zip(detected, self.videos.labels or [], strict=True)
+    return [match_events([events], [truth]) for events, truth in videos]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,17 @@ import numpy as np
 from bokeh.plotting import figure
 
 from a3dcae_jax.evaluation.report_data import NUM_STRIPS, ReportSource, extreme_frames
+from a3dcae_jax.paper.claims import Verdict, gap_differences, rule, verdicts
 from a3dcae_jax.paper.collect import Result, RowResult, Spread
-from a3dcae_jax.paper.sheets import Sheet, sheet_name, sheet_title
+from a3dcae_jax.paper.sheets import (
+  Cells,
+  Sheet,
+  claim_notes,
+  difference_text,
+  sheet_name,
+  sheet_title,
+)
+from a3dcae_jax.paper.tables import TABLES
 from a3dcae_jax.report import plots
 from a3dcae_jax.report.contents import VideoScores
 from a3dcae_jax.report.page import MAX_VIDEO_PLOTS, feature_map_figures, strip_section
@@ -74,8 +83,10 @@ def gaps_sheet(table: str, rows: Sequence[RowResult]) -> Sheet:
     records=records,
     notes=[
       'Mean score of abnormal frames minus that of normal ones (Liu et al. 2018). The paper draws '
-      'a larger gap with the adversarial loss on Avenue, Ped1 and Ped2, and prints no figures'
+      'a larger gap with the adversarial loss on Avenue, Ped1 and Ped2, and prints no figures',
+      *claim_notes(rows, rule('the gap')),
     ],
+    claims=_gap_claims(verdicts(TABLES[table].claims, rows, gap_differences)),
     plots={f'{table}_gaps': _bars(means)} if means else {},
   )
 
@@ -143,6 +154,15 @@ def _loss_line(result: Result, logged: Sequence[Mapping[str, Any]]) -> list[str]
     values = [row[name] for row in rows if name in row]
     cells.append(f'{np.mean(values):.4g}' if values else '-')
   return cells
+
+
+def _gap_claims(found: Sequence[Verdict]) -> Cells:
+  lines = [['the paper: larger gap', 'than', 'Eq. 14: difference (95 %)', 'holds?']]
+  for verdict in found:
+    difference = difference_text(verdict, 'eq14', '+.4f')
+    claim = verdict.claim
+    lines.append([claim.better, claim.worse, difference, verdict.certainty('eq14')])
+  return lines
 
 
 def _only(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

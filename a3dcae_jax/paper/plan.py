@@ -22,6 +22,9 @@ MAX_SEED = 2**32 - 1
 # Fields that the user's own values set in every row, also in rows that have others by themselves.
 _BUDGET = ('train.', 'optimizer.', 'eval.', 'events.')
 
+# Kinds of tables that run the networks again, on whole frames.
+_OF_WHOLE_FRAMES = ('speed', 'feature_maps', 'examples')
+
 
 @dataclasses.dataclass(frozen=True)
 class Base:
@@ -232,6 +235,12 @@ def _check_base(settings: fields.Config, tables: Sequence[str]) -> None:
     )
   is_frames = settings.input.kind == 'frames' and not settings.objects.detector
   for name in tables:
+    if settings.objects.detector and TABLES[name].kind in _OF_WHOLE_FRAMES:
+      raise UserError(
+        f'--table={name} runs networks on whole frames, but --config is on objects '
+        f'(objects.detector={settings.objects.detector!r}): give one on frames, as in '
+        'configs/ucsd_ped2.py:small'
+      )
     if not is_frames and {'objects', 'flow'} & set(TABLES[name].rows.values()):
       raise UserError(
         f'--table={name} compares frames with objects or flow, but --config is on objects or flow '

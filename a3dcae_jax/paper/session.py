@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import check_writable
 from a3dcae_jax.config import fields
+from a3dcae_jax.measuring.peer import Peer, check_peer
 from a3dcae_jax.objects.detectors import check_detector
 from a3dcae_jax.paper import plan
 from a3dcae_jax.paper.collect import RowResult, baselines, collect
@@ -29,6 +30,7 @@ class Order(NamedTuple):
     out: folder of runs and results.
     processes: runs at the same time.
     shard: (k, n): the k-th of n parts of the runs is made here.
+    peer: a reference implementation, whose speed stands in Table VII; None for none.
     command: the command, for the results.
   """
 
@@ -37,6 +39,7 @@ class Order(NamedTuple):
   out: pathlib.Path
   processes: int = 1
   shard: tuple[int, int] = (0, 1)
+  peer: Peer | None = None
   command: str = ''
 
 
@@ -71,6 +74,8 @@ def make_tables(base: plan.Base, order: Order) -> Outcome:
   check_writable(order.out, '--out')
   plan.check_workdirs(distinct)
   _check_data(distinct)
+  if order.peer:
+    check_peer(order.peer)
   plan.claim_out(order.out, base)
   mine = plan.split(distinct, order.shard)
   outcome = run_jobs(mine, processes=order.processes, show=_show)
@@ -121,7 +126,7 @@ def _sheet_of_rows(name: str, rows: Sequence[RowResult], jobs: plan.Jobs, order:
   if kind == 'results':
     return sheets.results_sheet(name, rows, baselines(jobs, order.seeds))
   if kind == 'speed':
-    return _speed_sheet(name, rows)
+    return _speed_sheet(name, rows, order.peer)
   makers = {
     'events': sheets.events_sheet,
     'losses': figures.losses_sheet,
@@ -132,13 +137,21 @@ def _sheet_of_rows(name: str, rows: Sequence[RowResult], jobs: plan.Jobs, order:
   return makers[kind](name, rows)
 
 
-def _speed_sheet(name: str, rows: Sequence[RowResult]) -> 'Sheet':
+def _speed_sheet(name: str, rows: Sequence[RowResult], peer: Peer | None) -> 'Sheet':
   from a3dcae_jax.paper.sheets import speed_sheet
-  from a3dcae_jax.paper.speed import measure
+  from a3dcae_jax.paper.speed import measure, peer_note
 
   first = {row.label: row.results[0] for row in rows if row.results}
   device = next((result.device for result in first.values()), 'no device')
-  return speed_sheet(name, rows, measure(first), device)
+  note = peer_note(peer)
+  try:
+    speeds = measure(first, peer)
+  except UserError as error:
+    if not peer:
+      raise
+    note = f'Without the reference implementation: {error}'
+    speeds = measure(first)
+  return speed_sheet(name, rows, speeds, device, [note])
 
 
 def _theory_sheets() -> list['Sheet']:

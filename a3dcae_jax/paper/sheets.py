@@ -1,10 +1,18 @@
 """Tables of text and numbers, made from rows of results."""
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from a3dcae_jax.paper.claims import RULE, Verdict, coarseness, verdicts
+from a3dcae_jax.paper.claims import (
+  COUNTED,
+  Verdict,
+  coarseness,
+  count_differences,
+  rule,
+  verdicts,
+)
 from a3dcae_jax.paper.collect import SHOWN, Result, RowResult, Spread
 from a3dcae_jax.paper.speed import REPS, Speed
 from a3dcae_jax.paper.tables import TABLES
@@ -77,7 +85,7 @@ def results_sheet(
     title=sheet_title(table),
     cells=lines,
     records=_result_records(rows, baselines),
-    notes=[*_result_notes(rows), *(_claim_notes(rows) if found else ())],
+    notes=[*_result_notes(rows), *(claim_notes(rows, rule('the AUC')) if found else ())],
     claims=_claim_cells(found) if found else [],
     marked=frozenset(row.label for row in rows if row.results),
   )
@@ -102,32 +110,54 @@ def events_sheet(table: str, rows: Sequence[RowResult]) -> Sheet:
       found, alarms = row.paper
       record = {'row': row.label, 'source': 'paper', 'true_positives': found}
       records.append(record | {'false_alarms': alarms, 'true_events': printed})
+  found = verdicts(TABLES[table].claims, rows, count_differences)
   return Sheet(
     name=sheet_name(table),
     title=sheet_title(table),
     cells=lines,
     records=records,
-    notes=[*_event_notes(rows), *_missing_notes(rows)],
+    notes=[
+      *_event_notes(rows),
+      *_missing_notes(rows),
+      *claim_notes(rows, rule('a count', "on the paper's side of 0")),
+    ],
+    claims=_count_cells(found),
     marked=frozenset(row.label for row in rows if row.results),
   )
 
 
 def speed_sheet(
-  table: str, rows: Sequence[RowResult], speeds: Mapping[str, Speed], device: str
+  table: str,
+  rows: Sequence[RowResult],
+  speeds: Mapping[str, Speed],
+  device: str,
+  notes: Sequence[str] = (),
 ) -> Sheet:
-  """Return a table of frames per second and AUC beside the paper's (Table VII)."""
-  titles = ['frames/s', 'frames/s', 'GFLOP per frame', 'MB', 'batch', 'AUC, Eq. 14', 'AUC']
-  places = ['paper', 'here', 'XLA', 'peak', 'clips', 'here', 'paper']
-  lines = [['network', *(f'{title}, {where}' for title, where in zip(titles, places, strict=True))]]
+  """Return a table of frames per second and AUC beside the paper's (Table VII).
+
+  Args:
+    table: name of the table.
+    rows: its rows.
+    speeds: label of a row -> its speed.
+    device: what was measured.
+    notes: sentences on the reference implementation, whose columns are there if it was measured.
+  """
+  has_peer = any(speed.peer_frames_per_s for speed in speeds.values())
+  titles = ['network', 'frames/s, paper', 'frames/s, here']
+  if has_peer:
+    titles += ['frames/s, PyTorch', 'here / PyTorch']
+  titles += ['GFLOP per frame, XLA', 'MB, peak', 'batch, clips', 'AUC, Eq. 14, here', 'AUC, paper']
+  lines = [titles]
   records = []
   for row in rows:
     paper = row.paper or (None, None)
     speed = speeds.get(row.label)
     auc = spread_text(Spread.of(row.values('eq14', 'auc')))
     printed_speed, printed_auc = (_number_text(value) for value in paper)
-    lines.append([row.label, printed_speed, *_speed_cells(speed), auc, printed_auc])
+    cells = _speed_cells(speed, has_peer)
+    lines.append([row.label, printed_speed, *cells, auc, printed_auc])
     record = {'row': row.label, 'paper_frames_per_s': paper[0], 'paper_auc': paper[1]}
-    records.append(record | (speed._asdict() if speed else {}))
+    records.append(record | _speed_record(speed))
   found = verdicts(TABLES[table].claims, rows)
   return Sheet(
     name=sheet_name(table),
@@ -138,8 +168,9 @@ def speed_sheet(
       f'Frames/s: median of {REPS} runs of the scoring program of each network, in turn in one '
       f'process on {device}; frames are in memory, and the networks are those of the first seed. '
       'The paper: one RTX 2080 Ti, frames of 224x224',
+      *notes,
       *_missing_notes(rows),
-      *_claim_notes(rows),
+      *claim_notes(rows, rule('the AUC')),
     ],
     claims=_claim_cells(found),
     marked=frozenset(speeds),
@@ -162,12 +193,27 @@ def data_sheet(
   )
 
 
-def _speed_cells(speed: Speed | None) -> list[str]:
+def _speed_cells(speed: Speed | None, has_peer: bool) -> list[str]:
   if speed is None:
-    return ['-'] * 4
+    return ['-'] * (6 if has_peer else 4)
   flops = None if speed.flops_per_frame is None else speed.flops_per_frame / 1e9
   megabytes = speed.peak_bytes / 1e6
-  return [f'{speed.frames_per_s:.1f}', _number_text(flops), f'{megabytes:.0f}', str(speed.batch)]
+  cells = [f'{speed.frames_per_s:.1f}']
+  if has_peer:
+    cells += [_number_text(speed.peer_frames_per_s), _ratios_text(speed.ratios)]
+  return [*cells, _number_text(flops), f'{megabytes:.0f}', str(speed.batch)]
+
+
+def _ratios_text(ratios: Sequence[float]) -> str:
+  if not ratios:
+    return '-'
+  return f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})'
+
+
+def _speed_record(speed: Speed | None) -> dict[str, Any]:
+  if speed is None:
+    return {}
+  return speed._asdict() | {'ratios': ' '.join(f'{ratio:.3f}' for ratio in speed.ratios)}
 
 
 def _number_text(value: Any) -> str:
@@ -267,12 +313,18 @@ def _missing_notes(rows: Sequence[RowResult]) -> list[str]:
   return notes
 
 
-def _claim_notes(rows: Sequence[RowResult]) -> list[str]:
+def claim_notes(rows: Sequence[RowResult], sentence: str) -> list[str]:
+  """Return sentences on verdicts: how they are reached, and how coarse they are.
+
+  Args:
+    rows: rows of the table.
+    sentence: what `claims.rule` returns.
+  """
   first = _first_result(rows)
   if not first:
-    return [RULE]
+    return [sentence]
   seeds = max(len(row.results) for row in rows)
-  return [RULE, coarseness(first.metrics['data']['videos'], seeds)]
+  return [sentence, coarseness(first.metrics['data']['videos'], seeds)]
 
 
 def _first_result(rows: Sequence[RowResult]) -> Result | None:
@@ -285,21 +337,41 @@ def _claim_cells(found: Sequence[Verdict]) -> Cells:
     titles += [f'{how}: points (95 %)', f'{how}: holds?']
   lines = [titles]
   for verdict in found:
-    paper = '-' if verdict.paper is None else f'{verdict.paper:+.1f}'
-    line = [verdict.claim.better, verdict.claim.worse, paper]
+    line = [verdict.claim.better, verdict.claim.worse, _signed(verdict.paper[0], '+.1f')]
     for how in SHOWN:
-      line += [_difference_text(verdict, how), verdict.certainty(how)]
+      line += [difference_text(verdict, how), verdict.certainty(how)]
     lines.append(line)
   return lines
 
 
-def _difference_text(verdict: Verdict, how: str) -> str:
-  found = verdict.differences.get(how)
+def _count_cells(found: Sequence[Verdict]) -> Cells:
+  """Return the verdicts on Table X, whose paper's counts are an ordering on each set."""
+  lines = [['row', 'against', 'count', 'paper', 'here (95 %)', "the paper's ordering holds?"]]
+  for verdict in found:
+    for name, printed in zip(COUNTED, verdict.paper, strict=True):
+      line = [verdict.claim.better, verdict.claim.worse, name.replace('_', ' ')]
+      line += [_signed(printed, '+.0f'), difference_text(verdict, name)]
+      lines.append([*line, verdict.count_certainty(name)])
+  return lines
+
+
+def difference_text(verdict: Verdict, name: str, style: str = '+.1f') -> str:
+  """Return a difference with its interval, or why there is none.
+
+  Args:
+    verdict: the verdict.
+    name: name of the difference.
+    style: format of its numbers.
+  """
+  found = verdict.differences.get(name)
   if found is None:
     return verdict.note
-  if found.low is None:
-    return f'{found.value:+.1f}'
-  return f'{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})'
+  value, low, high = (_signed(number, style) for number in found)
+  return value if found.low is None else f'{value} ({low} to {high})'
+
+
+def _signed(number: float | None, style: str) -> str:
+  return '-' if number is None else format(number, style)
 
 
 def _events_line(row: RowResult, events: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,7 +3,7 @@
 Single frames are not resampled: those of one video are not independent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ def auc_interval(
 
 
 class Difference(NamedTuple):
-  """Difference of the AUC of two detectors on the same videos.
+  """Difference of a figure of two detectors on the same videos.
 
   Attributes:
     value: mean over the seeds.
@@ -72,9 +72,13 @@ class Difference(NamedTuple):
   high: float | None
 
 
+Scores = Sequence[Sequence[np.ndarray]]
+"""Scores of a detector: for each seed one float [N_v] per video."""
+
+
 def paired_difference(
-  first: Sequence[Sequence[np.ndarray]],
-  second: Sequence[Sequence[np.ndarray]],
+  first: Scores,
+  second: Scores,
   labels: Sequence[np.ndarray],
   *,
   resamples: int = RESAMPLES,
@@ -85,7 +89,7 @@ def paired_difference(
   detectors. Draws with only one class are left out.
 
   Args:
-    first: scores of the first detector; for each seed one float [N_v] per video.
+    first: scores of the first detector.
     second: those of the second detector, of the same seeds.
     labels: one 0/1 [N_v] per video.
     resamples: number of draws.
@@ -97,21 +101,87 @@ def paired_difference(
     [_wins(one, labels) - _wins(two, labels) for one, two in zip(first, second, strict=True)]
   )
   abnormal, normal = _class_counts(labels)
-  if not abnormal.sum() or not normal.sum():
+
+  def figure(counts: np.ndarray, seeds: np.ndarray) -> float | None:
+    pairs = (counts @ abnormal) * (counts @ normal)
+    return counts @ won[seeds].mean(0) @ counts / pairs if pairs else None
+
+  return _with_interval(figure, won.shape[:2], resamples)
+
+
+def paired_gap_difference(
+  first: Scores,
+  second: Scores,
+  labels: Sequence[np.ndarray],
+  *,
+  resamples: int = RESAMPLES,
+) -> Difference | None:
+  """Return the difference of the score gap of two detectors, with an interval.
+
+  The gap is the mean score of abnormal frames minus that of normal ones. Everything else is as in
+  `paired_difference`.
+  """
+  pairs = list(zip(first, second, strict=True))
+  of_abnormal, of_normal = (
+    np.asarray([_sums(one, labels, label) - _sums(two, labels, label) for one, two in pairs])
+    for label in (1, 0)
+  )
+  abnormal, normal = _class_counts(labels)
+
+  def figure(counts: np.ndarray, seeds: np.ndarray) -> float | None:
+    weights = (counts @ abnormal, counts @ normal)
+    if not all(weights):
+      return None
+    sums = (counts @ of_abnormal[seeds].mean(0), counts @ of_normal[seeds].mean(0))
+    return sums[0] / weights[0] - sums[1] / weights[1]
+
+  return _with_interval(figure, of_abnormal.shape, resamples)
+
+
+def paired_count_difference(
+  first: np.ndarray, second: np.ndarray, *, resamples: int = RESAMPLES
+) -> Difference:
+  """Return the difference of the counts of two detectors over all videos, with an interval.
+
+  Args:
+    first: counts [S, V] of the first detector, by seed and video.
+    second: those of the second detector, of the same seeds.
+    resamples: number of draws, as in `paired_difference`.
+  """
+  more = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+
+  def figure(counts: np.ndarray, seeds: np.ndarray) -> float:
+    return counts @ more[seeds].mean(0)
+
+  return _with_interval(figure, more.shape, resamples)
+
+
+Figure = Callable[[np.ndarray, np.ndarray], float | None]
+"""(how often each video is taken [V], indices of seeds) -> a figure; None if not defined."""
+
+
+def _with_interval(figure: Figure, shape: tuple[int, ...], resamples: int) -> Difference | None:
+  """Return a figure of all videos and seeds, with its interval.
+
+  Args:
+    figure: the figure.
+    shape: numbers of seeds and of videos.
+    resamples: number of draws.
+  """
+  num_seeds, num_videos = shape
+  value = figure(np.ones(num_videos), np.arange(num_seeds))
+  if value is None:
     return None
-  mean = won.mean(0)
-  value = float(mean.sum() / (abnormal.sum() * normal.sum()))
-  if len(labels) < LEAST_VIDEOS:
-    return Difference(value, None, None)
+  if num_videos < LEAST_VIDEOS:
+    return Difference(float(value), None, None)
   values = []
   rng = np.random.default_rng(SEED)
   for _ in range(resamples):
-    counts = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
-    seeds = rng.integers(len(won), size=len(won))
-    pairs = (counts @ abnormal) * (counts @ normal)
-    if pairs:
-      values.append(counts @ won[seeds].mean(0) @ counts / pairs)
-  return Difference(value, *_interval(values))
+    counts = np.bincount(rng.integers(num_videos, size=num_videos), minlength=num_videos)
+    found = figure(counts, rng.integers(num_seeds, size=num_seeds))
+    if found is not None:
+      values.append(found)
+  return Difference(float(value), *_interval(values))
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:
@@ -126,6 +196,12 @@ def _class_counts(labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]
   abnormal = [np.sum(video == 1) for video in labels]
   normal = [np.sum(video == 0) for video in labels]
   return np.asarray(abnormal, np.float64), np.asarray(normal, np.float64)
+
+
+def _sums(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray], label: int) -> np.ndarray:
+  """Return the sum of the scores of frames of one class in each video, float64 [V]."""
+  pairs = zip(scores, labels, strict=True)
+  return np.asarray([video[truth == label].sum() for video, truth in pairs], np.float64)
 
 
 def _wins(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.paper import plan
-from a3dcae_jax.paper.claims import CONTRADICTED, SURE, UNSURE, verdicts
+from a3dcae_jax.paper.claims import CONTRADICTED, SURE, UNSURE, count_differences, verdicts
 from a3dcae_jax.paper.collect import SHOWN, RowResult, Spread, collect, read_result
+from a3dcae_jax.paper.figures import gaps_sheet
 from a3dcae_jax.paper.left_out import left_out_sheet
 from a3dcae_jax.paper.page import page_text, terminal_text, write_sheets
 from a3dcae_jax.paper.sheets import data_sheet, events_sheet, results_sheet, speed_sheet
 from a3dcae_jax.paper.speed import Speed
 from a3dcae_jax.paper.tables import TABLES
-from a3dcae_jax.scoring.bootstrap import paired_difference
+from a3dcae_jax.scoring.bootstrap import paired_difference, paired_gap_difference
 from a3dcae_jax.scoring.metrics import auc
 from tests.paper.made_runs import base, labels, write_run
 
@@ -88,7 +89,7 @@ def test_orderings_are_sure_contradicted_or_unsure(rows):
   assert found['w/o 3D convolution'].certainty('raw') == SURE
   assert found['w/o 3D pooling'].certainty('raw') == CONTRADICTED
   assert found['w/o recording locations'].certainty('raw') == UNSURE
-  assert found['w/o 3D convolution'].paper == pytest.approx(91.0 - 89.7)
+  assert found['w/o 3D convolution'].paper == pytest.approx((91.0 - 89.7, 10.9 - 17.0))
   assert found['w/o GAN'].seeds == 1
   difference = found['w/o 3D convolution'].differences['raw']
   one = np.mean(row_of(rows, 'Ours').values('raw', 'auc'))
@@ -127,6 +128,22 @@ def test_the_paired_bootstrap_equals_resampled_aucs(rng):
   low, high = np.quantile(values, [0.025, 0.975])
   assert found.low == pytest.approx(low)
   assert found.high == pytest.approx(high)
+
+
+def test_the_bootstrap_of_gaps_equals_resampled_gaps(rng):
+  truth = labels()
+  first, second = ([[rng.normal(size=60) + 1 for _ in truth]] for _ in range(2))
+  found = paired_gap_difference(first, second, truth, resamples=50)
+  values = []
+  draws = np.random.default_rng(0)
+  for _ in range(50):
+    chosen = draws.integers(6, size=6)
+    draws.integers(1, size=1)
+    joined = np.concatenate([truth[index] for index in chosen])
+    one, two = (np.concatenate([each[0][i] for i in chosen]) for each in (first, second))
+    gaps = [scores[joined == 1].mean() - scores[joined == 0].mean() for scores in (one, two)]
+    values.append(gaps[0] - gaps[1])
+  assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]))
 
 
 def test_few_videos_and_one_class_give_no_interval(rng):
@@ -174,6 +191,45 @@ def test_events_stand_beside_those_of_the_paper(jobs):
   assert lines['Ours'][2] == f'{events["true_positives"]}/{events["false_alarms"]}'
   assert 'threshold' in ' '.join(sheet.notes)
   assert page_text('t', [sheet], [])
+  # On Ped2 the paper's counts of both are equal, and Chong and Tay have none.
+  assert [(line[3], line[5]) for line in sheet.claims[1:]] == [
+    ('+0', 'equal in the paper'),
+    ('+0', 'equal in the paper'),
+    ('-', '-'),
+    ('-', '-'),
+  ]
+
+
+def test_counts_by_video_add_up_to_those_of_the_run(jobs):
+  result = read_result(jobs['without_3d_pool', 0])
+  videos = result.event_counts()
+  events = result.metrics['events']
+  assert len(videos) == result.metrics['data']['videos']
+  assert sum(video.found for video in videos) == events['true_positives'] > 0
+  assert sum(video.false_alarms for video in videos) == events['false_alarms']
+
+
+def test_the_ordering_of_counts_is_that_of_the_paper_on_the_set(jobs):
+  strong, weak = (read_result(jobs[name, 0]) for name in ('without_3d_pool', 'without_3d_conv'))
+  rows = [
+    RowResult('Ours', (45, 11), (strong,)),
+    RowResult('Hasan et al.', (44, 4), (weak,)),
+    RowResult('Chong and Tay', (46, None), (weak,)),
+  ]
+  hasan, chong = verdicts(TABLES['X'].claims, rows, count_differences)
+  assert hasan.differences['true_positives'].low > 0
+  assert hasan.count_certainty('true_positives') == SURE
+  assert chong.count_certainty('true_positives') == CONTRADICTED
+  assert chong.count_certainty('false_alarms') == '-'
+
+
+def test_the_score_gap_has_an_interval_and_a_verdict(jobs):
+  made = {('base', 0): jobs['without_3d_pool', 0], ('without_gan', 0): jobs['without_3d_conv', 0]}
+  sheet = gaps_sheet('fig4', collect('fig4', made, [0], 'avenue'))
+  (line,) = sheet.claims[1:]
+  assert line[:2] == ['with GAN', 'without GAN'] and line[3] == SURE
+  gaps = [record['score_gap'] for record in sheet.records]
+  assert float(line[2].split()[0]) == pytest.approx(gaps[1] - gaps[0], abs=1e-4)
 
 
 def test_speeds_stand_beside_those_of_the_paper(jobs):
@@ -185,6 +241,13 @@ def test_speeds_stand_beside_those_of_the_paper(jobs):
   assert lines['Conv-AE'][1:6] == ['946.1', '123.4', '-', '2', '16']
   assert lines['Ours (10 layers)'][2] == '-'
   assert lines['Ours (6 layers)'][7] == '84.8'
+  assert 'PyTorch' not in ' '.join(sheet.cells[0])
+  speeds = {'Conv-AE': speeds['Conv-AE']._replace(peer_frames_per_s=100.0, ratios=(1.5, 1.2, 1.0))}
+  sheet = speed_sheet('VII', rows, speeds, 'a device', ['how'])
+  lines = {line[0]: line for line in sheet.cells}
+  assert lines['Conv-AE'][2:5] == ['123.4', '100', '1.20 (1.00 to 1.50)']
+  assert lines['Ours (10 layers)'][2:8] == ['-'] * 6
+  assert sheet.records[0]['ratios'] == '1.500 1.200 1.000' and 'how' in sheet.notes
 
 
 def test_long_data_are_drawn_and_short_ones_are_a_table():

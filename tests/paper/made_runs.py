@@ -9,6 +9,7 @@ from a3dcae_jax.common.files import write_json
 from a3dcae_jax.config import checked, make_config
 from a3dcae_jax.paper.plan import Base, Job, state_file
 from a3dcae_jax.run import workdir as workdirs
+from a3dcae_jax.scoring.events import detect_events, event_metrics
 from a3dcae_jax.scoring.metrics import frame_metrics
 from a3dcae_jax.scoring.normalisation import NORMALISATIONS, normalise, smooth
 from a3dcae_jax.scoring.tables import write_scores
@@ -18,6 +19,7 @@ CONFIG_FILE = str(pathlib.Path(__file__).parents[2] / 'a3dcae_jax' / 'configs' /
 VIDEOS = 6
 FRAMES = 60
 SMOOTHING = 2.0
+THRESHOLD = 2.0
 
 
 def base(variants='tiny', **overrides):
@@ -49,6 +51,12 @@ def write_run(job: Job, *, strength: float, noise: int = 0) -> None:
     figures[how] = frame_metrics(smooth(scores, SMOOTHING), labels())
   metrics = example_metrics()
   metrics['metrics'] = figures
+  metrics['calibration'] |= {'mean': 1.5, 'std': 0.3}
+  scores = smooth(normalise(errors, 'zscore', train_mean=1.5, train_std=0.3), SMOOTHING)
+  detected = [detect_events(video, threshold=THRESHOLD) for video in scores]
+  metrics['events'] |= event_metrics(
+    scores, labels(), detected, threshold=THRESHOLD, frames_per_s=25
+  )
   metrics['data'] |= {'name': 'synthetic', 'videos': VIDEOS, 'frames': VIDEOS * FRAMES}
   metrics['protocol']['smoothing'] = {'frames': SMOOTHING, 'mode': 'centred', 'of': 'scores'}
   metrics['checkpoint_step'] = job.settings.train.steps if job.settings else 4

@@ -80,6 +80,7 @@ def test_fewer_updates_than_a_run_already_has_are_refused(tmp_path):
     ('tiny,without_3d_conv', 'V', "model.kind .='a2dcae'. must be 'a3dcae'"),
     ('tiny,plain_3d', 'complexity', "model.kind .='plain_3d'. must be 'a3dcae'"),
     ('objects,tiny', 'VIII', '--table=VIII compares frames with objects or flow'),
+    ('objects,tiny', 'fig6', '--table=fig6 runs networks on whole frames'),
     ('flow', 'IX', "--table=IX compares frames with objects or flow.*input.kind='flow'"),
   ],
 )
