@@ -67,8 +67,7 @@ def main(folders: Sequence[str]) -> int | None:
     _compare(folders)
     return None
   if _BUNDLE.value:
-    _score_bundle()
-    return None
+    return _score_bundle()
   if _SUM.value:
     _score_sum(folders)
     return None
@@ -123,11 +122,13 @@ def _compare(folders: Sequence[str]) -> None:
   compare_runs(folders, page=output_path(_PAGE))
 
 
-def _score_bundle() -> None:
-  check_devices()
+def _score_bundle() -> int | None:
+  join_pod()
   from a3dcae_jax.run.export import evaluate_bundle
 
-  evaluate_bundle(given_path(_BUNDLE), given_path(_WORKDIR), _changes())
+  return run_in_pod(
+    functools.partial(evaluate_bundle, given_path(_BUNDLE), given_path(_WORKDIR), _changes())
+  )
 
 
 def _score_sum(folders: Sequence[str]) -> None:

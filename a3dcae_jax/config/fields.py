@@ -252,7 +252,7 @@ class Train:
 class Eval:
   """How test videos are scored."""
 
-  batch_size: int = setting(16, 'Windows per batch.', at_least=1, at_most=2**16)
+  batch_size: int = setting(16, 'Windows per batch and device.', at_least=1, at_most=2**16)
   normalisation: str = setting(
     'eq14',
     'Normalisation that heads the report; all are computed. eq14 is the one of the paper.',

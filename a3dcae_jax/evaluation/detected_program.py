@@ -56,12 +56,13 @@ def detector_arrays(model: YoloxModel) -> dict[str, np.ndarray]:
 def detected_program(
   recipe: DetectedRecipe, platform: str | None = None
 ) -> Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Array, ...]]:
-  """Return the function (arrays, frames, rows) -> (corners, valid, errors, worst).
+  """Return the function from arrays, frames and rows to objects and errors.
 
   `frames` are uint8 [N, H, W] and `rows` int32 [B, T], the frames of each clip. Objects are found
   in the frame at position T // 2. It returns the corners of K objects, float32 [B, K, 4]; whether
   there is such an object, bool [B, K]; their errors, float32 [B, K], 0 where there is none; and the
-  error of each frame, that of its worst object, float32 [B].
+  error of each frame, that of its worst object, float32 [B]. Last come the z-scores of the objects,
+  float32 [B, K, 3], which errors with other weights are made of.
 
   Args:
     recipe: what to compute. `arrays` are `program.scoring_weights`, `detector_arrays` and
@@ -88,7 +89,8 @@ def _scored(recipe, arrays, frames, rows):
   zscores = ObjectStatistics.in_program(statistics).zscores(edges, raw, jnp)
   errors = (jnp.maximum(zscores, 0) * np.float32(recipe.weights)).sum(1).reshape(-1, most)
   errors = jnp.where(found.valid, errors, 0)
-  return found.corners, found.valid, errors, errors.max(1)
+  zscores = zscores.reshape(*errors.shape, len(recipe.weights))
+  return found.corners, found.valid, errors, errors.max(1), zscores
 
 
 def _parts_of(arrays: Mapping[str, jax.Array]) -> tuple[dict, dict, dict]:

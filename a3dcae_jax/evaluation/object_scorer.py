@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 from a3dcae_jax.config import fields
-from a3dcae_jax.data.device_cache import fits_on_device
+from a3dcae_jax.evaluation.clip_program import ClipProgram
 from a3dcae_jax.evaluation.program import Weights, network_variables, scoring_weights
 from a3dcae_jax.models.inputs import num_streams, object_input
 from a3dcae_jax.models.networks import make_networks
@@ -19,11 +18,7 @@ from a3dcae_jax.ops.conv_algorithm import target_platform, tracing_for
 from a3dcae_jax.ops.crops import crop_clips
 from a3dcae_jax.scoring.objects import measure_objects
 from a3dcae_jax.serving.object_bundle import ObjectBundle
-from a3dcae_jax.serving.object_statistics import RAW_MEASUREMENTS
-from a3dcae_jax.training import processes
 from a3dcae_jax.training.state import TrainState
-
-_MAX_PENDING = 2  # batches on the device while the host reads the results of an earlier one
 
 
 class ObjectRecipe(NamedTuple):
@@ -114,10 +109,12 @@ class ObjectScorer(abc.ABC):
   Attributes:
     window: frames per clip, T.
     step: number of updates before the checkpoint.
+    program: (arrays, frames, rows, corners) -> measurements [B, 5], for any number of objects.
   """
 
   window: int
   step: int
+  program: ClipProgram
 
   @abc.abstractmethod
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
@@ -145,14 +142,15 @@ class ObjectCheckpointScorer(ObjectScorer):
     self.window = recipe.window
     self.step = int(state.step)
     self.weights = scoring_weights(state)
-    self._program = jax.jit(object_program(recipe))
+    self.program = ClipProgram(object_program(recipe), self.weights)
+    self._measure = jax.jit(object_program(recipe))
     self._pictures = jax.jit(
       lambda weights, frames, rows, corners: object_pictures(recipe, weights, frames, rows, corners)
     )
 
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
     """See `ObjectScorer`."""
-    return self._program(self.weights, frames, rows, corners)
+    return self._measure(self.weights, frames, rows, corners)
 
   def pictures(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> ObjectPictures:
     """See `ObjectScorer`."""
@@ -165,6 +163,7 @@ class ObjectBundleScorer(ObjectScorer):
   def __init__(self, bundle: ObjectBundle) -> None:
     self.window = bundle.window
     self.step = bundle.manifest['provenance']['checkpoint_step']
+    self.program = ClipProgram(bundle.measuring.call, *bundle.measuring.arrays)
     self._bundle = bundle
 
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
@@ -180,64 +179,19 @@ def shared_measurements(
   batch_size: int,
   progress: str = '',
 ) -> np.ndarray:
-  """Measure the objects of a split, in a pod by shares.
+  """Measure the objects of a split on all devices, in a pod by shares.
 
   Args:
     scorer: measures a batch.
-    frames: uint8 [N, H, W]; copied to the device as a whole if they fit.
+    frames: uint8 [N, H, W]; copied to the devices as a whole if they fit.
     table: M objects.
-    batch_size: objects per batch.
+    batch_size: objects per batch and device.
     progress: title of a progress bar; empty for none.
 
   Returns:
     float32 [M, 5], see `serving.object_statistics.RAW_MEASUREMENTS`.
   """
-  count = len(table.frame)
-  if processes.count() == 1:
-    return _measurements(scorer, frames, table, batch_size, progress)
-  share = processes.my_share(count)
-  title = progress if processes.is_primary() else ''
-  measured = _measurements(scorer, frames, table.take(share), batch_size, title)
-  return processes.gather_shares(measured, count)
-
-
-def _measurements(scorer, frames, table, batch_size, progress):
-  measure = _frame_source(scorer, frames)
-  count = len(table.frame)
-  pending = []
-  done = []
-
-  def take():
-    size, measured = pending.pop(0)
-    done.append(np.asarray(measured)[:size])
-
-  starts = range(0, count, batch_size)
-  for start in tqdm.tqdm(
-    starts, desc=progress, unit='batch', disable=not progress, dynamic_ncols=True
-  ):
-    # The last batch is filled up by repetition, so that the program is compiled once.
-    chosen = np.resize(np.arange(start, min(start + batch_size, count)), batch_size)
-    objects = table.take(chosen)
-    rows = object_rows(objects.frame, objects.low, objects.high, window=scorer.window)
-    pending.append((min(batch_size, count - start), measure(rows, objects.corners)))
-    if len(pending) > _MAX_PENDING:
-      take()
-  while pending:
-    take()
-  if not done:
-    return np.zeros((0, len(RAW_MEASUREMENTS)), np.float32)
-  return np.concatenate(done)
-
-
-def _frame_source(scorer, frames):
-  """Return (rows, corners) -> measurements, with resident frames if they fit."""
-  if fits_on_device(frames.size):
-    on_device = jax.device_put(np.asarray(frames))
-    return lambda rows, corners: scorer.measure(on_device, rows, corners)
-
-  def measure(rows, corners):
-    clips = frames[rows]
-    own_rows = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
-    return scorer.measure(clips.reshape(-1, *clips.shape[2:]), own_rows, corners)
-
-  return measure
+  rows = object_rows(table.frame, table.low, table.high, window=scorer.window)
+  return scorer.program.results(
+    frames, rows, table.corners, batch_size=batch_size, progress=progress
+  )

@@ -18,6 +18,7 @@ from a3dcae_jax.models.inputs import clip_means
 from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.scoring.errors import error_maps, frame_errors
 from a3dcae_jax.serving.bundle import Bundle
+from a3dcae_jax.training import parallel
 from a3dcae_jax.training.state import TrainState
 
 
@@ -37,6 +38,10 @@ class Scorer(abc.ABC):
   @abc.abstractmethod
   def errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """Return (errors [B, T], maps [B, T, H, W])."""
+
+  def batch_errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """Return what `errors` returns, computed on all devices, whose number divides B."""
+    return self.errors(clips, ids)
 
   def explain(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array] | None:
     """Return (input, reconstruction) [B, T, H, W, 1], or None without a network."""
@@ -70,12 +75,22 @@ class CheckpointScorer(Scorer):
     self.mean_images = jnp.asarray(mean_images)
     # Weights are arguments, as in a bundle: XLA would fold constants, which rounds differently.
     self._program = jax.jit(scoring_program(recipe))
+    self._mapped = parallel.map_local(scoring_program(recipe), num_shared=1)
+    self._on_devices = None
     self._explain = jax.jit(self._explained)
     self._feature_maps = jax.jit(self._features)
 
   def errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """See `Scorer`."""
     return self._program(self.weights, clip_means(self.mean_images, ids), clips)
+
+  def batch_errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """See `Scorer`."""
+    if parallel.num_local() == 1:
+      return self.errors(clips, ids)
+    if self._on_devices is None:
+      self._on_devices = parallel.replicate(self.weights)
+    return self._mapped(self._on_devices, clip_means(self.mean_images, ids), clips)
 
   def compiled(self, clips: jax.Array, ids: np.ndarray) -> jax.stages.Compiled:
     """Return the program of `errors`, compiled for such clips."""
@@ -93,6 +108,7 @@ class CheckpointScorer(Scorer):
   def add_motion_statistics(self, statistics: np.ndarray) -> None:
     """Add the motion statistics that error=local needs to the weights."""
     self.weights = self.weights | {MOTION_STATISTICS: jnp.asarray(statistics)}
+    self._on_devices = None
 
   def _explained(self, weights, mean_image, clips):
     real = self.recipe.prepare(clips, mean_image)
@@ -113,11 +129,21 @@ class BundleScorer(Scorer):
     self.window = bundle.window
     self.step = bundle.manifest['provenance']['checkpoint_step']
     self._bundle = bundle
+    self._mapped = parallel.map_local(bundle.scoring.call, num_shared=2)
+    self._on_devices = None
 
   def errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """See `Scorer`."""
     del ids  # a bundle has one mean image
     return self._bundle(clips)
+
+  def batch_errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """See `Scorer`."""
+    if parallel.num_local() == 1:
+      return self.errors(clips, ids)
+    if self._on_devices is None:
+      self._on_devices = parallel.replicate(self._bundle.scoring.arrays)
+    return self._mapped(*self._on_devices, clips)
 
 
 class MeanInputScorer(Scorer):

@@ -3,6 +3,7 @@
 Because of the single size, the scoring program is compiled only once.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from a3dcae_jax.data.device_cache import fits_on_device, gather_clips
 from a3dcae_jax.data.frame_cache import Split, videos_of
 from a3dcae_jax.data.windows import TestWindows, clip_rows
 from a3dcae_jax.evaluation.scorer import Scorer
-from a3dcae_jax.training import processes
+from a3dcae_jax.training import parallel, processes
 
 MapsCallback = Callable[[int, np.ndarray], None]
 
@@ -87,18 +88,19 @@ def window_errors(
   on_maps: MapsCallback | None = None,
   progress: str = '',
 ) -> np.ndarray:
-  """Return the errors of windows, float [M, T].
+  """Return the errors of windows, float [M, T], computed on all devices of this process.
 
   Args:
     scorer: computes the errors of a batch.
-    frames: uint8 [N, H, W]; copied to the device as a whole if they fit.
+    frames: uint8 [N, H, W]; copied to the devices as a whole if they fit.
     windows: M windows of `scorer.window` frames.
-    batch_size: windows per batch.
+    batch_size: windows per batch and device.
     on_maps: called in order as on_maps(start, maps [b, T, H, W]), for windows start to start + b.
       With None, no maps are copied to the host.
     progress: title of a progress bar; empty for none.
   """
   clips_of = _clip_source(frames, scorer.window)
+  batch_size *= parallel.num_local()
   pending = []
   done = []
 
@@ -114,7 +116,7 @@ def window_errors(
     starts, desc=progress, unit='batch', disable=not progress, dynamic_ncols=True
   ):
     batch = _batch(windows, start, batch_size)
-    errors, maps = scorer.errors(clips_of(batch), batch.ids)
+    errors, maps = scorer.batch_errors(clips_of(batch), batch.ids)
     pending.append((start, (errors, maps if on_maps else None)))
     if len(pending) > _MAX_PENDING:
       take(*pending.pop(0))
@@ -134,12 +136,12 @@ def _batch(windows, start, batch_size):
 
 
 def _clip_source(frames, window):
-  """Return a function WindowList -> clips, on the device if the frames fit."""
+  """Return a function WindowList -> clips, on the devices if the frames fit."""
   if not fits_on_device(frames.size):
     return lambda batch: frames[clip_rows(batch.first, batch.stride, window)]
-  on_device = jax.device_put(np.asarray(frames))
-  gather = jax.jit(lambda frames, first, stride: gather_clips(frames, first, stride, window=window))
-  return lambda batch: gather(on_device, batch.first, batch.stride)
+  on_devices = parallel.replicate(np.asarray(frames))
+  gather = parallel.map_local(functools.partial(gather_clips, window=window), num_shared=1)
+  return lambda batch: gather(on_devices, batch.first, batch.stride)
 
 
 def _frame_range(windows, window):

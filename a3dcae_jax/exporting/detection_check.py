@@ -90,7 +90,7 @@ def check_detection_program(
   model, arrays = program
   read = jax.jit(export.deserialize(model.serialize()).call)
   found = jax.device_get(read(arrays, *clips))
-  return compare_objects(found, list(_objects(recipe, scorer, statistics, clips)))
+  return compare_objects(found[:4], list(_objects(recipe, scorer, statistics, clips)))
 
 
 def compare_objects(
@@ -99,7 +99,8 @@ def compare_objects(
   """Compare the objects of clips as two programs find and score them.
 
   Args:
-    found: by the exported program, see `detected_program.detected_program`.
+    found: boxes, places, errors and worst errors by the exported program, see
+      `detected_program.detected_program`.
     expected: boxes [M, 4] and errors [M] of the checkpoint, for each clip.
 
   Returns:

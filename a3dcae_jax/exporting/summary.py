@@ -71,7 +71,7 @@ def _object_texts(bundle):
     'objects.npz': 'measurements of training objects',
     'inputs.npz': 'mean images, for the baselines',
     'detection.stablehlo': f'frames uint8 [N, {bundle.height}, {bundle.width}], rows [B, '
-    f'{bundle.window}] -> corners [B, K, 4], valid, errors, worst; {_platforms(bundle)}',
+    f'{bundle.window}] -> corners [B, K, 4], valid, errors, worst, zscores; {_platforms(bundle)}',
     'detector.npz': 'weights of the detector, which finds the boxes',
     'foreground.npz': 'model of the foreground, which finds the boxes',
     'model.onnx': onnx

@@ -9,6 +9,7 @@ from a3dcae_jax.config import checked
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.evaluate import write_results
 from a3dcae_jax.evaluation.object_scorer import ObjectBundleScorer
+from a3dcae_jax.evaluation.scored_objects import found_by, of_boxes
 from a3dcae_jax.evaluation.scorer import BundleScorer
 from a3dcae_jax.exporting.bundle import (
   BundleSource,
@@ -39,15 +40,19 @@ from a3dcae_jax.run.evaluate import (
   with_training,
 )
 from a3dcae_jax.run.objects import (
+  ObjectRun,
   calibrate_objects,
   calibrating_videos,
   load_object_scorer,
+  object_batch_size,
   score_objects,
+  scored_table,
 )
 from a3dcae_jax.run.overrides import Changes, settings_of_run, with_changes
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.folder import check_replaceable
 from a3dcae_jax.serving.object_bundle import ObjectBundle
+from a3dcae_jax.training import processes
 
 
 def export_run(
@@ -141,7 +146,8 @@ def evaluate_bundle(
 ) -> dict[str, Any]:
   """Score a bundle on the data set of its run.
 
-  This is `evaluate --bundle`. On the same machine the scores equal those of the run to the bit.
+  This is `evaluate --bundle`. On the same machine the scores equal those of the run to the bit; to
+  rounding, if the bundle finds its boxes. In a pod every process scores its share.
 
   Args:
     folder: folder of the bundle.
@@ -150,21 +156,18 @@ def evaluate_bundle(
   """
   workdir = pathlib.Path(workdir)
   bundle = load_bundle(folder)
-  workdirs.check_takes_results(workdir, 'the bundle')
+  processes.run_on_primary('results', lambda: workdirs.check_takes_results(workdir, 'the bundle'))
   settings = with_changes(checked(bundle.manifest['config']), changes)
   cache = open_cache(settings.data, ('test',))
   trained_hash = bundle.manifest['data']['sha256']
   if cache.data_hash != trained_hash:
-    print(
+    processes.log_once(
       f'note: the data hash is {cache.data_hash[:12]}, that of the run was {trained_hash[:12]}: '
       'frames or labels have changed'
     )
-  write_json(workdir / workdirs.CONFIG, workdirs.to_json(settings))
-  sources = {
-    'bundle': {'folder': str(folder), 'sha256': bundle.manifest['sha256']},
-    'exported': bundle.manifest['provenance'],
-  }
-  write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash) | sources)
+  processes.run_on_primary(
+    'files', lambda: _write_bundle_files(folder, workdir, bundle, settings, cache)
+  )
   if isinstance(bundle, ObjectBundle):
     return _evaluate_objects(bundle, workdir, settings, cache)
   scorer = BundleScorer(bundle)
@@ -172,19 +175,53 @@ def evaluate_bundle(
   calibration = bundle_calibration(bundle)
   result, facts = score_run(settings, scorer, calibration, cache, inputs)
   source = report_source(scorer, cache, facts)
-  return write_results(workdir, cache, source, result, facts)
+  return processes.run_on_primary(
+    'report', lambda: write_results(workdir, cache, source, result, facts)
+  )
+
+
+def _write_bundle_files(folder, workdir, bundle, settings, cache):
+  """Write where the results of a bundle come from."""
+  write_json(workdir / workdirs.CONFIG, workdirs.to_json(settings))
+  sources = {
+    'bundle': {'folder': str(folder), 'sha256': bundle.manifest['sha256']},
+    'exported': bundle.manifest['provenance'],
+  }
+  write_json(workdir / workdirs.PROVENANCE, workdirs.provenance(cache.data_hash) | sources)
 
 
 def _evaluate_objects(bundle, workdir, settings, cache):
-  """Score the objects of the test videos, whose boxes are those of the frame cache."""
-  found, _ = describe_detector(cache, make_detector(settings.objects.detector))
+  """Score the objects of the test videos.
+
+  A bundle that finds boxes scores by its one program. Otherwise boxes are those of the frame cache.
+  """
+  scorer = ObjectBundleScorer(bundle)
+  calibration = bundle_object_calibration(bundle)
+  size = object_batch_size(settings)
+  if bundle.finds_boxes:
+
+    def score():
+      step = settings.eval.object_step
+      return found_by(bundle, cache.test, step=step, batch_size=size)
+
+  else:
+    _note_other_boxes(bundle, settings, cache)
+
+    def score():
+      table = scored_table(settings, cache, 'test')
+      return of_boxes(scorer, cache.test, table, calibration.statistics(), batch_size=size)
+
+  run = ObjectRun(settings, scorer, calibration, cache, bundle_object_inputs(bundle))
+  return score_objects(run, workdir, score)
+
+
+def _note_other_boxes(bundle, settings, cache):
+  """Print a note where the boxes of the cache are by another detector than those of the run."""
   expected = bundle.manifest['boxes']['detector']
+  detector = make_detector(settings.objects.detector)
+  found, _ = processes.primary_first('detector', lambda: describe_detector(cache, detector))
   if found != expected:
-    print(
+    processes.log_once(
       f'note: boxes are found by {found["name"]} with SHA-256 {found["sha256"][:12]}, those of the '
       f'run by {expected["name"]} with {expected["sha256"][:12]}: the boxes may differ'
     )
-  scorer = ObjectBundleScorer(bundle)
-  calibration = bundle_object_calibration(bundle)
-  inputs = bundle_object_inputs(bundle)
-  return score_objects(settings, workdir, scorer, calibration, cache, inputs)

@@ -3,7 +3,7 @@
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from a3dcae_jax.evaluation.object_scorer import (
 from a3dcae_jax.evaluation.protocol import run_protocol
 from a3dcae_jax.evaluation.report_data import ReportSource, report_title
 from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
+from a3dcae_jax.evaluation.scored_objects import ScoredObjects, of_boxes
 from a3dcae_jax.objects.box_cache import open_boxes
 from a3dcae_jax.objects.boxes import Boxes, select_boxes
 from a3dcae_jax.objects.clips import ObjectTable, object_table, scored_objects, spread_objects
@@ -141,43 +142,53 @@ def evaluate_objects(
   """
   scorer = load_object_scorer(settings, workdir)
   calibration = calibrate_objects(settings, workdir, scorer, open_training)
-  return score_objects(settings, workdir, scorer, calibration, cache, inputs)
+
+  def score():
+    table = scored_table(settings, cache, 'test')
+    statistics = calibration.statistics()
+    size = object_batch_size(settings)
+    return of_boxes(scorer, cache.test, table, statistics, batch_size=size)
+
+  run = ObjectRun(settings, scorer, calibration, cache, inputs)
+  return score_objects(run, workdir, score)
+
+
+class ObjectRun(NamedTuple):
+  """What the results of a run on objects are made from.
+
+  Attributes:
+    settings: settings of the run.
+    scorer: measures the objects, and shows them in the report.
+    calibration: of the scorer.
+    cache: frame cache with the test split open.
+    inputs: mean images of the run, for the baselines.
+  """
+
+  settings: fields.Config
+  scorer: ObjectScorer
+  calibration: ObjectCalibration
+  cache: FrameCache
+  inputs: InputStatistics
 
 
 def score_objects(
-  settings: fields.Config,
-  workdir: pathlib.Path,
-  scorer: ObjectScorer,
-  calibration: ObjectCalibration,
-  cache: FrameCache,
-  inputs: InputStatistics,
+  run: ObjectRun, workdir: pathlib.Path, score: Callable[[], ScoredObjects]
 ) -> dict[str, Any]:
   """Score the test videos by their objects and write the results.
 
   Args:
-    settings: settings of the run.
+    run: the run.
     workdir: folder for the results.
-    scorer: measures the objects.
-    calibration: of the scorer.
-    cache: frame cache with the test split open.
-    inputs: mean images of the run, for the baselines.
+    score: measures the objects of the test split; called once, and timed.
 
   Returns:
     The metrics, on every process.
   """
+  settings, scorer, calibration, cache, inputs = run
   split = cache.test
   start = time.monotonic()
   step = settings.eval.object_step
-  table = scored_table(settings, cache, 'test')
-  measurements = shared_measurements(
-    scorer,
-    split.frames,
-    table,
-    batch_size=object_batch_size(settings),
-    progress='test objects',
-  )
-  edges = vertical_edges(table.corners, split.frames.shape[1])
-  zscores = calibration.statistics().zscores(edges, measurements)
+  table, zscores = score()
   weights = settings.eval.object_weights
 
   def errors_by(weights):

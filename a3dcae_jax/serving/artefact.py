@@ -16,7 +16,7 @@ ObjectProgram = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array, jax.Arr
 """(weights, frames [N, H, W], rows [B, T], corners [B, 4]) -> measurements [B, 5]."""
 
 DetectedProgram = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], tuple[jax.Array, ...]]
-"""(arrays, frames [N, H, W], rows [B, T]) -> (corners [B, K, 4], valid, errors, worst [B])."""
+"""(arrays, frames [N, H, W], rows [B, T]) -> (corners [B, K, 4], valid, errors, worst [B], z)."""
 
 
 def export_program(

@@ -26,6 +26,7 @@ from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_array, unpack_array
 from a3dcae_jax.serving.folder import (
   WEIGHTS,
+  Program,
   arguments_of,
   check_weights,
   compiled,
@@ -145,6 +146,7 @@ class Bundle:
     width: width of a frame in pixels.
     stride: distance between two frames of a clip in frames of the video.
     extra_files: name -> content of each further file that was written with the bundle.
+    scoring: the program of `__call__` for uint8 clips.
     threshold: the score of `score_video` above which a frame is abnormal, chosen from training
       scores.
   """
@@ -171,6 +173,7 @@ class Bundle:
     self.threshold = manifest['calibration']['threshold']
     arrays = {name: jnp.asarray(array) for name, array in weights.items()}
     self._constants = jax.device_put((arrays, jnp.asarray(mean_image)))
+    self.scoring = Program(models['uint8'].call, self._constants)
     self._models = {dtype: compiled(model) for dtype, model in models.items()}
 
   def __call__(self, clips: np.ndarray | jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,18 @@ from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
 
 WEIGHTS = 'weights.npz'
+
+
+class Program(NamedTuple):
+  """A program of a bundle, for callers that compile it themselves.
+
+  Attributes:
+    call: function of the arrays and of clips or frames.
+    arrays: its first arguments.
+  """
+
+  call: Callable[..., Any]
+  arrays: Any
 
 
 def write_folder(

@@ -8,7 +8,8 @@ BUNDLE/
   detector.json     as in a bundle of frames, with the weights of the measurements
 
 If a network finds the boxes:
-  detection.stablehlo  frames uint8 [N, H, W], rows int32 [B, T] -> corners, valid, errors, worst
+  detection.stablehlo  frames uint8 [N, H, W], rows int32 [B, T] -> corners, valid, errors, worst,
+                       zscores
   detector.npz         the weights of the detector
 
 Otherwise boxes are given to it.
@@ -28,6 +29,7 @@ from a3dcae_jax.serving import manifest as manifests
 from a3dcae_jax.serving.arrays import pack_arrays, unpack_arrays
 from a3dcae_jax.serving.folder import (
   WEIGHTS,
+  Program,
   arguments_of,
   check_weights,
   compiled,
@@ -52,6 +54,7 @@ DETECTION = 'detection.stablehlo'
 DETECTOR = 'detector.npz'
 _BATCH_SIZE = 64  # objects of a video per batch
 _CORNERS = 4
+_DETECTION_RESULTS = 5
 
 
 class Detection(NamedTuple):
@@ -155,6 +158,11 @@ def _open_detection(
   path = folder / DETECTION
   model = open_program(files[DETECTION], path)
   arguments_of(model, path, 3)
+  if len(model.out_avals) != _DETECTION_RESULTS:
+    raise UserError(
+      f'{path} has {len(model.out_avals)} results instead of {_DETECTION_RESULTS}: '
+      'export the run again'
+    )
   arrays = unpack_arrays(files[DETECTOR], str(folder / DETECTOR))
   check_weights(folder / DETECTOR, DETECTION, model, {**others, **arrays})
   return Detection(model, arrays)
@@ -173,6 +181,8 @@ class ObjectBundle:
     weights: of appearance, motion and speed in the error of an object.
     statistics: of the training objects.
     extra_files: name -> content of each further file that was written with the bundle.
+    measuring: the program of `__call__`.
+    detecting: the program of `score_clips`; None if boxes are given.
     finds_boxes: whether it finds boxes by itself, see `score_clips`.
     threshold: the score of `score_video` above which a frame is abnormal, chosen from training
       scores.
@@ -201,12 +211,14 @@ class ObjectBundle:
     self.statistics = statistics
     self.extra_files = extra_files
     self.threshold = calibration['threshold']
-    self._arrays = jax.device_put({name: jnp.asarray(array) for name, array in weights.items()})
+    arrays = jax.device_put({name: jnp.asarray(array) for name, array in weights.items()})
+    self.measuring = Program(model.call, (arrays,))
     self._model = compiled(model)
     self.finds_boxes = detection is not None
+    self.detecting = None
     if detection:
       others = {**statistics.program_arrays(), **detection.arrays}
-      self._detection_arrays = {**self._arrays, **jax.device_put(others)}
+      self.detecting = Program(detection.model.call, ({**arrays, **jax.device_put(others)},))
       self._detection = compiled(detection.model)
 
   def arrays(self, name: str) -> dict[str, np.ndarray]:
@@ -245,7 +257,7 @@ class ObjectBundle:
     self._check('corners', corners, 'float32', (len(rows), _CORNERS), 'B')
     if not len(frames) or not len(rows):
       raise UserError('an empty batch: give at least one frame and one object')
-    return self._model(self._arrays, frames, rows, corners)
+    return self._model(*self.measuring.arrays, frames, rows, corners)
 
   def score_clips(self, frames: Any, rows: Any) -> tuple[jax.Array, ...]:
     """Find the objects of clips and return their errors, on the device.
@@ -258,7 +270,8 @@ class ObjectBundle:
 
     Returns:
       Boxes of K objects per clip, float32 [B, K, 4], in pixels; whether there is such an
-      object, bool [B, K]; their errors, float32 [B, K]; and the errors of the frames, float32 [B].
+      object, bool [B, K]; their errors, float32 [B, K]; the errors of the frames, float32 [B]; and
+      the `MEASUREMENTS` of the objects as z-scores, float32 [B, K, 3].
 
     Raises:
       UserError: for another shape or dtype, or if the bundle does not find boxes.
@@ -269,7 +282,7 @@ class ObjectBundle:
     self._check('rows', rows, 'int32', (None, self.window), 'B')
     if not len(frames) or not len(rows):
       raise UserError('an empty batch: give at least one frame and one clip')
-    return self._detection(self._detection_arrays, frames, rows)
+    return self._detection(*self.detecting.arrays, frames, rows)
 
   def score_video(self, frames: np.ndarray, boxes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return the score of each frame of a video; higher is more abnormal.

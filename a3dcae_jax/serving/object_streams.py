@@ -171,7 +171,7 @@ class ObjectProgram:
     size = self._searched
     frames = np.concatenate([items[index % len(items)].clip for index in range(size)])
     scored = self._bundle.score_clips(frames, self._rows[:size])
-    corners, valid, errors, _ = map(np.asarray, scored)
+    corners, valid, errors = map(np.asarray, scored[:3])
     self._check_finite(errors)
     objects = []
     for index, item in enumerate(items):

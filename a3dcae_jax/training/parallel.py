@@ -53,6 +53,39 @@ def map_step(
   )
 
 
+def map_local(program: Callable[..., Any], *, num_shared: int) -> Callable[..., Any]:
+  """Map `program(*shared, *batch)` over the devices of this process and compile it.
+
+  Nothing passes between the devices: each computes its own rows of the batch.
+
+  Args:
+    program: the function of one device. Its batch and its results are arrays [B, ...].
+    num_shared: number of first arguments that every device reads whole. Give them as `replicate`
+      returns them, so that they are not copied by each call.
+
+  Returns:
+    A function of the same arguments, whose B must be divisible by the number of devices.
+  """
+  devices = _local_devices()
+  if len(devices) == 1:
+    return jax.jit(program)
+  mesh = _mesh(devices)
+  whole, rows = PartitionSpec(), PartitionSpec(AXIS)
+
+  def of_one_device(shared: tuple[Any, ...], batch: tuple[Any, ...]) -> Any:
+    return program(*shared, *batch)
+
+  mapped = jax.jit(
+    jax.shard_map(of_one_device, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False)
+  )
+
+  def call(*arguments: Any) -> Any:
+    batch = jax.device_put(arguments[num_shared:], NamedSharding(mesh, rows))
+    return mapped(replicate(arguments[:num_shared]), batch)
+
+  return call
+
+
 def compile_together(mapped: Callable[..., Any], *arguments: Any) -> None:
   """Compile a mapped step on every process of a pod before any process runs it.
 
@@ -93,6 +126,11 @@ def shard(batch: Any, devices: Sequence[jax.Device] | None = None) -> Any:
 def num_replicas() -> int:
   """Return the number of devices of all processes."""
   return jax.device_count()
+
+
+def num_local() -> int:
+  """Return the number of devices of this process."""
+  return len(_local_devices())
 
 
 def my_rows(batch_size: int) -> slice:

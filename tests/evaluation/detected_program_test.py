@@ -67,7 +67,7 @@ def test_errors_equal_those_of_single_steps(tmp_path, rng, platform):
   recipe = DetectedRecipe(scorer.recipe, model, settings.objects, weights)
   arrays = scorer.weights | detector_arrays(model) | statistics.program_arrays()
   program = jax.jit(detected_program(recipe, platform))
-  corners, valid, errors, worst = map(np.asarray, program(arrays, frames, rows))
+  corners, valid, errors, worst, found = map(np.asarray, program(arrays, frames, rows))
   assert corners.shape == (3, 5, 4)
 
   counts = []
@@ -85,6 +85,7 @@ def test_errors_equal_those_of_single_steps(tmp_path, rng, platform):
     zscores = statistics.zscores(vertical_edges(boxes.corners, HEIGHT), raw)
     expected = object_errors(zscores, weights)
     np.testing.assert_allclose(errors[index][valid[index]], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found[index][valid[index]], zscores, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(
       worst[index], worst_objects(expected, np.zeros(count, int), 1)[0], rtol=1e-3, atol=1e-3
     )

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.evaluation.scored_objects import found_by
 from a3dcae_jax.exporting.detection_check import compare_objects
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.detectors import found_boxes
 from a3dcae_jax.objects.yolox_jax import JaxYolox
 from a3dcae_jax.run import export as run_export
 from a3dcae_jax.run.datasets import open_cache
+from a3dcae_jax.run.evaluate import evaluate_run
+from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
+from a3dcae_jax.training import parallel
 from a3dcae_jax.watching.detector import make_box_finder
 from a3dcae_jax.watching.session import Options, detect
 from a3dcae_jax.watching.sources import find_sources
@@ -41,12 +45,18 @@ def exported(tmp_path_factory):
     'input.kind': 'frames_and_differences',
     'loss.adversarial_weight': 0.0,
     'eval.window_step': 2,
+    'eval.object_weights': (0.5, 0.25, 1.0),
   }
   settings = tiny(folder, **changes)
   run = write_untrained_run(settings, folder / 'run')
   with jax.numpy_dtype_promotion('standard'):
     run_export.export_run(run, folder / 'b.bundle')
   return settings, JaxYolox(path), load_bundle(folder / 'b.bundle')
+
+
+def use_devices(monkeypatch, count):
+  devices = jax.local_devices()[:count]
+  monkeypatch.setattr(parallel, '_local_devices', lambda: devices)
 
 
 @pytest.mark.slow
@@ -100,6 +110,35 @@ def test_programs_that_find_or_score_objects_differently_are_refused(rng):
   ):
     with pytest.raises(RuntimeError, match=words):
       compare_objects(wrong, expected)
+
+
+@pytest.mark.slow
+def test_the_evaluation_of_a_bundle_finds_the_boxes_of_the_run(exported, tmp_path, monkeypatch):
+  """It needs no file of the detector."""
+  settings, _, bundle = exported
+  run = bundle.folder.parent / 'run'
+  by_boxes = evaluate_run(settings, run, open_cache(settings.data))
+  _, expected, _, _ = read_scores(run / 'scores.csv')
+  monkeypatch.setattr(run_export, 'make_detector', None)
+  use_devices(monkeypatch, 2)
+  metrics = run_export.evaluate_bundle(bundle.folder, tmp_path / 'scored')
+  assert metrics['parts'].keys() == by_boxes['parts'].keys()
+  _, errors, _, _ = read_scores(tmp_path / 'scored' / 'scores.csv')
+  for found, wanted in zip(errors, expected, strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    assert found.max() > 0
+
+
+@pytest.mark.slow
+def test_objects_do_not_depend_on_the_number_of_devices(exported, monkeypatch):
+  settings, _, bundle = exported
+  split = open_cache(settings.data).test
+  found = []
+  for count in (1, 2):
+    use_devices(monkeypatch, count)
+    found.append(found_by(bundle, split, step=10, batch_size=4))
+  jax.tree.map(np.testing.assert_array_equal, *found)
+  assert len(found[0].table.frame) > 8
 
 
 @pytest.mark.slow
