@@ -42,26 +42,29 @@ class Commands:
       'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {COMPILE_QUICKLY}',
     }
 
-  def main(self, workdir, *flags):
+  def main(self, workdir, *flags, variants='tiny'):
     """Return the arguments of Python for a run in `workdir`."""
     return [
       '-m',
       'a3dcae_jax.main',
-      '--config=tests/faults/mini.py',
+      f'--config=tests/faults/mini.py:{variants}',
       f'--config.data.cache_dir={self.folder / "caches"}',
       f'--workdir={workdir}',
       *flags,
     ]
 
-  def pod(self, workdir, *flags):
-    """Return the arguments of Python for a run by a local pod of two processes."""
+  def pod(self, workdir, *flags, devices=2, **options):
+    """Return the arguments of Python for a run by a local pod of two processes.
+
+    `devices` is the number of each process; `options` are those of `main`.
+    """
     return [
       'launch/local.py',
       '--processes=2',
-      '--devices=2',
+      f'--devices={devices}',
       '--grace_s=60',
       '--',
-      *self.main(workdir, *flags),
+      *self.main(workdir, *flags, **options),
     ]
 
   def start(self, arguments, *, before=(), **environ):

@@ -149,15 +149,64 @@ def test_a_pod_that_lost_a_process_or_was_preempted_ends_like_an_undisturbed_one
 
 def test_one_process_resumes_the_run_of_a_pod(commands, pod, tmp_path):
   last = STEPS - 20
-
-  def later(folder, names):
-    return [name for name in names if name.isdecimal() and int(name) > last]
-
-  run = pathlib.Path(shutil.copytree(pod[0], tmp_path / 'run', ignore=later))
+  ignored = without_steps_after(last)
+  run = pathlib.Path(shutil.copytree(pod[0], tmp_path / 'run', ignore=ignored))
   status, text = commands.run(commands.main(run, *FLAGS), JAX_NUM_CPU_DEVICES='4')
   assert status == 0 and f'resuming from the checkpoint of step {last}' in text, text
   # Gradients of 20 updates are added in another order.
   check_same_state(pod[0], run, atol=1e-4)
+
+
+def without_steps_after(last):
+  """Return what `shutil.copytree` ignores, so that a run has no checkpoint after a step."""
+
+  def later(folder, names):
+    return [name for name in names if name.isdecimal() and int(name) > last]
+
+  return later
+
+
+def write_moving_boxes(path):
+  """Write two boxes of most frames of the config `mini`."""
+  lines = ['video,frame,x1,y1,x2,y2,score,class']
+  for split in ('train', 'test'):
+    for video in ('01', '02', '03'):
+      for frame in range(42):
+        if frame % 10:
+          shift = frame / 8
+          lines.append(f'{split}/{video},{frame},{shift},2,{shift + 6},12,0.9,0')
+          lines.append(f'{split}/{video},{frame},{8 - shift},5,15,15,0.8,0')
+  path.write_text('\n'.join(lines) + '\n')
+
+
+def test_objects_are_trained_and_scored_in_a_pod_as_by_one_process(commands, tmp_path):
+  """One process with 2 devices, and 2 processes with one each; the pod resumes to the bit."""
+  boxes = tmp_path / 'boxes.csv'
+  write_moving_boxes(boxes)
+  flags = (
+    f'--config.objects.detector={boxes}',
+    '--config.objects.crop_px=8',
+    '--config.train.batch_size=4',
+    '--config.train.steps=8',
+    '--config.train.checkpoint_every_steps=4',
+    '--config.train.keep_checkpoints=9',
+  )
+  one, pod = tmp_path / 'one', tmp_path / 'pod'
+  status, text = commands.run(commands.main(one, *flags, variants='best'))
+  assert status == 0, text
+  status, text = commands.run(commands.pod(pod, *flags, devices=1, variants='best'))
+  assert status == 0, text
+  check_same_state(one, pod, atol=3e-6)
+  _, expected, _, _ = read_scores(one / 'scores.csv')
+  _, errors, _, _ = read_scores(pod / 'scores.csv')
+  for found, wanted in zip(errors, expected, strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+  assert max(video.max() for video in errors) > 0
+  resumed = pathlib.Path(shutil.copytree(pod, tmp_path / 'resumed', ignore=without_steps_after(4)))
+  status, text = commands.run(commands.pod(resumed, *flags, devices=1, variants='best'))
+  assert status == 0 and 'resuming from the checkpoint of step 4' in text, text
+  check_same_state(pod, resumed)
+  assert (resumed / 'scores.csv').read_bytes() == (pod / 'scores.csv').read_bytes()
 
 
 class Hosts:
