@@ -4,13 +4,15 @@
   python -m a3dcae_jax.aot --topology=v5e:1x1,v5e:2x2,v5e:4x4 --modes=train --json=scale.json
   python -m a3dcae_jax.aot --preset=paper,paper6,small,small6 --table=presets
   python -m a3dcae_jax.aot --platform=cuda --topology=h200:1x1
-  python -m a3dcae_jax.aot --modes=object_infer,object_train --batch=48
+  python -m a3dcae_jax.aot --modes=object_infer,object_train,object_detect --batch=48
   python -m a3dcae_jax.aot --topology=v5e:1x1 --modes=train --largest_batch --remat=blocks
 
 It needs libtpu (pip install -e '.[tpu]') but no TPU, or CUDA's plug-in ('.[cuda12]') but no GPU.
 `infer` scores clips, `train` is the full adversarial step. `object_infer` and `object_train` cut
 objects out of resident frames, then measure them or train on them; they have the networks of the
-variant `best` whatever --preset says, and a clip is an object. All figures are per chip: FLOPs,
+variant `best` whatever --preset says, and a clip is an object. `object_detect` finds the objects of
+frames by YOLOX nano at 416x416 and scores them; there a clip is a frame, and each batch of 8 frames
+has at most 256 objects, since the bodies of loops count once. All figures are per chip: FLOPs,
 bytes, the share of the chip's memory, collectives, and the roofline, max(FLOPs / peak rate, bytes /
 bandwidth). No program is faster than its roofline; a real one is slower.
 
@@ -39,7 +41,9 @@ _PRESET = flags.DEFINE_list(
   'preset', ['paper'], 'Sizes of the networks: paper, paper6, small, small6, tiny; or several.'
 )
 _BATCH = flags.DEFINE_list('batch', ['8'], 'Clips per chip; or several.')
-_MODES = flags.DEFINE_list('modes', ['infer', 'train'], 'infer, train; object_infer, object_train.')
+_MODES = flags.DEFINE_list(
+  'modes', ['infer', 'train'], 'infer, train; object_infer, object_train, object_detect.'
+)
 _DTYPE = flags.DEFINE_string(
   'dtype',
   'bfloat16',

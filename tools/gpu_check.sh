@@ -1,58 +1,69 @@
 #!/usr/bin/env bash
 # Measure everything on a GPU with one command, the most important first:
 #
-#   CACHE=packed.npz OUT=results PEER=torch_peer.py LIMIT_S=560 bash tools/gpu_check.sh
+#   CACHE=packed.npz OBJECT_CACHE=objects.npz DETECTOR=yolox_nano.onnx PEER=torch_peer.py \
+#     OUT=results LIMIT_S=560 bash tools/gpu_check.sh
 #
-# Parts, in this order (SKIP leaves some out):
-#   benchmark       scoring and training step at several batches
-#   peer            the fastest batch beside a reference implementation, as it is and compiled
-#   trace           the kernels that take the time
+# Parts, in this order (PARTS names those that run, SKIP leaves some out):
+#   peer_compiled   the training step beside the compiled reference implementation, then scoring
 #   check           the operators and one step against the CPU
+#   objects         the programs of objects, also beside a reference implementation; detection, and
+#                   the one program from frames to errors
+#   train_paper, train_tuned, train_objects   training runs, scored; CONFIGS has others
+#   benchmark       scoring and training step at several batches
+#   peer            the fastest batch beside the reference implementation as it is; other layouts
+#   trace           the kernels that take the time
 #   rates           each convolution by itself
 #   stream          cameras that `detect` carries; needs av, and is left out without
 #   conv_algorithm, polyphase, input_pipeline, remat     the step with other settings
 #   flags           the step with the XLA flags of tools/xla_flags
-#   profile, train  a training run for the remaining time, traced and scored
+#   profile         with the training runs: some of their updates are traced
 #
 # Python needs the packages of setup.cfg without tensorflow-cpu, tensorflow-datasets and av. Small
 # ones that the machine lacks (ml_collections, bokeh, tensorboardX, importlib_resources) can be
 # carried as wheels in the folder WHEELS, which is installed first. No videos are needed.
 #
-# Files:     CACHE: a frame cache packed by `python -m tools.pack_cache`; without it nothing is
-#            profiled or trained. PEER: script of the reference implementation, PEER_PYTHON its
-#            Python, PEER_OPTIONS its compiler's flags, LAYOUTS the values of its --layout.
+# Files:     CACHE, OBJECT_CACHE: frame caches packed by `python -m tools.pack_cache`, of whole
+#            frames and of frames with objects; without them nothing is trained on frames or on
+#            objects. DETECTOR: ONNX file of YOLOX. PEER, OBJECT_PEER: scripts of the reference
+#            implementations, PEER_PYTHON their Python, PEER_OPTIONS their compiler's flags, LAYOUTS
+#            the values of their --layout.
 # Results:   in OUT. After each part OUT/results.tgz holds all of them but traces. Compiled programs
 #            are kept in OUT/.cache, so only the first `compiled in` of a program is a compilation.
-# Time:      LIMIT_S for everything, of which TRAIN_S are kept for profile and training; PART_S for
-#            one part, PEER_S with the reference implementation. A part without time to start is
-#            left out and named. A part that takes too long is ended and keeps its results so far.
-#            Then raise LIMIT_S, or run again with SKIP.
-# Settings:  CONFIG, TRAIN_FLAGS and PROFILE of the training run; PRESET, BATCHES, TRAIN_BATCHES,
-#            REPS, PAIRS, INPUT_PIPELINES and FLAG_SETS of the benchmarks; CHECK_PRESET; PYTHON.
+# Time:      LIMIT_S for everything; PART_S for one part, PEER_S with a reference implementation,
+#            TRAIN_S for one training run with its scores. A part without time to start is left out
+#            and named. A part that takes too long is ended and keeps its results so far. Then raise
+#            LIMIT_S, or run again with PARTS or SKIP.
+# Settings:  CONFIGS, TRAIN_FLAGS and PROFILE of the training runs; PRESET, BATCHES, TRAIN_BATCHES,
+#            OBJECT_BATCHES, REPS, PAIRS, INPUT_PIPELINES and FLAG_SETS of the benchmarks;
+#            CHECK_PRESET; PYTHON.
 #
-# Ten minutes are not enough for both the compiled reference implementation and all updates of
-# `paper`. Two runs are, each in a lease of its own:
+# Ten minutes are not enough for everything. Some runs are, each in a lease of its own:
 #
-#   rest='trace check stream rates conv_algorithm polyphase input_pipeline remat flags profile'
-#   PEER=torch_peer.py LAYOUTS=ndhwc BATCHES=32 TRAIN_BATCHES=16 SKIP="benchmark train $rest" \
-#     PART_S=570 PEER_S=570 LIMIT_S=580 bash tools/gpu_check.sh
-#   CACHE=packed.npz SKIP="benchmark peer $rest" TRAIN_FLAGS=--config.seed=1 LIMIT_S=280 \
-#     bash tools/gpu_check.sh
+#   PARTS=peer_compiled PEER=torch_peer.py LAYOUTS=ndhwc PEER_S=570 LIMIT_S=580 ...
+#   PARTS='check objects train_objects' OBJECT_CACHE=objects.npz DETECTOR=yolox_nano.onnx ...
+#   PARTS=train_paper CACHE=packed.npz TRAIN_S=570 LIMIT_S=580 ...
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 OUT=${OUT:-gpu_check}
 CACHE=${CACHE:-}
+OBJECT_CACHE=${OBJECT_CACHE:-}
+DETECTOR=${DETECTOR:-}
 PEER=${PEER:-}
+OBJECT_PEER=${OBJECT_PEER:-tools/torch_object_peer.py}
 WHEELS=${WHEELS:-}
+PARTS=${PARTS:-}
 SKIP=${SKIP:-}
 PYTHON=${PYTHON:-python3}
-CONFIG=${CONFIG:-configs/ucsd_ped2.py:paper}
+ped2=configs/ucsd_ped2.py
+CONFIGS=${CONFIGS:-$ped2:paper $ped2:tuned $ped2:objects}
 TRAIN_FLAGS=${TRAIN_FLAGS:-}
 PROFILE=${PROFILE:-20:25}
 PRESET=${PRESET:-paper}
 CHECK_PRESET=${CHECK_PRESET:-small}
-BATCHES=${BATCHES:-16,32,64}
+BATCHES=${BATCHES:-32,16,64}
 TRAIN_BATCHES=${TRAIN_BATCHES:-16,32}
+OBJECT_BATCHES=${OBJECT_BATCHES:-48,512,2048}
 INPUT_PIPELINES=${INPUT_PIPELINES:-none,device_cached}
 REPS=${REPS:-9}
 PAIRS=${PAIRS:-2}
@@ -61,10 +72,9 @@ PEER_PYTHON=${PEER_PYTHON:-$PYTHON}
 PEER_OPTIONS=${PEER_OPTIONS---compile max-autotune}
 FLAG_SETS=${FLAG_SETS:-$(grep -v '^#' tools/xla_flags | cut -d'|' -f1 | tr -d ' ' | tr '\n' ' ')}
 LIMIT_S=${LIMIT_S:-560}
-TRAIN_S=${TRAIN_S:-120}
+TRAIN_S=${TRAIN_S:-240}
 PART_S=${PART_S:-200}
 PEER_S=${PEER_S:-360}
-[ -n "$CACHE" ] || TRAIN_S=0
 mkdir -p "$OUT"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1
@@ -73,8 +83,17 @@ export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$(realpath "$OUT")
 failed=''
 left_out=''
 
-# wanted WORD: whether SKIP does not have it.
-wanted() { case " $SKIP " in *" $1 "*) return 1 ;; *) return 0 ;; esac; }
+# has WORDS WORD: whether the word is one of the words.
+has() { case " $1 " in *" $2 "*) return 0 ;; *) return 1 ;; esac; }
+
+# wanted PART: whether PARTS names it, or is empty, and SKIP does not have it.
+wanted() { { [ -z "$PARTS" ] || has "$PARTS" "$1"; } && ! has "$SKIP" "$1"; }
+
+# leave_out PART WHY: note a part that does not run.
+leave_out() {
+  left_out="$left_out $1"
+  printf '== %s LEFT OUT: %s\n' "$1" "$2"
+}
 
 # step NAME COMMAND...: run a command, keep its log, and continue whatever its status.
 step() {
@@ -92,20 +111,19 @@ step() {
 collect() {
   (
     cd "$OUT" || exit
-    find . \( -path ./.site -o -path ./.cache -o -path ./cache \) -prune -o -type f \
+    find . \( -path ./.site -o -path './*cache' \) -prune -o -type f \
       \( -name '*.json' -o -name '*.jsonl' -o -name '*.log' -o -name '*.csv' -o -name '*.html' \) \
       -print0 | tar --null -T - -czf results.tgz
   )
 }
 
-# within NAME COMMAND...: a step that takes at most PART_S and leaves TRAIN_S of LIMIT_S.
+# within NAME COMMAND...: a step that takes at most PART_S and what is left of LIMIT_S.
 within() {
   local name=$1
-  local seconds=$((LIMIT_S - TRAIN_S - SECONDS))
+  local seconds=$((LIMIT_S - SECONDS))
   shift
   if [ "$seconds" -lt 20 ]; then
-    left_out="$left_out $name"
-    printf '== %s LEFT OUT: no time\n' "$name"
+    leave_out "$name" 'no time'
     return
   fi
   [ "$seconds" -le "$PART_S" ] || seconds=$PART_S
@@ -182,24 +200,60 @@ with_flag_sets() {
   done < <(grep -v '^#' tools/xla_flags)
 }
 
-# train_and_score: a training run on the unpacked cache for the remaining time.
+# unpacked FILE FOLDER: unpack a frame cache, once.
+unpacked() {
+  [ -d "$OUT/$2" ] || step "unpack_$2" "$PYTHON" -m tools.pack_cache unpack "$1" "$OUT/$2"
+}
+
+# measure_objects: the programs of objects, then detection in real frames.
+measure_objects() {
+  measure objects --modes=object_infer,object_train --batch="$OBJECT_BATCHES"
+  if [ -n "$OBJECT_CACHE" ] && [ -n "$DETECTOR" ]; then
+    unpacked "$OBJECT_CACHE" object_cache
+    measure detection --modes=objects --batch=64,512 --cache="$OUT/object_cache" \
+      --detector="$DETECTOR"
+  else
+    leave_out detection 'no OBJECT_CACHE or no DETECTOR'
+  fi
+  [ -n "$PEER" ] || return 0
+  local options
+  for options in '--layout ndhwc' '--layout ndhwc --crops grid --compile default'; do
+    PART_S=$PEER_S measure "objects_peer${options//[^a-z]/}" --modes=object_train,object_infer \
+      --batch="${OBJECT_BATCHES%%,*}" --peer="$OBJECT_PEER" --peer_python="$PEER_PYTHON" \
+      --peer_options="$options" --pairs="$PAIRS"
+  done
+}
+
+# train_and_score CONFIG: a training run on an unpacked cache, for at most TRAIN_S.
 train_and_score() {
-  local profile=()
-  [ -d "$OUT/cache" ] \
-    || step unpack "$PYTHON" -m tools.pack_cache unpack "$CACHE" "$OUT/cache"
-  local seconds=$((LIMIT_S - SECONDS - 45))  # scoring and the report take the rest
-  if [ "$seconds" -le 5 ]; then
-    left_out="$left_out train"
-    printf '== train LEFT OUT: no time\n'
+  local config=$1
+  local variants=${config##*:}
+  local name="train_${variants//,/_}"
+  if has "$SKIP" train || has "$SKIP" "$name"; then return; fi
+  [ -z "$PARTS" ] || has "$PARTS" train || has "$PARTS" "$name" || return
+  local cache=cache
+  local packed=$CACHE
+  case "$variants" in *objects* | *best*) cache=object_cache packed=$OBJECT_CACHE ;; esac
+  if [ -z "$packed" ]; then
+    leave_out "$name" 'no frame cache'
     return
   fi
+  local seconds=$((LIMIT_S - SECONDS))
+  [ "$seconds" -le "$TRAIN_S" ] || seconds=$TRAIN_S
+  seconds=$((seconds - 45))  # scoring and the report take the rest
+  if [ "$seconds" -le 5 ]; then
+    leave_out "$name" 'no time'
+    return
+  fi
+  unpacked "$packed" "$cache"
+  local profile=()
   ! wanted profile || profile=(--profile="$PROFILE")
   # shellcheck disable=SC2086  # TRAIN_FLAGS are several words
-  step train "$PYTHON" -m a3dcae_jax.main --config="$CONFIG" --workdir="$OUT/run" \
-    --config.data.cache="$OUT/cache" --config.train.time_limit_s="$seconds" \
+  step "$name" "$PYTHON" -m a3dcae_jax.main --config="$config" --workdir="$OUT/run_${name#train_}" \
+    --config.data.cache="$OUT/$cache" --config.train.time_limit_s="$seconds" \
     "${profile[@]}" $TRAIN_FLAGS
-  ! wanted profile || step kernels "$PYTHON" -m tools.top_kernels "$OUT/run/profile" --count=30 \
-    --json="$OUT/kernels.json"
+  ! wanted profile || step "kernels_${name#train_}" "$PYTHON" -m tools.top_kernels \
+    "$OUT/run_${name#train_}/profile" --count=30 --json="$OUT/kernels_${name#train_}.json"
 }
 
 if [ -n "$WHEELS" ]; then
@@ -209,39 +263,45 @@ if [ -n "$WHEELS" ]; then
 fi
 step environment environment
 
+infer_batch=${BATCHES%%,*}  # for the parts that try one batch, until the fastest is known
+train_batch=${TRAIN_BATCHES%%,*}
+: "${LAYOUTS:=default}"
+first_layout=${LAYOUTS%% *}
+if [ -n "$PEER" ] && wanted peer_compiled; then
+  beside_compiled_peer "$first_layout"
+fi
+! wanted check || tool check check_device --json="$OUT/check.json" --preset="$CHECK_PRESET"
+! wanted objects || measure_objects
+for config in $CONFIGS; do
+  train_and_score "$config"
+done
+rm -rf "$OUT/cache" "$OUT/object_cache"
 if wanted benchmark; then
   measure infer --modes=infer --batch="$BATCHES"
   measure train --modes=train --batch="$TRAIN_BATCHES"
 fi
-infer_batch=$(best infer "$BATCHES")  # for the parts that try one batch
+infer_batch=$(best infer "$BATCHES")
 train_batch=$(best train "$TRAIN_BATCHES")
-with_peer=''
-[ -z "$PEER" ] || ! wanted peer || with_peer=yes
-: "${LAYOUTS:=default}"
-first_layout=${LAYOUTS%% *}
-[ -z "$with_peer" ] || beside_peer "$first_layout"
-if wanted trace; then
-  trace infer "$infer_batch"
-  trace train "$train_batch"
-fi
-[ -z "$with_peer" ] || beside_compiled_peer "$first_layout"
-! wanted check || tool check check_device --json="$OUT/check.json" --preset="$CHECK_PRESET"
-if [ -n "$with_peer" ]; then
+if [ -n "$PEER" ] && wanted peer; then
+  beside_peer "$first_layout"
   for layout in ${LAYOUTS#"$first_layout"}; do
     beside_peer "$layout"
     beside_compiled_peer "$layout"
   done
 fi
+if wanted trace; then
+  trace infer "$infer_batch"
+  trace train "$train_batch"
+fi
+! wanted rates || tool rates conv_rates --json="$OUT/rates.json" --batch="$infer_batch"
 if wanted stream; then
   if "$PYTHON" - av <<< 'import av' 2> /dev/null; then
     within benchmark_stream "$PYTHON" -m a3dcae_jax.benchmark --modes=stream --preset="$PRESET" \
       --seconds=5 --json="$OUT/stream.json"
   else
-    left_out="$left_out stream"
-    printf '== stream LEFT OUT: no av\n'
+    leave_out stream 'no av'
   fi
 fi
-! wanted rates || tool rates conv_rates --json="$OUT/rates.json" --batch="$infer_batch"
 if wanted conv_algorithm; then
   measure infer_folded --modes=infer --batch="$infer_batch" --conv_algorithm=folded
   measure train_folded --modes=train --batch="$train_batch" --conv_algorithm=folded
@@ -254,10 +314,6 @@ fi
   --input_pipeline="$INPUT_PIPELINES"
 ! wanted remat || measure remat --modes=train --batch="$TRAIN_BATCHES" --remat=blocks
 ! wanted flags || with_flag_sets
-if [ -n "$CACHE" ] && { wanted train || wanted profile; }; then
-  train_and_score
-  rm -rf "$OUT/cache"
-fi
 
 printf '== done in %d s' "$SECONDS"
 [ -z "$failed" ] || printf ', FAILED:%s' "$failed"

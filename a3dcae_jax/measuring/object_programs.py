@@ -1,7 +1,8 @@
-"""The measured programs of objects: from frames and boxes to errors; the update.
+"""The measured programs of objects: from frames to errors; the update.
 
-The frames are resident, and both programs cut the objects out of them. `object_infer` measures
+The frames are resident, and the programs cut the objects out of them. `object_infer` measures
 objects, `object_train` is the training step; both have the networks of the variant `best`.
+`object_detect` is the one program that also finds the objects, by YOLOX nano at 416x416.
 """
 
 import dataclasses
@@ -14,16 +15,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3dcae_jax.config import checked, fields, make_config
+from a3dcae_jax.evaluation.detected_program import (
+  DetectedRecipe,
+  detected_program,
+  detector_arrays,
+)
 from a3dcae_jax.evaluation.object_scorer import make_object_recipe, object_program
 from a3dcae_jax.evaluation.program import scoring_weights
-from a3dcae_jax.measuring.programs import OBJECT_PRESET, Setting
+from a3dcae_jax.measuring.programs import DETECT_MODE, OBJECT_PRESET, Setting
 from a3dcae_jax.models.inputs import num_streams
 from a3dcae_jax.models.networks import make_networks
+from a3dcae_jax.models.yolox import Yolox, YoloxSize
+from a3dcae_jax.objects.yolox_file import YoloxModel
+from a3dcae_jax.serving.object_statistics import ObjectStatistics
 from a3dcae_jax.training.object_step import make_object_step
 from a3dcae_jax.training.state import TrainState, init_state, make_optimizer
 
 _NUM_FRAMES = 256  # does not affect the cost of a batch
 _SIDES_PX = (20, 40)  # of the boxes
+_YOLOX_NANO = YoloxSize(width=16, depth=1, depthwise=True, classes=80)
+_YOLOX_PX = (416, 416)
 
 
 def object_settings(setting: Setting) -> fields.Config:
@@ -59,6 +70,30 @@ def object_error_program(setting: Setting) -> Callable[..., jax.Array]:
   return errors
 
 
+def object_detect_program(setting: Setting) -> Callable[..., tuple[jax.Array, ...]]:
+  """Return the function (arrays, (rows,), frames) -> (corners, valid, errors, worst, zscores)."""
+  settings = object_settings(setting)
+  recipe = make_object_recipe(settings)
+  weights = settings.eval.object_weights
+  model = YoloxModel(_YOLOX_NANO, _YOLOX_PX, {})
+  program = detected_program(DetectedRecipe(recipe, model, settings.objects, weights))
+
+  def scored(arrays, batch, frames):
+    return program(arrays, frames, *batch)
+
+  return scored
+
+
+def _detect_arrays(weights: Any) -> dict[str, Any]:
+  """Return the arrays of `object_detect_program`, with a random detector."""
+  frames = jnp.zeros((1, *_YOLOX_PX), jnp.float32)
+  variables = Yolox(_YOLOX_NANO).init(jax.random.key(0), frames)
+  rng = np.random.default_rng(0)
+  statistics = ObjectStatistics.fit(rng.random((50, 2)), rng.random((50, 5)))
+  detector = detector_arrays(YoloxModel(_YOLOX_NANO, _YOLOX_PX, variables))
+  return {**weights, **detector, **statistics.program_arrays()}
+
+
 def object_train_program(setting: Setting, axis_name: str | None = None) -> Callable[..., Any]:
   """Return the update (state, batch, frames) -> (state, metrics)."""
   settings = object_settings(setting)
@@ -68,7 +103,10 @@ def object_train_program(setting: Setting, axis_name: str | None = None) -> Call
 def object_carry(setting: Setting) -> Any:
   """Return the first argument of a program: the state, or the weights."""
   state = fresh_object_state(object_settings(setting))
-  return state if setting.trains else scoring_weights(state)
+  if setting.trains:
+    return state
+  weights = scoring_weights(state)
+  return _detect_arrays(weights) if setting.mode == DETECT_MODE else weights
 
 
 def object_batch(setting: Setting) -> tuple[tuple[jax.Array, ...], jax.Array]:
@@ -83,7 +121,9 @@ def object_batch(setting: Setting) -> tuple[tuple[jax.Array, ...], jax.Array]:
   low = rng.uniform(0, 1, (setting.batch, 2)) * most
   high = low + rng.uniform(*_SIDES_PX, (setting.batch, 2))
   corners = np.concatenate([low, high], axis=1).astype(np.float32)
-  batch = (jnp.asarray(rows), jnp.asarray(corners))
+  batch = (jnp.asarray(rows),)
+  if setting.mode != DETECT_MODE:
+    batch += (jnp.asarray(corners),)
   if setting.trains:
     batch += (jnp.asarray(rng.random(setting.batch) < 0.5),)
   return batch, jnp.asarray(frames)

@@ -1,4 +1,7 @@
-"""Time the detection and the measurement of objects in the frames of a cache."""
+"""Time the detection and the measurement of objects in the frames of a cache.
+
+Both are timed alone, and as the one program that bundles contain.
+"""
 
 import importlib.util
 import os
@@ -12,13 +15,22 @@ import numpy as np
 
 from a3dcae_jax.config import checked, make_config
 from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache
+from a3dcae_jax.evaluation.detected_program import (
+  DetectedRecipe,
+  detected_program,
+  detector_arrays,
+)
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_object_recipe
+from a3dcae_jax.evaluation.program import scoring_weights
+from a3dcae_jax.exporting.object_bundle import detector_model
 from a3dcae_jax.measuring.object_programs import fresh_object_state
 from a3dcae_jax.objects.box_cache import video_detector
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.clips import object_rows, object_table
 from a3dcae_jax.objects.detectors import Detector, make_detector
 from a3dcae_jax.objects.yolox import YoloxDetector
+from a3dcae_jax.ops.conv_algorithm import target_platform
+from a3dcae_jax.serving.object_statistics import ObjectStatistics
 
 _DETECTED_FRAMES = 200
 _REPS = 5
@@ -40,7 +52,9 @@ def measure_objects(
     Rates: detected_frames_per_s; onnxruntime_frames_per_s, measured in turn with it where
     onnxruntime can run the detector, and detection_ratio, of the two; objects_per_s, from resident
     frames and boxes to measurements, the median over repetitions; measured_frames_per_s, at the
-    number of objects per frame found, with the frames between two scored ones.
+    number of objects per frame found, with the frames between two scored ones; and, of networks
+    that a bundle can run, program_frames_per_s, from resident frames to errors by one program, for
+    batches of as many frames as objects.
   """
   cache = FrameCache.open(folder)
   settings = checked(make_config(cache.index['name'], variants))
@@ -54,6 +68,9 @@ def measure_objects(
   per_frame = len(boxes.frame) / video.num_frames
   step = settings.eval.object_step
   seconds = _seconds_per_batch(settings, cache, object_table(boxes, cache.test), batch_size)
+  model = detector_model(named)
+  if model is not None:
+    rates |= _program_rate(settings, cache, video, model, batch_size)
   return {
     'mode': 'objects',
     'detector': detector,
@@ -79,13 +96,16 @@ def describe(row: Mapping[str, Any]) -> str:
     beside = (
       f' (onnxruntime {row["onnxruntime_frames_per_s"]:,.0f}, ratio {row["detection_ratio"]:.2f})'
     )
+  by_one = ''
+  if 'program_frames_per_s' in row:
+    by_one = f'; one program does both at {row["program_frames_per_s"]:,.0f} frames/s, scoring each'
   return (
     f'objects: {row["detector"]} finds {row["objects_per_frame"]:.1f} objects per frame of '
     f'{row["width"]}x{row["height"]} at {row["detected_frames_per_s"]:,.0f} frames/s on '
     f'{cores}{beside}; '
     f'{row["variant"]} measures {row["objects_per_s"]:,.0f} objects/s in batches of '
     f'{row["batch"]}: {row["measured_frames_per_s"]:,.0f} frames/s, scoring one in '
-    f'{row["step_frames"]} ({row["device"]})'
+    f'{row["step_frames"]}{by_one} ({row["device"]})'
   )
 
 
@@ -109,6 +129,30 @@ def _detection_rates(
     'onnxruntime_frames_per_s': video.num_frames / other,
     'detection_ratio': float(np.median([second / first for first, second in pairs])),
   }
+
+
+def _program_rate(settings, cache, video, model, batch_size):
+  """Return the rate of the one program from frames to errors, after compilation."""
+  recipe = make_object_recipe(settings)
+  weights = settings.eval.object_weights
+  program = jax.jit(
+    detected_program(DetectedRecipe(recipe, model, settings.objects, weights), target_platform())
+  )
+  rng = np.random.default_rng(0)
+  statistics = ObjectStatistics.fit(rng.random((50, 2)), rng.random((50, 5)))
+  arrays = {
+    **scoring_weights(fresh_object_state(settings)),
+    **detector_arrays(model),
+    **statistics.program_arrays(),
+  }
+  last = video.first + video.num_frames - 1
+  frame = np.resize(np.arange(video.first, last + 1, dtype=np.int32), batch_size)
+  ends = (np.full_like(frame, video.first), np.full_like(frame, last))
+  rows = object_rows(frame, *ends, window=settings.clips.window)
+  placed = jax.device_put((arrays, np.asarray(cache.test.frames), rows))
+  jax.block_until_ready(program(*placed))
+  times = [_seconds(lambda: jax.block_until_ready(program(*placed))) for _ in range(_REPS)]
+  return {'program_frames_per_s': batch_size / float(np.median(times))}
 
 
 def _seconds(call: Callable[[], Any]) -> float:

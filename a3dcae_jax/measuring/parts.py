@@ -54,6 +54,8 @@ def program_of(setting: Setting, axis_name: str | None = None) -> Callable[..., 
   if setting.of_objects:
     if setting.trains:
       return object_programs.object_train_program(setting, axis_name)
+    if setting.mode == programs.DETECT_MODE:
+      return object_programs.object_detect_program(setting)
     return object_programs.object_error_program(setting)
   if setting.trains:
     return programs.train_program(setting, axis_name)

@@ -24,6 +24,9 @@ from a3dcae_jax.training.step import make_train_step
 
 MODES = ('infer', 'train')
 OBJECT_MODES = ('object_infer', 'object_train')
+DETECT_MODE = 'object_detect'
+"""The one program from frames to errors, which is compiled for absent chips only: how long it takes
+depends on how many objects a detector finds."""
 OBJECT_PRESET = 'best'
 """The variant whose networks the modes of objects have."""
 
@@ -33,10 +36,10 @@ class Setting(NamedTuple):
 
   Attributes:
     mode: 'infer', from clips to frame errors, or 'train', the full training step, which is
-      adversarial for the paper's networks; or one of `OBJECT_MODES`, see
+      adversarial for the paper's networks; or one of `OBJECT_MODES` or `DETECT_MODE`, see
       `measuring.object_programs`.
     preset: sizes of the networks, a name in `config.presets`; `OBJECT_PRESET` for objects.
-    batch: clips per device; objects have one each.
+    batch: clips per device; objects have one each, as have the frames of `DETECT_MODE`.
     dtype: data type of the computation; 'auto' is bfloat16 on accelerators, float32 on CPUs.
     window: frames per clip, T.
     size_px: height and width of a frame; 0 takes the preset's.
@@ -75,7 +78,7 @@ class Setting(NamedTuple):
   @property
   def of_objects(self) -> bool:
     """Whether the clips are objects, cut out of frames by the program."""
-    return self.mode in OBJECT_MODES
+    return self.mode in (*OBJECT_MODES, DETECT_MODE)
 
 
 def check_setting(setting: Setting) -> Setting:
@@ -85,7 +88,7 @@ def check_setting(setting: Setting) -> Setting:
     UserError: for the first impossible value. The message names the flag that sets it.
   """
   choices = {
-    'modes': (setting.mode, (*MODES, *OBJECT_MODES)),
+    'modes': (setting.mode, (*MODES, *OBJECT_MODES, DETECT_MODE)),
     'preset': (setting.preset, (OBJECT_PRESET,) if setting.of_objects else tuple(PRESETS)),
     'dtype': (setting.dtype, ('auto', *DTYPES)),
     'conv_algorithm': (setting.conv_algorithm, ('auto', *CONV_ALGORITHMS)),
@@ -145,7 +148,8 @@ def settings_of(
 
   Args:
     presets: names of presets.
-    modes: names of `MODES` and `OBJECT_MODES`. Those of objects have sizes of their own.
+    modes: names of `MODES` and `OBJECT_MODES`, `DETECT_MODE`. Those of objects have sizes of their
+      own.
     batches: texts of `--batch`.
     **shared: the other values, which are those of all settings.
 

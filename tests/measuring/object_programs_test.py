@@ -40,6 +40,13 @@ def test_the_shapes_of_the_arguments_fit_the_programs():
   state, metrics = jax.eval_shape(parts.program, parts.carry, parts.batch, *parts.shared)
   assert jax.tree.structure(state) == jax.tree.structure(parts.carry)
   assert metrics['rec'].shape == ()
+  (detect,) = settings('object_detect')
+  parts = parts_of(detect)
+  corners, *_, worst, zscores = jax.eval_shape(
+    parts.program, parts.carry, parts.batch, *parts.shared
+  )
+  most = object_programs.object_settings(detect).objects.max_per_frame
+  assert corners.shape == (2, most, 4) and worst.shape == (2,) and zscores.shape == (2, most, 3)
 
 
 def test_flops_of_an_object_by_hand():
