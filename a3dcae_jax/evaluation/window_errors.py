@@ -88,7 +88,7 @@ def window_errors(
   on_maps: MapsCallback | None = None,
   progress: str = '',
 ) -> np.ndarray:
-  """Return the errors of windows, float [M, T], computed on all devices of this process.
+  """Return the errors of windows by all devices of this process, float [M, T].
 
   Args:
     scorer: computes the errors of a batch.

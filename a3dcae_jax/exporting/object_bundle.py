@@ -129,7 +129,7 @@ def export_object_bundle(
 def _export_detection(
   source: ObjectBundleSource, statistics: ObjectStatistics
 ) -> tuple[Detection, dict[str, Any]]:
-  """Return the program that finds and scores objects with its detector, and its check."""
+  """Return the program that finds and scores objects, its detector and its check."""
   settings = source.settings
   weights = settings.eval.object_weights
   recipe = DetectedRecipe(source.scorer.recipe, source.model, settings.objects, weights)

@@ -71,7 +71,7 @@ def object_error_program(setting: Setting) -> Callable[..., jax.Array]:
 
 
 def object_detect_program(setting: Setting) -> Callable[..., tuple[jax.Array, ...]]:
-  """Return the function (arrays, (rows,), frames) -> (corners, valid, errors, worst, zscores)."""
+  """Return the function of arrays, (rows,) and frames, see `detected_program`."""
   settings = object_settings(setting)
   recipe = make_object_recipe(settings)
   weights = settings.eval.object_weights

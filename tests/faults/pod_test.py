@@ -189,6 +189,7 @@ def test_objects_are_trained_and_scored_in_a_pod_as_by_one_process(commands, tmp
     '--config.train.batch_size=4',
     '--config.train.steps=8',
     '--config.train.checkpoint_every_steps=4',
+    '--config.train.log_every_steps=4',
     '--config.train.keep_checkpoints=9',
   )
   one, pod = tmp_path / 'one', tmp_path / 'pod'
