@@ -4,6 +4,7 @@ from typing import Any
 
 from a3dcae_jax.serving.bundle import Bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
+from a3dcae_jax.serving.stream_events import duration_text, rate_text
 
 
 def bundle_text(bundle: Bundle | ObjectBundle) -> str:
@@ -96,8 +97,7 @@ def _stream_text(stream):
   expected = stream['expected']
   return (
     f'threshold for streams {stream["threshold"]:.3f}: {expected["events"]} events in '
-    f'{expected["hours"]:.3g} h of these videos, {expected["per_hour"]:.3g} per hour '
-    f'(95 %: {expected["low"]:.2g} to {expected["high"]:.2g})'
+    f'{duration_text(expected["hours"])} of these videos, {rate_text(expected)}'
   )
 
 

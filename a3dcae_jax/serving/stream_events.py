@@ -1,6 +1,7 @@
 """Events of running streams: when one starts and ends, as its scores come in."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -111,3 +112,23 @@ def count_events(scores: np.ndarray, threshold: float) -> int:
       events += 1
     last_end = end
   return events
+
+
+def rate_text(expected: Mapping[str, Any]) -> str:
+  """Return the expected events per hour with their interval, in words.
+
+  Args:
+    expected: `stream.expected` of a bundle's `detector.json`.
+  """
+  low, high = _figure(expected['low']), _figure(expected['high'])
+  return f'{_figure(expected["per_hour"], 3)} per hour (95 %: {low} to {high})'
+
+
+def duration_text(hours: float) -> str:
+  """Return a duration in hours, or in minutes if it is less than one hour."""
+  return f'{_figure(hours, 3)} h' if hours >= 1 else f'{_figure(60 * hours)} min'
+
+
+def _figure(value: float, digits: int = 2) -> str:
+  """Return a number with few digits, but not by powers of ten."""
+  return f'{value:.{digits}g}' if value < 10**digits - 0.5 else f'{value:.0f}'

@@ -17,6 +17,7 @@ from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.serving.bundle import Bundle, load_bundle
 from a3dcae_jax.serving.object_bundle import ObjectBundle
 from a3dcae_jax.serving.stream import FrameScore, StreamScorer, stream_threshold
+from a3dcae_jax.serving.stream_events import duration_text, rate_text
 from a3dcae_jax.watching.capture import Captured, Format, capture
 from a3dcae_jax.watching.detector import (
   BoxFinder,
@@ -221,8 +222,8 @@ class Session:
     if self._options.threshold is not None or not expected:
       return line
     return (
-      f'{line}, {expected["per_hour"]:.3g} events per hour are expected of normal video '
-      f'(95 %: {expected["low"]:.2g} to {expected["high"]:.2g})'
+      f'{line}; expected events of normal video: {rate_text(expected)}, by '
+      f'{duration_text(expected["hours"])} of video'
     )
 
   def stop(self) -> None:

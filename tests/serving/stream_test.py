@@ -391,3 +391,13 @@ def test_short_peaks_start_nothing_and_short_gaps_end_nothing():
   assert detector.end().last_frame == len(gap) * 2 + START_FRAMES - 1
   assert detector.end() is None
   assert stream_events.count_events(gap * 3, 1.0) == 1
+
+
+def test_expected_events_are_told_without_powers_of_ten():
+  few = {'per_hour': 1.0067, 'low': 0.207, 'high': 2.94}
+  assert stream_events.rate_text(few) == '1.01 per hour (95 %: 0.21 to 2.9)'
+  unknown = {'per_hour': 0.0, 'low': 0.0, 'high': 239.6}
+  assert stream_events.rate_text(unknown) == '0 per hour (95 %: 0 to 240)'
+  hours = [0.0154, 0.9, 2.98, 1234.5]
+  texts = ['0.92 min', '54 min', '2.98 h', '1234 h']
+  assert [stream_events.duration_text(each) for each in hours] == texts
