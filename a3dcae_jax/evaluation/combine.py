@@ -10,14 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.evaluation.calibration import Calibration
 from a3dcae_jax.evaluation.results import EvaluationResult, FrameErrors
 
 
 class ScoredRun(NamedTuple):
-  """A run with its calibration and the errors of its test frames."""
+  """A run whose errors are added.
 
-  calibration: Calibration
+  Attributes:
+    first_frames: index of the first frame of each of its calibrating videos.
+    result: errors of its test frames.
+  """
+
+  first_frames: Sequence[int]
   result: EvaluationResult
 
 
@@ -25,23 +29,28 @@ def add_results(runs: Sequence[ScoredRun]) -> EvaluationResult:
   """Add the errors of several runs.
 
   Only training videos on which every run calibrates are added. A run with a larger stride leaves
-  out videos that are too short.
+  out videos that are too short. If one run scores objects, errors are smoothed before they are
+  normalised.
 
   Raises:
     UserError: if the runs have no calibrating video in common.
   """
-  position_means = [run.result.position_mean for run in runs]
+  results = [run.result for run in runs]
+  has_positions = all(result.per_position is not None for result in results)
+  position_mean = np.zeros(0)
+  if has_positions:
+    position_mean = sum(each.position_mean / each.position_mean.mean() for each in results)
   flow_baselines = {}
-  for run in runs:
-    flow_baselines |= run.result.flow_baselines
+  for result in results:
+    flow_baselines |= result.flow_baselines
   return EvaluationResult(
     uncalibrated=_add_errors(runs, per_position=False),
-    per_position=_add_errors(runs, per_position=True),
-    position_mean=sum(mean / mean.mean() for mean in position_means),
+    per_position=_add_errors(runs, per_position=True) if has_positions else None,
+    position_mean=position_mean,
     localiser=None,
     parts={},
     flow_baselines=flow_baselines,
-    seconds=sum(run.result.seconds for run in runs),
+    seconds=sum(result.seconds for result in results),
   )
 
 
@@ -54,8 +63,9 @@ def _add_errors(runs, per_position):
   train = []
   for run, each, mean in zip(runs, errors, means, strict=True):
     videos = [video / mean for video in each.train]
-    train.append(dict(zip(run.calibration.first_frames, videos, strict=True)))
-  return FrameErrors(test, _sum_shared_videos(train))
+    train.append(dict(zip(run.first_frames, videos, strict=True)))
+  smooth_first = any(each.smooth_first for each in errors)
+  return FrameErrors(test, _sum_shared_videos(train), smooth_first)
 
 
 def _sum_shared_videos(train):

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.files import check_writable, read_json, write_json
@@ -28,8 +28,11 @@ from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.objects import (
   calibrate_objects,
+  calibrating_videos,
   evaluate_objects,
+  load_object_run,
   load_object_scorer,
+  object_results,
   refuse_objects,
 )
 from a3dcae_jax.run.overrides import Changes, settings_of_run
@@ -108,8 +111,6 @@ def evaluate_sum(
     raise UserError(f'--sum takes two or more folders of runs, got {len(folders)}')
   workdirs.check_takes_results(workdir, 'the sum')
   all_settings = [settings_of_run(folder, changes) for folder in folders]
-  for settings in all_settings:
-    refuse_objects(settings, '--sum')
   first = all_settings[0]
   caches = [open_cache(first.data, ('test',))]
   for settings in all_settings[1:]:
@@ -117,22 +118,51 @@ def evaluate_sum(
     caches.append(caches[0] if is_same else open_cache(settings.data, ('test',)))
   _check_summable(folders, all_settings, caches)
   provenances = {str(folder): workdirs.read_provenance(folder) for folder in folders}
-  scored = []
-  protocol_runs = []
-  for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
-    inputs = InputStatistics.load(folder, settings.data)
-    scorer = load_scorer(settings, folder, inputs)
-    calibration = calibrate_run(settings, folder, scorer, cache, inputs)
-    result, facts = score_run(settings, scorer, calibration, cache, inputs, localise=False)
-    scored.append(ScoredRun(calibration, result))
-    protocol_runs += facts.protocol_runs
-    if folder == folders[0]:
-      first_scorer, first_facts = scorer, facts
+  parts = [
+    _part_of_sum(settings, pathlib.Path(folder), cache)
+    for folder, settings, cache in zip(folders, all_settings, caches, strict=True)
+  ]
   _write_sum_files(workdir, folders, all_settings, provenances, caches[0])
-  added = add_results(scored)
-  facts = first_facts._replace(protocol_runs=protocol_runs)
-  source = report_source(first_scorer, caches[0], facts)
-  return write_results(workdir, caches[0], source, added, facts)
+  added = add_results([part.scored for part in parts])
+  protocol_runs = [run for part in parts for run in part.facts.protocol_runs]
+  facts = parts[0].facts._replace(protocol_runs=protocol_runs)
+  return write_results(workdir, caches[0], parts[0].source, added, facts)
+
+
+class _PartOfSum(NamedTuple):
+  """A run whose errors are added, with what a report of it needs."""
+
+  scored: ScoredRun
+  facts: RunFacts
+  source: ReportSource
+
+
+def _part_of_sum(settings: fields.Config, folder: pathlib.Path, cache: FrameCache) -> _PartOfSum:
+  """Score a run that is added to others."""
+  inputs = InputStatistics.load(folder, settings.data)
+  if settings.objects.detector:
+    training = with_training(settings, None, inputs)
+    run = load_object_run(settings, folder, cache, inputs, lambda: training)
+    first_frames = [video.first for video in calibrating_videos(settings, training.train)]
+    result, facts, source = object_results(run, run.score)
+    return _PartOfSum(ScoredRun(first_frames, result), facts, source)
+  scorer = load_scorer(settings, folder, inputs)
+  calibration = calibrate_run(settings, folder, scorer, cache, inputs)
+  result, facts = score_run(settings, scorer, calibration, cache, inputs, localise=False)
+  source = report_source(scorer, cache, facts)
+  return _PartOfSum(ScoredRun(calibration.first_frames, result), facts, source)
+
+
+def have_same_videos(cache: FrameCache, other: FrameCache) -> bool:
+  """Return whether two caches hold the same test videos, maybe at different sizes."""
+  if cache.test.frames.shape == other.test.frames.shape:
+    return cache.data_hash == other.data_hash
+  facts = []
+  for each in (cache, other):
+    videos = [(video.name, video.num_frames) for video in each.test.videos]
+    labels = None if each.test.labels is None else each.test.labels.tolist()
+    facts.append((videos, labels, each.index['label_set']))
+  return facts[0] == facts[1]
 
 
 def compare_runs(folders: Sequence[str | pathlib.Path], *, page: str = '') -> None:
@@ -293,9 +323,9 @@ def _check_summable(folders, all_settings, caches):
   first = all_settings[0]
   first_cache = caches[0]
   for folder, settings, cache in zip(folders, all_settings, caches, strict=True):
-    if cache.data_hash != first_cache.data_hash:
+    if not have_same_videos(cache, first_cache):
       raise UserError(
-        f'--sum: frames and labels of {folder} ({cache.data_hash[:12]}) differ from those of '
+        f'--sum: frames or labels of {folder} ({cache.data_hash[:12]}) differ from those of '
         f'{folders[0]} ({first_cache.data_hash[:12]}): their errors cannot be added'
       )
     if settings.eval.per_position != first.eval.per_position:

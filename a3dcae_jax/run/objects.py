@@ -140,17 +140,8 @@ def evaluate_objects(
   Returns:
     The metrics, on every process.
   """
-  scorer = load_object_scorer(settings, workdir)
-  calibration = calibrate_objects(settings, workdir, scorer, open_training)
-
-  def score():
-    table = scored_table(settings, cache, 'test')
-    statistics = calibration.statistics()
-    size = object_batch_size(settings)
-    return of_boxes(scorer, cache.test, table, statistics, batch_size=size)
-
-  run = ObjectRun(settings, scorer, calibration, cache, inputs)
-  return score_objects(run, workdir, score)
+  run = load_object_run(settings, workdir, cache, inputs, open_training)
+  return score_objects(run, workdir, run.score)
 
 
 class ObjectRun(NamedTuple):
@@ -170,6 +161,35 @@ class ObjectRun(NamedTuple):
   cache: FrameCache
   inputs: InputStatistics
 
+  def score(self) -> ScoredObjects:
+    """Measure the objects of the test split, from the boxes of the cache."""
+    settings = self.settings
+    table = scored_table(settings, self.cache, 'test')
+    statistics = self.calibration.statistics()
+    size = object_batch_size(settings)
+    return of_boxes(self.scorer, self.cache.test, table, statistics, batch_size=size)
+
+
+def load_object_run(
+  settings: fields.Config,
+  workdir: pathlib.Path,
+  cache: FrameCache,
+  inputs: InputStatistics,
+  open_training: Callable[[], FrameCache],
+) -> ObjectRun:
+  """Return the newest checkpoint of a run on objects, calibrated.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder of the run.
+    cache: frame cache with the test split open.
+    inputs: mean images of the run, for the baselines.
+    open_training: see `calibrate_objects`.
+  """
+  scorer = load_object_scorer(settings, workdir)
+  calibration = calibrate_objects(settings, workdir, scorer, open_training)
+  return ObjectRun(settings, scorer, calibration, cache, inputs)
+
 
 def score_objects(
   run: ObjectRun, workdir: pathlib.Path, score: Callable[[], ScoredObjects]
@@ -183,6 +203,24 @@ def score_objects(
 
   Returns:
     The metrics, on every process.
+  """
+  result, facts, source = object_results(run, score)
+  return processes.run_on_primary(
+    'report', lambda: write_results(workdir, run.cache, source, result, facts)
+  )
+
+
+def object_results(
+  run: ObjectRun, score: Callable[[], ScoredObjects]
+) -> tuple[EvaluationResult, RunFacts, ReportSource]:
+  """Score the test videos by their objects.
+
+  Args:
+    run: the run.
+    score: see `score_objects`.
+
+  Returns:
+    The errors of the frames, and what a report needs beside them.
   """
   settings, scorer, calibration, cache, inputs = run
   split = cache.test
@@ -210,10 +248,7 @@ def score_objects(
   ids = mean_image_ids(settings.data.mean_image, inputs.names, 'test', split.videos)
   facts = RunFacts(settings, [run_protocol(settings, split)], inputs, ids)
   pictures = ObjectReport(scorer, split, shown, errors, zscores[index])
-  source = ReportSource(report_title(settings), scorer.step, split, pictures)
-  return processes.run_on_primary(
-    'report', lambda: write_results(workdir, cache, source, result, facts)
-  )
+  return result, facts, ReportSource(report_title(settings), scorer.step, split, pictures)
 
 
 def parts_of(weights: tuple[float, ...]) -> dict[str, tuple[float, ...]]:

@@ -104,7 +104,7 @@ def test_sums_of_unlike_runs_are_refused(runs, tmp_path):
   other = read_json(runs / 'flow' / 'config.json')
   other['data']['options']['frames_per_video'] = 32
   write_json(tmp_path / 'other' / 'config.json', other)
-  with pytest.raises(UserError, match='--sum: frames and labels of .*other'):
+  with pytest.raises(UserError, match='--sum: frames or labels of .*other'):
     run_evaluate.evaluate_sum([runs / 'frames', tmp_path / 'other'], tmp_path / 'x')
   assert not (tmp_path / 'x').exists()
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -162,10 +163,55 @@ def test_without_boxes_there_is_nothing_to_train_on(folder):
     session.train_and_evaluate(settings, folder / 'none')
 
 
-def test_a_sum_of_runs_on_objects_is_refused_in_one_line(folder, finished):
+def test_a_run_added_to_itself_has_its_own_figures(folder, finished):
   _, run = finished
-  with pytest.raises(UserError, match='--sum takes runs on whole frames'):
-    run_evaluate.evaluate_sum([run, run], folder / 'sum')
+  alone = run_evaluate.evaluate_again(run)
+  both = run_evaluate.evaluate_sum([run, run], folder / 'twice')
+  for how, figures in alone['metrics'].items():
+    assert both['metrics'][how]['auc'] == pytest.approx(figures['auc'])
+  own, added = (concatenated_errors(path) for path in (run, folder / 'twice'))
+  np.testing.assert_allclose(added, 2 * own / alone['calibration']['mean'], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_objects_are_added_to_whole_frames(folder, finished):
+  _, run = finished
+  session.train_and_evaluate(tiny(folder, **{'eval.per_position': False}), folder / 'frames')
+  figures = run_evaluate.evaluate_sum([run, folder / 'frames'], folder / 'both')
+  assert [each['windows']['frames'] for each in figures['protocol']['runs']] == [4, 16]
+  expected = 0
+  for path in (run, folder / 'frames'):
+    mean = json.loads((path / 'metrics.json').read_text())['calibration']['mean']
+    expected = expected + concatenated_errors(path) / mean
+  np.testing.assert_allclose(concatenated_errors(folder / 'both'), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('change', 'is_same'),
+  [
+    ({}, True),
+    ({'size': 16}, True),
+    ({'data_hash': 'b'}, False),
+    ({'size': 16, 'label': 1}, False),
+  ],
+  ids=['equal', 'other size', 'other frames', 'other labels'],
+)
+def test_frames_of_other_sizes_are_added_if_videos_and_labels_agree(change, is_same):
+  def cache(size=32, data_hash='a', label=0):
+    split = SimpleNamespace(
+      frames=np.zeros((2, size, size)),
+      videos=[SimpleNamespace(name='01', num_frames=2)],
+      labels=np.asarray([0, label]),
+    )
+    hashed = f'{data_hash}{size}{label}'
+    return SimpleNamespace(data_hash=hashed, test=split, index={'label_set': 'official'})
+
+  assert run_evaluate.have_same_videos(cache(), cache(**change)) == is_same
+
+
+def concatenated_errors(run):
+  _, errors, _, _ = read_scores(run / 'scores.csv')
+  return np.concatenate(errors)
 
 
 @pytest.fixture(scope='module')
