@@ -35,6 +35,7 @@ def statistics_of(rng):
   return ObjectStatistics.fit(edges, rng.uniform(1e-4, 0.1, (200, 5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('platform', ['cpu', 'accelerator'])
 def test_errors_equal_those_of_single_steps(tmp_path, rng, platform):
   settings = tiny(

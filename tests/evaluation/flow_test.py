@@ -19,6 +19,8 @@ from a3dcae_jax.run.overrides import Changes
 from a3dcae_jax.scoring.tables import read_scores
 from tests.tiny_run import tiny
 
+pytestmark = pytest.mark.slow
+
 RUN = {  # quick to compile
   'model.widths': (4, 4),
   'eval.per_position': True,

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from a3dcae_jax.measuring import hlo
 from a3dcae_jax.models.autoencoder import AutoEncoder
@@ -109,6 +110,7 @@ def test_flops_of_a_compiled_product():
   assert hlo.convolution_flops(compiled.as_text()) in (0, 2 * 8 * 16 * 4)
 
 
+@pytest.mark.slow
 def test_reductions_of_batch_statistics_are_marked_in_the_compiled_network():
   replicated = AutoEncoder((2, 3), axis_name='replica')
   clips = jnp.zeros((2, 1, 2, 8, 8, 1))

@@ -1,10 +1,13 @@
 """The rates of detection and of measurement of objects."""
 
+import pytest
+
 from a3dcae_jax.measuring.object_rates import describe, measure_objects
 from a3dcae_jax.run.datasets import open_cache
 from tests.tiny_run import tiny
 
 
+@pytest.mark.slow
 def test_both_steps_are_timed(tmp_path):
   cache = open_cache(tiny(tmp_path, **{'data.height': 48, 'data.width': 48}).data)
   row = measure_objects(

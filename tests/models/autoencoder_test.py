@@ -100,6 +100,7 @@ def test_input_sizes_must_be_multiples_of_the_product_of_all_pools(layers, pool_
   assert size_multiples(model) == (math.prod(frames), math.prod(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('widths', [WIDTHS, WIDTHS[:3]])
 def test_polyphase_is_exact(clips, widths, train):
@@ -205,6 +206,7 @@ def test_running_statistics_move_towards_mean_and_biased_variance(clips):
   np.testing.assert_allclose(norm['var'], 0.9 + 0.1 * convolved.var(axes), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_with_float32_parameters(clips):
   exact = AutoEncoder(WIDTHS)
   network = AutoEncoder(WIDTHS, dtype=jnp.bfloat16)
@@ -215,6 +217,7 @@ def test_bfloat16_computes_with_float32_parameters(clips):
   np.testing.assert_allclose(recon, exact.apply(variables, clips), atol=0.02)
 
 
+@pytest.mark.slow
 def test_polyphase_discriminator_is_exact(clips):
   polyphase = Discriminator((2, 3, 4), 5)
   plain = Discriminator((2, 3, 4), 5, polyphase=False)
@@ -233,6 +236,7 @@ def test_polyphase_discriminator_is_exact(clips):
   jax.tree.map(compare, results(polyphase), results(plain))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['constant', 'still', 'one pixel', 'mover'])
 def test_a_still_clip_has_the_same_error_with_every_algorithm(rng, kind):
   """With other pool indices the error differed by a tenth of a percent even at random weights."""

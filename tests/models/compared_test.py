@@ -91,6 +91,7 @@ def test_bfloat16_computes_with_float32_parameters(rng, kind):
   assert np.isfinite(recon).all()
 
 
+@pytest.mark.slow
 def test_2d_pools_are_undone_at_their_recorded_places(rng):
   """With kernels that keep a pixel, Conv-AE un-pools its own maxima."""
   clips = clips_for('conv_ae', rng)

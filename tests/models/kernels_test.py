@@ -51,6 +51,7 @@ def assert_close(results, expected, tolerance):
   jax.tree.map(compare, results, expected)
 
 
+@pytest.mark.slow
 def test_autoencoder(clips, use_kernels):
   network = AutoEncoder((3, 4, 4), conv_algorithm='folded')
   variables = with_negative_scales(network.init(jax.random.key(0), clips))
@@ -95,6 +96,7 @@ def test_pooling_before_a_normalisation_of_negative_scale(clips):
   np.testing.assert_allclose(recon, plain.apply(variables, clips), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_discriminator(clips, use_kernels):
   network = Discriminator((2, 3, 3), 4, conv_algorithm='folded')
   variables = network.init(jax.random.key(0), clips)
@@ -110,6 +112,7 @@ def test_discriminator(clips, use_kernels):
   assert_close(results(), expected, 1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_kernels_equal_float32_up_to_rounding(clips, use_kernels):
   """Nearly every pixel is close to that of float32.
 

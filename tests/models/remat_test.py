@@ -36,6 +36,7 @@ def assert_close(results, expected, atol):
   jax.tree.map(compare, results, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('polyphase', [True, False])
 def test_autoencoder_gradients_are_equal_and_fewer_bytes_are_kept(clips, polyphase):
   options = {'polyphase': polyphase, 'conv_algorithm': 'direct'}

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.streams import StreamAutoEncoders
@@ -10,6 +11,7 @@ from a3dcae_jax.models.streams import StreamAutoEncoders
 NETWORK = AutoEncoder((2, 3, 4), unpooling='fixed')
 
 
+@pytest.mark.slow
 def test_each_stream_is_the_auto_encoder_of_its_channel(rng):
   clips = jnp.asarray(rng.standard_normal((2, 4, 8, 8, 2)), jnp.float32)
   streams = StreamAutoEncoders((NETWORK, NETWORK))

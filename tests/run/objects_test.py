@@ -106,6 +106,7 @@ def test_a_run_scores_every_frame_and_reports_its_parts(finished):
   assert 'Most abnormal objects' in (run / 'report.html').read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_resumes_ends_equal_to_the_bit(folder, finished):
   settings, whole = finished
   run = folder / 'resumed'
@@ -118,6 +119,7 @@ def test_a_run_that_resumes_ends_equal_to_the_bit(folder, finished):
   jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
+@pytest.mark.slow
 def test_streamed_batches_train_to_the_same_bits(folder, finished):
   settings, whole = finished
   streaming = settings_in(folder, **{'train.input_pipeline': 'streaming'})

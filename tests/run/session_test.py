@@ -340,6 +340,7 @@ def test_a_calibration_keeps_every_digit(finished):
   assert json.loads(json.dumps(again)) == values
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint(folder):
   settings = tiny(
     folder,

@@ -31,6 +31,7 @@ def test_gradients_are_compared_too():
   np.testing.assert_allclose(gradient, [6 * np.cos(0), 4 * np.cos(1)], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_operators_agree_with_themselves(monkeypatch):
   checks = {}
   for check in check_device.operators():

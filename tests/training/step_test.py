@@ -181,6 +181,7 @@ def separate_losses(state, batch, weight):
   return generator_loss, discriminator_loss
 
 
+@pytest.mark.slow
 def test_each_network_gets_the_gradient_of_its_own_loss(batch, gradients):
   weight = 0.2
   state, moved, metrics = gradients(weight)
@@ -197,6 +198,7 @@ def test_each_network_gets_the_gradient_of_its_own_loss(batch, gradients):
   np.testing.assert_allclose(metrics['adv'], adv, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lambda_scales_the_adversarial_gradient_of_the_auto_encoder_alone(gradients):
   _, small, _ = gradients(0.1)
   _, large, _ = gradients(0.2)

@@ -40,6 +40,7 @@ def test_the_largest_number_is_found_to_a_sixteenth(most):
   assert len(tried) == len(set(tried)) < 20
 
 
+@pytest.mark.slow
 def test_cameras_are_watched_and_every_score_is_timed(detector, folder, monkeypatch):
   monkeypatch.setattr(capacity, '_SETTLE_S', 0.2)
   monkeypatch.setattr(capacity, 'SLACK_S', 60.0)  # the machine of the tests may be slow
