@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
     return certainty(self.differences.get(name), 1)
 
   def count_certainty(self, name: str) -> str:
-    """Return the same for a figure of `COUNTED`, whose ordering is the paper's on this set."""
+    """Return the same for a figure of `COUNTED`, by the paper's order on this set."""
     printed = self.paper[COUNTED.index(name)]
     if printed is None:
       return '-'
