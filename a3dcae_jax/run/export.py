@@ -216,7 +216,7 @@ def _evaluate_objects(bundle, workdir, settings, cache):
 
 
 def _note_other_boxes(bundle, settings, cache):
-  """Print a note where the boxes of the cache are by another detector than those of the run."""
+  """Print a note where the boxes of the cache and of the run have other detectors."""
   expected = bundle.manifest['boxes']['detector']
   detector = make_detector(settings.objects.detector)
   found, _ = processes.primary_first('detector', lambda: describe_detector(cache, detector))
