@@ -110,11 +110,13 @@ class ObjectScorer(abc.ABC):
     window: frames per clip, T.
     step: number of updates before the checkpoint.
     program: (arrays, frames, rows, corners) -> measurements [B, 5], for any number of objects.
+    weights: arrays of the auto-encoders.
   """
 
   window: int
   step: int
   program: ClipProgram
+  weights: Weights
 
   @abc.abstractmethod
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
@@ -136,13 +138,21 @@ class ObjectCheckpointScorer(ObjectScorer):
     weights: arrays of the auto-encoders.
   """
 
-  def __init__(self, recipe: ObjectRecipe, state: TrainState) -> None:
-    """Keep the weights; nothing is compiled yet."""
+  def __init__(
+    self, recipe: ObjectRecipe, state: TrainState, program: ClipProgram | None = None
+  ) -> None:
+    """Keep the weights; nothing is compiled yet.
+
+    Args:
+      recipe: what is computed.
+      state: training state of the checkpoint.
+      program: `object_program` of the recipe, if it is already compiled.
+    """
     self.recipe = recipe
     self.window = recipe.window
     self.step = int(state.step)
     self.weights = scoring_weights(state)
-    self.program = ClipProgram(object_program(recipe), self.weights)
+    self.program = program or ClipProgram(object_program(recipe))
     self._measure = jax.jit(object_program(recipe))
     self._pictures = jax.jit(
       lambda weights, frames, rows, corners: object_pictures(recipe, weights, frames, rows, corners)
@@ -163,7 +173,8 @@ class ObjectBundleScorer(ObjectScorer):
   def __init__(self, bundle: ObjectBundle) -> None:
     self.window = bundle.window
     self.step = bundle.manifest['provenance']['checkpoint_step']
-    self.program = ClipProgram(bundle.measuring.call, *bundle.measuring.arrays)
+    self.program = ClipProgram(bundle.measuring.call)
+    (self.weights,) = bundle.measuring.arrays
     self._bundle = bundle
 
   def measure(self, frames: jax.Array, rows: np.ndarray, corners: np.ndarray) -> jax.Array:
@@ -193,5 +204,5 @@ def shared_measurements(
   """
   rows = object_rows(table.frame, table.low, table.high, window=scorer.window)
   return scorer.program.results(
-    frames, rows, table.corners, batch_size=batch_size, progress=progress
+    scorer.weights, frames, rows, table.corners, batch_size=batch_size, progress=progress
   )

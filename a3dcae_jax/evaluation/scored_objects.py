@@ -61,9 +61,9 @@ def found_by(bundle: ObjectBundle, split: Split, *, step: int, batch_size: int) 
     batch_size: frames per batch and device, on accelerators.
   """
   frame, low, high = _scored_frames(split, step)
-  corners, valid, _, _, zscores = ClipProgram(
-    bundle.detecting.call, *bundle.detecting.arrays
-  ).results(
+  call, arrays = bundle.detecting
+  corners, valid, _, _, zscores = ClipProgram(call).results(
+    *arrays,
     split.frames,
     object_rows(frame, low, high, window=bundle.window),
     batch_size=_CPU_FRAMES if jax.default_backend() == 'cpu' else batch_size,

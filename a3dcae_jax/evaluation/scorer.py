@@ -54,11 +54,21 @@ class Scorer(abc.ABC):
     return {}
 
 
+def map_scoring(recipe: ScoringRecipe) -> parallel.LocalMap:
+  """Return the scoring program over all devices: weights, mean images, clips."""
+  return parallel.LocalMap(scoring_program(recipe), num_shared=1)
+
+
 class CheckpointScorer(Scorer):
   """Scorer of a checkpoint."""
 
   def __init__(
-    self, recipe: ScoringRecipe, state: TrainState, mean_images: np.ndarray, window: int
+    self,
+    recipe: ScoringRecipe,
+    state: TrainState,
+    mean_images: np.ndarray,
+    window: int,
+    batch_program: parallel.LocalMap | None = None,
   ) -> None:
     """Keep the weights; nothing is compiled yet.
 
@@ -67,6 +77,7 @@ class CheckpointScorer(Scorer):
       state: training state of the checkpoint.
       mean_images: float32 [S, H, W], mean images of the network's input.
       window: frames per clip.
+      batch_program: `map_scoring` of the recipe, if it is already compiled.
     """
     self.window = window
     self.step = int(state.step)
@@ -75,7 +86,7 @@ class CheckpointScorer(Scorer):
     self.mean_images = jnp.asarray(mean_images)
     # Weights are arguments, as in a bundle: XLA would fold constants, which rounds differently.
     self._program = jax.jit(scoring_program(recipe))
-    self._mapped = parallel.map_local(scoring_program(recipe), num_shared=1)
+    self._mapped = batch_program or map_scoring(recipe)
     self._on_devices = None
     self._explain = jax.jit(self._explained)
     self._feature_maps = jax.jit(self._features)
@@ -86,8 +97,6 @@ class CheckpointScorer(Scorer):
 
   def batch_errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """See `Scorer`."""
-    if parallel.num_local() == 1:
-      return self.errors(clips, ids)
     if self._on_devices is None:
       self._on_devices = parallel.replicate(self.weights)
     return self._mapped(self._on_devices, clip_means(self.mean_images, ids), clips)
@@ -129,7 +138,7 @@ class BundleScorer(Scorer):
     self.window = bundle.window
     self.step = bundle.manifest['provenance']['checkpoint_step']
     self._bundle = bundle
-    self._mapped = parallel.map_local(bundle.scoring.call, num_shared=2)
+    self._mapped = parallel.LocalMap(bundle.scoring.call, num_shared=2)
     self._on_devices = None
 
   def errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
@@ -139,8 +148,6 @@ class BundleScorer(Scorer):
 
   def batch_errors(self, clips: jax.Array, ids: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """See `Scorer`."""
-    if parallel.num_local() == 1:
-      return self.errors(clips, ids)
     if self._on_devices is None:
       self._on_devices = parallel.replicate(self._bundle.scoring.arrays)
     return self._mapped(*self._on_devices, clips)

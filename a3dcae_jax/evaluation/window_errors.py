@@ -140,7 +140,7 @@ def _clip_source(frames, window):
   if not fits_on_device(frames.size):
     return lambda batch: frames[clip_rows(batch.first, batch.stride, window)]
   on_devices = parallel.replicate(np.asarray(frames))
-  gather = parallel.map_local(functools.partial(gather_clips, window=window), num_shared=1)
+  gather = parallel.LocalMap(functools.partial(gather_clips, window=window), num_shared=1)
   return lambda batch: gather(on_devices, batch.first, batch.stride)
 
 

@@ -15,6 +15,7 @@ from a3dcae_jax.evaluation.calibrate import (
   share_input_statistics,
 )
 from a3dcae_jax.evaluation.calibration import Calibration, InputStatistics
+from a3dcae_jax.evaluation.clip_program import ClipProgram
 from a3dcae_jax.evaluation.combine import ScoredRun, add_results
 from a3dcae_jax.evaluation.evaluate import RunFacts, write_results
 from a3dcae_jax.evaluation.frame_pictures import FramePictures
@@ -27,18 +28,20 @@ from a3dcae_jax.evaluation.scorer import CheckpointScorer, Scorer
 from a3dcae_jax.run import workdir as workdirs
 from a3dcae_jax.run.datasets import open_cache
 from a3dcae_jax.run.objects import (
+  ObjectRun,
   calibrate_objects,
   calibrating_videos,
-  evaluate_objects,
   load_object_run,
   load_object_scorer,
   object_results,
   refuse_objects,
+  score_objects,
 )
 from a3dcae_jax.run.overrides import Changes, settings_of_run
 from a3dcae_jax.run.restore import restored_state
 from a3dcae_jax.scoring.schema import validate_metrics
 from a3dcae_jax.training import processes
+from a3dcae_jax.training.parallel import LocalMap
 
 NO_CHANGES = Changes()
 
@@ -61,7 +64,10 @@ def evaluate_again(workdir: str | pathlib.Path, changes: Changes = NO_CHANGES) -
 
 
 def evaluate_run(
-  settings: fields.Config, workdir: pathlib.Path, cache: FrameCache
+  settings: fields.Config,
+  workdir: pathlib.Path,
+  cache: FrameCache,
+  program: ClipProgram | LocalMap | None = None,
 ) -> dict[str, Any]:
   """Score the newest checkpoint of a run and write its results.
 
@@ -72,6 +78,7 @@ def evaluate_run(
     workdir: folder of the run.
     cache: frame cache with the test split open. The training split is opened if the run has no
       calibration yet.
+    program: the scoring program, if it is already compiled.
 
   Returns:
     The metrics, on every process.
@@ -81,10 +88,13 @@ def evaluate_run(
   processes.run_on_primary('provenance', lambda: _check_results(workdir))
   inputs = saved_inputs(settings, workdir, cache)
   if settings.objects.detector:
-    return evaluate_objects(
-      settings, workdir, cache, inputs, lambda: with_training(settings, cache, inputs)
+    scorer = load_object_scorer(settings, workdir, program)
+    calibration = calibrate_objects(
+      settings, workdir, scorer, lambda: with_training(settings, cache, inputs)
     )
-  scorer = load_scorer(settings, workdir, inputs)
+    run = ObjectRun(settings, scorer, calibration, cache, inputs)
+    return score_objects(run, workdir, run.score)
+  scorer = load_scorer(settings, workdir, inputs, program)
   calibration = calibrate_run(settings, workdir, scorer, cache, inputs)
   result, facts = score_run(settings, scorer, calibration, cache, inputs)
   source = report_source(scorer, cache, facts)
@@ -189,16 +199,25 @@ def compare_runs(folders: Sequence[str | pathlib.Path], *, page: str = '') -> No
 
 
 def load_scorer(
-  settings: fields.Config, workdir: str | pathlib.Path, inputs: InputStatistics
+  settings: fields.Config,
+  workdir: str | pathlib.Path,
+  inputs: InputStatistics,
+  program: LocalMap | None = None,
 ) -> CheckpointScorer:
   """Return the scorer of a run's newest checkpoint.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder of the run.
+    inputs: input statistics of the run.
+    program: its program, if it is already compiled.
 
   Raises:
     UserError: if there is no checkpoint.
   """
   state = restored_state(settings, workdir)
   recipe = make_recipe(settings, inputs.row_scale)
-  return CheckpointScorer(recipe, state, inputs.input_means, settings.clips.window)
+  return CheckpointScorer(recipe, state, inputs.input_means, settings.clips.window, program)
 
 
 def calibrate_run(

@@ -9,7 +9,7 @@ from a3dcae_jax.config import checked
 from a3dcae_jax.evaluation.calibration import InputStatistics
 from a3dcae_jax.evaluation.evaluate import write_results
 from a3dcae_jax.evaluation.object_scorer import ObjectBundleScorer
-from a3dcae_jax.evaluation.scored_objects import found_by, of_boxes
+from a3dcae_jax.evaluation.scored_objects import found_by
 from a3dcae_jax.evaluation.scorer import BundleScorer
 from a3dcae_jax.exporting.bundle import (
   BundleSource,
@@ -46,7 +46,6 @@ from a3dcae_jax.run.objects import (
   load_object_scorer,
   object_batch_size,
   score_objects,
-  scored_table,
 )
 from a3dcae_jax.run.overrides import Changes, settings_of_run, with_changes
 from a3dcae_jax.serving.bundle import load_bundle
@@ -197,21 +196,15 @@ def _evaluate_objects(bundle, workdir, settings, cache):
   """
   scorer = ObjectBundleScorer(bundle)
   calibration = bundle_object_calibration(bundle)
-  size = object_batch_size(settings)
-  if bundle.finds_boxes:
-
-    def score():
-      step = settings.eval.object_step
-      return found_by(bundle, cache.test, step=step, batch_size=size)
-
-  else:
-    _note_other_boxes(bundle, settings, cache)
-
-    def score():
-      table = scored_table(settings, cache, 'test')
-      return of_boxes(scorer, cache.test, table, calibration.statistics(), batch_size=size)
-
   run = ObjectRun(settings, scorer, calibration, cache, bundle_object_inputs(bundle))
+  if not bundle.finds_boxes:
+    _note_other_boxes(bundle, settings, cache)
+    return score_objects(run, workdir, run.score)
+
+  def score():
+    step, size = settings.eval.object_step, object_batch_size(settings)
+    return found_by(bundle, cache.test, step=step, batch_size=size)
+
   return score_objects(run, workdir, score)
 
 

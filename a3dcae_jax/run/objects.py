@@ -12,6 +12,7 @@ from a3dcae_jax.config import fields
 from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache, Split
 from a3dcae_jax.evaluation.calibrate import choose_videos
 from a3dcae_jax.evaluation.calibration import InputStatistics
+from a3dcae_jax.evaluation.clip_program import ClipProgram
 from a3dcae_jax.evaluation.evaluate import RunFacts, write_results
 from a3dcae_jax.evaluation.localisation import ObjectLocaliser
 from a3dcae_jax.evaluation.mean_images import mean_image_ids
@@ -60,9 +61,18 @@ def selected_boxes(options: fields.Objects, cache: FrameCache, split: str) -> Bo
   return select_boxes(boxes, options)
 
 
-def load_object_scorer(settings: fields.Config, workdir: pathlib.Path) -> ObjectCheckpointScorer:
-  """Return the scorer of a run's newest checkpoint."""
-  return ObjectCheckpointScorer(make_object_recipe(settings), restored_state(settings, workdir))
+def load_object_scorer(
+  settings: fields.Config, workdir: pathlib.Path, program: ClipProgram | None = None
+) -> ObjectCheckpointScorer:
+  """Return the scorer of a run's newest checkpoint.
+
+  Args:
+    settings: settings of the run.
+    workdir: folder of the run.
+    program: its program, if it is already compiled.
+  """
+  state = restored_state(settings, workdir)
+  return ObjectCheckpointScorer(make_object_recipe(settings), state, program)
 
 
 def calibrate_objects(
@@ -119,29 +129,6 @@ def calibrating_videos(settings: fields.Config, split: Split) -> list[CachedVide
   return choose_videos(
     videos, max_windows=settings.eval.calibration_windows, window=settings.clips.window
   )
-
-
-def evaluate_objects(
-  settings: fields.Config,
-  workdir: pathlib.Path,
-  cache: FrameCache,
-  inputs: InputStatistics,
-  open_training: Callable[[], FrameCache],
-) -> dict[str, Any]:
-  """Score the newest checkpoint of a run on objects and write its results.
-
-  Args:
-    settings: settings of the run.
-    workdir: folder of the run.
-    cache: frame cache with the test split open.
-    inputs: mean images of the run, for the baselines.
-    open_training: see `calibrate_objects`.
-
-  Returns:
-    The metrics, on every process.
-  """
-  run = load_object_run(settings, workdir, cache, inputs, open_training)
-  return score_objects(run, workdir, run.score)
 
 
 class ObjectRun(NamedTuple):

@@ -20,6 +20,7 @@ from a3dcae_jax.evaluation.mean_images import mean_image_ids, mean_image_names
 from a3dcae_jax.evaluation.results import cut_windows
 from a3dcae_jax.objects.detectors import check_detector, make_detector
 from a3dcae_jax.run import workdir as workdirs
+from a3dcae_jax.run.ahead import beside, evaluation_program
 from a3dcae_jax.run.clip_feed import TrainingData, clip_feed, trained_on
 from a3dcae_jax.run.datasets import ingest_table, open_cache, prepare_data
 from a3dcae_jax.run.evaluate import calibrate_trained, calibration_plan, evaluate_run
@@ -66,9 +67,11 @@ def train_and_evaluate(
     ids = mean_image_ids(settings.data.mean_image, inputs.names, 'train', cache.train.videos)
     own_hooks = hooks if processes.is_primary() else ()
     feed = _feed(settings, cache, TrainingData(cache.train, inputs, ids))
-    train(settings, workdir, feed, hooks=own_hooks)
+    scoring = evaluation_program(settings, cache, inputs)
+    with beside(scoring.compile) as meanwhile:
+      train(settings, workdir, feed, hooks=own_hooks, meanwhile=meanwhile)
     if cache.test.videos:
-      return evaluate_run(settings, workdir, cache)
+      return evaluate_run(settings, workdir, cache, scoring.program)
     calibrate_trained(settings, workdir, cache, inputs)
     processes.log_once(
       f'{cache.index["name"]} has no test videos: the run is trained and calibrated, '

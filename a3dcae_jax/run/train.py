@@ -4,7 +4,7 @@ import itertools
 import pathlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -30,11 +30,13 @@ class _Start(NamedTuple):
     checkpoints: checkpoints of the run.
     state: state after `step` updates.
     step: number of updates that are done.
+    meanwhile: see `train`.
   """
 
   checkpoints: Checkpoints
   state: TrainState
   step: int
+  meanwhile: Callable[[], None]
 
 
 def train(
@@ -43,6 +45,7 @@ def train(
   feed: Feed,
   *,
   hooks: Sequence[Hook] = (),
+  meanwhile: Callable[[], None] = lambda: None,
 ) -> int:
   """Train to `train.steps`, from the newest whole checkpoint if there is one.
 
@@ -53,6 +56,7 @@ def train(
     workdir: folder of the run.
     feed: training examples and the update.
     hooks: hooks of the loop besides those of every run.
+    meanwhile: called before the step is compiled, to start what may be done beside it.
 
   Returns:
     The last step.
@@ -76,7 +80,8 @@ def train(
       processes.log_once(
         f'{workdir}: resuming from the checkpoint of step {first_step}, read in {seconds:.2f} s'
       )
-    return _run(settings, workdir, feed, _Start(checkpoints, state, first_step), hooks)
+    begin = _Start(checkpoints, state, first_step, meanwhile)
+    return _run(settings, workdir, feed, begin, hooks)
   except jax.errors.JaxRuntimeError as error:
     if not re.search('RESOURCE_EXHAUSTED|[Oo]ut of memory', str(error)):
       raise
@@ -124,7 +129,7 @@ def _run(settings, workdir, feed, start, more_hooks):
   drawn = feed.batches(start.step)
   first_batch = next(drawn)
   step = parallel.map_step(feed.step, num_shared=len(shared))
-  parallel.compile_together(step, start.state, first_batch, *shared)
+  parallel.compile_together(step, start.state, first_batch, *shared, meanwhile=start.meanwhile)
   last_step, asked_by = _guarded_fit(
     lambda state, batch: step(state, batch, *shared),
     itertools.chain([first_batch], drawn),

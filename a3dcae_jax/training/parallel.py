@@ -53,47 +53,69 @@ def map_step(
   )
 
 
-def map_local(program: Callable[..., Any], *, num_shared: int) -> Callable[..., Any]:
-  """Map `program(*shared, *batch)` over the devices of this process and compile it.
+class LocalMap:
+  """A program mapped over the devices of this process, `program(*shared, *batch)`.
 
   Nothing passes between the devices: each computes its own rows of the batch.
 
   Args:
-    program: the function of one device. Its batch and its results are arrays [B, ...].
+    program: the function of one device. Its batch and its results are arrays [B, ...], and the
+      number of devices must divide B.
     num_shared: number of first arguments that every device reads whole. Give them as `replicate`
       returns them, so that they are not copied by each call.
-
-  Returns:
-    A function of the same arguments, whose B must be divisible by the number of devices.
   """
-  devices = _local_devices()
-  if len(devices) == 1:
-    return jax.jit(program)
-  mesh = _mesh(devices)
-  whole, rows = PartitionSpec(), PartitionSpec(AXIS)
 
-  def of_one_device(shared: tuple[Any, ...], batch: tuple[Any, ...]) -> Any:
-    return program(*shared, *batch)
+  def __init__(self, program: Callable[..., Any], *, num_shared: int) -> None:
+    self._num_shared = num_shared
+    devices = _local_devices()
+    mesh = _mesh(devices)
+    whole, rows = PartitionSpec(), PartitionSpec(AXIS)
+    self._whole, self._rows = NamedSharding(mesh, whole), NamedSharding(mesh, rows)
 
-  mapped = jax.jit(
-    jax.shard_map(of_one_device, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False)
+    def of_one_device(shared: tuple[Any, ...], batch: tuple[Any, ...]) -> Any:
+      return program(*shared, *batch)
+
+    if len(devices) > 1:
+      of_one_device = jax.shard_map(
+        of_one_device, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False
+      )
+    self._mapped = jax.jit(of_one_device)
+
+  def __call__(self, *arguments: Any) -> Any:
+    """Run the program."""
+    shared, batch = self._split(arguments)
+    return self._mapped(jax.device_put(shared, self._whole), jax.device_put(batch, self._rows))
+
+  def compile(self, *arguments: Any) -> None:
+    """Compile the program for arguments of some shapes, so that no call of such has to."""
+    shared, batch = self._split(arguments)
+    self._mapped.lower(_placed(shared, self._whole), _placed(batch, self._rows)).compile()
+
+  def _split(self, arguments):
+    return arguments[: self._num_shared], arguments[self._num_shared :]
+
+
+def _placed(tree: Any, sharding: NamedSharding) -> Any:
+  """Return the shapes of a tree with a sharding."""
+  return jax.tree.map(
+    lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding), tree
   )
 
-  def call(*arguments: Any) -> Any:
-    batch = jax.device_put(arguments[num_shared:], NamedSharding(mesh, rows))
-    return mapped(replicate(arguments[:num_shared]), batch)
 
-  return call
+def compile_together(
+  mapped: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+  """Compile a mapped step; in a pod, before any process runs it.
 
-
-def compile_together(mapped: Callable[..., Any], *arguments: Any) -> None:
-  """Compile a mapped step on every process of a pod before any process runs it.
-
-  A process by itself compiles when it runs.
+  Args:
+    mapped: the step.
+    *arguments: its arguments.
+    meanwhile: called before the compiler, to start what may be done beside it.
   """
-  if processes.count() > 1:
-    mapped.lower(*arguments).compile()  # JAX reuses the result in the call
-    processes.barrier('compiled')
+  lowered = mapped.lower(*arguments)
+  meanwhile()
+  lowered.compile()  # JAX reuses the result in the call
+  processes.barrier('compiled')
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:

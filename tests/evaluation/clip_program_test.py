@@ -30,7 +30,28 @@ def test_all_devices_share_the_clips(monkeypatch, rng, count, devices, is_reside
   rows = rng.integers(0, 20, (count, 3)).astype(np.int32)
   shift = rng.random(count).astype(np.float32)
   arrays = {'scale': np.float32(2)}
-  mean, is_bright = ClipProgram(program, arrays).results(frames, rows, shift, batch_size=2)
+  mean, is_bright = ClipProgram(program).results(arrays, frames, rows, shift, batch_size=2)
   np.testing.assert_allclose(mean, 2 * frames[rows].mean((1, 2, 3)) + shift, rtol=1e-6)
   np.testing.assert_array_equal(is_bright, frames[rows][:, 0, 0, 0] > 100)
   assert mean.dtype == np.float32 and is_bright.dtype == bool
+
+
+@pytest.mark.parametrize('is_resident', [True, False])
+@pytest.mark.parametrize('devices', [1, 2])
+def test_nothing_is_compiled_twice(monkeypatch, rng, devices, is_resident):
+  use_devices(monkeypatch, devices)
+  monkeypatch.setattr(clip_program, 'fits_on_device', lambda num_bytes: is_resident)
+  frames = rng.integers(0, 256, (20, 4, 6), dtype=np.uint8)
+  arrays = {'scale': np.float32(2)}
+  shapes = {'scale': jax.ShapeDtypeStruct((), np.float32)}
+  rows, shift = np.zeros((7, 3), np.int32), np.zeros(7, np.float32)
+  clips = ClipProgram(program)
+  compiled = []
+  monitored = '/jax/core/compile/backend_compile_duration'
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda name, *_, **__: compiled.append(name) if name == monitored else None
+  )
+  clips.compile(shapes, frames, (rows[:1], shift[:1]), 2)
+  assert len(compiled) == 1
+  clips.results(arrays, frames, rows, shift, batch_size=2)
+  assert len(compiled) == 1
