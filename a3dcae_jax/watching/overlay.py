@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from a3dcae_jax.data.video_file import converted
 from a3dcae_jax.serving.stream import FrameScore
-from a3dcae_jax.watching.recorder import ClipWriter, Picture
+from a3dcae_jax.watching.recorder import ClipWriter, Picture, image_of
 
 _STRIP_PX = 64
 _SHOWN = 250  # scores in the strip
@@ -39,8 +40,8 @@ class OverlayWriter:
     self._scores.append(scored.score)
     if picture is None:
       return
-    image = draw(picture.image.to_image(), scored, list(self._scores), threshold, self._scale)
-    frame = av.VideoFrame.from_image(image).reformat(format='yuv420p')
+    image = draw(image_of(picture), scored, list(self._scores), threshold, self._scale)
+    frame = converted(av.VideoFrame.from_image(image), format='yuv420p')
     self._writer.add(Picture(picture.frame, picture.time_s, frame))
 
   @property

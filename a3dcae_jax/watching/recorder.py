@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from a3dcae_jax.common.files import atomic_write
+from a3dcae_jax.data.video_file import converted
 
 BEFORE_S = 4.0
 """Seconds of a clip before its event."""
@@ -142,12 +143,21 @@ class Recorder:
 
 
 def _jpeg(picture: Picture, box: tuple[float, ...] | None) -> bytes:
-  image = picture.image.to_image()
+  image = image_of(picture)
   if box:
     size = [image.width, image.height]
     corners = [round(share * pixels) for share, pixels in zip(box, size * 2, strict=True)]
     ImageDraw.Draw(image).rectangle(corners, outline=_COLOUR, width=2)
   return encode_jpeg(image, quality=85)
+
+
+def image_of(picture: Picture) -> Image.Image:
+  """Return a picture in colour.
+
+  Its own method `to_image` keeps a scaler of FFmpeg, with a thread for each core, as long as the
+  picture is kept.
+  """
+  return Image.fromarray(converted(picture.image, format='rgb24').to_ndarray())
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:
@@ -236,7 +246,7 @@ class ClipWriter(threading.Thread):
           size = image.width, image.height
           stream = _add_stream(container, *size, grows=self._grows)
         if size != (image.width, image.height):
-          image = image.reformat(*size)
+          image = converted(image, format='yuv420p', width=size[0], height=size[1])
         stamp = max(last + 1, round(1000 * (picture.time_s - self.first_s)))
         last = stamp
         copied = _with_time(image, stamp)

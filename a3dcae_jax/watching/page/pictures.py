@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from a3dcae_jax.watching.overlay import draw_marks
 from a3dcae_jax.watching.page.feed import Feed, Shown, SourceView
-from a3dcae_jax.watching.recorder import encode_jpeg
+from a3dcae_jax.watching.recorder import encode_jpeg, image_of
 
 SHORTEST_S = 0.12
 """Seconds for which a picture is given again, however many browsers ask."""
@@ -78,7 +78,7 @@ class Pictures:
       return content
 
   def _encode(self, shown, has_marks):
-    image = shown.picture.image.to_image()
+    image = image_of(shown.picture)
     if has_marks:
       image = draw_marks(image, shown.scored, shown.is_abnormal, self._feed.error_scale)
     return encode_jpeg(image, quality=78)
