@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import io
+import logging
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -161,6 +162,7 @@ def _convert(
     outputs: names of the results.
     setting: what the operations depend on, for errors.
   """
+  logging.getLogger('onnx_ir').setLevel(logging.ERROR)  # it warns about each value without a type
   try:
     with contextlib.redirect_stdout(io.StringIO()):
       model = to_onnx(

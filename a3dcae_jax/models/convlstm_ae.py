@@ -44,11 +44,13 @@ class ConvLSTMAE(ComparedNetwork):
     self.sow('intermediates', 'conv1_map', x)
     x = self.block('conv2', second, (1, 5, 5), strides=(1, 2, 2))(x, train)
     self.sow('intermediates', 'conv2_map', x)
+    # 'folded' is the form for ONNX, whose converter cannot trace Flax's loops.
+    unrolled = self.conv_algorithm == 'folded'
     lstm = rematerialised(ConvLSTMLayer, self.remat)
-    x = lstm(second, self.dtype, name='lstm1')(x, train)
-    x = lstm(middle, self.dtype, name='lstm2')(x, train)
+    x = lstm(second, self.dtype, unrolled, name='lstm1')(x, train)
+    x = lstm(middle, self.dtype, unrolled, name='lstm2')(x, train)
     self.sow('intermediates', 'lstm2_map', x)
-    x = lstm(second, self.dtype, name='lstm3')(x, train)
+    x = lstm(second, self.dtype, unrolled, name='lstm3')(x, train)
     x = self.block('deconv1', first, (1, 5, 5), strides=(1, 2, 2), transposed=True)(x, train)
     last = self.block(
       'deconv2', 1, (1, 11, 11), strides=(1, 4, 4), transposed=True, activation=None
@@ -62,12 +64,14 @@ class ConvLSTMLayer(nn.Module):
   Attributes:
     features: output channels.
     dtype: data type of the computation and of the state.
+    unrolled: compute frame after frame without a loop in the program.
 
   Source: Shi et al. 2015, arXiv:1506.04214.
   """
 
   features: int
   dtype: DTypeLike = jnp.float32
+  unrolled: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -79,7 +83,14 @@ class ConvLSTMLayer(nn.Module):
     """
     del train
     cell = nn.ConvLSTMCell(self.features, (3, 3), dtype=self.dtype, name='cell')
-    batch, _, height, width, _ = x.shape
+    batch, frames, height, width, _ = x.shape
     # The cell would start in float32, whatever the data type of the computation is.
     zeros = jnp.zeros((batch, height, width, self.features), self.dtype)
-    return nn.RNN(cell, name='frames')(x, initial_carry=(zeros, zeros))
+    state = (zeros, zeros)
+    if not self.unrolled:
+      return nn.RNN(cell, name='frames')(x, initial_carry=state)
+    outputs = []
+    for frame in range(frames):
+      state, output = cell(state, x[:, frame])
+      outputs.append(output)
+    return jnp.stack(outputs, 1)

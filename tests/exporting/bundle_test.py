@@ -194,14 +194,26 @@ def test_a_missing_converter_is_named_before_anything_is_computed(folder, tmp_pa
   assert not (tmp_path / 'x.bundle').exists()
 
 
+NETWORKS = {
+  'masked': {'loss.mask_period': 8, 'loss.mask_length': 4},
+  'without_3d_conv': {'model.kind': 'a2dcae'},
+  'without_3d_pool': {'model.pool_time': False},
+  'conv_ae': {'model.kind': 'conv_ae', 'clips.window': 10},
+  'convlstm_ae': {'model.kind': 'convlstm_ae', 'clips.window': 10},
+  'plain_3d': {'model.kind': 'plain_3d', 'model.widths': (4, 4, 6, 6)},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
-def test_onnx_ranks_frames_as_the_checkpoint_does(folder, rng):
+@pytest.mark.parametrize('network', NETWORKS)
+def test_onnx_ranks_frames_as_the_checkpoint_does(network, folder, rng):
   pytest.importorskip('jax2onnx')
   pytest.importorskip('onnxruntime')
-  settings = tiny(folder, **{'loss.mask_period': 8, 'loss.mask_length': 4})
+  adversarial = {} if network == 'masked' else {'loss.adversarial_weight': 0.0}
+  settings = tiny(folder, **adversarial, **NETWORKS[network])
   weights = scoring_weights(train.fresh_state(settings))
-  clips = rng.integers(0, 256, (3, 16, 32, 32), dtype=np.uint8)
+  clips = rng.integers(0, 256, (3, settings.clips.window, 32, 32), dtype=np.uint8)
   recipe = make_recipe(settings, UNIFORM_ROWS)
   mean_image = np.full((32, 32), 0.5, np.float32)
   content, found = convert_and_check(recipe, weights, mean_image, clips)

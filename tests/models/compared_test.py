@@ -10,6 +10,7 @@ from a3dcae_jax.config.check import size_multiples
 from a3dcae_jax.config.presets import PRESETS
 from a3dcae_jax.models.autoencoder import AutoEncoder
 from a3dcae_jax.models.conv_ae import ConvAE
+from a3dcae_jax.models.convlstm_ae import ConvLSTMAE
 from a3dcae_jax.models.networks import make_networks
 from a3dcae_jax.ops import reference
 
@@ -89,6 +90,17 @@ def test_bfloat16_computes_with_float32_parameters(rng, kind):
   recon = jax.jit(network.apply)(variables, clips)
   assert recon.dtype == jnp.float32
   assert np.isfinite(recon).all()
+
+
+@pytest.mark.slow
+def test_lstms_have_the_same_output_without_a_loop(rng):
+  clips = clips_for('convlstm_ae', rng)
+  widths = (2, 3, 4)
+  network = ConvLSTMAE(widths)
+  variables = jax.jit(network.init)(jax.random.key(0), clips)
+  unrolled = jax.jit(ConvLSTMAE(widths, conv_algorithm='folded').apply)(variables, clips)
+  expected = jax.jit(network.apply)(variables, clips)
+  np.testing.assert_allclose(unrolled, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
