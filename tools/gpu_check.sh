@@ -9,7 +9,8 @@
 #   check           the operators and one step against the CPU
 #   objects         the programs of objects, also beside a reference implementation; detection, and
 #                   the one program from frames to errors
-#   train_paper, train_tuned, train_objects   training runs, scored; CONFIGS has others
+#   train           training runs, scored: train_paper, train_tuned, train_objects; CONFIGS has
+#                   others
 #   benchmark       scoring and training step at several batches
 #   peer            the fastest batch beside the reference implementation as it is; other layouts
 #   trace           the kernels that take the time
@@ -38,7 +39,7 @@
 #            OBJECT_BATCHES, REPS, PAIRS, INPUT_PIPELINES and FLAG_SETS of the benchmarks;
 #            CHECK_PRESET; PYTHON.
 #
-# Ten minutes are not enough for everything. Some runs are, each in a lease of its own:
+# Ten minutes are not enough for everything, but for each of these:
 #
 #   PARTS=peer_compiled PEER=torch_peer.py LAYOUTS=ndhwc PEER_S=570 LIMIT_S=580 ...
 #   PARTS='check objects train_objects' OBJECT_CACHE=objects.npz DETECTOR=yolox_nano.onnx ...

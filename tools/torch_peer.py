@@ -307,7 +307,10 @@ def load(net: Network, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def _load_lstm(layer: ConvLSTM, path: str, weights: Mapping[str, np.ndarray]) -> None:
-  """Copy both kernels; the bias is the sum of Flax's two, and its 1 of the gate to keep."""
+  """Copy both kernels, and one bias for the two of Flax.
+
+  Flax adds 1 to the gate that keeps the state, which is in the bias here.
+  """
   for name in ('ih', 'hh'):
     part = getattr(layer, name)
     _copy(part.weight, _kernel(part, weights[f'{path}/cell/{name}/kernel'], False))

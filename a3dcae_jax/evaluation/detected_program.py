@@ -62,7 +62,7 @@ def detected_program(
   in the frame at position T // 2. It returns the corners of K objects, float32 [B, K, 4]; whether
   there is such an object, bool [B, K]; their errors, float32 [B, K], 0 where there is none; and the
   error of each frame, that of its worst object, float32 [B]. Last come the z-scores of the objects,
-  float32 [B, K, 3], which errors with other weights are made of.
+  float32 [B, K, 3], for errors with other weights.
 
   Args:
     recipe: what to compute. `arrays` are `program.scoring_weights`, `detector_arrays` and

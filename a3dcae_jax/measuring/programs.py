@@ -25,8 +25,11 @@ from a3dcae_jax.training.step import make_train_step
 MODES = ('infer', 'train')
 OBJECT_MODES = ('object_infer', 'object_train')
 DETECT_MODE = 'object_detect'
-"""The one program from frames to errors, which is compiled for absent chips only: how long it takes
-depends on how many objects a detector finds."""
+"""The one program from frames to errors, compiled for absent chips only.
+
+Its time depends on how many objects a detector finds.
+"""
+
 OBJECT_PRESET = 'best'
 """The variant whose networks the modes of objects have."""
 

@@ -24,7 +24,8 @@ _STATUS_S = 60.0  # between two lines on the running jobs
 _LOG_TAIL = 4096  # bytes of a log in which its last line is looked for
 
 # Becomes `python ARGUMENTS`, which gets SIGTERM when its parent has died, also by SIGKILL: then it
-# saves and ends. Only Linux has this (PR_SET_PDEATHSIG). `preexec_fn` would fork JAX's threads.
+# saves and ends. Only Linux has this (PR_SET_PDEATHSIG). With `preexec_fn`, Python would run
+# between fork and exec, beside JAX's threads. -S saves the time of `site`, which comes again.
 _TIED = """
 import ctypes, os, signal, sys
 parent, *arguments = sys.argv[1:]

@@ -345,7 +345,7 @@ def _claim_cells(found: Sequence[Verdict]) -> Cells:
 
 
 def _count_cells(found: Sequence[Verdict]) -> Cells:
-  """Return the verdicts on Table X, whose paper's counts are an ordering on each set."""
+  """Return the verdicts on Table X: the paper's counts order the rows of a set."""
   lines = [['row', 'against', 'count', 'paper', 'here (95 %)', "the paper's ordering holds?"]]
   for verdict in found:
     for name, printed in zip(COUNTED, verdict.paper, strict=True):

@@ -87,7 +87,7 @@ def row_fields(recipe: str, base: fields.Config) -> dict[str, Any]:
 
 
 class Claim(NamedTuple):
-  """An ordering of the paper: one row has a higher AUC, or a larger score gap, than another.
+  """An ordering of the paper: one row has a higher AUC or score gap than another.
 
   In Table X the paper's own counts say which row finds more events or has fewer false alarms.
   """

@@ -141,7 +141,9 @@ def paired_gap_difference(
 def paired_count_difference(
   first: np.ndarray, second: np.ndarray, *, resamples: int = RESAMPLES
 ) -> Difference:
-  """Return the difference of the counts of two detectors over all videos, with an interval.
+  """Return the difference of the counts of two detectors, with an interval.
+
+  Counts are summed over all videos.
 
   Args:
     first: counts [S, V] of the first detector, by seed and video.

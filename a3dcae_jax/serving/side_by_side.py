@@ -8,7 +8,7 @@ import jax
 
 
 def batch_map() -> Callable:
-  """Return a function like the built-in `map`, for programs that compute one batch per call.
+  """Return a function like `map`, for programs that compute one batch per call.
 
   XLA uses about 1.3 of two CPUs for one small batch. So CPUs get as many threads as there are CPUs,
   each with a batch of its own; other devices get one batch after the other.

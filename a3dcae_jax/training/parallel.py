@@ -87,7 +87,7 @@ class LocalMap:
     return self._mapped(jax.device_put(shared, self._whole), jax.device_put(batch, self._rows))
 
   def compile(self, *arguments: Any) -> None:
-    """Compile the program for arguments of some shapes, so that no call of such has to."""
+    """Compile the program for arguments of these shapes, before they are there."""
     shared, batch = self._split(arguments)
     self._mapped.lower(_placed(shared, self._whole), _placed(batch, self._rows)).compile()
 

@@ -286,7 +286,7 @@ class Session:
       print(f'--feedback: no event of this bundle is marked as normal in {path}', flush=True)
 
   def _say_if_not_compared(self, sources: Sequence[Source]) -> None:
-    """Print of which sources it is not found that they are covered or moved, and why."""
+    """Print for which sources covered and moved cameras are not found, and why."""
     reason = why_not_compared(self._references)
     if reason:
       names = ', '.join(source.name for source in sources[:_NAMED])

@@ -369,8 +369,8 @@ class Watch:
       kind: 'abnormal', or that of a fault.
       change: 'start', 'update', 'end' or 'notice'.
       name: `id` of the event.
-      frame: the frame that shows it, of which time and number are given. None where frames are
-        missing: then it is the last one that came, and the time is now.
+      frame: the frame that shows it, whose time and number the message has. None where frames
+        are missing: then it has the number of the last one that came, and the time is now.
       message: in words.
     """
     last = frame or self._newest

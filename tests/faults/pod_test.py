@@ -158,7 +158,7 @@ def test_one_process_resumes_the_run_of_a_pod(commands, pod, tmp_path):
 
 
 def without_steps_after(last):
-  """Return what `shutil.copytree` ignores, so that a run has no checkpoint after a step."""
+  """Return what `shutil.copytree` ignores: the checkpoints after a step."""
 
   def later(folder, names):
     return [name for name in names if name.isdecimal() and int(name) > last]
@@ -180,7 +180,7 @@ def write_moving_boxes(path):
 
 
 def test_objects_are_trained_and_scored_in_a_pod_as_by_one_process(commands, tmp_path):
-  """One process with 2 devices, and 2 processes with one each; the pod resumes to the bit."""
+  """One process has 2 devices, two have one each; the pod resumes to the bit."""
   boxes = tmp_path / 'boxes.csv'
   write_moving_boxes(boxes)
   flags = (

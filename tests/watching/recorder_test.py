@@ -11,7 +11,7 @@ from tests.watching.page.made import picture
 
 @pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='threads are counted in /proc')
 def test_a_kept_picture_that_was_shown_holds_no_threads():
-  """Each held a scaler with a thread for each core: 170 threads for one camera with two cores."""
+  """Each held a scaler with a thread for each core: 170 threads for one camera."""
   kept = [picture(frame, 40 + frame) for frame in range(30)]
   image_of(kept[0])
   before = len(os.listdir('/proc/self/task'))

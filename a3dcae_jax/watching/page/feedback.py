@@ -25,7 +25,6 @@ MARGIN = 0.01
 The same video has the same scores only up to rounding.
 """
 
-
 _SHOWN_LINES = 5  # whose numbers a warning has
 
 

@@ -74,9 +74,9 @@ class Gate:
     await answer(scope, receive, send_with_headers)
 
   async def _wait_for_turn(self, client: str) -> Response | None:
-    """Wait until a client may ask; return the answer if it would have to wait too long.
+    """Wait until a client may ask; return a refusal if that takes too long.
 
-    That answer comes late, too, so that nobody asks all the more often.
+    The refusal comes late, too, so that nobody asks all the more often.
     """
     now_s = time.monotonic()
     turn_s = max(now_s, self._next_s, self._next_s_of.get(client, 0.0))

@@ -109,7 +109,7 @@ class PageServer:
 
 
 def missing_package() -> str:
-  """Return the name of a package that the page needs and that is missing; '' if there is none."""
+  """Return a missing package that the page needs; '' if all are installed."""
   try:
     import prometheus_client  # noqa: F401
     import starlette  # noqa: F401
