@@ -35,6 +35,18 @@ jax.config.update('jax_numpy_dtype_promotion', 'strict')
 
 
 @pytest.fixture
+def use_devices(monkeypatch):
+  """Return a function that sets how many devices this process has."""
+  from a3dcae_jax.training import parallel
+
+  def use(count):
+    devices = jax.local_devices()[:count]
+    monkeypatch.setattr(parallel, '_local_devices', lambda: devices)
+
+  return use
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
   """Return a generator of random numbers that are the same in every run."""
   return np.random.default_rng(0)

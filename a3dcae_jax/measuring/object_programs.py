@@ -84,14 +84,22 @@ def object_detect_program(setting: Setting) -> Callable[..., tuple[jax.Array, ..
   return scored
 
 
-def _detect_arrays(weights: Any) -> dict[str, Any]:
-  """Return the arrays of `object_detect_program`, with a random detector."""
-  frames = jnp.zeros((1, *_YOLOX_PX), jnp.float32)
-  variables = Yolox(_YOLOX_NANO).init(jax.random.key(0), frames)
+def detect_arrays(weights: Any, model: YoloxModel) -> dict[str, Any]:
+  """Return the arrays of `detected_program`, with random statistics of objects.
+
+  Args:
+    weights: arrays of the auto-encoders.
+    model: the detector.
+  """
   rng = np.random.default_rng(0)
   statistics = ObjectStatistics.fit(rng.random((50, 2)), rng.random((50, 5)))
-  detector = detector_arrays(YoloxModel(_YOLOX_NANO, _YOLOX_PX, variables))
-  return {**weights, **detector, **statistics.program_arrays()}
+  return {**weights, **detector_arrays(model), **statistics.program_arrays()}
+
+
+def _random_detector() -> YoloxModel:
+  frames = jnp.zeros((1, *_YOLOX_PX), jnp.float32)
+  variables = Yolox(_YOLOX_NANO).init(jax.random.key(0), frames)
+  return YoloxModel(_YOLOX_NANO, _YOLOX_PX, variables)
 
 
 def object_train_program(setting: Setting, axis_name: str | None = None) -> Callable[..., Any]:
@@ -106,7 +114,9 @@ def object_carry(setting: Setting) -> Any:
   if setting.trains:
     return state
   weights = scoring_weights(state)
-  return _detect_arrays(weights) if setting.mode == DETECT_MODE else weights
+  if setting.mode == DETECT_MODE:
+    return detect_arrays(weights, _random_detector())
+  return weights
 
 
 def object_batch(setting: Setting) -> tuple[tuple[jax.Array, ...], jax.Array]:

@@ -15,22 +15,17 @@ import numpy as np
 
 from a3dcae_jax.config import checked, make_config
 from a3dcae_jax.data.frame_cache import CachedVideo, FrameCache
-from a3dcae_jax.evaluation.detected_program import (
-  DetectedRecipe,
-  detected_program,
-  detector_arrays,
-)
+from a3dcae_jax.evaluation.detected_program import DetectedRecipe, detected_program
 from a3dcae_jax.evaluation.object_scorer import ObjectCheckpointScorer, make_object_recipe
 from a3dcae_jax.evaluation.program import scoring_weights
 from a3dcae_jax.exporting.object_bundle import detector_model
-from a3dcae_jax.measuring.object_programs import fresh_object_state
+from a3dcae_jax.measuring.object_programs import detect_arrays, fresh_object_state
 from a3dcae_jax.objects.box_cache import video_detector
 from a3dcae_jax.objects.boxes import select_boxes
 from a3dcae_jax.objects.clips import object_rows, object_table
 from a3dcae_jax.objects.detectors import Detector, make_detector
 from a3dcae_jax.objects.yolox import YoloxDetector
 from a3dcae_jax.ops.conv_algorithm import target_platform
-from a3dcae_jax.serving.object_statistics import ObjectStatistics
 
 _DETECTED_FRAMES = 200
 _REPS = 5
@@ -138,13 +133,7 @@ def _program_rate(settings, cache, video, model, batch_size):
   program = jax.jit(
     detected_program(DetectedRecipe(recipe, model, settings.objects, weights), target_platform())
   )
-  rng = np.random.default_rng(0)
-  statistics = ObjectStatistics.fit(rng.random((50, 2)), rng.random((50, 5)))
-  arrays = {
-    **scoring_weights(fresh_object_state(settings)),
-    **detector_arrays(model),
-    **statistics.program_arrays(),
-  }
+  arrays = detect_arrays(scoring_weights(fresh_object_state(settings)), model)
   last = video.first + video.num_frames - 1
   frame = np.resize(np.arange(video.first, last + 1, dtype=np.int32), batch_size)
   ends = (np.full_like(frame, video.first), np.full_like(frame, last))

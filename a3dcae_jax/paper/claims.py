@@ -46,17 +46,17 @@ class Verdict(NamedTuple):
 
   def certainty(self, name: str) -> str:
     """Return `SURE`, `UNSURE` or `CONTRADICTED`; '-' without results."""
-    return certainty(self.differences.get(name), 1)
+    return _certainty(self.differences.get(name), 1)
 
   def count_certainty(self, name: str) -> str:
     """Return the same for a figure of `COUNTED`, by the paper's order on this set."""
     printed = self.paper[COUNTED.index(name)]
     if printed is None:
       return '-'
-    return certainty(self.differences.get(name), printed) if printed else 'equal in the paper'
+    return _certainty(self.differences.get(name), printed) if printed else 'equal in the paper'
 
 
-def certainty(found: Difference | None, sign: float) -> str:
+def _certainty(found: Difference | None, sign: float) -> str:
   """Return whether the interval of a difference has a sign; '-' without one."""
   if found is None:
     return '-'

@@ -52,7 +52,7 @@ class Speed(NamedTuple):
   ratios: tuple[float, ...] = ()
 
 
-class _PeerSetting(NamedTuple):
+class PeerSetting(NamedTuple):
   """What a reference implementation needs to know of a run: see `run_peer`."""
 
   row: Mapping[str, Any]
@@ -64,7 +64,7 @@ class _Program(NamedTuple):
   compiled: jax.stages.Compiled
   batch: int
   window: int
-  peer_setting: _PeerSetting | None
+  peer_setting: PeerSetting | None
 
 
 class _Turn(NamedTuple):
@@ -108,7 +108,7 @@ def peer_note(peer: Peer | None) -> str:
   )
 
 
-def peer_setting(settings: fields.Config) -> _PeerSetting | None:
+def peer_setting(settings: fields.Config) -> PeerSetting | None:
   """Return the flags with which `tools/torch_peer.py` has the network of a run.
 
   Args:
@@ -130,7 +130,7 @@ def peer_setting(settings: fields.Config) -> _PeerSetting | None:
     'dtype': jnp.dtype(compute_dtype(model.dtype)).name,
   }
   widths = ','.join(map(str, model.widths))
-  return _PeerSetting(row, f'--widths={widths} --window={settings.clips.window}')
+  return PeerSetting(row, f'--widths={widths} --window={settings.clips.window}')
 
 
 def _program(result: Result) -> _Program:

@@ -7,12 +7,6 @@ import pytest
 
 from a3dcae_jax.evaluation import clip_program
 from a3dcae_jax.evaluation.clip_program import ClipProgram
-from a3dcae_jax.training import parallel
-
-
-def use_devices(monkeypatch, count):
-  devices = jax.local_devices()[:count]
-  monkeypatch.setattr(parallel, '_local_devices', lambda: devices)
 
 
 def program(arrays, frames, rows, shift):
@@ -23,8 +17,8 @@ def program(arrays, frames, rows, shift):
 @pytest.mark.parametrize('is_resident', [True, False])
 @pytest.mark.parametrize('devices', [1, 2, 3])
 @pytest.mark.parametrize('count', [0, 1, 7])
-def test_all_devices_share_the_clips(monkeypatch, rng, count, devices, is_resident):
-  use_devices(monkeypatch, devices)
+def test_all_devices_share_the_clips(monkeypatch, use_devices, rng, count, devices, is_resident):
+  use_devices(devices)
   monkeypatch.setattr(clip_program, 'fits_on_device', lambda num_bytes: is_resident)
   frames = rng.integers(0, 256, (20, 4, 6), dtype=np.uint8)
   rows = rng.integers(0, 20, (count, 3)).astype(np.int32)
@@ -38,8 +32,8 @@ def test_all_devices_share_the_clips(monkeypatch, rng, count, devices, is_reside
 
 @pytest.mark.parametrize('is_resident', [True, False])
 @pytest.mark.parametrize('devices', [1, 2])
-def test_nothing_is_compiled_twice(monkeypatch, rng, devices, is_resident):
-  use_devices(monkeypatch, devices)
+def test_nothing_is_compiled_twice(monkeypatch, use_devices, rng, devices, is_resident):
+  use_devices(devices)
   monkeypatch.setattr(clip_program, 'fits_on_device', lambda num_bytes: is_resident)
   frames = rng.integers(0, 256, (20, 4, 6), dtype=np.uint8)
   arrays = {'scale': np.float32(2)}
@@ -48,10 +42,16 @@ def test_nothing_is_compiled_twice(monkeypatch, rng, devices, is_resident):
   clips = ClipProgram(program)
   compiled = []
   monitored = '/jax/core/compile/backend_compile_duration'
-  jax.monitoring.register_event_duration_secs_listener(
-    lambda name, *_, **__: compiled.append(name) if name == monitored else None
-  )
-  clips.compile(shapes, frames, (rows[:1], shift[:1]), 2)
-  assert len(compiled) == 1
-  clips.results(arrays, frames, rows, shift, batch_size=2)
-  assert len(compiled) == 1
+
+  def listen(name, *_, **__):
+    if name == monitored:
+      compiled.append(name)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    clips.compile(shapes, frames, (rows[:1], shift[:1]), 2)
+    assert len(compiled) == 1
+    clips.results(arrays, frames, rows, shift, batch_size=2)
+    assert len(compiled) == 1
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -18,7 +18,6 @@ from a3dcae_jax.run.evaluate import evaluate_run
 from a3dcae_jax.scoring.tables import read_scores
 from a3dcae_jax.serving.bundle import load_bundle
 from a3dcae_jax.serving.stream import StreamScorer
-from a3dcae_jax.training import parallel
 from a3dcae_jax.watching.detector import make_box_finder
 from a3dcae_jax.watching.session import Options, detect
 from a3dcae_jax.watching.sources import find_sources
@@ -52,11 +51,6 @@ def exported(tmp_path_factory):
   with jax.numpy_dtype_promotion('standard'):
     run_export.export_run(run, folder / 'b.bundle')
   return settings, JaxYolox(path), load_bundle(folder / 'b.bundle')
-
-
-def use_devices(monkeypatch, count):
-  devices = jax.local_devices()[:count]
-  monkeypatch.setattr(parallel, '_local_devices', lambda: devices)
 
 
 @pytest.mark.slow
@@ -113,14 +107,16 @@ def test_programs_that_find_or_score_objects_differently_are_refused(rng):
 
 
 @pytest.mark.slow
-def test_the_evaluation_of_a_bundle_finds_the_boxes_of_the_run(exported, tmp_path, monkeypatch):
+def test_the_evaluation_of_a_bundle_finds_the_boxes_of_the_run(
+  exported, tmp_path, monkeypatch, use_devices
+):
   """It needs no file of the detector."""
   settings, _, bundle = exported
   run = bundle.folder.parent / 'run'
   by_boxes = evaluate_run(settings, run, open_cache(settings.data))
   _, expected, _, _ = read_scores(run / 'scores.csv')
   monkeypatch.setattr(run_export, 'make_detector', None)
-  use_devices(monkeypatch, 2)
+  use_devices(2)
   metrics = run_export.evaluate_bundle(bundle.folder, tmp_path / 'scored')
   assert metrics['parts'].keys() == by_boxes['parts'].keys()
   _, errors, _, _ = read_scores(tmp_path / 'scored' / 'scores.csv')
@@ -130,12 +126,12 @@ def test_the_evaluation_of_a_bundle_finds_the_boxes_of_the_run(exported, tmp_pat
 
 
 @pytest.mark.slow
-def test_objects_do_not_depend_on_the_number_of_devices(exported, monkeypatch):
+def test_objects_do_not_depend_on_the_number_of_devices(exported, use_devices):
   settings, _, bundle = exported
   split = open_cache(settings.data).test
   found = []
   for count in (1, 2):
-    use_devices(monkeypatch, count)
+    use_devices(count)
     found.append(found_by(bundle, split, step=10, batch_size=4))
   jax.tree.map(np.testing.assert_array_equal, *found)
   assert len(found[0].table.frame) > 8

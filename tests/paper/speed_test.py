@@ -53,7 +53,7 @@ class Counted:
 @pytest.fixture
 def programs(monkeypatch):
   """Two programs, of which the reference has the first."""
-  setting = speed._PeerSetting(
+  setting = speed.PeerSetting(
     {'mode': 'infer', 'preset': 'conv_ae', 'size_px': '8x8', 'batch': 4, 'dtype': 'float32'},
     '--window=10',
   )
