@@ -73,9 +73,9 @@ def make_tables(base: plan.Base, order: Order) -> Outcome:
   distinct = plan.distinct(jobs)
   check_writable(order.out, '--out')
   plan.check_workdirs(distinct)
-  _check_data(distinct)
   if order.peer:
     check_peer(order.peer)
+  _check_data(distinct)
   plan.claim_out(order.out, base)
   mine = plan.split(distinct, order.shard)
   outcome = run_jobs(mine, processes=order.processes, show=_show)

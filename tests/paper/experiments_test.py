@@ -51,6 +51,7 @@ def one_error(*flags):
     (['--table=IX', '--config.seed=3'], '--config.seed and --config.variant do not go'),
     (['--table=IX', '--processes=0'], '--processes (=0)'),
     (['--table=IX', '--shard=3/2'], '--shard (=3/2)'),
+    (['--table=fig3', '--peer=none.py'], '--peer: none.py ended with status 2'),
     (['--table=IX', '--out=/proc/none/x'], '--out (=/proc/none/x) cannot be written'),
   ],
 )
