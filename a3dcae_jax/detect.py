@@ -6,13 +6,15 @@
   ffmpeg -i ... -f mjpeg - | python -m a3dcae_jax.detect --bundle=camera.bundle -
 
 A source is a video file, a folder of images, a folder of videos, an address (rtsp, http, rtmp, udp
-and others), the number of a camera, or - for standard input. NAME=SOURCE names its folder.
+and others), the number of a camera, or - for standard input. NAME=SOURCE names its folder; NAME has
+letters, digits, - and _.
 
 Each source has a folder in --out with scores.csv, events.jsonl, and a still and a clip of each
 event. Files are read whole. Live sources drop frames when scoring is too slow, count them, and are
 opened again when they break. An archive goes on where it was stopped.
 
-Exit status: 0; 2 for a mistake, or if a file could not be read to its end.
+Exit status: 0; 2 for a mistake, if a file could not be read to its end, or if
+scores could not be written.
 """
 
 import math
@@ -33,6 +35,7 @@ from a3dcae_jax.cli.pod import read_shard
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.common.jax_environment import check_devices
 from a3dcae_jax.common.tuning import use_one_blas_thread
+from a3dcae_jax.data.video import size_fault
 
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder of the bundle.')
 _OUT = flags.DEFINE_string(
@@ -174,6 +177,8 @@ def _learn_hours(bundle: str, files: Sequence[str]) -> None:
   if not files:
     raise UserError('--learn_hours: name the scores.csv of a camera, as detections/door/scores.csv')
   out = pathlib.Path(output_path(_LEARN_HOURS))
+  if out.is_dir():
+    raise UserError(f'--learn_hours={out} is a folder: name a file, as in door.json')
   check_devices()
   from a3dcae_jax.watching.hours import learn_hours
 
@@ -186,7 +191,11 @@ def _size(text: str) -> tuple[int, int] | None:
   match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
   if not match:
     raise UserError(f'--raw (={text}) must be WIDTHxHEIGHT, as in --raw=640x480')
-  return int(match[1]), int(match[2])
+  width, height = int(match[1]), int(match[2])
+  fault = size_fault(width, height)
+  if fault:
+    raise UserError(f'--raw {fault}')
+  return width, height
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Frames of a source as they come: grey for the score, in colour for people."""
 
+import io
 import pathlib
 import sys
 import zlib
@@ -157,15 +158,30 @@ def _captured(grey: np.ndarray, time_s: float, picture: Any, wanted: Format) -> 
 
 
 def _raw_frames(width: int, height: int) -> Iterator[np.ndarray]:
+  pipe = _standard_input()
   while True:
-    content = sys.stdin.buffer.read(width * height)
-    if not content:
+    content = bytearray(width * height)
+    filled = 0
+    while filled < len(content):
+      count = pipe.readinto(memoryview(content)[filled:])
+      if not count:
+        break
+      filled += count
+    if not filled:
       return
-    if len(content) < width * height:
-      raise SourceError(
-        f'standard input ends within a frame: {len(content)} of {width * height} bytes'
-      )
+    if filled < len(content):
+      raise SourceError(f'standard input ends within a frame: {filled} of {len(content)} bytes')
     yield np.frombuffer(content, np.uint8).reshape(height, width)
+
+
+def _standard_input() -> io.FileIO:
+  """Return standard input without a buffer.
+
+  A buffer is locked while a thread waits for its pipe, and Python aborts if it ends meanwhile.
+  """
+  if sys.stdin is None:
+    raise SourceError('standard input is closed: pipe a video into it, as in ffmpeg ... | detect')
+  return open(sys.stdin.fileno(), 'rb', buffering=0, closefd=False)
 
 
 def stream_frames(source: Source) -> Iterator[Any]:
@@ -181,7 +197,7 @@ def stream_frames(source: Source) -> Iterator[Any]:
     options['rtsp_transport'] = 'tcp'  # with UDP, lost packets damage pictures
   opened = {'file': source.address, 'timeout': (OPEN_S, STALL_S)}
   if source.kind == 'pipe':
-    opened = {'file': sys.stdin.buffer}
+    opened = {'file': _standard_input()}
   elif source.kind == 'camera':
     opened['format'] = 'v4l2'
   with av.open(options=options, **opened) as container:

@@ -4,8 +4,10 @@ The file has {"bundle": SHA-256, "per_hour": rate, "thresholds": {"8": 3.1, ...}
 hour of the day in local time. Hours without an entry have the threshold of the bundle.
 """
 
+import math
 import pathlib
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -92,7 +94,9 @@ def read_hours(
         f'--thresholds_by_hour={text}: there is no live source of that name, and only these have '
         f'times of the day; there are {", ".join(live[:10]) or "none"}'
       )
-    tables |= dict.fromkeys(chosen, _table(pathlib.Path(file), bundle.manifest['sha256']))
+    tables |= dict.fromkeys(
+      chosen, _table(pathlib.Path(file).expanduser(), bundle.manifest['sha256'])
+    )
   return tables
 
 
@@ -103,13 +107,22 @@ def _table(path: pathlib.Path, sha256: str) -> Thresholds:
   try:
     table = {int(hour): float(value) for hour, value in thresholds.items()}
   except (AttributeError, TypeError, ValueError):
-    raise UserError(f'{path} was not written by --learn_hours: make it again') from None
+    table = None
+  if table is None or not all(_is_entry(*entry) for entry in table.items()):
+    raise UserError(
+      f'{path} was not written by --learn_hours: "thresholds" must have hours from 0 to 23 and '
+      'finite numbers, as in {"8": 3.1}; make it again'
+    )
   if content.get('bundle') != sha256:
     raise UserError(
       f'{path} has thresholds of another bundle, whose scores have another scale: make it again '
       'with --learn_hours'
     )
   return table
+
+
+def _is_entry(hour: int, threshold: float) -> bool:
+  return 0 <= hour < 24 and math.isfinite(threshold)
 
 
 def _stretches(path: pathlib.Path) -> list[tuple[int, np.ndarray]]:
@@ -119,7 +132,8 @@ def _stretches(path: pathlib.Path) -> list[tuple[int, np.ndarray]]:
     For each, the hour of the day, and the times and scores of its frames, float [N, 2].
   """
   try:
-    rows = np.loadtxt(path, delimiter=',', skiprows=1, usecols=(0, 1, 2), ndmin=2)
+    with warnings.catch_warnings(action='ignore'):  # that a file has no scores
+      rows = np.loadtxt(path, delimiter=',', skiprows=1, usecols=(0, 1, 2), ndmin=2)
   except OSError as error:
     raise UserError(f'{path} cannot be read: {error.strerror or error}') from None
   except ValueError as error:

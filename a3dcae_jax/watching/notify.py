@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.watching.sources import without_secrets
+from a3dcae_jax.watching.sources import split_address, without_secrets
 
 TRIES = 8
 FIRST_WAIT_S = 1.0
@@ -166,9 +166,12 @@ class Webhook:
   """
 
   def __init__(self, address: str) -> None:
-    parts = urllib.parse.urlsplit(address)
-    if parts.scheme not in ('http', 'https') or not parts.hostname:
-      raise UserError(f'--webhook={without_secrets(address)} must be an http or https address')
+    parts = split_address(address)
+    if not parts or parts.scheme not in ('http', 'https') or not parts.hostname:
+      raise UserError(
+        f'--webhook={without_secrets(address)} must be an http or https address, as in '
+        'http://10.0.0.9:8000/events'
+      )
     self.name = f'--webhook={without_secrets(address)}'
     place = parts.netloc.rpartition('@')[2]
     self._headers = {'Content-Type': 'application/json', 'User-Agent': 'a3dcae_jax'}
@@ -243,9 +246,9 @@ class Mqtt:
   """
 
   def __init__(self, address: str) -> None:
-    parts = urllib.parse.urlsplit(address)
+    parts = split_address(address)
     shown = without_secrets(address)
-    if parts.scheme not in ('mqtt', 'mqtts') or not parts.hostname:
+    if not parts or parts.scheme not in ('mqtt', 'mqtts') or not parts.hostname:
       raise UserError(f'--mqtt={shown} must be mqtt://USER@HOST:PORT/PREFIX')
     try:
       from paho.mqtt import client as mqtt

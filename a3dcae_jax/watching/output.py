@@ -9,28 +9,31 @@ DIR/NAME/overlay.mp4         with --overlay; of a live source overlay-TIME.mp4, 
 DIR/NAME/summary.json        of a file that was read to its end
 """
 
+import contextlib
 import datetime
+import io
 import json
 import os
 import pathlib
 import re
 import sys
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.common.files import check_writable, read_object, write_json
+from a3dcae_jax.common.files import check_writable, file_key, read_object, write_json
 from a3dcae_jax.common.locks import try_lock
-from a3dcae_jax.watching.sources import Source
+from a3dcae_jax.watching.sources import FORMAT, MARKER, Source
 
-FORMAT = 'a3dcae_jax detections'
-MARKER = 'detect.json'
 SUMMARY = 'summary.json'
 SCORES = 'scores.csv'
 EVENTS = 'events.jsonl'
 EVENT_FILES = 'events'
 _HEADER = 'frame,time_s,score,event'
 _KEPT_LINES = 100_000  # waiting while a disk is full; later lines are lost
+_BLOCK_BYTES = 65_536
+_LONGEST_PREFIX = 180  # bytes; file systems allow 255, of which temporary files need some
 _OWN = (SCORES, EVENTS, SUMMARY, 'overlay.mp4')
 
 
@@ -99,6 +102,11 @@ class SourceFolder:
       self._lock.close()
       raise UserError(f'{error.filename} cannot be written: {error.strerror}') from None
 
+  @property
+  def lost(self) -> int:
+    """Number of lines of scores and events that could not be written."""
+    return self.scores.lost + self.events.lost
+
   def remove_old(self, days: float) -> None:
     """Remove the stills and clips of this source that are older than some days."""
     name = re.compile(re.escape(event_prefix(self._name)) + r'[\dTZ.]+\.(jpg|mp4)')
@@ -113,12 +121,14 @@ class SourceFolder:
   def close(self, summary: dict[str, Any] | None) -> None:
     """Write everything and free the folder.
 
+    If lines are lost, there is no summary, so that an archive is not taken for finished.
+
     Args:
       summary: of a source that was watched to its end; None for one that was stopped.
     """
     self.scores.close()
     self.events.close()
-    if summary is not None:
+    if summary is not None and not self.lost:
       try:
         write_json(self.path / SUMMARY, self._identity | summary)
       except OSError as error:
@@ -142,7 +152,9 @@ def overlay_path(folder: pathlib.Path, source: Source) -> pathlib.Path:
 
 
 def event_prefix(name: str) -> str:
-  """Return how the names of all events of a source begin."""
+  """Return how the names of all events of a source begin; files can have them."""
+  if len(name.encode('utf-8', 'surrogatepass')) > _LONGEST_PREFIX:
+    name = file_key(name)
   return f'{name}-'.replace('/', '-')
 
 
@@ -188,7 +200,7 @@ class LineFile:
     self._lines: list[str] = []
     self._is_failing = False
     self.lost = 0
-    mend(path)
+    _cut(path)
     self._file = open(path, 'ab', buffering=0)  # noqa: SIM115 - closed by `close`
     self._rest = b''
     if header and not path.stat().st_size:
@@ -219,18 +231,93 @@ class LineFile:
     self._rest = content
 
   def close(self) -> None:
-    """Write all lines and close the file."""
+    """Write all lines and close the file; those that cannot be written are lost."""
     self.flush()
+    self.lost += self._rest.count(b'\n')
     self._file.close()
+    if self.lost:
+      print(f'error: {self._path}: {self.lost} lines are lost', file=sys.stderr)
+
+
+def _cut(path: pathlib.Path) -> None:
+  """Remove the last line of a file if a killed process left it unfinished."""
+  if not path.exists():
+    return
+  with open(path, 'rb+') as file:
+    end = place = file.seek(0, os.SEEK_END)
+    while place:
+      begin = max(0, place - _BLOCK_BYTES)
+      file.seek(begin)
+      found = file.read(place - begin).rfind(b'\n')
+      if found >= 0:
+        place = begin + found + 1
+        break
+      place = begin
+    if place < end:
+      file.truncate(place)
 
 
 def mend(path: pathlib.Path) -> None:
-  """End the last line of a file if a killed process left it open."""
+  """End the last line of a file if a killed process or a person left it open."""
   if path.exists() and path.stat().st_size:
     with open(path, 'rb+') as file:
       file.seek(-1, os.SEEK_END)
       if file.read(1) != b'\n':
         file.write(b'\n')
+
+
+class Printed:
+  """Standard output and error while `detect` runs: what is printed never ends it.
+
+  Lines that cannot be written are left out, as where a log is on a full disk.
+
+  Args:
+    stop: called when nobody reads standard output any more.
+
+  Attributes:
+    has_no_reader: whether that was so.
+  """
+
+  def __init__(self, stop: Callable[[], None]) -> None:
+    self._stop = stop
+    self.has_no_reader = False
+
+  @contextlib.contextmanager
+  def redirected(self) -> Iterator[None]:
+    """Print by way of this class until the block ends."""
+    output = _Lines(sys.stdout, self._end)
+    error = _Lines(sys.stderr, lambda: None)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+      yield
+
+  def _end(self) -> None:
+    self.has_no_reader = True
+    self._stop()
+
+
+class _Lines(io.TextIOBase):
+  """Writes to another stream, and leaves out what cannot be written."""
+
+  def __init__(self, stream: TextIO | None, at_broken_pipe: Callable[[], None]) -> None:
+    self._stream = stream
+    self._at_broken_pipe = at_broken_pipe
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is no file
+      stream.flush()
+      # A buffer would keep what could not be written, and fail again.
+      raw = io.FileIO(stream.fileno(), 'w', closefd=False)
+      codec = {'encoding': stream.encoding, 'errors': stream.errors}
+      self._stream = io.TextIOWrapper(raw, write_through=True, **codec)
+
+  def write(self, text: str) -> int:
+    try:
+      if self._stream is not None:
+        self._stream.write(text)
+        self._stream.flush()
+    except BrokenPipeError:
+      self._at_broken_pipe()
+    except OSError:
+      pass
+    return len(text)
 
 
 def utc_text(seconds: float) -> str:

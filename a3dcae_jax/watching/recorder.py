@@ -223,7 +223,7 @@ class ClipWriter(threading.Thread):
 
     try:
       self._encode()
-      if not self.has_failed:
+      if not (self.has_failed or self._is_first):  # without a picture there is no file
         self._temporary.replace(self._path)
     except (OSError, av.error.FFmpegError, ValueError) as error:
       self._fail(getattr(error, 'strerror', None) or str(error))

@@ -30,7 +30,13 @@ from a3dcae_jax.watching.health import HealthMonitor, why_not_compared
 from a3dcae_jax.watching.hours import Thresholds, read_hours
 from a3dcae_jax.watching.masks import make_mask, read_masks
 from a3dcae_jax.watching.notify import Message, Notifier
-from a3dcae_jax.watching.output import SourceFolder, claim_folder, is_finished, overlay_path
+from a3dcae_jax.watching.output import (
+  Printed,
+  SourceFolder,
+  claim_folder,
+  is_finished,
+  overlay_path,
+)
 from a3dcae_jax.watching.overlay import OverlayWriter
 from a3dcae_jax.watching.page.feed import Feed
 from a3dcae_jax.watching.page.feedback import (
@@ -110,10 +116,11 @@ def detect(
     page: shows everything in browsers.
 
   Returns:
-    The number of sources that could not be watched to their end.
+    The number of sources that could not be watched to their end, or whose scores are not whole.
 
   Raises:
     UserError: if the bundle, the folder of the results or a mask cannot be used.
+    BrokenPipeError: if it ended since nobody reads standard output any more.
   """
   bundle = load_bundle(folder)
   finder = make_box_finder(bundle, options.detector)
@@ -121,18 +128,22 @@ def detect(
   session = Session(bundle, options, finder, masks, notifiers)
   session.hours = read_hours(options.hours, sources, bundle)
   claim_folder(options.out)
-  print(session.begin_line(), flush=True)
-  if page:
-    session.feed = start_page(page, bundle, sources, options.out, session.marks)
-  try:
-    with _stopped_by_signals(session.stop):
-      session.run(sources)
-  finally:
-    session.close()
-    for notifier in notifiers:
-      notifier.close()
+  printed = Printed(session.stop)
+  with printed.redirected():
+    print(session.begin_line(), flush=True)
     if page:
-      page.close()
+      session.feed = start_page(page, bundle, sources, options.out, session.marks)
+    try:
+      with _stopped_by_signals(session.stop):
+        session.run(sources)
+    finally:
+      session.close()
+      for notifier in notifiers:
+        notifier.close()
+      if page:
+        page.close()
+  if printed.has_no_reader:
+    raise BrokenPipeError
   return session.failed
 
 
@@ -165,7 +176,7 @@ class Session:
   """All sources, and the one scorer that they share.
 
   Attributes:
-    failed: number of sources that could not be watched to their end.
+    failed: number of sources that could not be watched to their end, or whose scores are not whole.
     watches: the sources that are watched now.
     hours: name of a source -> its thresholds by the hour of the day.
     ended: whether to stop.
@@ -375,6 +386,7 @@ class Session:
       self.failed += 1
       print(f'error: {watch.reader.error}; {end_line(watch)}', file=sys.stderr, flush=True)
     else:
+      self.failed += bool(watch.folder.lost)
       print(end_line(watch), flush=True)
 
   def _fill_slots(self) -> None:

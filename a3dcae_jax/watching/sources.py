@@ -8,10 +8,17 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 
 from a3dcae_jax.common.errors import UserError
+from a3dcae_jax.common.files import read_object
 from a3dcae_jax.data.layouts.entries import entries_of, is_junk
 
 SCHEMES = ('http', 'https', 'rtmp', 'rtp', 'rtsp', 'rtsps', 'srt', 'tcp', 'udp')
 PIPE = '-'
+MARKER = 'detect.json'
+"""Marks a folder as one of results."""
+
+FORMAT = 'a3dcae_jax detections'
+_NAME = r'\w[\w-]*'
+_SECRET = re.compile(r'[^/]*(?:user|pass|pwd|token|key)\w*=.*', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Source:
 def find_sources(texts: Sequence[str], shard: tuple[int, int] = (0, 1)) -> list[Source]:
   """Return the sources that the user named.
 
-  Each video in a folder of videos is a source of its own.
+  Each video in a folder of videos is a source of its own. Folders of results are left out.
 
   Args:
     texts: paths, addresses, numbers of cameras or '-'; NAME=SOURCE gives a source a name.
@@ -54,9 +61,7 @@ def find_sources(texts: Sequence[str], shard: tuple[int, int] = (0, 1)) -> list[
   """
   found = []
   for text in texts:
-    match = re.fullmatch(r'([A-Za-z][\w-]*)=(.+)', text)
-    is_named = match and not pathlib.Path(text).exists()
-    found += _sources_of(*match.groups()) if is_named else _sources_of('', text)
+    found += _sources_of(*_named_source(text))
   if not found:
     raise UserError('name a source: a video, a folder, an address, the number of a camera, or -')
   if sum(source.kind == 'pipe' for source in found) > 1:
@@ -86,16 +91,58 @@ def parse_shard(text: str) -> tuple[int, int]:
 def named_file(text: str) -> tuple[str, str]:
   """Return NAME and FILE of a flag's 'NAME=FILE'; the name is '' for 'FILE' alone."""
   match = re.fullmatch(r'([^=]+)=(.+)', text)
-  if match and not pathlib.Path(text).exists():
+  if match and not os.path.exists(text):
     return match[1], match[2]
   return '', text
 
 
 def without_secrets(address: str) -> str:
-  """Return an address without user, password and query, which may hold a token."""
-  parts = urllib.parse.urlsplit(address)
+  """Return an address without user, password and query, which may hold a token.
+
+  Some cameras have the password in the path; the path is cut there. If it is not clear where a
+  password ends, all that may belong to it is left out.
+  """
+  scheme, separator, rest = address.partition('://')
+  if not separator:
+    scheme, rest = '', address
+  parts = split_address(address)
+  if parts is None or '@' in parts.path:
+    _, at, place = rest.rpartition('@')
+    place = re.split('[?#]', place)[0]
+    hidden = '...@' if at else ''
+    return f'{scheme}{separator}{hidden}{_SECRET.sub("", place)}'
   place = parts.netloc.rpartition('@')[2]
-  return f'{parts.scheme}://{place}{parts.path}'
+  return f'{scheme}{separator}{place}{_SECRET.sub("", parts.path)}'
+
+
+def split_address(address: str) -> urllib.parse.SplitResult | None:
+  """Return the parts of an address; None if its host or its port cannot be one."""
+  try:
+    parts = urllib.parse.urlsplit(address)
+    parts.port  # noqa: B018 - a wrong one raises
+  except ValueError:
+    return None
+  return parts
+
+
+def _named_source(text: str) -> tuple[str, str]:
+  """Return NAME and SOURCE of 'NAME=SOURCE'; the name is '' for 'SOURCE' alone."""
+  if not text.strip():
+    raise UserError(
+      'a source is empty, as from a variable that is not set: name a video, a folder, an address, '
+      'the number of a camera, or -'
+    )
+  name, equals, rest = text.partition('=')
+  if not equals or os.path.exists(text) or re.search('[:?@]', name):  # as in rtsp://h/x?a=b
+    return '', text
+  if re.fullmatch(_NAME, name) and rest:
+    return name, rest
+  if '://' in rest or os.path.exists(rest) or rest in ('', PIPE):
+    raise UserError(
+      f'the name {name!r} of a source must be letters, digits, - and _, and a source must follow, '
+      'as in door=rtsp://10.0.0.7/live'
+    )
+  return '', text
 
 
 def _sources_of(name: str, text: str) -> list[Source]:
@@ -128,19 +175,16 @@ def _camera(name: str, text: str) -> Source:
 
 
 def _address(name: str, scheme: str, text: str) -> Source:
+  shown = without_secrets(text)
   if scheme.lower() not in SCHEMES:
     raise UserError(
-      f'{without_secrets(text)}: addresses that begin with {scheme}:// are not known; '
+      f'{shown}: addresses that begin with {scheme.rpartition("@")[2]}:// are not known; '
       f'known are {", ".join(SCHEMES)}; a file is named by its path'
     )
-  parts = urllib.parse.urlsplit(text)
-  try:
-    has_place = parts.port is not None or bool(parts.hostname)  # a wrong port raises
-  except ValueError:
-    has_place = False
-  if not has_place:
-    raise UserError(f'{without_secrets(text)} is not an address: it names no host, or a wrong port')
-  shown = without_secrets(text)
+  parts = split_address(text)
+  if not parts or not (parts.port is not None or parts.hostname):
+    hint = '; in a password, write / ? # @ as %2F %3F %23 %40' if '@' in text else ''
+    raise UserError(f'{shown} is not an address: it names no host, or a wrong port{hint}')
   place = shown.partition('://')[2]
   return Source(text, 'address', name or _safe(place.strip('/')), shown)
 
@@ -160,14 +204,25 @@ def _check_readable(path: pathlib.Path) -> None:
 def _archive(folder: pathlib.Path, name: str) -> Iterator[Source]:
   """Yield the videos and image folders below a folder, in order of their paths."""
   for parent, folders, _ in os.walk(folder):
-    folders[:] = sorted(each for each in folders if not is_junk(pathlib.Path(each)))
+    folders[:] = sorted(each for each in folders if _is_searched(pathlib.Path(parent, each)))
     found = entries_of(parent)
     place = pathlib.Path(parent).relative_to(folder)
     videos = [path for path in found.videos if path.suffix.lower() != '.gif']
     for path in videos:
       yield Source(str(path), 'file', _joined(name, place / path.name), str(path))
     if found.images and not videos and not found.folders:
-      yield Source(parent, 'images', _joined(name, place), parent)
+      joined = _joined(name, place) or _safe(folder.resolve().name)
+      yield Source(parent, 'images', joined, parent)
+
+
+def _is_searched(folder: pathlib.Path) -> bool:
+  """Return whether a folder may have videos to watch, and not the clips of `detect`."""
+  if is_junk(folder):
+    return False
+  try:
+    return read_object(folder / MARKER).get('format') != FORMAT
+  except UserError:  # there is no such file, or one of something else
+    return True
 
 
 def _joined(name: str, path: pathlib.Path) -> str:
@@ -177,13 +232,16 @@ def _joined(name: str, path: pathlib.Path) -> str:
 
 def _with_names_of_their_own(sources: list[Source]) -> list[Source]:
   """Number names that occur more than once, regardless of letter case."""
-  taken = {}
+  given = {source.name.lower() for source in sources}
+  counts: dict[str, int] = {}
   named = []
   for source in sources:
     key = source.name.lower()
-    taken[key] = taken.get(key, 0) + 1
-    if taken[key] > 1:
-      source = dataclasses.replace(source, name=f'{source.name}-{taken[key]}')
+    counts[key] = counts.get(key, 0) + 1
+    while counts[key] > 1 and f'{key}-{counts[key]}' in given:  # another source has this name
+      counts[key] += 1
+    if counts[key] > 1:
+      source = dataclasses.replace(source, name=f'{source.name}-{counts[key]}')
     named.append(source)
   return named
 

@@ -166,8 +166,7 @@ class Watch:
   def dropped_files(self) -> int:
     """Number of stills, clips and lines that could not be written."""
     overlay = self._parts.overlay
-    lines = self.folder.scores.lost + self.folder.events.lost
-    return self._recorder.dropped + lines + bool(overlay and overlay.has_failed)
+    return self._recorder.dropped + self.folder.lost + bool(overlay and overlay.has_failed)
 
   def add(self, arrived: Arrived) -> None:
     """Take the next frame from the queue."""

@@ -290,6 +290,8 @@ def test_conflicting_flags_of_evaluate_are_reported_in_one_line(arguments, word)
     (['benchmark', '--modes=pipeline,infer', '--cache=x'], '--modes=pipeline,infer'),
     (['detect', '--bundle=b', '--threshold=nan', '-'], '--threshold (=nan) must be a finite'),
     (['detect', '--bundle=b', '--until=inf', '-'], '--until (=inf) must be a finite'),
+    (['detect', '--bundle=b', '--raw=99999x99999', '-'], '--raw has 99999x99999 pixels, more than'),
+    (['detect', '--bundle=b', '--learn_hours=.', 'x'], '--learn_hours=. is a folder'),
     (['detect', '--bundle=b', '--learn_hours=x.json'], '--learn_hours: name the scores.csv'),
     (
       ['detect', '--bundle=b', '--threshold=1', '--thresholds_by_hour=x', '-'],

@@ -74,6 +74,7 @@ def test_a_pause_is_no_footage(tmp_path):
   [
     ('frame,time_s,score,event\n0,0.04,1.0,\n', 'has no times of the day'),
     ('frame,time_s,score,event\n0,x,1.0,\n', 'is not a scores.csv'),
+    ('nothing\n', 'has no times of the day'),
   ],
 )
 def test_files_of_something_else_are_named(bundle, tmp_path, content, words):
@@ -89,6 +90,8 @@ def test_tables_of_another_bundle_and_without_a_live_source_are_refused(bundle, 
   for content, words in (
     ({'thresholds': {'3': 1.0}, 'bundle': 'other'}, 'of another bundle'),
     ({'thresholds': {'x': 1.0}}, 'was not written by --learn_hours'),
+    ({'thresholds': {'24': 1.0}}, 'hours from 0 to 23'),
+    ({'thresholds': {'3': float('nan')}}, 'finite numbers'),
     ({}, 'was not written by --learn_hours'),
   ):
     path.write_text(json.dumps(content))

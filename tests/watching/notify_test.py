@@ -12,7 +12,14 @@ import pytest
 
 from a3dcae_jax.common.errors import UserError
 from a3dcae_jax.watching import notify
-from a3dcae_jax.watching.notify import Command, Message, Mqtt, Notifier, Webhook
+from a3dcae_jax.watching.notify import (
+  Command,
+  Message,
+  Mqtt,
+  Notifier,
+  Webhook,
+  make_notifiers,
+)
 
 RECORD = {'type': 'start', 'kind': 'abnormal', 'id': 'a-1', 'source': 'a', 'message': 'x'}
 
@@ -74,6 +81,17 @@ def test_a_webhook_gets_the_record_and_the_still_after_failures(capsys):
   error = capsys.readouterr().err
   assert error.count('does not take the start of a-1 (HTTP status 503): it is tried again') == 1
   assert 'hidden' not in error
+
+
+@pytest.mark.parametrize(
+  'address', ['hello', 'ftp://h/x', 'http://me:secret@[h/x', 'http://me:secret@h:99999/x']
+)
+def test_wrong_addresses_are_one_line_without_a_password(address):
+  for flag in ('webhook', 'mqtt'):
+    places = {'webhook': '', 'command': '', 'mqtt': ''} | {flag: address}
+    with pytest.raises(UserError, match=f'--{flag}=.* must be') as caught:
+      make_notifiers(**places)
+    assert 'secret' not in str(caught.value)
 
 
 def test_a_place_that_never_answers_is_given_up_and_does_not_block(monkeypatch, capsys):

@@ -91,6 +91,22 @@ def test_raw_frames_that_end_too_early_are_named(bundle, tmp_path):
   assert len(frames_in(tmp_path / 'out' / 'stdin' / 'scores.csv')) == 9
 
 
+def test_a_pipe_that_stalls_does_not_hinder_the_end(bundle, tmp_path):
+  process = subprocess.Popen(
+    command(bundle, tmp_path / 'out', '--raw=96x64', '--until=1', '-'),
+    cwd=ROOT,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+  )
+  process.stdin.write(b''.join(frame.tobytes() for frame in camera(20)))
+  process.stdin.flush()
+  assert process.wait(60) == 0, process.stderr.read()
+  process.stdin.close()
+  process.stderr.close()
+  assert len(frames_in(tmp_path / 'out' / 'stdin' / 'scores.csv')) == 20
+
+
 def test_processes_of_a_pod_share_an_archive(bundle, tmp_path):
   archive = tmp_path / 'archive'
   archive.mkdir()
@@ -111,6 +127,7 @@ def test_processes_of_a_pod_share_an_archive(bundle, tmp_path):
   assert [process.returncode for process in processes] == [0, 0]
   assert 'part 1 of 2' in texts[0]
   done = [
-    [line.partition(':')[0] for line in text.splitlines() if 'scored, ' in line] for text in texts
+    [line.partition(':')[0] for line in text.splitlines() if 'frames scored, ' in line]
+    for text in texts
   ]
   assert [sorted(each) for each in done] == [['0.avi', '2.avi'], ['1.avi']]

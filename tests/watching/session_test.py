@@ -394,10 +394,12 @@ def test_a_full_disk_drops_files_and_not_scores(bundle, video, tmp_path, capsys)
     failed, messages = watch(bundle, [video], out)
   finally:
     session.SourceFolder = original
-  assert failed == 0
+  assert failed == 1
+  assert not (out / 'day.avi' / 'summary.json').exists()  # so it is scored again
   assert [message.record['type'] for message in messages][:1] == ['start']
   written = capsys.readouterr()
   assert written.err.count('scores.csv cannot be written (No space left on device)') == 1
+  assert 'scores.csv: 151 lines are lost' in written.err
   assert 'is dropped' in written.err
   assert '150 of 150 frames scored' in written.out
   assert 'files dropped' in written.out

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from a3dcae_jax.common.errors import UserError
-from a3dcae_jax.watching.sources import find_sources, parse_shard, without_secrets
+from a3dcae_jax.common.files import write_json
+from a3dcae_jax.watching.sources import FORMAT, find_sources, parse_shard, without_secrets
 
 
 def names(texts, shard=(0, 1)):
@@ -31,6 +32,13 @@ def test_kinds_and_names(tmp_path):
   live = find_sources(['door=http://cam/x'])[0]
   assert (live.name, live.is_live, live.shown) == ('door', True, 'http://cam/x')
   assert names([video, video]) == [('file', 'a-b.mp4'), ('file', 'a-b.mp4-2')]
+  assert [name for _, name in names([f'{x}={video}' for x in ('a', 'A', 'a-2', 'Öl', '7')])] == [
+    'a',
+    'A-3',
+    'a-2',
+    'Öl',
+    '7',
+  ]
 
 
 def test_a_folder_is_frames_or_an_archive(tmp_path):
@@ -48,6 +56,9 @@ def test_a_folder_is_frames_or_an_archive(tmp_path):
   assert names([f'old={tmp_path}'])[1] == ('file', 'old/day1/x.avi')
   parts = [names([tmp_path], (k, 2)) for k in range(2)]
   assert sorted(parts[0] + parts[1]) == sorted(expected)
+  write_json(tmp_path / 'found' / 'detect.json', {'format': FORMAT})
+  touch(tmp_path / 'found' / 'x.avi' / 'overlay.mp4')  # of an earlier call
+  assert names([tmp_path]) == expected
   (tmp_path / 'empty').mkdir()
   with pytest.raises(UserError, match='no video and no folder of images'):
     find_sources([str(tmp_path / 'empty')])
@@ -60,6 +71,16 @@ def test_a_folder_is_frames_or_an_archive(tmp_path):
     ('ftp://me:secret@host/x', 'addresses that begin with ftp:// are not known'),
     ('rtsp://', 'is not an address'),
     ('rtsp://me:secret@host:99999999/x', 'is not an address'),
+    ('rtsp://me:secret@[host/x', 'is not an address'),
+    (
+      'rtsp://me:a/secret@host/x',
+      r'rtsp://\.\.\.@host/x is not an address.* write / \? # @ as %2F',
+    ),
+    ('rtsp://me:a#secret@host/x', 'is not an address'),
+    ('my door=rtsp://me:secret@host/x', "the name 'my door' of a source must be letters"),
+    ('=-', "the name '' of a source"),
+    ('door=', "the name 'door' of a source"),
+    ('', 'a source is empty'),
     ('4321', 'there is no camera 4321'),
   ],
 )
@@ -99,5 +120,20 @@ def test_a_part_without_a_source_is_empty_for_files_and_refused_for_cameras(tmp_
     find_sources([video, 'door=rtsp://h/x'], (2, 3))
 
 
-def test_secrets_are_cut_out():
-  assert without_secrets('https://me:word@h:8/a/b?token=1#x') == 'https://h:8/a/b'
+@pytest.mark.parametrize(
+  'address, shown',
+  [
+    ('https://me:word@h:8/a/b?token=1#x', 'https://h:8/a/b'),
+    ('rtsp://h:554/user=me_password=word_channel=1.sdp', 'rtsp://h:554/'),
+    ('rtsp://me:1234/word@h/live', 'rtsp://...@h/live'),
+    ('http://me:word@[h/x?y', 'http://...@[h/x'),
+    ('hello', 'hello'),
+  ],
+)
+def test_secrets_are_cut_out(address, shown):
+  assert without_secrets(address) == shown
+
+
+def test_a_long_secret_in_a_named_address_is_not_printed():
+  address = f'rtsp://me:secret@h/live?{"x" * 300}'
+  assert find_sources([f'door={address}'])[0].shown == 'rtsp://h/live'

@@ -175,7 +175,11 @@ class Access:
     """
     if origin is None:
       return True
-    return urllib.parse.urlsplit(origin).netloc.lower() == host.lower() != ''
+    try:
+      place = urllib.parse.urlsplit(origin).netloc
+    except ValueError:  # as for http://[
+      return False
+    return place.lower() == host.lower() != ''
 
   def sign_in(self, token: str, client: str) -> str:
     """Return the id of a new session; '' if the token is wrong.

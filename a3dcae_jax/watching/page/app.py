@@ -88,7 +88,7 @@ class _Routes:
       ('/api/events', self._events, 'GET'),
       ('/api/events/{key}', self._event, 'GET'),
       ('/api/events/{key}/feedback', self._mark, 'POST'),
-      ('/pictures/{number:int}', self._picture, 'GET'),
+      ('/pictures/{number}', self._picture, 'GET'),
       ('/stills/{key}', self._still, 'GET'),
       ('/clips/{key}', self._clip, 'GET'),
     ]
@@ -107,7 +107,10 @@ class _Routes:
     body = await _body(request)
     if body is None:
       return _too_large()
-    fields = urllib.parse.parse_qs(body.decode('utf-8', 'replace'), max_num_fields=4)
+    try:
+      fields = urllib.parse.parse_qs(body.decode('utf-8', 'replace'), max_num_fields=4)
+    except ValueError:  # more fields
+      fields = {}
     try:
       session = self._access.sign_in(fields.get('token', [''])[0].strip(), client_of(request))
     except TooManyTries as error:
@@ -231,7 +234,8 @@ class _Routes:
     return JSONResponse(self._described(event))
 
   async def _picture(self, request: Request) -> Response:
-    view = self._feed.view(request.path_params['number'])
+    number = _number_in(request.path_params['number'])
+    view = None if number is None else self._feed.view(number)
     if view is None:
       return _missing()
     has_marks = request.query_params.get('marks') == '1'
@@ -322,8 +326,12 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _number(request, name):
-  text = request.query_params.get(name, '0')
-  return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+  return _number_in(request.query_params.get(name, '0')) or 0
+
+
+def _number_in(text: str) -> int | None:
+  """Return a number of at most 15 digits; None for another text."""
+  return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _missing():

@@ -132,6 +132,7 @@ def test_a_clip_is_given_in_ranges(served):
     '/page.css/../../server.py',
     '/pictures/-1',
     '/pictures/99999999999999999999',
+    f'/pictures/{"9" * 5000}',
     '/api/events/unknown',
   ],
 )
@@ -169,6 +170,7 @@ def test_other_sites_reach_nothing(served):
   path = f'/api/events/{served.key}/feedback'
   status, _, _ = served.ask(path, 'POST', '{"normal": true}', Origin='http://evil.example')
   assert status == 403
+  assert served.ask(path, 'POST', '{"normal": true}', Origin='http://[')[0] == 403
   assert not (served.out / 'feedback.jsonl').exists()
   assert served.ask('/api/state')[1]['Cross-Origin-Resource-Policy'] == 'same-origin'
 
@@ -200,6 +202,7 @@ def test_without_a_session_a_page_with_a_token_tells_nothing(locked):
 def test_signing_in_gives_a_cookie_without_the_token(locked):
   status, headers, body = locked.ask('/login', 'POST', 'token=wrong')
   assert status == 403 and b'is wrong' in body and headers['Set-Cookie'] is None
+  assert locked.ask('/login', 'POST', 'a=1&b=2&c=3&d=4&e=5')[0] == 403
   form = urllib.parse.urlencode({'token': TOKEN})
   status, headers, _ = locked.ask('/login', 'POST', form, Origin=f'http://x:{locked.port}')
   assert status == 403  # from another site
